@@ -1,0 +1,1 @@
+"""Instruments: they measure modules and never judge them."""

@@ -1,0 +1,69 @@
+"""How a module is called: positional and keyword arguments, copied before every call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.errors import UsageError
+from layersmith.probe import tree
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The arguments of one call of `forward`."""
+
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, value: object) -> Inputs:
+        """A tensor is one positional argument, a tuple or list several, a dict keyword arguments.
+
+        Raises:
+            UsageError: for anything else.
+        """
+        if isinstance(value, Inputs):
+            return value
+        if isinstance(value, Tensor):
+            return cls((value,))
+        if isinstance(value, tuple | list):
+            return cls(tuple(value))
+        if isinstance(value, Mapping):
+            return cls((), dict(value))
+        raise UsageError(
+            f"inputs must be a tensor, a tuple of positional arguments or a dict of keyword arguments, "
+            f"not {type(value).__name__}: {value!r:.80}"
+        )
+
+    def call(self, module: nn.Module) -> Any:
+        """The module's output on a copy of these inputs, which stay as they are."""
+        copy = self.clone()
+        return module(*copy.args, **copy.kwargs)
+
+    def clone(self) -> Inputs:
+        """A copy that shares no tensor with this one."""
+        return Inputs(tree.clone(self.args), tree.clone(dict(self.kwargs)))
+
+    def map(self, function: Any) -> Inputs:
+        """The same call with every tensor replaced by `function(tensor)`."""
+        return Inputs(tree.map_tensors(function, self.args), tree.map_tensors(function, dict(self.kwargs)))
+
+    def to(self, dtype: torch.dtype) -> Inputs:
+        """The same call with every floating tensor in `dtype`."""
+        return self.map(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+
+    def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor of the call, as `input[0]`, `input[1]['mask']`, `x` for a keyword argument."""
+        yield from tree.named_tensors(self.args, name="input")
+        for key, value in self.kwargs.items():
+            yield from tree.named_tensors(value, name=key)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor of the call, in a fixed order."""
+        for _, tensor in self.named_tensors():
+            yield tensor

@@ -1,0 +1,57 @@
+"""Everything global that a module could change, kept as it was: generators, dtype, grad mode, threads."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def preserved(*, seed: int | None = None) -> Iterator[None]:
+    """Restore the global state of torch, NumPy and Python afterwards, also after an exception.
+
+    Covers the random generators of all three, torch's default dtype and device, grad mode, deterministic
+    mode, number of threads, the working directory and the warnings filters.
+
+    Args:
+        seed: when given, all three generators are seeded with it inside.
+    """
+    numpy = sys.modules.get("numpy")
+    python_state, numpy_state = random.getstate(), numpy.random.get_state() if numpy else None
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    folder = os.getcwd()  # noqa: PTH109 - chdir wants it back verbatim
+    try:
+        with warnings.catch_warnings(), torch.random.fork_rng():
+            if seed is not None:
+                seed_all(seed)
+            yield
+    finally:
+        random.setstate(python_state)
+        if numpy is not None:
+            numpy.random.set_state(numpy_state)
+        torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+        torch.set_grad_enabled(grad)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        os.chdir(folder)
+
+
+def seed_all(seed: int) -> None:
+    """Seed torch's, Python's and NumPy's global generators."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(seed % 2**32)

@@ -1,0 +1,77 @@
+"""Nested values (tuples, lists, dicts, dataclasses) and the tensors in them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def named_tensors(tree: object, *, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of a nested value with its path: `output[0]`, `output['mask']`, `output.hidden`."""
+    if isinstance(tree, Tensor):
+        yield name, tree
+        return
+    for path, child in _children(tree):
+        yield from named_tensors(child, name=f"{name}{path}")
+
+
+def tensors(tree: object) -> Iterator[Tensor]:
+    """Every tensor of a nested value, in a fixed order."""
+    for _, tensor in named_tensors(tree):
+        yield tensor
+
+
+def map_tensors(function: Callable[[Tensor], object], tree: Any) -> Any:
+    """The same nested value with every tensor replaced; anything else is kept as it is."""
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, tuple):
+        items = [map_tensors(function, item) for item in tree]
+        return type(tree)(*items) if hasattr(tree, "_fields") else tuple(items)
+    if isinstance(tree, list):
+        return [map_tensors(function, item) for item in tree]
+    if isinstance(tree, dict):
+        return _same_kind_of_dict(tree, {key: map_tensors(function, item) for key, item in tree.items()})
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        changes = {f.name: map_tensors(function, getattr(tree, f.name)) for f in dataclasses.fields(tree) if f.init}
+        return dataclasses.replace(tree, **changes)
+    return tree
+
+
+def clone(tree: Any) -> Any:
+    """A copy in which every tensor is a new leaf: same values, strides and `requires_grad`, no shared storage."""
+    return map_tensors(_clone_tensor, tree)
+
+
+def is_differentiable(tensor: Tensor) -> bool:
+    """Whether a gradient with respect to this tensor means anything: floating or complex."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _clone_tensor(tensor: Tensor) -> Tensor:
+    copy = tensor.detach().clone(memory_format=torch.preserve_format)
+    return copy.requires_grad_(tensor.requires_grad)
+
+
+def _children(tree: object) -> Iterator[tuple[str, object]]:
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        yield from ((f".{field}", getattr(tree, field)) for field in tree._fields)
+    elif isinstance(tree, list | tuple):
+        yield from ((f"[{index}]", item) for index, item in enumerate(tree))
+    elif isinstance(tree, Mapping):
+        yield from ((f"[{key!r}]", item) for key, item in tree.items())
+    elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        yield from ((f".{field.name}", getattr(tree, field.name)) for field in dataclasses.fields(tree))
+
+
+def _same_kind_of_dict(old: dict[Any, Any], new: dict[Any, Any]) -> Any:
+    if type(old) is dict:
+        return new
+    try:  # OrderedDict, ModelOutput and their like take a mapping; what does not becomes a plain dict
+        return type(old)(new)
+    except TypeError:
+        return new

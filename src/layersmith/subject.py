@@ -1,0 +1,82 @@
+"""What is examined: a recipe (Subject), and one fresh module made by it (Case)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.surroundings import preserved, seed_all
+from layersmith.promises import Contract
+
+Build = Callable[[int], nn.Module]  # seed -> a fresh module in train mode
+MakeInputs = Callable[[int], Inputs]  # seed -> inputs that the module accepts
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A named recipe: how to build the module, how to call it, where its source is, what it promises."""
+
+    name: str
+    build: Build
+    inputs: MakeInputs
+    file: str = ""
+    line: int = 0
+    contract: Contract = field(default_factory=Contract)
+    inferred_from: str = ""  # how it was built and called, in words or notation; "" when the user said it
+    is_seeded: bool = True  # whether another seed builds another module; False for an object the user passed
+
+    def case(self, *, seed: int = 0, training: bool = False, dtype: torch.dtype | None = None) -> Case:
+        """One fresh module with its inputs; what the user holds is never handed out."""
+        with preserved(seed=seed):
+            module = self.build(seed)
+            inputs = self.inputs(seed)
+        module.train(training)
+        if dtype is not None:
+            module, inputs = module.to(dtype), inputs.to(dtype)
+        return Case(self, module, inputs, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One fresh module plus inputs, at one seed; a rule may do with it what it likes."""
+
+    subject: Subject
+    module: nn.Module
+    inputs: Inputs
+    seed: int
+
+    def run(self, inputs: Inputs | None = None, *, seed: int | None = None) -> Any:
+        """The module's output on a copy of the inputs, under the case's seed or another."""
+        with preserved(seed=self.seed if seed is None else seed):
+            return (inputs or self.inputs).call(self.module)
+
+    def fresh(
+        self, *, seed: int | None = None, training: bool = False, dtype: torch.dtype | None = None
+    ) -> Case:
+        """Another case of the same subject: a new module, by default at the same seed."""
+        return self.subject.case(seed=self.seed if seed is None else seed, training=training, dtype=dtype)
+
+
+def copying(build: Build) -> Build:
+    """Remember the first module of each seed and hand out deep copies: construction can be slow.
+
+    A module that refuses to be copied is built anew each time (that it refuses is a rule's business).
+    """
+    originals: dict[int, nn.Module] = {}
+
+    def build_copy(seed: int) -> nn.Module:
+        if seed not in originals:
+            originals[seed] = build(seed)
+        try:
+            return copy.deepcopy(originals[seed])
+        except Exception:  # noqa: BLE001 - any failure to copy means: build
+            seed_all(seed)
+            return build(seed)
+
+    return build_copy
