@@ -1,0 +1,70 @@
+"""`[tool.layersmith]` in pyproject.toml: which rules run, how long a subject may take, what is waived."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from layersmith.errors import UsageError
+
+KEYS = ("select", "ignore", "timeout", "waive")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings of one project; the command line goes before them."""
+
+    select: tuple[str, ...] = ()  # rule ids or groups; empty: all
+    ignore: tuple[str, ...] = ()
+    timeout: float = 60.0  # seconds of wall clock that one class may take
+    waive: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # class name -> rule -> reason
+
+    def waivers_of(self, name: str) -> Mapping[str, str]:
+        """The waivers of one class, by its name or its dotted path."""
+        return self.waive.get(name) or self.waive.get(name.rpartition(".")[2]) or {}
+
+
+def find(start: Path) -> Config:
+    """The settings in the nearest pyproject.toml that has some, from `start` upwards; else the defaults."""
+    for folder in (start.resolve(), *start.resolve().parents):
+        path = folder / "pyproject.toml"
+        if path.is_file() and (table := _table(path)) is not None:
+            return parse(table, source=str(path))
+    return Config()
+
+
+def parse(table: Mapping[str, Any], *, source: str) -> Config:
+    """The settings of one table.
+
+    Raises:
+        UsageError: for a key that is not known or a value of the wrong kind, naming the file.
+    """
+    if unknown := sorted(set(table) - set(KEYS)):
+        raise UsageError(f"{source}: [tool.layersmith] has no key {unknown[0]!r}; its keys are {', '.join(KEYS)}")
+    waive = table.get("waive", {})
+    if not isinstance(waive, dict) or not all(isinstance(rules, dict) for rules in waive.values()):
+        raise UsageError(f'{source}: [tool.layersmith.waive] maps a class to its rules: Block = {{ rule = "reason" }}')
+    timeout = table.get("timeout", Config.timeout)
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
+        raise UsageError(f"{source}: timeout must be a positive number of seconds, not {timeout!r}")
+    return Config(
+        _names(table, "select", source), _names(table, "ignore", source), float(timeout), waive
+    )
+
+
+def _names(table: Mapping[str, Any], key: str, source: str) -> tuple[str, ...]:
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise UsageError(f"{source}: {key} must be a list of rule ids or groups, not {value!r}")
+    return tuple(value)
+
+
+def _table(path: Path) -> Mapping[str, Any] | None:
+    try:
+        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    return tool.get("layersmith") if isinstance(tool, dict) else None

@@ -1,0 +1,79 @@
+"""Finds the rules; orders them, prerequisites first; selects them by id or group."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import graphlib
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from layersmith.errors import UsageError
+
+if TYPE_CHECKING:  # the command line lists rules without importing torch
+    from layersmith.rule import Rule
+
+FOLDER = Path(__file__).parent / "rules"
+
+
+@functools.cache
+def rule_files() -> dict[str, Path]:
+    """The file of every rule by its id, sorted; imports nothing."""
+    files = FOLDER.glob("*/*.py")
+    return {path.stem.replace("_", "-"): path for path in sorted(files) if path.stem != "__init__"}
+
+
+def groups() -> frozenset[str]:
+    """The names of the groups of rules."""
+    return frozenset(path.parent.name for path in rule_files().values())
+
+
+@functools.cache
+def all_rules() -> tuple[Rule, ...]:
+    """Every rule, each after its prerequisites."""
+    found = {id_: load(id_) for id_ in rule_files()}
+    order = graphlib.TopologicalSorter({id_: found[id_].after for id_ in found})
+    return tuple(found[id_] for id_ in order.static_order())
+
+
+def load(id_: str) -> Rule:
+    """The rule of that id, imported from its file."""
+    path = rule_files()[nearest(id_, rule_files())]
+    module = importlib.import_module(f"layersmith.rules.{path.parent.name}.{path.stem}")
+    found: Rule = getattr(module, path.stem)
+    return found
+
+
+def selected(*, select: Iterable[str] = (), ignore: Iterable[str] = ()) -> tuple[Rule, ...]:
+    """The rules to run, in order: those selected (all, when none is), less those ignored.
+
+    Rules that a selected one needs first are included, so that one cause gives one finding.
+    """
+    chosen = ids(select) if (select := tuple(select)) else set(rule_files())
+    chosen -= ids(ignore)
+    needed = {need for rule in all_rules() if rule.id in chosen for need in rule.after}
+    return tuple(rule for rule in all_rules() if rule.id in chosen | needed)
+
+
+def ids(names: Iterable[str]) -> set[str]:
+    """The ids meant by a list of rule ids and group names.
+
+    Raises:
+        UsageError: for a name that is neither; it names the nearest.
+    """
+    found: set[str] = set()
+    for name in names:
+        members = {id_ for id_, path in rule_files().items() if path.parent.name == name}
+        found |= members or {nearest(name, rule_files())}
+    return found
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The name itself if it is a known rule, else a UsageError that suggests the nearest."""
+    if name in (choices := [*known]):
+        return name
+    close = difflib.get_close_matches(name, [*choices, *groups()], n=1)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    raise UsageError(f"unknown rule {name!r}{meant} (`layersmith explain` lists all rules)")

@@ -1,0 +1,54 @@
+"""Runs rules on a subject in this process; every rule ends in exactly one result."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+
+from layersmith.finding import Outcome, Result
+from layersmith.probe.surroundings import preserved
+from layersmith.rule import NotApplicable, Rule
+from layersmith.subject import Subject
+
+STALE_WAIVER = "waived, but it passes: remove the waiver"
+
+
+def run(subject: Subject, rules: Iterable[Rule], *, seed: int = 0) -> Iterator[Result]:
+    """One result a rule, as it comes; a rule after one that failed is skipped: one cause, one finding."""
+    failed: set[str] = set()
+    for rule in rules:
+        causes = [id_ for id_ in rule.after if id_ in failed]
+        result = _skipped(rule, causes) if causes else ask(subject, rule, seed=seed)
+        if causes or result.outcome is Outcome.FAIL:
+            failed.add(rule.id)
+        yield _waived(result, subject.contract.reason(rule.id, rule.promise))
+
+
+def ask(subject: Subject, rule: Rule, *, seed: int = 0) -> Result:
+    """Ask one rule about one fresh case; a crash in the rule is BROKEN, never the module's fault."""
+    start = time.perf_counter()
+    findings, why = (), ""
+    try:
+        with preserved(seed=seed):
+            findings = tuple(rule.body(subject.case(seed=seed)))
+        outcome = Outcome.FAIL if findings else Outcome.PASS
+    except NotApplicable as reason:
+        outcome, why = Outcome.SKIP, str(reason)
+    except Exception:  # noqa: BLE001 - whatever it is, the run goes on
+        outcome, why = Outcome.BROKEN, traceback.format_exc(limit=-4)
+    seconds = time.perf_counter() - start
+    return Result(rule.id, rule.group, outcome, rule.severity, findings, why, seconds)
+
+
+def _skipped(rule: Rule, causes: list[str]) -> Result:
+    return Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=f"after {', '.join(causes)} failed")
+
+
+def _waived(result: Result, reason: str) -> Result:
+    if reason and result.outcome is Outcome.PASS:
+        return dataclasses.replace(result, why=STALE_WAIVER)
+    if reason and result.outcome is Outcome.FAIL:
+        return dataclasses.replace(result, outcome=Outcome.SKIP, findings=(), why=f"waived: {reason}")
+    return result
