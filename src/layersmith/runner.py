@@ -7,12 +7,26 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 
-from layersmith.finding import Outcome, Result
+from layersmith.finding import Measurement, Outcome, Result
 from layersmith.probe.surroundings import preserved
 from layersmith.rule import NotApplicable, Rule
 from layersmith.subject import Subject
+from layersmith.verbs import VERBS
 
 STALE_WAIVER = "waived, but it passes: remove the waiver"
+
+
+def examine(
+    subject: Subject, verb: str, rules: Iterable[Rule], *, seed: int = 0
+) -> Iterator[Result | Measurement]:
+    """All that a verb finds out about one subject, as it comes: its rules' results, then its measurements."""
+    is_callable = True
+    for result in run(subject, rules, seed=seed):
+        is_callable &= not (result.rule == "forward-raises" and result.outcome is Outcome.FAIL)
+        yield result
+    if is_callable:
+        with preserved(seed=seed):
+            yield from VERBS[verb].measure(subject.case(seed=seed))
 
 
 def run(subject: Subject, rules: Iterable[Rule], *, seed: int = 0) -> Iterator[Result]:

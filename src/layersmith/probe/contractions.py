@@ -1,0 +1,134 @@
+"""Where a forward contracts a parameter with a signal (matrix product, convolution), and what becomes of it.
+
+The shape of a parameter does not say which dimension is its fan-in: the tutorial's `x @ weights` has it
+first, `F.linear` last. The operation that uses it does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from layersmith.probe.inputs import Inputs
+
+aten = torch.ops.aten
+PRODUCTS = {aten.mm: (0, 1), aten.addmm: (1, 2), aten.bmm: (0, 1), aten.baddbmm: (1, 2), aten.mv: (0, 1)}
+CONVOLUTIONS = {aten.convolution, aten.mkldnn_convolution}
+SATURATING = {aten.tanh, aten.sigmoid, aten._softmax, aten._log_softmax, aten.hardtanh}  # noqa: SLF001 - ATen's names
+NORMALISING = {
+    aten.native_layer_norm,
+    aten.native_group_norm,
+    aten.native_batch_norm,
+    aten._native_batch_norm_legit,  # noqa: SLF001 - ATen's name
+    aten._batch_norm_with_update,  # noqa: SLF001 - ATen's name
+    aten.cudnn_batch_norm,
+    aten._fused_rms_norm,  # noqa: SLF001 - ATen's name
+}
+
+
+@dataclass(slots=True)
+class Contraction:
+    """One use of a parameter in a product, followed through elementwise operations to the next layer."""
+
+    parameter: str
+    fan_in: int  # how many products are summed for one number of the output
+    rms: float  # of the parameter
+    input_rms: float
+    output_rms: float  # directly after the product
+    arriving_rms: float  # after the elementwise operations that follow: what the next layer gets
+    saturates_at: float = 0.0  # the rms that reached a tanh, sigmoid or softmax; 0 if none did
+    is_normalised: bool = False
+
+    @property
+    def factor(self) -> float:
+        """By what the product multiplies an independent signal of mean zero."""
+        return self.rms * math.sqrt(self.fan_in)
+
+
+def contractions(module: nn.Module, inputs: Inputs) -> list[Contraction]:
+    """Every contraction of a trainable floating parameter in one call of the module, in order.
+
+    Runs the module as it is, in its mode, without recording gradients.
+    """
+    with torch.no_grad(), _Watch(module) as watch:
+        inputs.call(module)
+    return watch.found
+
+
+class _Watch(TorchDispatchMode):
+    """Sees every operation; follows each product's result until a layer takes it up."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.names = {
+            parameter.untyped_storage().data_ptr(): name
+            for name, parameter in module.named_parameters()
+            if parameter.requires_grad and parameter.is_floating_point()
+        }
+        self.found: list[Contraction] = []
+        self.followed: dict[int, Contraction] = {}  # storage -> the contraction whose signal lies there
+        self.alive: list[Tensor] = []  # keeps storages from being reused while they are followed
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Do the operation, then see whether it starts, continues or ends a signal."""
+        packet = func.overloadpacket
+        before = [(one, arg) for arg in args if isinstance(arg, Tensor) and (one := self._followed(arg))]
+        output = func(*args, **(kwargs or {}))
+        result = output[0] if isinstance(output, tuple | list) and output else output
+        if not isinstance(result, Tensor) or not result.is_floating_point():
+            return output
+        for one, arg in before:
+            self._continue(one, packet, arg, result)
+        for left, right, fan_in in _operands(packet, args):
+            self._start(left, right, fan_in, result)
+            self._start(right, left, fan_in, result)
+        return output
+
+    def _followed(self, tensor: Tensor) -> Contraction | None:
+        return self.followed.get(tensor.untyped_storage().data_ptr())
+
+    def _start(self, parameter: Tensor, signal: Tensor, fan_in: int, result: Tensor) -> None:
+        name = self.names.get(parameter.untyped_storage().data_ptr())
+        if name is None:
+            return
+        rms = _rms(result)
+        one = Contraction(name, fan_in, _rms(parameter), _rms(signal), rms, rms)
+        self.found.append(one)
+        self._follow(one, result)
+
+    def _continue(self, one: Contraction, packet: Any, arg: Tensor, result: Tensor) -> None:
+        if packet in NORMALISING:
+            one.is_normalised = True
+        elif packet in SATURATING:
+            one.saturates_at = max(one.saturates_at, _rms(arg))
+            self._follow(one, result)
+        elif result.untyped_storage().data_ptr() == arg.untyped_storage().data_ptr() and result.shape != arg.shape:
+            self._follow(one, result)  # a view
+        elif result.shape == arg.shape and packet not in PRODUCTS and packet not in CONVOLUTIONS:
+            one.arriving_rms = _rms(result)
+            self._follow(one, result)
+
+    def _follow(self, one: Contraction, result: Tensor) -> None:
+        self.followed[result.untyped_storage().data_ptr()] = one
+        self.alive.append(result)
+
+
+def _operands(packet: Any, args: tuple[Any, ...]) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """The two factors of a product and how many terms each sum has."""
+    if packet in PRODUCTS:
+        left, right = (args[index] for index in PRODUCTS[packet])
+        yield left, right, left.shape[-1]
+    elif packet in CONVOLUTIONS:
+        yield args[0], args[1], args[1][0].numel()
+
+
+def _rms(tensor: Tensor) -> float:
+    return float(tensor.detach().double().square().mean().sqrt()) if tensor.numel() else 0.0

@@ -1,0 +1,73 @@
+"""Which random operations of torch a call performs, and on which line of whose code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+RANDOM = frozenset(
+    "rand randn randint randperm rand_like randn_like randint_like normal normal_ uniform_ bernoulli bernoulli_ "
+    "multinomial poisson exponential_ gumbel_softmax rrelu rrelu_ log_normal_ geometric_ cauchy_ random_".split()
+)
+DROPOUT = frozenset(
+    "dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout alpha_dropout_ feature_dropout "
+    "feature_dropout_ feature_alpha_dropout feature_alpha_dropout_".split()
+)
+TORCH = str(Path(torch.__file__).parent)
+HERE = str(Path(__file__).parent)
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One random operation."""
+
+    operation: str
+    file: str
+    line: int
+
+    @property
+    def is_dropout(self) -> bool:
+        """Whether it is one of torch's dropouts."""
+        return self.operation in DROPOUT
+
+
+class Draws(TorchFunctionMode):
+    """A context that records every random operation performed inside, in `seen`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Draw] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Record the call if it draws random numbers, then do it."""
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in RANDOM or (name in DROPOUT and _drops(args, kwargs)):
+            self.seen.append(Draw(name, *_caller()))
+        return func(*args, **kwargs)
+
+
+def _drops(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether this dropout is switched on: (input, p, training)."""
+    p = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
+    training = args[2] if len(args) > 2 else kwargs.get("training", True)  # noqa: PLR2004 - third argument
+    return bool(training) and p != 0
+
+
+def _caller() -> tuple[str, int]:
+    """The innermost frame that is neither torch's nor ours."""
+    frame = sys._getframe(2)  # noqa: SLF001 - a traceback per operation would be slow
+    while frame.f_back is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((TORCH, HERE, "<")):
+            return file, frame.f_lineno
+        frame = frame.f_back
+    return "", 0

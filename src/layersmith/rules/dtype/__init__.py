@@ -1,0 +1,1 @@
+"""Does the module follow `.to(dtype)`?"""

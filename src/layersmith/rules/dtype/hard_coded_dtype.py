@@ -1,0 +1,84 @@
+"""The module must run in the dtype that it was moved to.
+
+## Why it matters
+A tensor made in float32 inside forward, whatever the module's dtype, breaks `.double()`, `.bfloat16()`, mixed
+precision and gradient checks, far from the line that made it.
+
+## How it is tested
+Module and inputs are moved to float64 and called; what worked in float32 must work there. If that fails only
+because a kernel does not exist in float64, nothing is said.
+
+## How to fix it
+Make tensors like the ones at hand: `torch.zeros(n, device=x.device, dtype=x.dtype)`, `x.new_zeros(n)`,
+`torch.zeros_like(x)`; after a deliberate `x.float()`, cast back: `y.to(x.dtype)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import source
+from layersmith.promises import Promise
+from layersmith.rule import NotApplicable, rule
+from layersmith.subject import Case
+
+
+@rule(
+    severity=Severity.ERROR,
+    since="0.1",
+    promise=Promise.FOLLOWS_DTYPE,
+    after=("forward-raises", "unregistered-parameter", "unregistered-buffer"),
+)
+def hard_coded_dtype(case: Case) -> Iterator[Finding]:
+    """Run it in float64."""
+    if not any(tensor.is_floating_point() for tensor in (*case.inputs.tensors(), *case.module.parameters())):
+        raise NotApplicable("no floating inputs and no parameters")
+    double = case.fresh(dtype=torch.float64)
+    try:
+        double.run()
+    except Exception as error:  # noqa: BLE001 - it worked in float32, so the dtype is to blame
+        text = " ".join(str(error).split())
+        if "not implemented for" in text:
+            raise NotApplicable(f"no float64 kernel: {text:.120}") from error
+        file, line = source.error_line(error, double.module)
+        yield Finding(
+            f"forward fails after .double(): {text:.200}",
+            file=file,
+            line=line,
+            fix="make tensors in forward with device=x.device, dtype=x.dtype",
+        )
+
+
+@hard_coded_dtype.bad("fails after .double()")
+class MakesFloat32Weights(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ torch.eye(6, dtype=torch.float32)
+
+
+@hard_coded_dtype.bad("fails after .double()")
+class CastsTheInput(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.float())
+
+
+@hard_coded_dtype.good
+class NormInFloat32(nn.Module):
+    """Casts up for the sum and back for the result."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        return (wide * wide.square().mean(-1, keepdim=True).add(1e-6).rsqrt()).to(x.dtype)
+
+
+@hard_coded_dtype.good
+class MakesWhatFits(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ torch.eye(6, device=x.device, dtype=x.dtype)

@@ -1,0 +1,1 @@
+"""Does forward do what a caller may expect of it?"""

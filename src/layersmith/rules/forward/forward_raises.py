@@ -1,0 +1,76 @@
+"""The module must accept its own example inputs.
+
+## Why it matters
+Nothing else can be said of a module that cannot be called. Every other rule runs the module, so when this
+one fails they are skipped: one cause, one finding.
+
+## How it is tested
+`forward` is called on the example inputs, in eval mode and in train mode. A failure in train mode alone is
+a warning: some modules want targets there that the example may not have.
+
+## How to fix it
+Read the error and the line. If the example inputs are wrong rather than the module, say how it is called:
+with `--inputs`, or with an `example` classmethod on the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import source
+from layersmith.promises import Promise
+from layersmith.rule import rule
+from layersmith.subject import Case
+
+
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.CALLABLE, after=())
+def forward_raises(case: Case) -> Iterator[Finding]:
+    """Call it in both modes; the first error is the finding."""
+    for training in (False, True):
+        attempt = case.fresh(training=training)
+        try:
+            attempt.run()
+        except Exception as error:  # noqa: BLE001 - whatever forward raises is the finding
+            yield _finding(error, attempt, training=training)
+            return
+
+
+def _finding(error: Exception, attempt: Case, *, training: bool) -> Finding:
+    file, line = source.error_line(error, attempt.module)
+    text = " ".join(str(error).split())
+    return Finding(
+        f"forward raised {type(error).__name__} in {'train' if training else 'eval'} mode: {text:.300}",
+        file=file,
+        line=line,
+        fix="mend forward, or show how it is called: --inputs, or an example() classmethod",
+        severity=Severity.WARNING if training else None,
+    )
+
+
+@forward_raises.bad("mat1 and mat2")
+class WrongWidth(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(5, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+@forward_raises.bad("train mode: dropout probability")
+class ForgetsTraining(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, 5.0) if self.training else x
+
+
+@forward_raises.good
+class RightWidth(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x).relu()

@@ -1,0 +1,1 @@
+"""Does backward compute the derivative of forward?"""

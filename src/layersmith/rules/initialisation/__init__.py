@@ -1,0 +1,1 @@
+"""Does a signal survive the first forward and backward?"""

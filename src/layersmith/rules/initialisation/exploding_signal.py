@@ -1,0 +1,161 @@
+"""At initialisation, no layer may multiply its signal.
+
+## Why it matters
+A matrix product sums fan_in terms, so weights of a fixed spread multiply a signal by std * sqrt(fan_in):
+`torch.randn` weights with 64 inputs by 8, ten such layers by a billion. Units saturate, the loss starts
+huge, and training is slow or diverges.
+
+## How it is tested
+One forward on the example inputs. Wherever a trainable parameter is contracted with a signal (matrix product,
+convolution) the fan-in is read off the operation, and the signal is followed through the elementwise
+operations to the next layer. Reported: more than 2.5 times the input there, or a saturated tanh, sigmoid or
+softmax, with std * sqrt(fan_in) > 2.5. A normalisation that follows makes it harmless. Weights written as
+plain `torch.randn` are a warning in small layers too, since they will not shrink when the layer grows.
+
+## How to fix it
+`std = gain / sqrt(fan_in)`, with the gain of the activation that follows (`layersmith.gain`): in
+`reset_parameters`, `nn.init.normal_(self.weight, std=gain / fan_in**0.5)`, or use `layersmith.nn.Linear`.
+Source: He et al. 2015, Delving Deep into Rectifiers.
+"""
+
+from __future__ import annotations
+
+import linecache
+import math
+import re
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import source
+from layersmith.probe.closeness import SIGNAL_GROWTH, SIGNAL_SATURATION
+from layersmith.probe.contractions import Contraction, contractions
+from layersmith.promises import Promise
+from layersmith.rule import rule
+from layersmith.subject import Case
+
+PLAIN_RANDN = re.compile(r"Parameter\(\s*torch\.randn\([^()]*\)\s*\)")
+SMALL_FAN_IN = 8  # below it a plain randn multiplies by less than 2.8, as a sound gain may
+
+
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.SIGNAL_PRESERVED)
+def exploding_signal(case: Case) -> Iterator[Finding]:
+    """One finding a parameter: the use that multiplies most."""
+    case.module.train()  # batch normalisation normalises only there
+    worst: dict[str, tuple[Contraction, Severity | None]] = {}
+    for one in contractions(case.module, case.inputs):
+        if _explodes(one):
+            judged: tuple[Contraction, Severity | None] = (one, None)
+        elif _is_careless(case.module, one):
+            judged = (one, Severity.WARNING)
+        else:
+            continue
+        if one.parameter not in worst or one.arriving_rms > worst[one.parameter][0].arriving_rms:
+            worst[one.parameter] = judged
+    yield from (_finding(case.module, one, severity) for one, severity in worst.values())
+
+
+def _explodes(one: Contraction) -> bool:
+    if one.is_normalised or one.factor <= SIGNAL_GROWTH:
+        return False
+    grows = one.arriving_rms > SIGNAL_GROWTH * max(one.input_rms, 1.0)
+    return grows or one.saturates_at > SIGNAL_SATURATION
+
+
+def _is_careless(module: nn.Module, one: Contraction) -> bool:
+    """Whether the source draws the weights from a plain N(0, 1), which no layer size changes."""
+    file, line = source.parameter_line(module, one.parameter)
+    text = linecache.getline(file, line) if file else ""
+    return one.fan_in >= SMALL_FAN_IN and not one.is_normalised and bool(PLAIN_RANDN.search(text))
+
+
+def _finding(module: nn.Module, one: Contraction, severity: Severity | None) -> Finding:
+    file, line = source.parameter_line(module, one.parameter)
+    parameter = module.get_parameter(one.parameter)
+    std = float(parameter.detach().double().std())
+    wanted = _wanted(one)
+    return Finding(
+        f"{one.parameter} has std {std:.3g} at fan_in {one.fan_in}: it multiplies its signal by {one.factor:.3g}",
+        where=one.parameter,
+        file=file,
+        line=line,
+        fix=f"initialise it with std {wanted:.3g} = {wanted * math.sqrt(one.fan_in):.3g} / sqrt(fan_in)",
+        numbers={
+            "std": std,
+            "wanted_std": wanted,
+            "fan_in": one.fan_in,
+            "factor": one.factor,
+            "input_rms": one.input_rms,
+            "arriving_rms": one.arriving_rms,
+        },
+        severity=severity,
+    )
+
+
+def _wanted(one: Contraction) -> float:
+    """The std at which the next layer gets a signal as strong as this one got."""
+    if one.saturates_at or not one.output_rms:
+        return 1 / math.sqrt(one.fan_in)
+    return one.rms * (one.output_rms / one.arriving_rms if one.arriving_rms else 1.0) / one.factor
+
+
+
+
+@exploding_signal.bad("weights has std", inputs=lambda: torch.randn(8, 64))
+class UnscaledRandn(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.randn(64, 32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x @ self.weights).relu()
+
+
+@exploding_signal.bad("weight has std", inputs=lambda: torch.randn(8, 64))
+class SaturatesTanh(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 32)
+        nn.init.normal_(self.linear.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.linear(x))
+
+
+@exploding_signal.good(inputs=lambda: torch.randn(8, 64))
+class MadeForASmallActivation(nn.Module):
+    """A gain of 14 is right before an activation that divides by ten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 32)
+        nn.init.normal_(self.linear.weight, std=14.1 / 64**0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.1 * self.linear(x).relu()
+
+
+@exploding_signal.good(inputs=lambda: torch.randn(8, 64))
+class NormalisedAfterwards(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 32, bias=False)
+        nn.init.normal_(self.linear.weight)
+        self.norm = nn.LayerNorm(32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.linear(x))
+
+
+@exploding_signal.good(inputs=lambda: torch.randint(0, 20, (4, 7)))
+class LooksUpTokens(nn.Module):
+    """N(0, 1) is right for an embedding: a lookup sums nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(20, 64)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.embedding(tokens)

@@ -1,0 +1,1 @@
+"""Do train and eval mean what they should?"""

@@ -1,0 +1,1 @@
+"""Does nn.Module know of everything that forward uses?"""

@@ -1,0 +1,1 @@
+"""Does saving, loading and copying keep everything?"""

@@ -1,0 +1,185 @@
+"""The process that imports torch once and examines every class in a child of its own (`python -m`).
+
+The command line's process never runs the user's code and never imports torch. It starts this one, sends a
+Request to its standard input and reads pickled events from its standard output.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from typing import IO, TYPE_CHECKING, Any
+
+from layersmith.errors import LayersmithError
+from layersmith.finding import Measurement, Outcome, Result, Status
+from layersmith.isolation import Ended, Send, supervised
+from layersmith.load.target import Target
+from layersmith.report import SubjectReport
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from layersmith.rule import Rule
+
+OUTPUT_KEPT = 2_000  # characters of what a module printed
+IMPORT_GRACE = 60.0  # seconds that importing a file may take, beside the time limit of a subject
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line wants: one verb on some targets."""
+
+    verb: str
+    targets: tuple[Target, ...]
+    rules: tuple[str, ...]  # ids, prerequisites included, in order
+    inputs: str = ""  # notation; "" to find them
+    timeout: float = 60.0  # seconds of wall clock a subject
+    seed: int = 0
+    waive: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    warm: tuple[str, ...] = ()  # modules to import before the first fork
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The classes of one target, before any is examined."""
+
+    target: Target
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A target that could not be imported."""
+
+    target: Target
+    why: str
+
+
+def main() -> None:
+    """Serve one request, then end."""
+    events = Connection(os.dup(1), readable=False)
+    os.dup2(2, 1)  # a stray print of some library must not end up among the events
+    request: Request = Connection(os.dup(0), writable=False).recv()
+    _warm(request)
+    for target in request.targets:
+        for event in _target(request, target):
+            events.send(event)
+
+
+def _warm(request: Request) -> None:
+    """Import what every child needs, once: torch, the way to build, the rules."""
+    for name in ("torch", "layersmith.load.build", "layersmith.runner", *request.warm):
+        importlib.import_module(name)
+    from layersmith import registry  # noqa: PLC0415 - after torch, in the order said above
+
+    for id_ in request.rules:
+        registry.load(id_)
+
+
+def _target(request: Request, target: Target) -> Iterator[Found | Failed | SubjectReport]:
+    """Import the target in a child, which forks again for each class: a file can harm only itself."""
+    with tempfile.TemporaryFile() as output:
+        work = supervised(
+            lambda send: _file(request, target, send), seconds=request.timeout + IMPORT_GRACE, renew=True, output=output
+        )
+        for event in work:
+            if not isinstance(event, Ended):
+                yield event
+            elif event.status is not Status.CHECKED:
+                yield Failed(target, f"import of {target} failed: {event.why}{_tail(output, ' after printing: ')}")
+
+
+def _file(request: Request, target: Target, send: Send) -> None:
+    from layersmith.load import discovery, importing  # noqa: PLC0415 - needs torch
+
+    try:
+        classes = discovery.classes(importing.import_target(target), target.name)
+    except LayersmithError as error:
+        send(Failed(target, str(error)))
+        return
+    send(Found(target, tuple(cls.__name__ for cls in classes)))
+    for cls in classes:
+        send(_subject(request, cls))
+
+
+def _subject(request: Request, cls: type[nn.Module]) -> SubjectReport:
+    """Examine one class in a child of its own and put together what it sent."""
+    start = time.perf_counter()
+    report, parts, ended = SubjectReport(cls.__name__), [], Ended()
+    with tempfile.TemporaryFile() as output:
+        for item in supervised(
+            lambda send: _examine(request, cls, send), seconds=request.timeout, output=output
+        ):
+            if isinstance(item, SubjectReport):
+                report = item
+            elif isinstance(item, Ended):
+                ended = item
+            else:
+                parts.append(item)
+        printed = _tail(output, "")
+    results = [part for part in parts if isinstance(part, Result)]
+    if ended.status is not Status.CHECKED:
+        report = replace(report, status=ended.status, why=_blamed(request, results, ended.why))
+        results += _unfinished(request, results, report.why) if results else []
+    return replace(
+        report,
+        results=tuple(results),
+        measurements=tuple(part for part in parts if isinstance(part, Measurement)),
+        output=printed,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _examine(request: Request, cls: type[nn.Module], send: Send) -> None:
+    """The child's work: find a way to build and call the class, then run rules and probes on it."""
+    from layersmith import registry, runner  # noqa: PLC0415 - needs torch
+    from layersmith.load.build import subject_of_class  # noqa: PLC0415 - needs torch
+    from layersmith.load.unbuildable import Unbuildable  # noqa: PLC0415 - as above
+    from layersmith.probe import source  # noqa: PLC0415 - as above
+
+    file, line = source.class_line(cls)
+    header = SubjectReport(cls.__name__, file, line)
+    send(header)
+    try:
+        subject = subject_of_class(cls, inputs=request.inputs or None)
+    except Unbuildable as error:
+        send(replace(header, status=Status.SKIPPED, why=error.why, hint=error.hint))
+        return
+    waived = request.waive.get(f"{cls.__module__}.{cls.__name__}") or request.waive.get(cls.__name__) or {}
+    subject = replace(subject, contract=subject.contract.waiving(waived))
+    send(replace(header, inferred_from=subject.inferred_from))
+    for item in runner.examine(subject, request.verb, [registry.load(id_) for id_ in request.rules], seed=request.seed):
+        send(item)
+
+
+def _blamed(request: Request, results: list[Result], why: str) -> str:
+    """Which rule was running when the process ended."""
+    done = {result.rule for result in results}
+    running = next((id_ for id_ in request.rules if id_ not in done), "")
+    return f"{why}, while {running} ran" if running and results else f"{why}, while it was built and called"
+
+
+def _unfinished(request: Request, results: list[Result], why: str) -> list[Result]:
+    from layersmith import registry  # noqa: PLC0415 - needs torch
+
+    done = {result.rule for result in results}
+    rules: list[Rule] = [registry.load(id_) for id_ in request.rules if id_ not in done]
+    return [Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=why) for rule in rules]
+
+
+def _tail(output: IO[bytes], before: str) -> str:
+    """The end of what was printed, after `before`; "" if nothing was."""
+    size = output.seek(0, os.SEEK_END)
+    output.seek(max(0, size - 4 * OUTPUT_KEPT))
+    text: Any = output.read().decode("utf-8", errors="replace").strip()[-OUTPUT_KEPT:]
+    return f"{before}{text}" if text else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

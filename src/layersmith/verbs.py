@@ -1,0 +1,43 @@
+"""Which rules and which probes each verb runs: check, init and profile are selections on one pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from layersmith.finding import Measurement
+    from layersmith.subject import Case
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One selection."""
+
+    name: str
+    groups: tuple[str, ...] | None  # of rules; None: all
+    measure: Callable[[Case], Iterator[Measurement]]
+
+
+def _signal(case: Case) -> Iterator[Measurement]:
+    from layersmith.probe.signal import signal  # noqa: PLC0415 - the command line lists verbs without torch
+
+    yield from signal(case.module, case.inputs, seed=case.seed)
+
+
+def _cost(case: Case) -> Iterator[Measurement]:
+    from layersmith.probe import clock, flops, memory  # noqa: PLC0415 - as above
+
+    for probe in (memory.parameters, memory.saved_bytes, flops.flops, clock.times):
+        yield from probe(case.module, case.inputs)
+
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb("check", None, lambda _: iter(())),
+        Verb("init", ("initialisation",), _signal),
+        Verb("profile", (), _cost),
+    )
+}
