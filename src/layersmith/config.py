@@ -11,6 +11,7 @@ from typing import Any
 from layersmith.errors import UsageError
 
 KEYS = ("select", "ignore", "timeout", "waive")
+TIMEOUT = 60.0  # seconds of wall clock that one class may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Config:
 
     select: tuple[str, ...] = ()  # rule ids or groups; empty: all
     ignore: tuple[str, ...] = ()
-    timeout: float = 60.0  # seconds of wall clock that one class may take
+    timeout: float = TIMEOUT
     waive: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # class name -> rule -> reason
 
     def waivers_of(self, name: str) -> Mapping[str, str]:
@@ -47,7 +48,7 @@ def parse(table: Mapping[str, Any], *, source: str) -> Config:
     waive = table.get("waive", {})
     if not isinstance(waive, dict) or not all(isinstance(rules, dict) for rules in waive.values()):
         raise UsageError(f'{source}: [tool.layersmith.waive] maps a class to its rules: Block = {{ rule = "reason" }}')
-    timeout = table.get("timeout", Config.timeout)
+    timeout = table.get("timeout", TIMEOUT)
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
         raise UsageError(f"{source}: timeout must be a positive number of seconds, not {timeout!r}")
     return Config(

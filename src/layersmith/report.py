@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import platform
 from collections import Counter
@@ -195,22 +196,14 @@ def _json_number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def merged(parts: Iterable[SubjectReport], order: Iterable[str]) -> SubjectReport:
-    """One report of a subject whose rules ran in several processes; `order` is that of the rules."""
+def merged(parts: Iterable[SubjectReport]) -> SubjectReport:
+    """One report of a subject whose rules ran in several processes; the first says how it was built."""
     first, *others = parts
-    results = {result.rule: result for part in (*reversed(others), first) for result in part.results}
-    rank = {rule: index for index, rule in enumerate(order)}
-    unfinished = next((part for part in (first, *others) if part.status is not Status.CHECKED), first)
-    return SubjectReport(
-        first.name,
-        first.file,
-        first.line,
-        unfinished.status,
-        unfinished.why,
-        unfinished.hint,
-        first.inferred_from,
-        tuple(sorted(results.values(), key=lambda result: rank.get(result.rule, len(rank)))),
-        first.measurements,
-        first.output or next((part.output for part in others if part.output), ""),
-        sum(part.seconds for part in (first, *others)),
+    results = {result.rule: result for part in (first, *others) for result in part.results}
+    results |= {result.rule: result for result in first.results}
+    return dataclasses.replace(
+        first,
+        results=tuple(results.values()) if first.status is not Status.SKIPPED else (),
+        output=next((part.output for part in (first, *others) if part.output), ""),
+        seconds=sum(part.seconds for part in (first, *others)),
     )

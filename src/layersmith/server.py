@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from layersmith.rule import Rule
 
+Rules = tuple["Rule", ...]
 OUTPUT_KEPT = 2_000  # characters of what a module printed
 IMPORT_GRACE = 60.0  # seconds that importing a file may take, beside the time limit of a subject
 
@@ -37,7 +38,7 @@ class Request:
 
     verb: str
     targets: tuple[Target, ...]
-    rules: tuple[str, ...]  # ids, prerequisites included, in order
+    rules: tuple[str, ...]  # ids; what they need first is added
     inputs: str = ""  # notation; "" to find them
     timeout: float = 60.0  # seconds of wall clock a subject
     seed: int = 0
@@ -54,6 +55,15 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Reported:
+    """One class of a target, examined."""
+
+    target: Target
+    index: int  # among the classes found
+    report: SubjectReport
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A target that could not be imported."""
 
@@ -67,26 +77,27 @@ def main() -> None:
     os.dup2(2, 1)  # a stray print of some library must not end up among the events
     request: Request = Connection(os.dup(0), writable=False).recv()
     _warm(request)
+    rules = _warm(request)
     for target in request.targets:
-        for event in _target(request, target):
+        for event in _target(request, rules, target):
             events.send(event)
+    events.send(Ended())
 
 
-def _warm(request: Request) -> None:
+def _warm(request: Request) -> tuple[Rule, ...]:
     """Import what every child needs, once: torch, the way to build, the rules."""
     for name in ("torch", "layersmith.load.build", "layersmith.runner", *request.warm):
         importlib.import_module(name)
-    from layersmith import registry  # noqa: PLC0415 - after torch, in the order said above
+    from layersmith import registry  # noqa: PLC0415 - imports torch
 
-    for id_ in request.rules:
-        registry.load(id_)
+    return registry.with_prerequisites(request.rules)
 
 
-def _target(request: Request, target: Target) -> Iterator[Found | Failed | SubjectReport]:
+def _target(request: Request, rules: Rules, target: Target) -> Iterator[Found | Failed | Reported]:
     """Import the target in a child, which forks again for each class: a file can harm only itself."""
     with tempfile.TemporaryFile() as output:
         work = supervised(
-            lambda send: _file(request, target, send), seconds=request.timeout + IMPORT_GRACE, renew=True, output=output
+            lambda send: _file(request, rules, target, send), seconds=request.timeout + IMPORT_GRACE, renew=True, output=output
         )
         for event in work:
             if not isinstance(event, Ended):
@@ -95,7 +106,7 @@ def _target(request: Request, target: Target) -> Iterator[Found | Failed | Subje
                 yield Failed(target, f"import of {target} failed: {event.why}{_tail(output, ' after printing: ')}")
 
 
-def _file(request: Request, target: Target, send: Send) -> None:
+def _file(request: Request, rules: Rules, target: Target, send: Send) -> None:
     from layersmith.load import discovery, importing  # noqa: PLC0415 - needs torch
 
     try:
@@ -104,17 +115,17 @@ def _file(request: Request, target: Target, send: Send) -> None:
         send(Failed(target, str(error)))
         return
     send(Found(target, tuple(cls.__name__ for cls in classes)))
-    for cls in classes:
-        send(_subject(request, cls))
+    for index, cls in enumerate(classes):
+        send(Reported(target, index, _subject(request, rules, cls)))
 
 
-def _subject(request: Request, cls: type[nn.Module]) -> SubjectReport:
+def _subject(request: Request, rules: Rules, cls: type[nn.Module]) -> SubjectReport:
     """Examine one class in a child of its own and put together what it sent."""
     start = time.perf_counter()
     report, parts, ended = SubjectReport(cls.__name__), [], Ended()
     with tempfile.TemporaryFile() as output:
         for item in supervised(
-            lambda send: _examine(request, cls, send), seconds=request.timeout, output=output
+            lambda send: _examine(request, rules, cls, send), seconds=request.timeout, output=output
         ):
             if isinstance(item, SubjectReport):
                 report = item
@@ -125,8 +136,8 @@ def _subject(request: Request, cls: type[nn.Module]) -> SubjectReport:
         printed = _tail(output, "")
     results = [part for part in parts if isinstance(part, Result)]
     if ended.status is not Status.CHECKED:
-        report = replace(report, status=ended.status, why=_blamed(request, results, ended.why))
-        results += _unfinished(request, results, report.why) if results else []
+        report = replace(report, status=ended.status, why=_blamed(rules, results, ended.why))
+        results += _unfinished(rules, results, report.why)
     return replace(
         report,
         results=tuple(results),
@@ -136,9 +147,9 @@ def _subject(request: Request, cls: type[nn.Module]) -> SubjectReport:
     )
 
 
-def _examine(request: Request, cls: type[nn.Module], send: Send) -> None:
+def _examine(request: Request, rules: Rules, cls: type[nn.Module], send: Send) -> None:
     """The child's work: find a way to build and call the class, then run rules and probes on it."""
-    from layersmith import registry, runner  # noqa: PLC0415 - needs torch
+    from layersmith import runner  # noqa: PLC0415 - needs torch
     from layersmith.load.build import subject_of_class  # noqa: PLC0415 - needs torch
     from layersmith.load.unbuildable import Unbuildable  # noqa: PLC0415 - as above
     from layersmith.probe import source  # noqa: PLC0415 - as above
@@ -154,23 +165,22 @@ def _examine(request: Request, cls: type[nn.Module], send: Send) -> None:
     waived = request.waive.get(f"{cls.__module__}.{cls.__name__}") or request.waive.get(cls.__name__) or {}
     subject = replace(subject, contract=subject.contract.waiving(waived))
     send(replace(header, inferred_from=subject.inferred_from))
-    for item in runner.examine(subject, request.verb, [registry.load(id_) for id_ in request.rules], seed=request.seed):
+    for item in runner.examine(subject, request.verb, rules, seed=request.seed):
         send(item)
 
 
-def _blamed(request: Request, results: list[Result], why: str) -> str:
+def _blamed(rules: Rules, results: list[Result], why: str) -> str:
     """Which rule was running when the process ended."""
     done = {result.rule for result in results}
-    running = next((id_ for id_ in request.rules if id_ not in done), "")
+    running = next((rule.id for rule in rules if rule.id not in done), "")
     return f"{why}, while {running} ran" if running and results else f"{why}, while it was built and called"
 
 
-def _unfinished(request: Request, results: list[Result], why: str) -> list[Result]:
-    from layersmith import registry  # noqa: PLC0415 - needs torch
-
+def _unfinished(rules: Rules, results: list[Result], why: str) -> list[Result]:
     done = {result.rule for result in results}
-    rules: list[Rule] = [registry.load(id_) for id_ in request.rules if id_ not in done]
-    return [Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=why) for rule in rules]
+    return [
+        Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=why) for rule in rules if rule.id not in done
+    ]
 
 
 def _tail(output: IO[bytes], before: str) -> str:

@@ -1,0 +1,164 @@
+"""The verbs as functions: on a module, a class, a function that builds one, or the text of a target."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layersmith import client, config
+from layersmith.errors import TargetError, UsageError
+from layersmith.finding import Measurement, Result, Status
+from layersmith.load import target as targets
+from layersmith.promises import Contract
+from layersmith.registry import chosen, nearest
+from layersmith.report import Report, SubjectReport
+from layersmith.server import Failed, Request
+from layersmith.verbs import VERBS
+
+if TYPE_CHECKING:
+    from layersmith.subject import Subject
+
+
+def check(
+    target: Any,
+    inputs: Any = None,
+    *,
+    select: Iterable[str] = (),
+    ignore: Iterable[str] = (),
+    waive: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Report:
+    """Ask every rule about a module.
+
+    Args:
+        target: a module, an nn.Module class, a function without arguments that builds a module, or the text of a
+            target as on the command line (`"layers.py::Block"`), which is examined in processes of its own.
+        inputs: a tensor, a tuple of positional arguments or a dict of keyword arguments; for a text target their
+            notation (`"f32[2,16,64], mask=bool[2,16]"`). None: they are found out.
+        select: ids or groups of the rules to run; none: all.
+        ignore: ids or groups of rules to leave out.
+        waive: rule ids (or promises) that this target need not keep, each with the reason.
+        seed: of the build, the inputs and everything that a rule draws.
+
+    Raises:
+        UsageError: if the request itself is wrong: no such file, an unknown rule, inputs of a wrong kind.
+
+    Example:
+        >>> import torch, layersmith
+        >>> report = layersmith.check(torch.nn.Linear(10, 5), torch.randn(32, 10), ignore=["graph-break"])
+        >>> report.ok
+        True
+    """
+    return _verb("check", target, inputs, chosen(select=select, ignore=ignore), waive or {}, seed)
+
+
+def init(target: Any, inputs: Any = None, *, seed: int = 0) -> Report:
+    """Measure what becomes of the signal and of its gradient after every submodule, and judge it.
+
+    The arguments are those of `check`. The measurements are `mean`, `std`, `rms`, `share_of_zeros` and
+    `gradient_std`, by submodule in the order of calls.
+    """
+    return _verb("init", target, inputs, chosen(select=VERBS["init"].groups or ()), {}, seed)
+
+
+def profile(target: Any, inputs: Any = None, *, seed: int = 0) -> Report:
+    """Measure time (s), FLOPs, parameters and bytes saved for backward, by submodule.
+
+    The arguments are those of `check`.
+    """
+    return _verb("profile", target, inputs, (), {}, seed)
+
+
+def examine(
+    verb: str,
+    texts: Iterable[str],
+    *,
+    rules: tuple[str, ...],
+    settings: config.Config,
+    inputs: str = "",
+    seed: int = 0,
+    on_progress: Callable[[client.Progress], None] = lambda _: None,
+) -> Report:
+    """What a verb finds out about the targets of these texts, each class in a process of its own.
+
+    Raises:
+        UsageError: if nothing could be examined, or a waiver names an unknown rule.
+    """
+    for waived in settings.waive.values():
+        _validate(waived)
+    parsed = tuple(dict.fromkeys(target for text in texts for target in targets.parse(text)))
+    request = Request(verb, parsed, rules, inputs, settings.timeout, seed, settings.waive)
+    examined = client.examine(request, on_progress=on_progress)
+    if examined.failed and not examined.subjects:
+        raise TargetError("\n".join(failed.why for failed in examined.failed))
+    subjects = (*examined.subjects, *map(_unimported, examined.failed))
+    return Report(subjects, verb, interrupted=examined.interrupted)
+
+
+def _verb(
+    verb: str, target: Any, inputs: Any, rules: tuple[str, ...], waive: Mapping[str, str], seed: int
+) -> Report:
+    _validate(waive)
+    if isinstance(target, str | os.PathLike):
+        if inputs is not None and not isinstance(inputs, str):
+            raise UsageError('inputs for a text target are in notation, such as "f32[2,16,64]"')
+        settings = config.find(Path.cwd())
+        settings = config.Config(timeout=settings.timeout, waive={**settings.waive})
+        return examine(verb, [os.fspath(target)], rules=rules, settings=settings, inputs=inputs or "", seed=seed)
+    return Report((_here(verb, _subject(target, inputs), rules, waive, seed),), verb)
+
+
+def _here(
+    verb: str, subject: Subject, rules: tuple[str, ...], waive: Mapping[str, str], seed: int
+) -> SubjectReport:
+    """Examine a subject in this process."""
+    import dataclasses  # noqa: PLC0415
+    import time  # noqa: PLC0415
+
+    from layersmith import registry, runner  # noqa: PLC0415 - needs torch
+
+    start = time.perf_counter()
+    subject = dataclasses.replace(subject, contract=Contract({**subject.contract.waived, **waive}))
+    items = [*runner.examine(subject, verb, registry.with_prerequisites(rules), seed=seed)]
+    return SubjectReport(
+        subject.name,
+        subject.file,
+        subject.line,
+        inferred_from=subject.inferred_from,
+        results=tuple(item for item in items if isinstance(item, Result)),
+        measurements=tuple(item for item in items if isinstance(item, Measurement)),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _subject(target: Any, inputs: Any) -> Subject:
+    from torch import nn  # noqa: PLC0415 - `import layersmith` must not import torch
+
+    from layersmith.load import build  # noqa: PLC0415 - as above
+
+    if isinstance(target, nn.Module):
+        return build.subject_of_object(target, inputs)
+    if isinstance(target, type) and issubclass(target, nn.Module):
+        return build.subject_of_class(target, inputs=inputs)
+    if callable(target):
+        return build.subject_of_factory(target, inputs)
+    raise UsageError(
+        "the target must be a module, an nn.Module class, a function that builds a module, or the text of a "
+        f"target such as 'layers.py::Block', not {type(target).__name__}: {target!r:.80}"
+    )
+
+
+def _unimported(failed: Failed) -> SubjectReport:
+    return SubjectReport(str(failed.target), failed.target.path, status=Status.SKIPPED, why=failed.why)
+
+
+def _validate(waived: Mapping[str, str]) -> None:
+    """Raise UsageError for a waiver of something unknown or without a reason."""
+    from layersmith.promises import Promise  # noqa: PLC0415
+    from layersmith.registry import rule_files  # noqa: PLC0415
+
+    Contract(waived)
+    for name in waived:
+        nearest(name, [*rule_files(), *Promise])

@@ -1,0 +1,33 @@
+"""`layersmith check`: ask every rule about every class of the targets."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from layersmith import registry
+from layersmith.cli import examination
+
+HELP = "ask every rule about every module class: is it right?"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Targets, and which rules."""
+    examination.add_arguments(parser)
+    parser.add_argument("--select", metavar="RULES", help="only these rules or groups, separated by commas")
+    parser.add_argument("--ignore", metavar="RULES", help="not these rules or groups, separated by commas")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the rules; the command line goes before pyproject.toml."""
+    settings = examination.settings_for(arguments.targets)
+    if arguments.select is not None:
+        settings = replace(settings, select=_names(arguments.select))
+    if arguments.ignore is not None:
+        settings = replace(settings, ignore=_names(arguments.ignore))
+    rules = registry.chosen(select=settings.select, ignore=settings.ignore)
+    return examination.run("check", arguments, rules, settings)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

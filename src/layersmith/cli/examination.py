@@ -1,0 +1,99 @@
+"""What check, init and profile share: targets, options, a progress bar, the report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
+
+from layersmith import api, config, render
+from layersmith.client import Progress
+from layersmith.errors import UsageError
+from layersmith.report import Report
+
+TARGETS = "file.py, file.py::Class, package.module, package.module:Class, a folder or a glob"
+INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that all three have."""
+    parser.add_argument("targets", nargs="+", metavar="TARGET", help=TARGETS)
+    parser.add_argument(
+        "--inputs", default="", metavar="NOTATION", help="how forward is called, e.g. 'f32[2,16,64], mask=bool[2,16]'"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of builds, inputs and draws (default 0)")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="wall clock that one class may take (default 60)"
+    )
+    parser.add_argument("--format", choices=render.formats(), default="terminal", help="default: terminal")
+    parser.add_argument("--output", metavar="FILE", help="write the report there instead of to stdout")
+
+
+def run(verb: str, arguments: argparse.Namespace, rules: tuple[str, ...], settings: config.Config) -> int:
+    """Examine the targets, write the report, return the exit code."""
+    if arguments.timeout is not None:
+        if arguments.timeout <= 0:
+            raise UsageError(f"--timeout must be a positive number of seconds, not {arguments.timeout:g}")
+        settings = replace(settings, timeout=arguments.timeout)
+    with _progress(verb) as on_progress:
+        report = api.examine(
+            verb,
+            arguments.targets,
+            rules=rules,
+            settings=settings,
+            inputs=arguments.inputs,
+            seed=arguments.seed,
+            on_progress=on_progress,
+        )
+    with _destination(arguments.output) as file:
+        _write(report, arguments.format, file)
+    if report.interrupted:
+        return INTERRUPTED
+    return 0 if report.ok else 1
+
+
+def settings_for(targets: list[str]) -> config.Config:
+    """The settings of the project that the first target lies in, else of the working directory."""
+    path = Path(targets[0].partition("::")[0])
+    return config.find(path if path.is_dir() else path.parent)
+
+
+def _write(report: Report, name: str, file: TextIO) -> None:
+    import importlib  # noqa: PLC0415
+
+    importlib.import_module(f"layersmith.render.{name}").write(report, file)
+
+
+@contextmanager
+def _destination(path: str | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+        return
+    with Path(path).open("w", encoding="utf-8") as file:
+        yield file
+
+
+@contextmanager
+def _progress(verb: str) -> Iterator[Callable[[Progress], None]]:
+    """A bar on stderr with the class at hand; nothing where stderr is not a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only for people
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"{verb}: starting torch", total=None)
+
+        def show(progress: Progress) -> None:
+            bar.update(
+                task, completed=progress.done, total=progress.total, description=f"{verb} {progress.name}"
+            )
+
+        yield show

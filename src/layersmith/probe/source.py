@@ -1,0 +1,227 @@
+"""Where in the source a class, an attribute or an error is: file and line, read from syntax trees."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import linecache
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FunctionType, TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+
+UNKNOWN = ("", 0)
+TORCH = str(Path(torch.__file__).parent)
+OWN = str(Path(__file__).parent.parent)
+_REGISTERS = {
+    "register_buffer",
+    "register_parameter",
+    "register_module",
+    "add_module",
+    "setattr",
+    "__setattr__",
+}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def class_line(cls: type) -> tuple[str, int]:
+    """File and line of the class statement; ("", 0) if there is no source."""
+    node = class_node(cls)
+    return (file_of(cls), node.lineno) if node is not None else UNKNOWN
+
+
+def attribute_line(cls: type, name: str) -> tuple[str, int]:
+    """Where `self.<name>` is first set, or registered under that name; the class itself before its bases."""
+    for base in _own_classes(cls):
+        node = class_node(base)
+        line = _setting_line(node, name) if node is not None else 0
+        if line:
+            return file_of(base), line
+    return UNKNOWN
+
+
+def error_line(error: BaseException, module: nn.Module) -> tuple[str, int]:
+    """The innermost frame in a file of the module tree's classes, else the innermost not in torch."""
+    frames = list(_frames(error.__traceback__))
+    files = {file_of(cls) for cls in map(type, module.modules())} - {""}
+    own = [frame for frame in frames if frame[0] in files and not frame[0].startswith(TORCH)]
+    outside = [frame for frame in frames if not frame[0].startswith((TORCH, OWN, "<frozen"))]
+    return (own or outside or [UNKNOWN])[-1]
+
+
+def owner(root: nn.Module, path: str) -> tuple[nn.Module, str]:
+    """The submodule that holds a parameter, buffer or module, and its name there: "block.0.weight"."""
+    parent, _, leaf = path.rpartition(".")
+    try:
+        return root.get_submodule(parent), leaf
+    except AttributeError:
+        return root, path
+
+
+def parameter_line(root: nn.Module, path: str) -> tuple[str, int]:
+    """Where the user's own code makes a parameter: for "linear.weight" of an nn.Linear, the line of `self.linear`."""
+    while path:
+        holder, attribute = owner(root, path)
+        place = attribute_line(type(holder), attribute)
+        if place[1] and not place[0].startswith(TORCH):
+            return place
+        path = path.rpartition(".")[0]
+    return class_line(type(root))
+
+
+@functools.lru_cache(maxsize=1024)
+def methods_naming(cls: type, attribute: str) -> frozenset[str]:
+    """The methods of a class and its bases below nn.Module whose source names `self.<attribute>`."""
+    found = set()
+    for base in _own_classes(cls):
+        node = class_node(base)
+        for method in _methods(node) if node is not None else ():
+            if any(_names_attribute(part, attribute) for part in ast.walk(method)):
+                found.add(method.name)
+    return frozenset(found)
+
+
+@functools.lru_cache(maxsize=1024)
+def file_of(cls: type) -> str:
+    """The file that defines the class; a notebook cell's own name; "" if unknown."""
+    for member in vars(cls).values():
+        function = inspect.unwrap(getattr(member, "__func__", member)) if callable(member) else None
+        if isinstance(function, FunctionType) and function.__module__ == cls.__module__:
+            name = function.__code__.co_filename
+            if linecache.getlines(name):
+                return name
+    return getattr(sys.modules.get(cls.__module__), "__file__", None) or ""
+
+
+@functools.lru_cache(maxsize=1024)
+def class_node(cls: type) -> ast.ClassDef | None:
+    """The syntax tree of the class statement, with the line numbers of its file."""
+    candidates = [node for name, node in _class_nodes(file_of(cls)) if name == cls.__qualname__]
+    lines = {
+        member.__code__.co_firstlineno
+        for member in map(_unwrapped, vars(cls).values())
+        if isinstance(member, FunctionType)
+    }
+    for node in candidates:  # a class that was defined again: the one that holds the methods
+        if any(node.lineno <= line <= (node.end_lineno or 0) for line in lines):
+            return node
+    return candidates[-1] if candidates else None
+
+
+@functools.lru_cache(maxsize=4096)
+def function_node(function: Any) -> Function | None:
+    """The syntax tree of a function or method, with the line numbers of its file; None without source."""
+    code = getattr(_unwrapped(function), "__code__", None)
+    return code_node(code) if code is not None else None
+
+
+def code_node(code: CodeType) -> Function | None:
+    """The syntax tree of the function that was compiled to this code; None without source."""
+    for node in ast.walk(tree_of(code.co_filename)):
+        if (
+            isinstance(node, Function)
+            and node.name == code.co_name
+            and _first_line(node) == code.co_firstlineno
+        ):
+            return node
+    return None
+
+
+def _unwrapped(member: Any) -> Any:
+    try:
+        return inspect.unwrap(getattr(member, "__func__", member))
+    except Exception:  # noqa: BLE001 - a member whose __getattr__ lies has no source either
+        return member
+
+
+def _first_line(node: Function) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+
+
+@functools.lru_cache(maxsize=256)
+def tree_of(file: str) -> ast.Module:
+    """The syntax tree of a file or notebook cell; an empty one if it cannot be read."""
+    text = "".join(linecache.getlines(file)) if file else ""
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError):
+        return _dedented(text)
+
+
+def _dedented(text: str) -> ast.Module:
+    try:
+        return ast.parse(textwrap.dedent(text))
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])
+
+
+@functools.lru_cache(maxsize=256)
+def _class_nodes(file: str) -> tuple[tuple[str, ast.ClassDef], ...]:
+    return tuple(_qualified(tree_of(file), ""))
+
+
+def _qualified(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            yield prefix + child.name, child
+            yield from _qualified(child, f"{prefix}{child.name}.")
+        elif isinstance(child, Function):
+            yield from _qualified(child, f"{prefix}{child.name}.<locals>.")
+        else:
+            yield from _qualified(child, prefix)
+
+
+def _own_classes(cls: type) -> list[type]:
+    return [base for base in cls.__mro__ if base not in (nn.Module, object)]
+
+
+def _methods(node: ast.ClassDef) -> list[Function]:
+    methods = [child for child in node.body if isinstance(child, Function)]
+    return sorted(methods, key=lambda method: method.name != "__init__")
+
+
+def _setting_line(node: ast.ClassDef, name: str) -> int:
+    for method in _methods(node):
+        lines = [part.lineno for part in ast.walk(method) if isinstance(part, ast.expr) and _sets(part, name)]
+        if lines:
+            return min(lines)
+    return next((child.lineno for child in node.body if _assigns(child, name)), 0)
+
+
+def _sets(node: ast.expr, name: str) -> bool:
+    if isinstance(node, ast.Attribute):
+        return node.attr == name and isinstance(node.ctx, ast.Store) and isinstance(node.value, ast.Name)
+    if not isinstance(node, ast.Call):
+        return False
+    called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    words = [word.value for word in node.keywords if word.arg == "name"]
+    return called in _REGISTERS and any(_is_text(part, name) for part in [*node.args[:2], *words])
+
+
+def _assigns(node: ast.stmt, name: str) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return any(isinstance(target, ast.Name) and target.id == name for target in targets)
+
+
+def _names_attribute(node: ast.AST, name: str) -> bool:
+    if isinstance(node, ast.Attribute):
+        return node.attr == name and isinstance(node.value, ast.Name) and node.value.id == "self"
+    is_getattr = isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "setattr")
+    return is_getattr and isinstance(node, ast.Call) and any(_is_text(part, name) for part in node.args[1:2])
+
+
+def _is_text(node: ast.AST, text: str) -> bool:
+    return isinstance(node, ast.Constant) and node.value == text
+
+
+def _frames(trace: TracebackType | None) -> Iterator[tuple[str, int]]:
+    while trace is not None:
+        yield trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next

@@ -1,0 +1,142 @@
+"""The report for people: one block a subject, findings first; readable without colour, in 80 columns."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from layersmith.finding import Finding, Outcome, Result, Severity, Status
+from layersmith.render import tables
+from layersmith.report import Report, SubjectReport
+
+STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
+MARK = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.NOTE: "·"}
+WIDTH_WITHOUT_TERMINAL = 80
+
+
+def write(report: Report, file: TextIO) -> None:
+    """Print the report; a terminal's own width and colours are used, a file gets 80 plain columns."""
+    console = Console(file=file, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(file=file, highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+    for renderable in renderables(report):
+        console.print(renderable)
+
+
+def renderables(report: Report) -> Iterator[RenderableType]:
+    """The blocks of a report: subjects with findings first, then the others, then one line of summary."""
+    gravity = [*Severity]
+
+    def rank(subject: SubjectReport) -> int:
+        return next((i for i, severity in enumerate(gravity) if subject.count(severity)), len(gravity))
+
+    for subject in sorted(report.subjects, key=rank):
+        yield _subject(report.verb, subject)
+    yield _summary(report)
+
+
+def _subject(verb: str, subject: SubjectReport) -> RenderableType:
+    parts: list[RenderableType] = [_headline(subject)]
+    if subject.why:
+        parts.append(_indented(Text(f"{subject.status}: {subject.why}", STYLE[Severity.WARNING])))
+    if subject.hint:
+        parts.append(_indented(Text(subject.hint, "cyan")))
+    if subject.inferred_from:
+        parts.append(_indented(Text(subject.inferred_from, "dim")))
+    parts += [_indented(_finding(result, finding, subject)) for result, finding in subject.findings()]
+    parts += [_indented(Text(line, "dim")) for line in _rules(subject)]
+    if subject.measurements:
+        parts.append(_indented(tables.measurements(verb, subject.measurements)))
+    if subject.output and subject.status is not Status.CHECKED:
+        parts.append(_indented(Text(f"it printed: …{subject.output[-300:]}", "dim")))
+    return Group(*parts, Text(""))
+
+
+def _headline(subject: SubjectReport) -> Text:
+    line = Text()
+    worst = next((severity for severity in Severity if subject.count(severity)), None)
+    if subject.status is not Status.CHECKED:
+        line.append("– " if subject.status is Status.SKIPPED else "✗ ", STYLE[Severity.WARNING])
+    elif worst is None:
+        line.append("✓ ", "bold green")
+    else:
+        line.append(f"{MARK[worst]} ", STYLE[worst])
+    line.append(subject.name, "bold")
+    if subject.line:
+        line.append(f"  {_place(subject.file, subject.line)}", "dim")
+    counts = [f"{n} {s}{'s' * (n > 1)}" for s in Severity if (n := subject.count(s))]
+    if counts:
+        line.append(f"  {', '.join(counts)}", STYLE[worst or Severity.NOTE])
+    return line
+
+
+def _finding(result: Result, finding: Finding, subject: SubjectReport) -> Text:
+    severity = result.severity_of(finding)
+    text = Text()
+    text.append(f"{MARK[severity]} {result.rule}", STYLE[severity])
+    if finding.line and (finding.file, finding.line) != (subject.file, subject.line):
+        text.append(f"  {_place(finding.file, finding.line)}", "bold")
+    text.append(f"\n  {finding.message}")
+    if finding.fix:
+        text.append("\n  fix: ", "green")
+        text.append(finding.fix)
+    return text
+
+
+def _rules(subject: SubjectReport) -> Iterator[str]:
+    """How many rules ran and passed, which were skipped and why."""
+    outcomes = Counter(result.outcome for result in subject.results)
+    if not subject.results:
+        return
+    ran = outcomes[Outcome.PASS] + outcomes[Outcome.FAIL]
+    yield f"{outcomes[Outcome.PASS]} of {ran} rules passed"
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for result in subject.results:
+        if result.outcome in {Outcome.SKIP, Outcome.BROKEN} or result.why:
+            reasons[_why(result)].append(result.rule)
+    yield from (f"{', '.join(rules)}: {why}" for why, rules in reasons.items())
+
+
+def _why(result: Result) -> str:
+    if result.outcome is Outcome.BROKEN:
+        last = result.why.strip().splitlines()[-1] if result.why.strip() else "no reason given"
+        return f"the rule itself crashed, please report it: {last}"
+    return f"skipped, {result.why}" if result.outcome is Outcome.SKIP else result.why
+
+
+def _summary(report: Report) -> Text:
+    summary = report.summary()
+    text = Text()
+    if report.interrupted:
+        text.append("interrupted: what follows is incomplete\n", STYLE[Severity.WARNING])
+    classes = summary["subjects"]
+    text.append(f"{classes} class{'es' * (classes != 1)}", "bold")
+    for status in Status:
+        if count := summary[status.value]:
+            text.append(f", {count} {status.value}")
+    if summary["rules_run"]:
+        text.append(f"; {summary['rules_run']} rules run: ")
+        for severity in Severity:
+            count = summary[f"{severity}s"]
+            separator = ", " if severity is not Severity.ERROR else ""
+            style = STYLE[severity] if count else "dim"
+            text.append(f"{separator}{count} {severity}{'s' * (count != 1)}", style)
+    return text
+
+
+def _place(file: str, line: int) -> str:
+    path = Path(file)
+    here = Path.cwd()
+    shown = path.relative_to(here) if path.is_relative_to(here) else path
+    return f"{shown}:{line}"
+
+
+def _indented(renderable: RenderableType) -> Padding:
+    return Padding(renderable, (0, 0, 0, 2))

@@ -1,0 +1,130 @@
+"""Every rule reports its bad examples, accepts its good ones, and no good example troubles any rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from torch import nn
+
+from layersmith import runner
+from layersmith.finding import Outcome, Result
+from layersmith.promises import Contract, Promise
+from layersmith.registry import all_rules, load, rule_files
+from layersmith.render import rule_page
+from layersmith.rule import Example, Rule
+from layersmith.subject import Subject
+
+HEADINGS = ("## Why it matters", "## How it is tested", "## How to fix it")
+RULES = all_rules()
+BAD = [pytest.param(r, e, id=f"{r.id}-{e.subject.name}") for r in RULES for e in r.examples if e.expect]
+GOOD = [pytest.param(e, id=f"{r.id}-{e.subject.name}") for r in RULES for e in r.examples if not e.expect]
+
+
+def results(subject: Subject, rules: tuple[Rule, ...] = RULES) -> dict[str, Result]:
+    return {result.rule: result for result in runner.run(subject, rules)}
+
+
+def messages(found: dict[str, Result]) -> str:
+    return "\n".join(finding.message for result in found.values() for finding in result.findings)
+
+
+@pytest.mark.parametrize(("rule", "example"), BAD)
+def test_a_bad_example_is_reported_with_its_text(rule: Rule, example: Example) -> None:
+    result = results(example.subject)[rule.id]
+    assert result.outcome is Outcome.FAIL, result.why
+    assert any(example.expect in finding.message for finding in result.findings), result.findings
+
+
+@pytest.mark.parametrize(("rule", "example"), BAD)
+def test_a_bad_example_is_not_caught_once_its_rule_is_silent(rule: Rule, example: Example) -> None:
+    # Rules that need this one first may see the same cause once it no longer stops them.
+    others = (other for other in RULES if rule.id not in other.after)
+    silent = tuple(replace(other, body=lambda _: ()) if other is rule else other for other in others)
+    found = results(example.subject, silent)
+    assert found[rule.id].outcome is not Outcome.FAIL
+    assert example.expect not in messages(found)
+
+
+@pytest.mark.parametrize("example", GOOD)
+def test_a_good_example_passes_every_rule(example: Example) -> None:
+    found = results(example.subject)
+    assert not messages(found)
+    assert {r.outcome for r in found.values()} <= {Outcome.PASS, Outcome.SKIP}, found
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_a_rule_is_complete(rule: Rule) -> None:
+    assert rule.id == rule.body.__name__.replace("_", "-")
+    assert all(heading in rule.doc for heading in HEADINGS)
+    assert sum(bool(example.expect) for example in rule.examples) >= 2, "needs two bad examples"
+    assert any(not example.expect for example in rule.examples), "needs a good example"
+    assert rule.title.endswith(".")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_the_page_read_from_the_file_agrees_with_the_rule(rule: Rule) -> None:
+    page = rule_page.read(rule_files()[rule.id])
+    assert (page.id, page.group, page.severity, page.since) == (rule.id, rule.group, rule.severity, rule.since)
+    assert page.doc == rule.doc
+    assert [expect for expect, _ in page.examples] == [example.expect for example in rule.examples]
+
+
+def crashes(case: object) -> list[object]:
+    raise ZeroDivisionError("on purpose")
+
+
+def test_a_rule_that_crashes_is_broken_not_failed() -> None:
+    broken = replace(load("input-modified"), body=crashes)  # type: ignore[arg-type]
+    result = results(broken.examples[-1].subject, (broken,))[broken.id]
+    assert result.outcome is Outcome.BROKEN
+    assert "on purpose" in result.why
+
+
+def test_when_forward_raises_the_rules_after_it_are_skipped() -> None:
+    found = results(load("forward-raises").examples[0].subject)
+    assert found.pop("forward-raises").outcome is Outcome.FAIL
+    assert {result.outcome for result in found.values()} == {Outcome.SKIP}
+    assert all("after forward-raises failed" in result.why for result in found.values() if "," not in result.why)
+
+
+@pytest.mark.parametrize("name", ["batch-leak", Promise.INDEPENDENT_ROWS])
+def test_a_waived_failure_is_a_skip_with_its_reason(name: str) -> None:
+    rule = load("batch-leak")
+    subject = replace(rule.examples[0].subject, contract=Contract({name: "compares rows"}))
+    result = results(subject)[rule.id]
+    assert (result.outcome, result.why) == (Outcome.SKIP, "waived: compares rows")
+
+
+def test_a_waiver_that_is_no_longer_needed_is_said() -> None:
+    good = next(example for example in load("batch-leak").examples if not example.expect)
+    result = results(replace(good.subject, contract=Contract({"batch-leak": "why not"})))["batch-leak"]
+    assert (result.outcome, result.why) == (Outcome.PASS, runner.STALE_WAIVER)
+
+
+def test_rules_come_after_what_they_need() -> None:
+    seen: set[str] = set()
+    for rule in RULES:
+        assert set(rule.after) <= seen
+        seen.add(rule.id)
+
+
+def test_the_first_twelve_are_there() -> None:
+    assert set(rule_files()) >= {
+        "forward-raises",
+        "exploding-signal",
+        "wrong-gradient",
+        "batch-leak",
+        "unregistered-parameter",
+        "unregistered-buffer",
+        "unused-parameter",
+        "input-modified",
+        "nondeterministic-eval",
+        "hard-coded-dtype",
+        "state-dict-loss",
+        "graph-break",
+    }
+
+
+def test_examples_are_modules() -> None:
+    assert all(isinstance(e.subject.build(0), nn.Module) for rule in RULES for e in rule.examples)
