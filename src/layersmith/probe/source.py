@@ -19,6 +19,7 @@ from torch import nn
 UNKNOWN = ("", 0)
 TORCH = str(Path(torch.__file__).parent)
 OWN = str(Path(__file__).parent.parent)
+_EXAMINED = (str(Path(OWN) / "nn"), str(Path(OWN) / "rules"))
 _REGISTERS = {
     "register_buffer",
     "register_parameter",
@@ -54,6 +55,11 @@ def error_line(error: BaseException, module: nn.Module) -> tuple[str, int]:
     own = [frame for frame in frames if frame[0] in files and not frame[0].startswith(TORCH)]
     outside = [frame for frame in frames if not frame[0].startswith((TORCH, OWN, "<frozen"))]
     return (own or outside or [UNKNOWN])[-1]
+
+
+def is_machinery(file: str) -> bool:
+    """Whether a file is Layersmith's own, and no layer or example of it."""
+    return file.startswith(OWN) and not file.startswith(_EXAMINED)
 
 
 def owner(root: nn.Module, path: str) -> tuple[nn.Module, str]:

@@ -1,0 +1,1 @@
+"""A file, an import path, a class or an object becomes Subjects."""

@@ -1,0 +1,181 @@
+"""Subjects from what the user has: a class, a module object, or a function that builds one."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from layersmith.errors import UsageError
+from layersmith.load import notation
+from layersmith.load.attempt import Deadline, contained
+from layersmith.load.call.search import CallSearch
+from layersmith.load.conventions import by_attribute, by_functions_of_file
+from layersmith.load.example import by_example, described
+from layersmith.load.inference import by_inference
+from layersmith.load.strategy import Failure, Found, Request, Strategy
+from layersmith.load.unbuildable import Unbuildable
+from layersmith.load.values import Call, TensorSpec
+from layersmith.probe import source
+from layersmith.probe.inputs import Inputs
+from layersmith.promises import contract_of
+from layersmith.subject import MakeInputs, Subject, copying
+
+_STRATEGIES: tuple[Strategy, ...] = (by_example, by_functions_of_file, by_attribute, by_inference)
+_SECONDS = 10.0
+
+
+def subject_of_class(
+    cls: type[nn.Module], *, inputs: object | None = None, seconds: float = _SECONDS
+) -> Subject:
+    """The class with a way to build and to call it.
+
+    Args:
+        cls: an nn.Module class.
+        inputs: what to call it with: notation (`"f32[2,16,64]"`), a tensor, a tuple, a dict, or a function
+            without arguments that returns one of these. Found if left out.
+        seconds: CPU time for the search.
+
+    Raises:
+        Unbuildable: with the reason in one line and the smallest hint that would help.
+        UsageError: if `inputs` cannot be read.
+    """
+    request = _request(cls, inputs, seconds)
+    try:
+        found = next(
+            (one for one in (strategy(request) for strategy in _STRATEGIES) if one is not None), None
+        )
+    except MemoryError:
+        raise Unbuildable(f"{cls.__name__} needs more memory than there is", _hint(request)) from None
+    if found is None:
+        raise Unbuildable(_why(request), _hint(request))
+    return _subject(cls, found)
+
+
+def subject_of_object(module: nn.Module, inputs: object | None = None) -> Subject:
+    """A module that the user holds; each use gets a deep copy of it.
+
+    Raises:
+        Unbuildable: if it cannot be copied, or no way to call it was found.
+    """
+    try:
+        copy.deepcopy(module)
+    except Exception as error:
+        raise Unbuildable(
+            f"{type(module).__name__} cannot be deep-copied: {type(error).__name__}: {error}",
+            "pass the class or a function that builds it",
+        ) from error
+    make, call, how = _inputs_for(copy.deepcopy(module), inputs)
+    found = Found(lambda _: copy.deepcopy(module), make, f"{type(module).__name__}(...)({call})", how)
+    return dataclasses.replace(_described(type(module), found), is_seeded=False)
+
+
+def subject_of_factory(function: Callable[[], nn.Module], inputs: object | None = None) -> Subject:
+    """What a function without arguments builds.
+
+    Raises:
+        Unbuildable: if it raises or returns no module, or no way to call what it builds was found.
+    """
+    name = getattr(function, "__name__", "the function")
+    try:
+        with contained(Deadline.after(_SECONDS)):
+            module = function()
+    except Exception as error:
+        raise Unbuildable(f"{name}() raised {type(error).__name__}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise Unbuildable(f"{name}() returned {type(module).__name__}, not an nn.Module")
+    make, call, how = _inputs_for(module, inputs)
+    return _subject(type(module), Found(lambda _: function(), make, f"{name}()({call})", how))
+
+
+def _request(cls: type[nn.Module], inputs: object | None, seconds: float) -> Request:
+    make, call = (None, None) if inputs is None else _given(inputs)
+    return Request(cls, Deadline.after(seconds), call, make)
+
+
+def _given(inputs: object) -> tuple[MakeInputs, Call]:
+    """What the user said, as a function of the seed, and its notation."""
+    if isinstance(inputs, str):
+        call = notation.parse(inputs)
+        return call.make, call
+    if callable(inputs):
+        produce: Callable[[], Any] = inputs
+        return (lambda _: Inputs.of(produce())), described(Inputs.of(produce()))
+    fixed = Inputs.of(inputs)
+    return (lambda _: fixed.clone()), described(fixed)
+
+
+def _inputs_for(module: nn.Module, inputs: object | None) -> tuple[MakeInputs, str, str]:
+    if inputs is not None:
+        make, call = _given(inputs)
+        return make, str(call), ""
+    was_training = module.training
+    search = CallSearch(module.eval(), {}, Deadline.after(_SECONDS))
+    found = search.find()
+    module.train(was_training)
+    if found is not None:
+        return found.make, str(found), "from its source"
+    name, error = type(module).__name__, search.attempts.error
+    raise Unbuildable(
+        f"no way to call {name} was found: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
+        f"pass its inputs: check(module, {_example_code(search.attempts.closest)})",
+    )
+
+
+def _subject(cls: type[nn.Module], found: Found) -> Subject:
+    subject = _described(cls, found)
+    return dataclasses.replace(subject, build=copying(found.build))
+
+
+def _described(cls: type[nn.Module], found: Found) -> Subject:
+    file, line = source.class_line(cls)
+    said = f"{found.notation} {found.how}" if found.how else ""
+    return Subject(cls.__name__, found.build, found.inputs, file, line, contract_of(cls), said)
+
+
+def _why(request: Request) -> str:
+    name = request.cls.__name__
+    if not request.failures:
+        return f"no way to build or call {name} was found"
+    closest = request.failures[0]
+    if not closest.call:
+        return f"no way to build {name} was found; {closest.construction} raised {closest.error}"
+    return f"no way to call {name} was found; {closest.construction}({closest.call}) raised {closest.error}"
+
+
+def _hint(request: Request) -> str:
+    """What to add to the class, with the closest attempt filled in."""
+    closest = request.failures[0] if request.failures else Failure("cls()", "", "")
+    built = closest.construction.replace(request.cls.__name__, "cls", 1)
+    call = _parsed(closest.call)
+    return f"add to the class:\n    @classmethod\n    def example(cls):\n        return {built}, {_example_code(call)}"
+
+
+def _parsed(text: str) -> Call | None:
+    try:
+        return notation.parse(text) if text else None
+    except UsageError:
+        return None
+
+
+def _example_code(call: Call | None) -> str:
+    """Inputs as the source code that makes them."""
+    values = [*call.args, *call.kwargs.values()] if call is not None else []
+    if not values:
+        return "torch.randn(4, 32)"
+    code = [_code(value) for value in values]
+    if call is not None and call.kwargs and not call.args:
+        return "{" + ", ".join(f"{name!r}: {_code(value)}" for name, value in call.kwargs.items()) + "}"
+    return code[0] if len(code) == 1 else f"({', '.join(code)})"
+
+
+def _code(value: Any) -> str:
+    if not isinstance(value, TensorSpec):
+        return repr(value)
+    sizes = ", ".join(map(str, value.shape))
+    if value.dtype.is_floating_point:
+        return f"torch.randn({sizes})"
+    return f"torch.randint({value.high or 2}, ({sizes},))"

@@ -1,0 +1,1 @@
+"""Finds inputs for a module that it has never seen."""

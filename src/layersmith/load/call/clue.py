@@ -1,0 +1,88 @@
+"""What the source says about one parameter of forward: rank, sizes, dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from layersmith.load.values import TensorSpec
+
+BATCH = 5  # no width, head count or kernel of ours is a multiple of it
+PRIMES = (
+    7,
+    11,
+    13,
+    17,
+    19,
+    23,
+    29,
+    31,
+    37,
+)  # one for each free dimension: a number in an error names its dimension
+
+
+@dataclass(frozen=True, slots=True)
+class Clue:
+    """What is known of a tensor argument; None and 0 mean nothing."""
+
+    rank: int | None = None
+    min_rank: int = 0
+    last: int | None = None  # size of the last dimension
+    channels: int | None = None  # size of dimension 1
+    sizes: tuple[int | None, ...] = ()  # sizes of all dimensions, where they are stated
+    trailing: tuple[int, ...] = ()  # sizes of the last dimensions
+    names: tuple[str, ...] = ()  # names of the dimensions
+    dtype: torch.dtype | None = None
+    high: int = 0
+    parts: int = 0  # a sequence of so many tensors
+    is_sequence: bool = False
+    attributes: frozenset[str] = frozenset()
+
+    def merged(self, other: Clue) -> Clue:
+        """This clue, with the other's word where this one is silent."""
+        return replace(
+            self,
+            rank=self.rank or other.rank,
+            min_rank=max(self.min_rank, other.min_rank),
+            last=self.last or other.last,
+            channels=self.channels or other.channels,
+            sizes=self.sizes or other.sizes,
+            trailing=self.trailing or other.trailing,
+            names=self.names or other.names,
+            dtype=self.dtype or other.dtype,
+            high=self.high or other.high,
+            parts=self.parts or other.parts,
+            is_sequence=self.is_sequence or other.is_sequence,
+            attributes=self.attributes | other.attributes,
+        )
+
+    def softened(self) -> Clue:
+        """Only what still holds after the argument was transformed: its kind, not its shape."""
+        return Clue(dtype=self.dtype, high=self.high, attributes=self.attributes)
+
+    @property
+    def says_size(self) -> bool:
+        """Whether any size is known."""
+        return bool(self.last or self.channels or self.trailing or any(self.sizes))
+
+
+def shaped(clue: Clue, rank: int, *, spatial: int | None = None) -> TensorSpec:
+    """A tensor of the given rank that agrees with the clue; what it leaves open gets primes, or `spatial`."""
+    shape = [BATCH, *PRIMES[: rank - 1]][:rank]
+    fixed: dict[int, int] = {}
+    if clue.sizes and len(clue.sizes) == rank:
+        fixed = {index: size for index, size in enumerate(clue.sizes) if size}
+    elif clue.channels is not None and rank > 1:
+        fixed = {1: clue.channels}
+    elif clue.trailing and rank >= len(clue.trailing):
+        fixed = {rank - len(clue.trailing) + index: size for index, size in enumerate(clue.trailing)}
+    elif clue.last is not None and rank > 0:
+        fixed = {rank - 1: clue.last}
+    for index, size in fixed.items():
+        shape[index] = size
+    free = frozenset(range(rank)) - fixed.keys()
+    if spatial and rank > 2:  # noqa: PLR2004 - batch and features are not spatial
+        places = range(1, rank - 1) if clue.last and not clue.channels else range(2, rank)
+        shape = [spatial if index in places and index in free else size for index, size in enumerate(shape)]
+    return TensorSpec(tuple(shape), clue.dtype or torch.float32, clue.high, free)

@@ -1,0 +1,308 @@
+"""Reads forward's syntax tree against the live module: what the first consumers of a parameter accept."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.load.call.clue import Clue
+from layersmith.load.call.torch_modules import clue_of, pattern_clue
+from layersmith.probe import source
+
+_KEEPS_SHAPE = {"contiguous", "float", "clone", "to", "detach", "type", "double", "long"}
+_WITH_INDEX = {"size", "transpose", "mean", "sum", "flatten", "unsqueeze", "squeeze"}
+_FOUR = {"conv2d", "grid_sample", "avg_pool2d", "max_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "pixel_shuffle", "unfold"}  # fmt: skip
+_DEEPEST = 6
+
+
+def parameter_clue(module: nn.Module, parameter: str) -> Clue:
+    """What forward does first with the parameter of this name."""
+    return _read(module, type(module).forward, parameter, 0)
+
+
+def module_clue(module: nn.Module, position: int, *, keyword: str = "", depth: int = 0) -> Clue:
+    """What a submodule accepts at a position or keyword: torch.nn's by their attributes, others by their source."""
+    if depth > _DEEPEST:
+        return Clue()
+    if isinstance(module, nn.Sequential | nn.ModuleList):
+        return _first_child(module, depth)
+    known = clue_of(module, position)
+    if known is not None:
+        return known
+    name = keyword or _parameter_at(type(module).forward, position)
+    return _read(module, type(module).forward, name, depth + 1) if name else Clue()
+
+
+def _first_child(module: nn.Module, depth: int) -> Clue:
+    found = Clue()
+    for child in module.children():
+        found = found.merged(module_clue(child, 0, depth=depth + 1))
+        if found.says_size or found.rank or found.dtype is not None:
+            break
+    return found
+
+
+def _parameter_at(function: Any, position: int) -> str:
+    names = list(inspect.signature(function).parameters)[1:]
+    return names[position] if position < len(names) else ""
+
+
+def _read(module: nn.Module, function: Any, parameter: str, depth: int) -> Clue:
+    node = source.function_node(function)
+    if node is None or depth > _DEEPEST:
+        return Clue()
+    reader = _Reader(module, getattr(inspect.unwrap(function), "__globals__", {}), {parameter}, depth)
+    for event in _in_order(node):
+        reader.read(event)
+        if not reader.alias:
+            break
+    return reader.clue
+
+
+@dataclass(frozen=True, slots=True)
+class _Rebinding:
+    """The moment after an assignment's value was computed, when its targets get it."""
+
+    node: ast.Assign
+
+
+def _in_order(function: source.Function) -> Iterator[ast.AST | _Rebinding]:
+    """The nodes in order of evaluation, nearly: by position, a binding after its value."""
+    events: list[tuple[int, int, int, Any]] = []
+    for node in (part for statement in function.body for part in ast.walk(statement)):
+        if isinstance(node, ast.expr | ast.stmt):
+            events.append((node.lineno, node.col_offset, 0, node))
+        elif isinstance(node, ast.comprehension):
+            events.append((node.iter.lineno, node.iter.col_offset - 1, 0, node))
+        if isinstance(node, ast.Assign):
+            events.append((node.end_lineno or 0, node.end_col_offset or 0, 1, _Rebinding(node)))
+    yield from (event[3] for event in sorted(events, key=lambda event: event[:3]))
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Follows one parameter through one function."""
+
+    module: nn.Module
+    scope: dict[str, Any]
+    alias: set[str]  # local names that hold the parameter
+    depth: int
+    clue: Clue = field(default_factory=Clue)
+    locals: dict[str, Any] = field(default_factory=dict)  # loop variables that hold submodules
+
+    def read(self, event: ast.AST | _Rebinding) -> None:
+        if isinstance(event, _Rebinding):
+            self.rebound(event.node)
+        elif isinstance(event, ast.For | ast.comprehension):
+            self.loop(event)
+        elif isinstance(event, ast.Assign):
+            self.unpacked(event)
+        elif isinstance(event, ast.Call):
+            self.call(event)
+        elif isinstance(event, ast.Subscript):
+            self.subscript(event)
+        elif isinstance(event, ast.BinOp):
+            self.operator(event)
+        elif isinstance(event, ast.Attribute) and self.holds(event.value):
+            self.add(Clue(attributes=frozenset({event.attr})))
+
+    def holds(self, node: ast.AST | None) -> bool:
+        return isinstance(node, ast.Name) and node.id in self.alias
+
+    def add(self, clue: Clue) -> None:
+        self.clue = self.clue.merged(clue)
+
+    def rebound(self, node: ast.Assign) -> None:
+        """`x = self.embed(x)`: from here on the name is another thing; `y = x.float()`: one more name."""
+        names = {t.id for target in node.targets for t in ast.walk(target) if isinstance(t, ast.Name)}
+        is_same = self.holds(node.value) or self.keeps(node.value)
+        if is_same and isinstance(node.targets[0], ast.Name):
+            self.alias |= names
+        else:
+            self.alias -= names
+
+    def keeps(self, node: ast.expr) -> bool:
+        function = node.func if isinstance(node, ast.Call) else None
+        return (
+            isinstance(function, ast.Attribute)
+            and function.attr in _KEEPS_SHAPE
+            and self.holds(function.value)
+        )
+
+    def loop(self, node: ast.For | ast.comprehension) -> None:
+        if self.holds(node.iter):
+            self.add(Clue(is_sequence=True))
+        is_enumerate = isinstance(node.iter, ast.Call) and getattr(node.iter.func, "id", "") == "enumerate"
+        inner = node.iter.args[0] if is_enumerate and isinstance(node.iter, ast.Call) else node.iter
+        target = node.target.elts[1] if is_enumerate and isinstance(node.target, ast.Tuple) else node.target
+        first = next(iter(self.looked_up(inner) or ()), None) if not self.holds(inner) else None
+        targets = target.elts if isinstance(target, ast.Tuple) else [target]
+        values = list(first) if isinstance(target, ast.Tuple) and _is_iterable(first) else [first]
+        self.locals.update(
+            {t.id: v for t, v in zip(targets, values, strict=False) if isinstance(t, ast.Name)}
+        )
+
+    def looked_up(self, node: ast.AST) -> Any:
+        """The object behind `self.a.b[0]`, or a loop variable."""
+        try:
+            if isinstance(node, ast.Attribute):
+                is_self = isinstance(node.value, ast.Name) and node.value.id == "self"
+                return getattr(self.module if is_self else self.looked_up(node.value), node.attr, None)
+            if isinstance(node, ast.Subscript):
+                held = self.looked_up(node.value)
+                return held[node.slice.value] if isinstance(node.slice, ast.Constant) else next(iter(held))
+            return self.locals.get(node.id) if isinstance(node, ast.Name) else None
+        except Exception:  # noqa: BLE001 - attributes of the user's objects may do anything
+            return None
+
+    def unpacked(self, node: ast.Assign) -> None:
+        """`b, c, h, w = x.shape`; `q, k = x`."""
+        target, value = node.targets[0], node.value
+        if not isinstance(target, ast.Tuple):
+            return
+        starred = any(isinstance(part, ast.Starred) for part in target.elts)
+        count = len(target.elts)
+        if self.is_shape(value):
+            names = tuple(getattr(part, "id", "_") for part in target.elts)
+            self.add(Clue(min_rank=count - 1) if starred else Clue(rank=count, names=names))
+        elif isinstance(value, ast.Tuple) and value.elts and isinstance(value.elts[0], ast.Starred):
+            if self.is_shape(value.elts[0].value) and not starred:  # (*x.shape, self.heads)
+                self.add(Clue(rank=count - len(value.elts) + 1))
+        elif self.holds(value) and not starred:
+            self.add(Clue(parts=count))
+
+    def is_shape(self, node: ast.expr) -> bool:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            return node.func.attr == "size" and not node.args and self.holds(node.func.value)
+        return isinstance(node, ast.Attribute) and node.attr == "shape" and self.holds(node.value)
+
+    def call(self, node: ast.Call) -> None:
+        if isinstance(node.func, ast.Attribute) and self.holds(node.func.value):
+            self.method(node, node.func.attr)
+        position = next((i for i, argument in enumerate(node.args) if self.holds(argument)), None)
+        keyword = next((word.arg for word in node.keywords if self.holds(word.value) and word.arg), "")
+        if position is not None or keyword:
+            self.passed(node, position or 0, keyword)
+
+    def method(self, node: ast.Call, name: str) -> None:
+        numbers = [value for argument in node.args[:2] for value in [_integer(argument)] if value is not None]
+        if name == "permute" and node.args:
+            listed = node.args[0].elts if isinstance(node.args[0], ast.Tuple | ast.List) else node.args
+            self.add(Clue(rank=len(listed)))
+        elif name in _WITH_INDEX and numbers:
+            self.add(Clue(min_rank=max(number + 1 if number >= 0 else -number for number in numbers)))
+
+    def passed(self, node: ast.Call, position: int, keyword: str) -> None:
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        called = self.looked_up(node.func)
+        if isinstance(called, nn.Module):
+            self.add(module_clue(called, position, keyword=keyword, depth=self.depth))
+        elif inspect.ismethod(called) and called.__self__ is self.module:
+            parameter = keyword or _parameter_at(called.__func__, position)
+            self.add(_read(self.module, called.__func__, parameter, self.depth + 1) if parameter else Clue())
+        elif _is_super(node.func):
+            self.passed_up(name, position, keyword)
+        else:
+            self.add(self.function_clue(node, name, position))
+
+    def passed_up(self, name: str, position: int, keyword: str) -> None:
+        for base in type(self.module).__mro__[1:]:
+            if name in vars(base):
+                known = clue_of(self.module, position) if base.__module__.startswith("torch.nn") else None
+                parameter = keyword or _parameter_at(vars(base)[name], position)
+                self.add(known or _read(self.module, vars(base)[name], parameter, self.depth + 1))
+                return
+
+    def function_clue(self, node: ast.Call, name: str, position: int) -> Clue:
+        texts = [
+            part.value for part in node.args if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        ]
+        if name in ("rearrange", "reduce", "repeat") and texts and position == 0:
+            return pattern_clue(texts[0])
+        if name == "einsum" and texts:
+            operand = texts[0].split("->")[0].split(",")[max(0, position - 1)].replace(" ", "")
+            return Clue(rank=len(operand)) if "." not in operand else Clue()
+        if name in ("embedding", "one_hot") and position == 0:
+            return Clue(dtype=torch.int64)
+        if name in ("cross_entropy", "nll_loss") and position == 1:
+            return Clue(dtype=torch.int64)
+        if name in _FOUR and position == 0:
+            return Clue(rank=4, channels=self.weight_size(node, 1) if name == "conv2d" else None)
+        if name == "conv1d" and position == 0:
+            return Clue(rank=3, channels=self.weight_size(node, 1))
+        if name == "linear" and position == 0:
+            return Clue(last=self.weight_size(node, 1), min_rank=1)
+        if name in ("matmul", "mm") and position == 0:
+            return Clue(last=self.weight_size(node, 0), min_rank=1, rank=2 if name == "mm" else None)
+        return Clue()
+
+    def weight_size(self, node: ast.Call, dimension: int) -> int | None:
+        weight = self.looked_up(node.args[1]) if len(node.args) > 1 else None
+        has_it = isinstance(weight, Tensor) and weight.dim() > dimension
+        return int(weight.shape[dimension]) if has_it else None
+
+    def subscript(self, node: ast.Subscript) -> None:
+        value, index = node.value, node.slice
+        if isinstance(value, ast.Attribute) and value.attr == "shape" and self.holds(value.value):
+            number = _integer(index)
+            self.add(Clue(min_rank=(number + 1 if number >= 0 else -number) if number is not None else 0))
+        if not self.holds(value):
+            return
+        if isinstance(index, ast.Tuple) and not any(_is_ellipsis_or_none(part) for part in index.elts):
+            self.add(Clue(min_rank=len(index.elts)))
+        if isinstance(index, ast.Constant) and isinstance(index.value, str):
+            self.add(Clue(attributes=frozenset({f"[{index.value}]"})))
+
+    def operator(self, node: ast.BinOp) -> None:
+        """`x @ self.weight`, `x * self.scale`, `x + self.position`: a raw parameter fixes the last dimensions."""
+        if self.holds(node.left) and isinstance(node.op, ast.MatMult):
+            self.add(self.product_clue(node.right))
+        elif isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div):
+            other = node.right if self.holds(node.left) else node.left if self.holds(node.right) else None
+            tensor = self.looked_up(other) if other is not None else None
+            if isinstance(tensor, Tensor) and tensor.dim() and tensor.shape[-1] > 1:
+                self.add(Clue(last=int(tensor.shape[-1]), min_rank=_used_rank(tensor)))
+
+    def product_clue(self, right: ast.expr) -> Clue:
+        is_transposed = isinstance(right, ast.Attribute) and right.attr in ("T", "mT")
+        is_transposed |= isinstance(right, ast.Call) and getattr(right.func, "attr", "") in ("t", "transpose")
+        inner = getattr(right, "value", None) or getattr(getattr(right, "func", None), "value", None)
+        weight = self.looked_up(inner if is_transposed and inner is not None else right)
+        if not isinstance(weight, Tensor) or not weight.dim():
+            return Clue()
+        return Clue(
+            last=int(weight.shape[-1] if is_transposed or weight.dim() == 1 else weight.shape[-2]), min_rank=1
+        )
+
+
+def _used_rank(tensor: Tensor) -> int:
+    """The rank without leading dimensions of size 1, and one for the batch where there are any."""
+    leading = next((i for i, size in enumerate(tensor.shape) if size != 1), tensor.dim())
+    return tensor.dim() if leading else tensor.dim() + 1 if tensor.dim() > 1 else 1
+
+
+def _integer(node: ast.AST) -> int | None:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = _integer(node.operand)
+        return -inner if inner is not None else None
+    value = node.value if isinstance(node, ast.Constant) else None
+    return value if type(value) is int else None
+
+
+def _is_ellipsis_or_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value in (None, Ellipsis)
+
+
+def _is_iterable(value: Any) -> bool:
+    return isinstance(value, list | tuple | nn.ModuleList | nn.Sequential)
+
+
+def _is_super(node: ast.expr) -> bool:
+    inner = node.value if isinstance(node, ast.Attribute) else None
+    return isinstance(inner, ast.Call) and getattr(inner.func, "id", "") == "super"

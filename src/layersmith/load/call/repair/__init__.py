@@ -1,0 +1,46 @@
+"""Other inputs after an error, one file for each kind of advice that an error gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from layersmith.load.call.repair import dtypes, kinds, ranks, relations, sizes
+from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.start import State
+
+_WIDEST = 8  # how many ways on from one error are followed
+_DECISIVE = (dtypes.integers, dtypes.floats, kinds.not_given, kinds.not_a_tensor, kinds.a_tensor)
+_ADVICE = (
+    dtypes.booleans,
+    dtypes.ranges,
+    ranks.unpacked,
+    ranks.stated,
+    ranks.indexed,
+    sizes.too_small,
+    sizes.divisible,
+    sizes.paired,
+    sizes.reshaped,
+)
+_LAST_RESORT = (relations.numbers, relations.unified, relations.square)
+
+
+def repaired(complaint: Complaint) -> list[State]:
+    """States that may avoid the error, the likeliest first."""
+    for advice in _DECISIVE:
+        found = _new(complaint, advice(complaint))
+        if found:
+            return found
+    found = _new(complaint, (state for advice in _ADVICE for state in advice(complaint)))
+    return found or _new(complaint, (state for advice in _LAST_RESORT for state in advice(complaint)))
+
+
+def _new(complaint: Complaint, states: Iterator[State]) -> list[State]:
+    known = [repr(complaint.state)]
+    found: list[State] = []
+    for state in states:
+        if repr(state) not in known:
+            known.append(repr(state))
+            found.append(state)
+        if len(found) == _WIDEST:
+            break
+    return found

@@ -1,0 +1,93 @@
+"""What errors say about dtypes and ranges of values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.start import State
+from layersmith.load.values import TensorSpec, specs
+
+_WANTS_INTEGERS = re.compile(
+    r"scalar types?: Long, Int|indices.*(Long|Int)|must be (Long|Int)|tensors used as indices|"
+    r"expected (scalar type|dtype) (Long|Int)|one_hot is only applicable|index tensor|expects? .*dtype.*int64|"
+    r"Expected dtype int64|long, int, byte|Long but (got|found) Float|must be an integer type|integral|"
+    r"should be.*(int|long)\b|not implemented for 'Float'.*(and|or|shift)|Expected .*Long"
+)
+_WANTS_FLOATS = re.compile(
+    r"Long and Float|Float but (found|got) (scalar type )?(Long|Int|Bool)|but got (Long|long)|not implemented for '(Long|Int|Bool)'|"
+    r"should be the same|floating point|expected m1 and m2|must have the same dtype|Input dtype must be|"
+    r"Bool did not match|result type|Int did not match|Expected object of scalar type"
+)
+_OUT_OF_RANGE = re.compile(
+    r"index out of range|out of bounds|out of range for|Class values must be smaller|Target \d+ is out"
+)
+_FEW = 4
+
+
+def integers(complaint: Complaint) -> Iterator[State]:
+    """Class numbers or indices instead of floats."""
+    if not _WANTS_INTEGERS.search(complaint.text):
+        return
+    for name in complaint.blamed:
+        yield complaint.with_specs(_as_integers, [name])
+
+
+def floats(complaint: Complaint) -> Iterator[State]:
+    """Floats instead of integers or flags."""
+    if not _WANTS_FLOATS.search(complaint.text):
+        return
+    for name in dict.fromkeys([*complaint.blamed, *complaint.tensors]):
+        yield complaint.with_specs(_as_floats, [name])
+
+
+def booleans(complaint: Complaint) -> Iterator[State]:
+    """Flags for masks; complex numbers where they are meant."""
+    if complaint.says(r"[Bb]ool|Byte") and not complaint.says("ambiguous"):
+        masks = [
+            name for name in complaint.tensors if re.search("mask|pad|valid", name)
+        ] or complaint.suspects
+        for name in masks:
+            yield complaint.with_specs(lambda spec: replace(spec, dtype=torch.bool, high=0), [name])
+    if complaint.says(r"[Cc]omplex"):
+        for name in complaint.blamed:
+            yield complaint.with_specs(lambda spec: replace(spec, dtype=torch.complex64, high=0), [name])
+
+
+def ranges(complaint: Complaint) -> Iterator[State]:
+    """Smaller integers; probabilities where values must lie between 0 and 1."""
+    if _OUT_OF_RANGE.search(complaint.text) and not complaint.says(r"Dimension|tuple|list|string"):
+        known = re.search(r"out of bounds .*with size (\d+)", complaint.text)
+        for high in dict.fromkeys([int(known.group(1)) if known else _FEW, 2, 1]):
+            if any(spec.high > high for spec in _integer_specs(complaint)):
+                yield complaint.with_specs(lambda spec, high=high: _below(spec, high))  # type: ignore[misc]
+    if complaint.says(
+        r"between 0 and 1|in the range \[0, ?1\]|0 <= p <= 1|probabilit|non-?negative|must be positive"
+    ):
+        for name in complaint.blamed:
+            yield complaint.with_specs(lambda spec: replace(spec, high=1), [name])
+
+
+def _integer_specs(complaint: Complaint) -> list[TensorSpec]:
+    return [spec for spec in specs(list(complaint.state.values())) if spec.dtype is torch.int64]
+
+
+def _below(spec: TensorSpec, high: int) -> TensorSpec:
+    return replace(spec, high=high) if spec.dtype is torch.int64 and spec.high > high else spec
+
+
+def _as_integers(spec: TensorSpec) -> TensorSpec:
+    if spec.dtype is torch.int64:
+        return spec
+    short = spec.shape[:2]
+    return TensorSpec(short, torch.int64, _FEW, frozenset(range(len(short))))
+
+
+def _as_floats(spec: TensorSpec) -> TensorSpec:
+    if spec.dtype.is_floating_point or spec.dtype.is_complex:
+        return spec
+    return replace(spec, dtype=torch.float32, high=0)

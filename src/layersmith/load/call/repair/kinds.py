@@ -1,0 +1,89 @@
+"""What errors say about the kind of an argument: missing, None, a list, a number, a function."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from layersmith.load.call.clue import BATCH, PRIMES
+from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.start import State, value_for
+from layersmith.load.constructor.standins import ANY_MODULE
+from layersmith.load.values import TensorSpec, specs
+
+_TENSOR_UNWANTED = re.compile(
+    r"'Tensor' object (is not callable|has no attribute)|object of type 'Tensor'|argument .* must be (tuple|list|int)|"
+    r"'int' but got|must be .*not Tensor|arange\(\) received|Tensor.*cannot be interpreted as an integer|"
+    r"only integer tensors|only one element tensors|unhashable|ambiguous|iteration over a 0-d|list indices|not Tensor|"
+    r"expected.*(Sequence|list|tuple)|found a Tensor|multiple elements|string indices|slice indices"
+)
+_TENSOR_WANTED = re.compile(
+    r"'(int|bool|float|str|tuple|NoneType|dict)' object|must be Tensor|expected Tensor|not (int|tuple|bool|float|str|dict)\b"
+)
+_NONE_UNWANTED = re.compile(
+    r"NoneType|must (be|not be|provide|specify)|is required|required|cannot be None|either|have to specify|None"
+)
+
+
+def not_given(complaint: Complaint) -> Iterator[State]:
+    """A value for what was left None or out."""
+    if not _NONE_UNWANTED.search(complaint.text):
+        return
+    parameters, state = complaint.callee.parameters, complaint.state
+    optional = [name for name, p in parameters.items() if name not in state and p.default is None]
+    named = [n for n in optional if n in complaint.suspects or re.search(rf"\b{n}\b", complaint.text)]
+    empty = [name for name, value in state.items() if value is None]
+    for name in list(
+        dict.fromkeys([*(n for n in complaint.suspects if n in empty), *named, *empty, *optional[:3]])
+    )[:5]:
+        yield complaint.with_value(name, _some_tensor(complaint, name))
+
+
+def _some_tensor(complaint: Complaint, name: str) -> Any:
+    main = next(specs(list(complaint.state.values())), None)
+    value = value_for(complaint.callee, name, main.rank if main is not None else 3, main=main)
+    if value is None and "mask" in name:
+        return TensorSpec(
+            (BATCH, main.shape[1] if main is not None and main.rank > 1 else PRIMES[0]), torch.bool
+        )
+    return value if value is not None else main
+
+
+def not_a_tensor(complaint: Complaint) -> Iterator[State]:
+    """A number, a flag, a list or a function in the place of a tensor."""
+    if not _TENSOR_UNWANTED.search(complaint.text):
+        return
+    for name in complaint.blamed:
+        tensor = complaint.state[name]
+        if isinstance(tensor, TensorSpec):
+            for other in _others(complaint, tensor):
+                yield complaint.with_value(name, other)
+
+
+def _others(complaint: Complaint, tensor: TensorSpec) -> list[Any]:
+    missing = complaint.says(r"has no attribute '(\w+)'")
+    pair: list[Any] = [[tensor, tensor], (tensor, tensor)]
+    if missing:
+        is_dict = missing.group(1) in ("items", "keys", "values", "get")
+        return [{"x": tensor}] if is_dict else [*pair[:1], ANY_MODULE]
+    if complaint.says("callable"):
+        return [ANY_MODULE]
+    if complaint.says("ambiguous|multiple elements"):
+        return [False, True, 2, None]
+    if complaint.says("integer|int|arange"):
+        return [2, PRIMES[0], (PRIMES[0], PRIMES[1])]
+    return [2, *pair, False, (PRIMES[0], PRIMES[1]), ANY_MODULE]
+
+
+def a_tensor(complaint: Complaint) -> Iterator[State]:
+    """A tensor in the place of a number, a flag or a tuple."""
+    if not _TENSOR_WANTED.search(complaint.text):
+        return
+    main = next(specs(list(complaint.state.values())), TensorSpec((BATCH, PRIMES[0], 32)))
+    for name in complaint.suspects:
+        if name in complaint.state and not isinstance(complaint.state[name], TensorSpec):
+            for other in (main, (PRIMES[0], PRIMES[1]), 2):
+                yield complaint.with_value(name, other)

@@ -1,0 +1,90 @@
+"""What errors say about the number of dimensions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.start import State
+from layersmith.load.values import TensorSpec, specs
+
+_STATED = (
+    (r"[Ee]xpected (\d)D(?: \(unbatched\))? or (\d)D", 2),
+    (r"[Ee]xpected (\d)D input", 1),
+    (r"[Ww]rong shape: expected (\d+) dims", 1),
+    (r"[Ee]xpected (?:input to be |a )?(\d)[- ]?(?:D|dim)", 1),
+    (r"len\(dims\) = (\d)", 1),
+    (r"expects? (?:a )?(\d)-?[dD]", 1),
+    (r"must (?:be|have) (\d)[- ]?(?:D|dim)", 1),
+    (r"(\d)-dimensional", 1),
+    (r"(\d)D tensor", 1),
+    (r"(\d) dimensions", 1),
+    (r"must be batches of images with (\d) dim", 1),
+)
+_HIGHEST = 6
+
+
+def unpacked(complaint: Complaint) -> Iterator[State]:
+    """`b, c, h, w = x.shape` of another rank; a tuple where one is unpacked."""
+    match = complaint.says(r"not enough values to unpack \(expected (?:at least )?(\d+), got (\d+)\)")
+    if match:
+        wanted, got = int(match.group(1)), int(match.group(2))
+        of_that_rank = [name for name in complaint.tensors if _rank(complaint, name) == got]
+        yield from _ranked(
+            complaint, wanted, [n for n in complaint.suspects if n in of_that_rank] or of_that_rank
+        )
+    match = complaint.says(r"too many values to unpack \(expected (\d+)")
+    if match:
+        wanted = int(match.group(1))
+        if not re.search(r"\.shape|\.size\(", complaint.line):
+            yield from _split(complaint, wanted)
+        yield from _ranked(complaint, wanted, complaint.blamed)
+
+
+def stated(complaint: Complaint) -> Iterator[State]:
+    """The rank that the message asks for."""
+    for pattern, group in _STATED:
+        match = complaint.says(pattern)
+        if match:
+            yield from _ranked(complaint, int(match.group(group)), complaint.blamed)
+            if group > 1:
+                yield from _ranked(complaint, int(match.group(1)), complaint.blamed)
+            return
+
+
+def indexed(complaint: Complaint) -> Iterator[State]:
+    """A dimension that is not there."""
+    match = complaint.says(
+        r"Dimension out of range \(expected to be in range of \[-?\d+, (-?\d+)\], but got (-?\d+)\)"
+    )
+    if match:
+        index = int(match.group(2))
+        yield from _ranked(complaint, index + 1 if index >= 0 else -index, complaint.blamed)
+    if complaint.says(
+        r"tuple index out of range|index \d+ is out of range|too many indices|Padding size should be less|"
+        r"number of dimensions in the tensor input does not match|does not have .*dim"
+    ):
+        for name in complaint.blamed:
+            yield complaint.with_rank(min(_rank(complaint, name) + 1, _HIGHEST), [name])
+
+
+def _ranked(complaint: Complaint, rank: int, names: list[str]) -> Iterator[State]:
+    if rank > _HIGHEST:
+        return
+    for name in names:
+        yield complaint.with_rank(rank, [name])
+    if len(complaint.tensors) > 1:
+        yield complaint.with_rank(rank, names)
+        yield complaint.with_rank(rank)
+
+
+def _split(complaint: Complaint, count: int) -> Iterator[State]:
+    for name in complaint.blamed:
+        value = complaint.state[name]
+        if isinstance(value, TensorSpec):
+            yield complaint.with_value(name, (value,) * count)
+
+
+def _rank(complaint: Complaint, name: str) -> int:
+    return next(specs(complaint.state[name])).rank

@@ -1,0 +1,198 @@
+"""What errors say about sizes: pairs of what was given and what was expected, divisors, minima, reshapes."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Iterator
+
+from layersmith.load import failure
+from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.start import State
+from layersmith.load.values import TensorSpec, specs
+
+_TOO_SMALL = re.compile(
+    r"Kernel size can't be greater|[Oo]utput size is too small|too small|Padding size should be less|"
+    r"Expected more than 1 value|non-zero|smaller than kernel|maximum size for tensor at dimension|"
+    r"must be (greater|larger)|at least|exceeds dimension size|invalid start|negative dimension|zero elements|"
+    r"step must be|stack expects a non-empty"
+)
+_DIVISIBLE = re.compile(r"divis|divide|multiple of|split|power of|square|even|chunk")
+_SPATIAL = (32, 64, 128)
+_SIDES = (28, 32, 64, 16, 8, 4, 1, 96, 128, 224)
+_LARGEST_DIVISOR = 256
+Pair = tuple[int, int]  # what was given, what is wanted
+
+
+def too_small(complaint: Complaint) -> Iterator[State]:
+    """More pixels or steps."""
+    if not _TOO_SMALL.search(complaint.text):
+        return
+    for side in _SPATIAL:
+        yield complaint.with_specs(lambda spec, side=side: _enlarged(spec, side))  # type: ignore[misc]
+
+
+def _enlarged(spec: TensorSpec, side: int) -> TensorSpec:
+    for index in sorted(spec.free):
+        if index > 0 and spec.rank > 2 and spec.shape[index] < side:  # noqa: PLR2004 - features are not enlarged
+            spec = spec.resized(index, side, fix=False)
+    return spec
+
+
+def divisible(complaint: Complaint) -> Iterator[State]:
+    """Multiples of what divides."""
+    if not (_DIVISIBLE.search(complaint.text) or "%" in complaint.line):
+        return
+    named = [n for n in complaint.numbers if n not in complaint.all_sizes and 1 < n <= _LARGEST_DIVISOR]
+    hit = complaint.free_sizes & set(complaint.numbers)
+    for size in [*named, 16, 64, 32, 8, 36]:
+        target = size * 2 if size < 8 else size  # noqa: PLR2004 - one block is no sequence
+        yield complaint.with_specs(lambda spec, target=target: _set_free(spec, target, hit))  # type: ignore[misc]
+
+
+def _set_free(spec: TensorSpec, size: int, only: set[int]) -> TensorSpec:
+    for index in sorted(spec.free):
+        if index > 0 and (spec.shape[index] in only or not only):
+            spec = spec.resized(index, size, fix=False)
+    return spec
+
+
+def paired(complaint: Complaint) -> Iterator[State]:
+    """What was given becomes what was expected, also where the given number is a product of dimensions."""
+    for given, wanted in dict.fromkeys([*_condition_pairs(complaint), *_message_pairs(complaint)]):
+        direct = list(complaint.with_size(given, wanted))
+        yield from direct
+        if direct:
+            continue
+        yield from complaint.with_size(given, wanted, only_free=False)
+        if given not in complaint.all_sizes and given > 1:
+            yield from _factors(complaint, given, wanted)
+
+
+def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+    for size in sorted(complaint.free_sizes, reverse=True):
+        if size > 1 and given % size == 0 and (wanted * size) % given == 0:
+            yield from complaint.with_size(size, wanted * size // given)
+    yield from _flattened(complaint, given, wanted)
+    for side in _SIDES:
+        yield complaint.with_specs(lambda spec, side=side: _with_sides(spec, side))  # type: ignore[misc]
+
+
+def _flattened(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+    """Sides of an image whose flattened features were `given` at the present sides and shall be `wanted`.
+
+    Pooling and strides divide each side by some power of two, so `wanted` = channels x (side / divisor) squared.
+    """
+    sides = [spec.shape[-1] for spec in specs(list(complaint.state.values())) if spec.rank == 4]  # noqa: PLR2004
+    for channels in (c for c in range(1, wanted + 1) if wanted % c == 0 and sides):
+        root = math.isqrt(wanted // channels)
+        if root * root * channels != wanted or given % channels:
+            continue
+        for divisor in (1, 2, 4, 8, 16, 32):
+            if _LARGEST_DIVISOR >= root * divisor > 1 and given == channels * (sides[0] // divisor) ** 2:
+                side = root * divisor
+                yield complaint.with_specs(lambda spec, side=side: _with_sides(spec, side))  # type: ignore[misc]
+
+
+def _with_sides(spec: TensorSpec, side: int) -> TensorSpec:
+    for index in range(2, spec.rank):
+        if index in spec.free:
+            spec = spec.resized(index, side, fix=False)
+    return spec
+
+
+def reshaped(complaint: Complaint) -> Iterator[State]:
+    """Sizes for which a view is possible."""
+    match = complaint.says(r"shape '\[([\d, \-]+)\]' is invalid for input of size (\d+)")
+    if not match:
+        return
+    shape = [int(size) for size in match.group(1).split(",")]
+    total, product = int(match.group(2)), math.prod(size for size in shape if size > 0)
+    for size in sorted(complaint.free_sizes or complaint.all_sizes, reverse=True):
+        if not size or total % size:
+            continue
+        rest = total // size
+        if -1 in shape:
+            step = product // math.gcd(product, rest)
+            yield from complaint.with_size(size, step if step > 3 else 8 // max(step, 1) * max(step, 1))  # noqa: PLR2004
+        elif (product * size) % total == 0:
+            yield from complaint.with_size(size, product * size // total)
+
+
+def _message_pairs(complaint: Complaint) -> Iterator[Pair]:
+    """(given, wanted) from the messages that name both."""
+    one_way = (
+        (r"shapes cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)", 1, 2),
+        (r"to have (\d+) channels, but got (\d+) channels", 2, 1),
+        (r"(?:running_mean|weight|bias) (?:should|to) .*?(\d+) elements? not (\d+)", 1, 2),
+        (r"must be equal to input_size\. Expected (\d+), got (\d+)", 2, 1),
+        (r"number of channels in input.*weight of shape \[(\d+)\] and input of shape \[\d+, (\d+)", 2, 1),
+        (r"expecting embedding dimension of (\d+), but got (\d+)", 2, 1),
+        (r"divisible by num_groups|number of channels \((\d+)\).*?(\d+)", 1, 2),
+    )
+    for pattern, given, wanted in one_way:
+        match = complaint.says(pattern)
+        if match and match.group(1):
+            yield int(match.group(given)), int(match.group(wanted))
+    yield from _shape_pairs(complaint)
+    yield from _two_way_pairs(complaint)
+
+
+def _shape_pairs(complaint: Complaint) -> Iterator[Pair]:
+    match = complaint.says(
+        r"expected input with shape \[\*?,? ?([\d, ]+)\], but got input of size ?\[([\d, ]+)\]"
+    )
+    if match:
+        wanted, given = ([int(size) for size in group.split(",")] for group in match.groups())
+        yield from zip(given[-len(wanted) :], wanted, strict=False)
+    match = complaint.says(
+        r"batch2 tensor to be: \[(\d+), (\d+)\] but got: \[(\d+), (\d+)\]",
+    )
+    if match:
+        a, b, c, d = map(int, match.groups())
+        yield from ((c, a), (d, b), (b, d), (a, c))
+
+
+def _two_way_pairs(complaint: Complaint) -> Iterator[Pair]:
+    """Messages that don't say which of the two is right: the free one gives way."""
+    for pattern in (
+        r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)",
+        r"Expected size (\d+) but got size (\d+)",
+        r"expanded size of the tensor \((\d+)\) must match the existing size \((\d+)\)",
+        r"Sizes of tensors must match except in dimension \d+\. Expected.* (\d+) .*got.* (\d+)",
+        r"input batch_size \((\d+)\) to match target batch_size \((\d+)\)",
+        r"subscript \w has size (\d+) for operand \d+ which does not broadcast with previously seen size (\d+)",
+    ):
+        match = complaint.says(pattern)
+        if match:
+            a, b = int(match.group(1)), int(match.group(2))
+            yield from ((a, b), (b, a)) if a in complaint.free_sizes else ((b, a), (a, b))
+
+
+def _condition_pairs(complaint: Complaint) -> Iterator[Pair]:
+    """The two sides of the failed assert or guarded raise."""
+    for test in failure.comparisons(complaint.error):
+        if type(test.got) is int and type(test.wanted) is int:
+            yield from _divisor_pairs(complaint, test)
+            yield from ((test.got, test.wanted), (test.wanted, test.got))
+        elif isinstance(test.got, tuple | list) and isinstance(test.wanted, tuple | list):
+            yield from (
+                (a, b)
+                for a, b in zip(test.got, test.wanted, strict=False)
+                if a != b and type(a) is type(b) is int
+            )
+
+
+def _divisor_pairs(complaint: Complaint, test: failure.Comparison) -> Iterator[Pair]:
+    """For `h % 8 == 0`: h and the multiple of 8 nearest to it."""
+    if not (isinstance(test.left, ast.BinOp) and isinstance(test.left.op, ast.Mod)):
+        return
+    for frame, _ in failure.frames(complaint.error):
+        try:
+            size, divisor = failure.value_of(test.left.left, frame), failure.value_of(test.left.right, frame)
+        except Exception:  # noqa: BLE001, S112 - not this frame
+            continue
+        if type(size) is int and type(divisor) is int and divisor:
+            yield size, divisor * max(1, round(size / divisor)) if divisor > 3 else divisor * 8  # noqa: PLR2004
+        return

@@ -1,0 +1,143 @@
+"""The search for a call: first guesses, repaired after each error, until the module returns a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from layersmith.load.attempt import Deadline, OutOfBudget
+from layersmith.load.call.repair import repaired
+from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.run import call_of, is_finite, is_useful, output_of
+from layersmith.load.call.start import Callee, State, starts
+from layersmith.load.constructor.names import WIDTH
+from layersmith.load.values import Call, TensorSpec, map_specs
+
+_TRIES, _TRIES_A_START, _DEEPEST = 140, 25, 14
+
+
+@dataclass(slots=True)
+class Attempts:
+    """What a search has tried, for the hint that is given when nothing worked."""
+
+    closest: Call | None = None
+    error: Exception | None = None  # of the closest attempt
+    errors: list[Exception] = field(default_factory=list)
+
+
+class CallSearch:
+    """One module's search."""
+
+    def __init__(self, module: nn.Module, arguments: dict[str, Any], deadline: Deadline) -> None:
+        self.callee = Callee.of(module, arguments)
+        self.deadline = deadline
+        self.attempts = Attempts()
+        self.seen: set[str] = set()
+
+    def find(self) -> Call | None:
+        """A call that returns a tensor; None if none was found in time."""
+        for start in starts(self.callee):
+            state = self._from(start)
+            if state is not None:
+                return call_of(self.callee, self._canonical(state))
+            if self._is_over() or self._is_hopeless():
+                return None
+        return None
+
+    def _from(self, start: State) -> State | None:
+        """Depth first from one guess along its repairs."""
+        stack, tries = [(start, 0)], 0
+        while stack and tries < _TRIES_A_START and not self._is_over():
+            state, depth = stack.pop(0)
+            if repr(state) in self.seen:
+                continue
+            self.seen.add(repr(state))
+            tries += 1
+            error = self._error(state)
+            if error is None:
+                return state
+            if isinstance(error, OutOfBudget):
+                return None
+            if depth < _DEEPEST:
+                complaint = Complaint(self.callee, state, error)
+                stack[:0] = [(other, depth + 1) for other in repaired(complaint)]
+        return None
+
+    def _error(self, state: State) -> Exception | None:
+        try:
+            output = output_of(self.callee, state, self.deadline)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the user's forward raises
+            self._remember(state, error)
+            return error
+        if is_useful(output):
+            return None
+        return TypeError(f"forward returned {type(output).__name__}, no tensor")
+
+    def _remember(self, state: State, error: Exception) -> None:
+        """The closest attempt is the one that came furthest into forward."""
+        self.attempts.errors.append(error)
+        if self.attempts.error is None or _progress(error) > _progress(self.attempts.error):
+            self.attempts.closest = call_of(self.callee, state)
+            self.attempts.error = error
+
+    def _canonical(self, state: State) -> State:
+        """The same call as people make it: enough features for statistics, rows apart, finite outputs."""
+        wide = {name: map_specs(_widened, value) for name, value in state.items()}
+        if wide != state and self._works(wide):
+            state = wide
+        output = output_of(self.callee, state, self.deadline)
+        if not is_finite(output):
+            positive = {name: map_specs(_positive, value) for name, value in state.items()}
+            if self._works(positive) and is_finite(output_of(self.callee, positive, self.deadline)):
+                return positive
+        return state
+
+    def _works(self, state: State) -> bool:
+        return self._error(state) is None
+
+    def _is_over(self) -> bool:
+        return len(self.seen) >= _TRIES or self.deadline.is_over
+
+    def _is_hopeless(self) -> bool:
+        """Whether forward fails for a reason that no input mends: a name or attribute that is not there."""
+        return all(is_unmendable(error, self.callee.module) for error in self.attempts.errors)
+
+
+def is_unmendable(error: Exception, module: nn.Module) -> bool:
+    """Whether the error lies in the code whatever its input: a missing name, import, or attribute of self."""
+    if isinstance(error, NameError | ImportError):
+        return True
+    names = {type(part).__name__ for part in module.modules()}
+    owner = getattr(error, "obj", None)
+    return isinstance(error, AttributeError) and (isinstance(owner, nn.Module) or _said_owner(error) in names)
+
+
+def _said_owner(error: Exception) -> str:
+    text = str(error)
+    return text.split("'")[1] if text.startswith("'") and "object has no attribute" in text else ""
+
+
+def _progress(error: Exception) -> int:
+    trace, line = error.__traceback__, 0
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "forward":
+            line = trace.tb_lineno
+            break
+        trace = trace.tb_next
+    return line
+
+
+def _widened(spec: TensorSpec) -> TensorSpec:
+    """A matrix whose features nothing has fixed gets as many as a layer has."""
+    last = spec.rank - 1
+    is_open = spec.rank in (2, 3) and {1, last} <= spec.free and spec.shape[last] < WIDTH
+    return spec.resized(last, WIDTH, fix=False) if is_open and spec.dtype.is_floating_point else spec
+
+
+def _positive(spec: TensorSpec) -> TensorSpec:
+    return replace(spec, high=1) if spec.dtype is torch.float32 and not spec.high else spec

@@ -1,0 +1,95 @@
+"""Shapes that the author states: jaxtyping annotations, einops patterns, `(B, C, H, W)` in docstrings and comments."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from layersmith.load.call.clue import Clue
+
+_AXIS = r"[A-Za-z0-9_*/+\- ]{1,20}"
+_SHAPE = (
+    rf"[\(\[]\s*((?:\*|[Nn]|[Bb]|bs|batch\w*|BS|[LT]|seq\w*)\s*,\s*{_AXIS}(?:,\s*{_AXIS}){{0,4}})\s*[\)\]]"
+)
+_INTEGER_DTYPES = ("int", "uint")
+
+
+def annotated_clue(annotation: Any, sizes: Mapping[str, int]) -> Clue | None:
+    """What a jaxtyping annotation says; None for any other annotation.
+
+    Args:
+        annotation: such as `Float[Tensor, "*batch in_features"]`.
+        sizes: the constructor's arguments: a dimension of the same name has that size.
+    """
+    text = getattr(annotation, "dim_str", None)
+    if not isinstance(text, str):
+        return None
+    axes = text.split()
+    names = [re.sub(r"^[#?_]+", "", axis.split("=")[-1]) for axis in axes]
+    variadic = [index for index, name in enumerate(names) if name.startswith("*") or name == "..."]
+    dtype = _dtype(annotation)
+    known = tuple(_size(name, sizes) for name in names)
+    if not variadic:
+        return Clue(rank=len(names), sizes=known, names=tuple(names), dtype=dtype)
+    before, after = names[: variadic[0]], names[variadic[0] + 1 :]
+    count = 1 if not before else 0  # leading batch dimensions: one of them is what people use
+    spread = (*known[: variadic[0]], *([None] * count), *known[variadic[0] + 1 :])
+    return Clue(rank=len(before) + count + len(after), sizes=spread, dtype=dtype)
+
+
+def documented_clue(cls: type, parameter: str) -> Clue:
+    """What docstrings and comments of the class say about a parameter's shape."""
+    text = _texts(cls)
+    for pattern in (
+        rf"\b{re.escape(parameter)}\b[^\n(\[]{{0,60}}{_SHAPE}",
+        rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}",
+    ):
+        match = re.search(pattern, text)
+        axes = [axis.strip() for axis in match.group(1).split(",")] if match else []
+        if len(axes) > 1 and "*" not in axes and "..." not in axes:
+            sizes = tuple(int(axis) if axis.isdigit() and index else None for index, axis in enumerate(axes))
+            return Clue(rank=len(axes), names=tuple(axes), sizes=sizes if any(sizes) else ())
+    return Clue()
+
+
+def _size(name: str, sizes: Mapping[str, int]) -> int | None:
+    if name.isdigit():
+        return int(name)
+    value = sizes.get(name)
+    if type(value) is int:
+        return value
+    try:  # "dim*2", "2*hidden+1"
+        worth = (
+            eval(name, {"__builtins__": {}}, dict(sizes)) if re.fullmatch(r"[\w*+\-/() ]+", name) else None
+        )  # noqa: S307 - only names and arithmetic
+    except Exception:  # noqa: BLE001 - a dimension that no constructor argument determines
+        return None
+    return worth if type(worth) is int else None
+
+
+def _dtype(annotation: Any) -> torch.dtype:
+    names = getattr(annotation, "dtypes", ())
+    first = next(iter(names), "float32") if isinstance(names, list | tuple | set | frozenset) else "float32"
+    if str(first).startswith("bool"):
+        return torch.bool
+    if str(first).startswith("complex"):
+        return torch.complex64
+    return torch.int64 if str(first).startswith(_INTEGER_DTYPES) else torch.float32
+
+
+def _texts(cls: type) -> str:
+    """The docstrings of the class and the source of its forward."""
+    parts = []
+    for base in cls.__mro__[:2]:
+        parts.append(vars(base).get("__doc__") or "")
+        forward = vars(base).get("forward")
+        if forward is not None:
+            try:
+                parts.append(inspect.getsource(forward))
+            except (OSError, TypeError):
+                parts.append(forward.__doc__ or "")
+    return "\n".join(parts)

@@ -1,0 +1,1 @@
+"""Finds constructor arguments for a class that it has never seen."""

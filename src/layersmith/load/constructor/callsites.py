@@ -1,0 +1,64 @@
+"""Literal arguments with which a file itself builds a class, also below `if __name__ == "__main__"`."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from layersmith.probe import source
+
+_LARGE = 1024
+
+
+def whole(cls: type) -> list[dict[str, Any]]:
+    """Every call of the class in its file whose arguments are all literal, as arguments by name."""
+    found = []
+    for call in _calls(cls):
+        bound = _bound(cls, call)
+        if bound and all(is_literal for is_literal, _ in bound.values()):
+            found.append({name: value for name, (_, value) in bound.items()})
+    unique = [one for index, one in enumerate(found) if one not in found[:index]]
+    return [one for one in unique if all(_is_small(value) for value in one.values())]
+
+
+def literals(cls: type) -> dict[str, list[Any]]:
+    """For each parameter the literals that calls of the class in its file give to it."""
+    found: dict[str, list[Any]] = {}
+    for call in _calls(cls):
+        for name, (is_literal, value) in _bound(cls, call).items():
+            known = found.setdefault(name, [])
+            if is_literal and _is_small(value) and value not in known:
+                known.append(value)
+    return found
+
+
+def _calls(cls: type) -> Iterator[ast.Call]:
+    for node in ast.walk(source.tree_of(source.file_of(cls))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == cls.__name__:
+            yield node
+
+
+def _bound(cls: type, call: ast.Call) -> dict[str, tuple[bool, Any]]:
+    """The arguments by parameter name, each with whether it is a literal; nothing for a call with stars."""
+    starred = any(isinstance(a, ast.Starred) for a in call.args) or any(w.arg is None for w in call.keywords)
+    if starred:
+        return {}
+    try:
+        signature = inspect.signature(cls)
+        arguments = signature.bind(*call.args, **{w.arg or "": w.value for w in call.keywords}).arguments
+    except (TypeError, ValueError):
+        return {}
+    return {name: _literal(node) for name, node in arguments.items() if isinstance(node, ast.expr)}
+
+
+def _literal(node: ast.expr) -> tuple[bool, Any]:
+    try:
+        return True, ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError):
+        return False, None
+
+
+def _is_small(value: Any) -> bool:
+    return not isinstance(value, int) or isinstance(value, bool) or abs(value) <= _LARGE

@@ -1,0 +1,244 @@
+"""The values worth trying for one constructor parameter, the likeliest first."""
+
+from __future__ import annotations
+
+import collections.abc
+import enum
+import inspect
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.load.constructor import configs, names, standins
+from layersmith.load.constructor.usage import Usage
+from layersmith.load.values import TensorSpec
+
+_SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable)
+_PLAIN: Mapping[Any, Any] = {
+    torch.dtype: [torch.float32],
+    torch.device: [torch.device("cpu")],
+    torch.Size: [torch.Size([4, names.WIDTH])],
+    dict: [{}],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is known of a parameter: its name, annotation and default, how the constructor uses it, and its scope."""
+
+    name: str
+    annotation: Any = None
+    usage: Usage = field(default_factory=Usage)
+    scope: Mapping[str, Any] = field(default_factory=dict)
+    builders: Any = None  # (class) -> Made | None, to build a module-valued argument of a known class
+
+    def of(self, annotation: Any) -> Wanted:
+        """The same parameter under another annotation."""
+        return Wanted(self.name, annotation, self.usage, self.scope, self.builders)
+
+
+def candidates(wanted: Wanted) -> list[Any]:
+    """Values for a parameter; never empty."""
+    annotation = evaluated(wanted.annotation, wanted.scope)
+    told = list(_by_annotation(wanted.of(annotation)))
+    if told and not _is_vague(annotation):
+        return unique(told)
+    return unique([*wanted.usage.strings, *told, *_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)])
+
+
+def evaluated(annotation: Any, scope: Mapping[str, Any]) -> Any:
+    """An annotation as an object; None for none, and for text that means nothing here."""
+    if annotation is inspect.Parameter.empty:
+        return None
+    if isinstance(annotation, str):
+        try:
+            return eval(annotation, {**vars(typing), **scope})  # noqa: S307 - what Python itself would do with it
+        except Exception:  # noqa: BLE001 - names imported for type checkers only
+            return None
+    return annotation
+
+
+def unique(values: Iterable[Any]) -> list[Any]:
+    """The values without repetition; True and 1 are not the same."""
+    found: list[Any] = []
+    for value in values:
+        if not any(type(value) is type(other) and _same(value, other) for other in found):
+            found.append(value)
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # noqa: BLE001 - objects that cannot be compared are not the same
+        return False
+
+
+def _is_vague(annotation: Any) -> bool:
+    return annotation in (None, Any, object)
+
+
+def _by_annotation(wanted: Wanted) -> Iterator[Any]:
+    annotation = wanted.annotation
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        for part in arguments:
+            yield from candidates(wanted.of(part))[:4] if part is not type(None) else ()
+        yield from [None] if type(None) in arguments else []
+    elif origin is typing.Literal:
+        yield from arguments
+    elif origin is typing.Annotated:
+        yield from candidates(wanted.of(arguments[0]))
+    elif origin in _SEQUENCES or annotation in (list, tuple):
+        yield from _sequences(wanted, origin or annotation, arguments)
+    elif origin is collections.abc.Callable or annotation is collections.abc.Callable:
+        yield from standins.callables(wanted.name, is_called_in_constructor="callable" in wanted.usage.kinds)
+    elif origin is type:
+        yield from [part for part in arguments if inspect.isclass(part) and part is not nn.Module]
+        yield from standins.callables(wanted.name, is_called_in_constructor=True)
+    elif inspect.isclass(annotation):
+        yield from _by_class(wanted, annotation)
+
+
+def _by_class(wanted: Wanted, annotation: type) -> Iterator[Any]:
+    if annotation is bool:
+        yield from (False, True)
+    elif annotation is str:
+        yield from [*wanted.usage.strings, *names.texts(wanted.name)]
+    elif annotation is float:
+        yield from names.floats(wanted.name)
+    elif annotation is int:
+        yield from _integers(wanted)
+    elif annotation in _PLAIN:
+        yield from _PLAIN[annotation]
+    elif issubclass(annotation, enum.Enum):
+        yield from annotation
+    elif issubclass(annotation, Tensor):
+        yield from (TensorSpec((names.WIDTH,)), TensorSpec((3, 3)), TensorSpec((names.WIDTH, names.WIDTH)))
+    elif issubclass(annotation, nn.Module):
+        yield from _modules_of(wanted, annotation)
+    elif annotation.__module__ not in ("builtins", "typing"):
+        yield from configs.configs(wanted.usage, wanted.scope, annotation)
+
+
+def _modules_of(wanted: Wanted, annotation: type[nn.Module]) -> Iterator[Any]:
+    if annotation is nn.ModuleList:
+        yield from standins.modules(wanted.name, several=True)
+    if annotation is not nn.Module and wanted.builders is not None:
+        built = wanted.builders(annotation)
+        yield from [built] if built is not None else []
+    yield from standins.modules(wanted.name)
+
+
+def _sequences(wanted: Wanted, kind: Any, arguments: tuple[Any, ...]) -> Iterator[Any]:
+    make = tuple if kind is tuple else list
+    items = [part for part in arguments if part is not Ellipsis]
+    item = items[0] if items else int
+    if inspect.isclass(item) and issubclass(item, nn.Module):
+        yield make([standins.ANY_MODULE, standins.ANY_MODULE])
+        return
+    is_fixed = kind is tuple and items and Ellipsis not in arguments
+    if is_fixed:
+        yield tuple(candidates(wanted.of(part))[0] for part in items)
+    yield from _repeated(wanted.of(item), make)
+
+
+def _repeated(wanted: Wanted, make: Any) -> Iterator[Any]:
+    """Lists of one likely value, of two members first; growing widths where the name is that of a width."""
+    single = Wanted(wanted.name.rstrip("s") or wanted.name, wanted.annotation, Usage(), wanted.scope)
+    base = candidates(single)[0]
+    if isinstance(base, list | tuple):
+        yield from (make([base, base]), make([base]), base)
+        return
+    is_width = type(base) is int and base in (names.WIDTH, *names.SEVERAL)
+    if wanted.usage.length:
+        yield make([base] * wanted.usage.length)
+    if is_width:
+        growing = [names.WIDTH // 2, names.WIDTH, 2 * names.WIDTH, 4 * names.WIDTH]
+        yield from (make([names.HIDDEN, names.WIDTH]), make([names.WIDTH] * 2), make(growing))
+    yield from (make([base] * count) for count in (2, 4, 3, 1))
+
+
+def _by_config(wanted: Wanted) -> Iterator[Any]:
+    if names.CONFIG.search(names.plain(wanted.name)) and "number" not in wanted.usage.kinds:
+        yield from configs.configs(wanted.usage, wanted.scope, None)
+    elif "dict" in wanted.usage.kinds:
+        yield configs.AnyDict()
+
+
+def _by_usage(wanted: Wanted) -> Iterator[Any]:
+    name, kinds = names.plain(wanted.name), wanted.usage.kinds
+    is_sequence = "sequence" in kinds
+    if names.ACTIVATION.search(name) and not wanted.usage.strings:
+        if not kinds & {"callable", "module"}:
+            yield from names.texts(name)[:2]
+        yield from standins.callables(name, is_called_in_constructor="callable" in kinds)
+    elif "callable" in kinds:
+        yield from standins.callables(name, is_called_in_constructor=True)
+    elif is_sequence and ("module" in kinds or names.MODULE.search(name.rstrip("s"))):
+        yield from standins.modules(name, several=True)
+    elif is_sequence:
+        yield from _repeated(wanted, list)
+    elif "module" in kinds:
+        yield from [*_namesakes(wanted), *standins.modules(name)]
+
+
+def _by_name(wanted: Wanted) -> Iterator[Any]:
+    name = names.plain(wanted.name)
+    if wanted.usage.passed_as and not names.known_integers(name):
+        yield from _by_alias(wanted)
+    if names.is_flag(name):
+        yield from (False, True)
+    elif names.NORM.search(name):
+        yield from [*standins.callables(name, is_called_in_constructor=True)[:2], "batch", "layer", False]
+    elif "device" in name:
+        yield "cpu"
+    elif "dtype" in name:
+        yield torch.float32
+    elif names.TEXT.search(name):
+        yield from [*names.texts(name), 1, None]
+    elif names.is_real(name):
+        yield from [*names.floats(name), 1]
+    else:
+        yield from _namesakes(wanted)
+        if names.MODULE.search(name) and not wanted.usage.kinds & {"number"} and not wanted.usage.passed_as:
+            yield from standins.modules(name)
+    yield from _integers(wanted)
+    yield from ([names.WIDTH, names.WIDTH], 0.5, (8, 8), standins.ANY_MODULE, True, "default")
+
+
+def _by_alias(wanted: Wanted) -> Iterator[Any]:
+    """What the parameter is passed on as: `inp` that becomes `in_channels`."""
+    for parameter in wanted.usage.passed_as:
+        if parameter.annotation in (bool, "bool") or names.is_flag(parameter.name):
+            yield from (False, True)
+        elif names.known_integers(parameter.name):
+            yield from names.known_integers(parameter.name)
+        elif names.is_real(parameter.name):
+            yield from names.floats(parameter.name)
+
+
+def _integers(wanted: Wanted) -> Iterator[Any]:
+    known = names.known_integers(wanted.name)
+    if not known:
+        for parameter in wanted.usage.passed_as:
+            yield from names.known_integers(parameter.name)
+    yield from names.integers(wanted.name)
+
+
+def _namesakes(wanted: Wanted) -> Iterator[Any]:
+    """Instances of the module classes in scope that bear the parameter's name."""
+    name = names.plain(wanted.name).replace("_", "")
+    for thing in list(wanted.scope.values()) if wanted.builders is not None and len(name) > 2 else ():  # noqa: PLR2004
+        is_class = (
+            inspect.isclass(thing) and issubclass(thing, nn.Module) and thing.__module__[:8] != "torch.nn"
+        )
+        if is_class and thing.__name__.lower().strip("_") == name:
+            built = wanted.builders(thing)
+            if built is not None:
+                yield built

@@ -1,0 +1,132 @@
+"""Config objects: the real class made small, or a stand-in that has a value for every attribute asked of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from layersmith.load.constructor import names
+from layersmith.load.constructor.usage import Usage
+from layersmith.load.values import Made, written
+
+_CONFIG_CLASS = re.compile(r"(Config|Args|Arguments|Configuration|Params|Hparams|HParams|Options|Settings)$")
+_SHRUNK = re.compile(
+    r"size|dim|embd|embed|model|width|hidden|inner|ff|layers?$|depth|blocks?$|heads?$|vocab|channels|experts|len|ctx"
+)
+_LARGE = 64  # what is at most this stays as the author wrote it
+
+
+def configs(usage: Usage, scope: Mapping[str, Any], annotation: Any) -> list[Any]:
+    """Config values for a parameter: of its annotated class, of the config classes in its file, stand-ins."""
+    is_class = inspect.isclass(annotation) and annotation not in (dict, object)
+    found = [annotation] if is_class else [thing for thing in scope.values() if _is_config_class(thing)]
+    made = [small(cls) for cls in found]
+    fitting = [one for one in made if one is not None and _has_all(one, usage.attributes)]
+    if is_class:
+        return fitting
+    return [*fitting, *_stand_ins(usage)]
+
+
+def small(cls: type) -> Made | None:
+    """A small instance of a config class, or its default one, or None if neither can be made."""
+    for arguments in (_small_arguments(cls), {}):
+        try:
+            cls(**arguments)
+        except Exception:  # noqa: BLE001, S112 - the next, more modest try may do
+            continue
+        text = ", ".join(f"{name}={written(value)}" for name, value in arguments.items())
+        return Made(f"{cls.__name__}({text})", lambda chosen=arguments: cls(**chosen))  # type: ignore[misc]
+    return None
+
+
+def _is_config_class(thing: Any) -> bool:
+    if not inspect.isclass(thing) or issubclass(thing, nn.Module):
+        return False
+    return bool(_CONFIG_CLASS.search(thing.__name__)) or dataclasses.is_dataclass(thing)
+
+
+def _has_all(made: Made, attributes: set[str]) -> bool:
+    config = made.make()
+    return all(hasattr(config, attribute) for attribute in attributes)
+
+
+def _small_arguments(cls: type) -> dict[str, Any]:
+    """Small values for what is required, and for whole numbers whose defaults are large."""
+    chosen: dict[str, Any] = {}
+    for parameter in list(inspect.signature(cls).parameters.values()):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        default, known = parameter.default, names.known_integers(parameter.name)
+        if default is parameter.empty:
+            chosen[parameter.name] = scalar(parameter.name, parameter.annotation)
+        elif type(default) is int and default > _limit(parameter.name) and _SHRUNK.search(parameter.name):
+            value = _consistent(parameter.name, known)
+            if value < default:
+                chosen[parameter.name] = value
+    return chosen
+
+
+def _limit(name: str) -> int:
+    return 3 if re.search(r"layers?$|depth|blocks?$|heads?$", name) else _LARGE
+
+
+def _consistent(name: str, known: list[Any]) -> int:
+    """The width of all that must be equal in a config: its sizes are of one model, where a residual runs through."""
+    value = known[0] if known else names.WIDTH
+    is_width = value in (names.INPUT, names.OUTPUT) or re.search(r"^hidden_(size|dim)$", name)
+    return names.WIDTH if is_width else int(value)
+
+
+def scalar(name: str, annotation: Any = None) -> Any:
+    """One number, flag or string for a name, used where nothing else is known."""
+    said = getattr(annotation, "__name__", str(annotation))
+    if said == "bool" or (said in ("_empty", "None") and names.is_flag(name)):
+        return False
+    if said == "float" or (said in ("_empty", "None") and names.is_real(name)):
+        return names.floats(name)[0]
+    if said == "str" or (said in ("_empty", "None") and names.TEXT.search(name)):
+        return names.texts(name)[0]
+    if names.ACTIVATION.search(name):
+        return "gelu"
+    return _consistent(name, names.known_integers(name))
+
+
+def _stand_ins(usage: Usage) -> list[Any]:
+    known = sorted(usage.keys if "dict" in usage.kinds else usage.attributes)
+    text = ", ".join(f"{name}={written(scalar(name))}" for name in known)
+    if "dict" in usage.kinds:
+        return [Made(f"dict({text})", lambda: AnyDict({name: scalar(name) for name in known}))]
+    return [Made(f"SimpleNamespace({text})", AnyConfig), Made(f"dict({text})", AnyDict)]
+
+
+class AnyConfig:
+    """Has a value, chosen by name, for every attribute and key."""
+
+    def __getattr__(self, name: str) -> Any:
+        """A value by name; remembered."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        value = scalar(name)
+        setattr(self, name, value)
+        return value
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As a dict's."""
+        return vars(self).get(name, default)
+
+
+class AnyDict(dict[str, Any]):
+    """A dict that has a value, chosen by name, for every key."""
+
+    def __missing__(self, key: str) -> Any:
+        """A value by name; remembered."""
+        self[key] = scalar(str(key).lower())
+        return self[key]

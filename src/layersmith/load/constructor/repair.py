@@ -1,0 +1,128 @@
+"""Other constructor arguments after an error: from the failing line, its names, its numbers and quoted options."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+from layersmith.load import failure
+from layersmith.load.constructor.candidates import unique
+from layersmith.load.values import Made
+
+Arguments = dict[str, Any]
+Values = Callable[[str], list[Any]]  # the candidates for a parameter name
+
+_EXAMPLES: Mapping[type, Any] = {int: 4, float: 0.5, str: "relu", bool: False}
+
+
+def repaired(
+    cls: type[nn.Module], arguments: Arguments, error: Exception, values: Values
+) -> Iterator[Arguments]:
+    """Arguments that may avoid the error, the likeliest first."""
+    text = str(error)
+    parameters = inspect.signature(cls.__init__).parameters
+    known = {*parameters, *arguments} - {"self"}
+    yield from _missing(parameters, arguments, text, values)
+    for name, value in _asked_for(arguments, error, known):
+        yield {**arguments, name: value}
+    suspects = [*(word for word in re.findall(r"[A-Za-z_]\w*", text) if word in known)]
+    suspects += failure.names_behind(error, known, getattr(cls.__init__, "__code__", None))
+    for name in list(dict.fromkeys(suspects or arguments))[:6]:
+        default = parameters[name].default if name in parameters else None
+        current = arguments.get(name, default)
+        for value in _alternatives(current, text, error, values(name))[:7]:
+            yield {**arguments, name: value}
+
+
+def _missing(
+    parameters: Mapping[str, inspect.Parameter], arguments: Arguments, text: str, values: Values
+) -> Iterator[Arguments]:
+    """A constructor with **kwargs that wants more than its signature says."""
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    quoted = [
+        word for word in re.findall(r"[`'\"](\w+)[`'\"]", text) if word.isidentifier() and word.islower()
+    ]
+    more = {word: values(word)[0] for word in quoted if word not in arguments and word != "self"}
+    if more and re.search(r"missing|required|KeyError|^'\w+'$|provide", text):
+        yield {**arguments, **more}
+
+
+def _asked_for(arguments: Arguments, error: Exception, known: set[str]) -> Iterator[tuple[str, Any]]:
+    """What the failed condition itself asks for: a type, a length, a divisor, an option."""
+    for name, types in failure.isinstance_tests(error):
+        for kind in types if name in known else ():
+            yield from ((name, value) for value in _of_type(kind, arguments.get(name)))
+    for test in failure.comparisons(error):
+        yield from _of_length(test, arguments)
+        yield from _divisible(test, arguments)
+
+
+def _of_type(kind: type, current: Any) -> Iterator[Any]:
+    if kind in (list, tuple):
+        item = current if isinstance(current, int) else 2
+        yield from (kind([item] * count) for count in (4, 3, 2, 1))
+    elif kind in _EXAMPLES:
+        yield _EXAMPLES[kind]
+
+
+def _of_length(test: failure.Comparison, arguments: Arguments) -> Iterator[tuple[str, Any]]:
+    for side, wanted in ((test.left, test.wanted), (test.right, test.got)):
+        name = _name_in(side, "len")
+        current = arguments.get(name)
+        if type(wanted) is int and isinstance(current, list | tuple) and current and 0 < wanted < 10:  # noqa: PLR2004
+            yield name, type(current)([current[0]] * wanted)
+
+
+def _name_in(node: ast.expr, function: str) -> str:
+    is_call = isinstance(node, ast.Call) and getattr(node.func, "id", "") == function and len(node.args) == 1
+    return getattr(node.args[0], "id", "") if is_call and isinstance(node, ast.Call) else ""
+
+
+def _divisible(test: failure.Comparison, arguments: Arguments) -> Iterator[tuple[str, Any]]:
+    """For `a % b == 0` another a: the next multiple of b; and another b: a divisor of a."""
+    if not isinstance(test.left, ast.BinOp) or not isinstance(test.left.op, ast.Mod):
+        return
+    above, below = _named(test.left.left, arguments), _named(test.left.right, arguments)
+    a, b = arguments.get(above), arguments.get(below)
+    if type(a) is int and type(b) is int and b:
+        yield above, b * max(1, round(a / b))
+        yield from ((below, divisor) for divisor in range(min(a, b), 0, -1) if a % divisor == 0)
+
+
+def _named(node: ast.expr, arguments: Arguments) -> str:
+    return next(
+        (part.id for part in ast.walk(node) if isinstance(part, ast.Name) and part.id in arguments), ""
+    )
+
+
+def _alternatives(current: Any, text: str, error: Exception, values: list[Any]) -> list[Any]:
+    found: list[Any] = []
+    numbers = [int(number) for number in re.findall(r"(?<![\w.])\d+(?![\w.])", text)][:6]
+    is_integer = type(current) is int
+    if isinstance(current, str):
+        found += [word for word in re.findall(r"['\"]([\w\-]+)['\"]", text) if word != current]
+    if isinstance(current, list | tuple) and current:
+        found += [type(current)([current[0]] * n) for n in numbers if 0 < n < 9]  # noqa: PLR2004 - lists are short
+    if is_integer and re.search(r"divis|multiple|% ", text):
+        found += [64, 32, 16, 8]
+    if isinstance(current, Made) and re.search(r"operand|iterable|subscript|no len|integer", text):
+        found += [32, 2, [2, 2]]
+    if "NoneType" in text and current is None:
+        values = [value for value in values if value is not None]
+    found += values
+    if is_integer and not isinstance(error, TypeError):
+        found += [number for number in numbers if 0 < number < 512]  # noqa: PLR2004 - a small module
+    return [value for value in unique(found) if not (type(value) is type(current) and _equal(value, current))]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # noqa: BLE001 - what cannot be compared is not equal
+        return False

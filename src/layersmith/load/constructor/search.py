@@ -1,0 +1,193 @@
+"""The search for constructor arguments: the likeliest first, repaired after each error, varied after each success."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from layersmith.load.attempt import Deadline, OutOfBudget, contained
+from layersmith.load.constructor import callsites, names
+from layersmith.load.constructor.candidates import Wanted, candidates, unique
+from layersmith.load.constructor.repair import Arguments, repaired
+from layersmith.load.constructor.usage import usages
+from layersmith.load.values import Made, realise, written
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+_DEEPEST = 2  # how far module-valued arguments may nest
+
+
+@dataclass(frozen=True, slots=True)
+class Construction:
+    """Arguments with which a class can be built, where they come from, and a module so built."""
+
+    cls: type[nn.Module]
+    arguments: Arguments
+    how: str
+    module: nn.Module = field(compare=False)
+
+    def build(self) -> nn.Module:
+        """A fresh module."""
+        return construct(self.cls, self.arguments)
+
+    def __str__(self) -> str:
+        """As in source: `Block(64, heads=4)`."""
+        return call_text(self.cls, self.arguments)
+
+
+def construct(cls: type[nn.Module], arguments: Arguments) -> nn.Module:
+    """Build the class: positional-only and variadic parameters included."""
+    parameters = inspect.signature(cls.__init__).parameters
+    made = {name: realise(value) for name, value in arguments.items()}
+    positional = []
+    for name, parameter in parameters.items():
+        if parameter.kind is parameter.POSITIONAL_ONLY and name in made:
+            positional.append(made.pop(name))
+        if parameter.kind is parameter.VAR_POSITIONAL and name in made:
+            positional += made.pop(name)
+    return cls(*positional, **made)
+
+
+def call_text(cls: type, arguments: Arguments) -> str:
+    """A call as a person would write it: leading required arguments by position, the others by name."""
+    parts, by_position = [], True
+    for name, value in arguments.items():
+        parameter = inspect.signature(cls.__init__).parameters.get(name)
+        if parameter is not None and parameter.kind is parameter.VAR_POSITIONAL:
+            parts += map(written, value)
+            continue
+        by_position = by_position and parameter is not None and parameter.default is parameter.empty
+        parts.append(written(value) if by_position and len(parts) < 3 else f"{name}={written(value)}")  # noqa: PLR2004
+    return f"{cls.__name__}({', '.join(parts)})"
+
+
+class ConstructorSearch:
+    """One class's search: `constructions` yields what could be built, the likeliest first."""
+
+    def __init__(self, cls: type[nn.Module], *, depth: int = 0) -> None:
+        self.cls = cls
+        self.depth = depth
+        self.errors: list[str] = []  # of constructor calls that failed, in order
+        self.closest: Arguments = {}
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        self.parameters = {p.name: p for p in parameters if p.kind not in _VARIADIC}
+        self.variadic = next((p for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+        self.required = [name for name, p in self.parameters.items() if p.default is p.empty]
+        self.literals = callsites.literals(cls)
+        self.known: dict[str, list[Any]] = {}
+
+    def constructions(self, deadline: Deadline, *, tries: int = 70) -> Iterator[Construction]:
+        """Constructions, each built once; after one that was not good enough, variations of it follow."""
+        queue = self._first_arguments()
+        seen: set[str] = set()
+        while queue and tries and not deadline.is_over:
+            how, arguments = queue.pop(0)
+            if repr(arguments) in seen:
+                continue
+            seen.add(repr(arguments))
+            tries -= 1
+            result = self._attempt(arguments, deadline)
+            if isinstance(result, nn.Module):
+                yield Construction(self.cls, arguments, how, result)
+                if not how.endswith("varied"):
+                    queue += [(f"{how}, varied", other) for other in self._varied(arguments)]
+            elif isinstance(result, OutOfBudget):
+                queue.insert(0, (f"{how}, made small", self._shrunk(arguments)))
+            elif isinstance(result, Exception):
+                queue[:0] = [(how, other) for other in repaired(self.cls, arguments, result, self.values)]
+
+    def values(self, name: str) -> list[Any]:
+        """The candidates for a parameter; a default comes first, literals of call sites next."""
+        if name not in self.known:
+            self.known[name] = self._values(name)
+        return self.known[name]
+
+    def _attempt(self, arguments: Arguments, deadline: Deadline) -> nn.Module | Exception:
+        self.closest = self.closest or arguments
+        try:
+            with contained(deadline):
+                return construct(self.cls, arguments)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the user's constructor raises
+            self.errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
+            return error
+
+    def _first_arguments(self) -> list[tuple[str, Arguments]]:
+        chosen = {name: self.values(name)[0] for name in self.required}
+        if self.variadic is not None and not self.required:
+            kinds = usages(self.cls)[self.variadic.name]
+            chosen[self.variadic.name] = candidates(Wanted(self.variadic.name, None, kinds))[0]
+        sites = [("from a call in the file", arguments) for arguments in callsites.whole(self.cls)]
+        if not chosen:
+            return [("from defaults", {}), *sites]
+        if all(self._is_sure(name) for name in self.required):
+            return [
+                ("from names", chosen),
+                *sites,
+            ]  # sizes of ours, large enough for statistics, before real ones
+        return [*sites[:1], ("from names", chosen), *sites[1:]]
+
+    def _is_sure(self, name: str) -> bool:
+        """Whether the name or annotation alone says what the parameter is."""
+        annotation = self.parameters[name].annotation
+        said = names.is_flag(name) or names.is_real(name) or bool(names.known_integers(name))
+        return (said and "sequence" not in usages(self.cls)[name].kinds) or annotation in (
+            bool,
+            float,
+            "bool",
+            "float",
+        )
+
+    def _values(self, name: str) -> list[Any]:
+        parameter = self.parameters.get(name)
+        if parameter is None:
+            return candidates(Wanted(name))
+        scope = getattr(self.cls.__init__, "__globals__", {})
+        wanted = Wanted(name, parameter.annotation, usages(self.cls)[name], scope, self._made)
+        found = candidates(wanted)
+        if parameter.default is not parameter.empty:
+            return unique([parameter.default, *found])
+        mined = self.literals.get(name, [])
+        is_number = type(found[0]) in (int, float) and mined and type(mined[0]) in (int, float)
+        return unique([found[0], *mined, *found[1:]] if is_number else [*mined, *found])
+
+    def _made(self, cls: type[nn.Module]) -> Made | None:
+        """A module-valued argument of a known class."""
+        if self.depth >= _DEEPEST or cls is self.cls:
+            return None
+        inner = ConstructorSearch(cls, depth=self.depth + 1)
+        for found in inner.constructions(Deadline.after(1.0), tries=15):
+            return Made(str(found), found.build)
+        return None
+
+    def _varied(self, arguments: Arguments) -> Iterator[Arguments]:
+        """Equal sizes for all widths (a residual needs them), then other values for each required parameter."""
+        widths = {n: v for n, v in arguments.items() if type(v) is int and v in (names.WIDTH, *names.SEVERAL)}
+        if len(widths) > 1:
+            ends = [name for name, value in widths.items() if value in (names.INPUT, names.OUTPUT)]
+            yield {**arguments, **dict.fromkeys(ends, names.WIDTH)}
+            yield {**arguments, **dict.fromkeys(widths, names.WIDTH)}
+        for name in self.required:
+            for value in self.values(name)[1:4]:
+                yield {**arguments, name: value}
+
+    def _shrunk(self, arguments: Arguments) -> Arguments:
+        """Small values also for parameters whose defaults are large."""
+        smaller = dict(arguments)
+        for name, parameter in self.parameters.items():
+            current = arguments.get(name, parameter.default)
+            if type(current) is int and (known := names.known_integers(name)) and current > known[0]:
+                smaller[name] = known[0]
+            is_list = (
+                isinstance(current, list | tuple) and current and all(type(item) is int for item in current)
+            )
+            if is_list and max(current) >= 6:  # noqa: PLR2004 - more blocks than a stage needs
+                share = max(1, max(current) // names.WIDTH)
+                smaller[name] = type(current)(
+                    max(1, item // share if share > 1 else min(item, 2)) for item in current
+                )
+        return smaller

@@ -1,0 +1,57 @@
+"""Stand-ins for arguments that are modules or functions: as simple as possible, and tolerant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F  # noqa: N812 - the name that everyone knows
+from torch import Tensor, nn
+
+from layersmith.load.constructor.names import ACTIVATION, NORM, WIDTH, plain
+from layersmith.load.values import Made
+
+
+class AnyModule(nn.Module):
+    """A linear map of the last dimension where it fits; anything else passes through."""
+
+    def __init__(self, dim: int = WIDTH) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+        self.dim = dim
+
+    def forward(self, x: Any = None, *_args: Any, **_kwargs: Any) -> Any:
+        """The mapped input."""
+        fits = isinstance(x, Tensor) and x.is_floating_point() and x.dim() and x.shape[-1] == self.dim
+        return self.linear(x) if fits else x
+
+
+ANY_MODULE = Made(f"nn.Linear({WIDTH}, {WIDTH})", AnyModule)
+CONVOLUTION = Made(
+    f"nn.Conv2d({WIDTH}, {WIDTH}, 3, padding=1)", lambda: nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
+)
+IMAGE_CONVOLUTION = Made(f"nn.Conv2d(3, {WIDTH}, 3, padding=1)", lambda: nn.Conv2d(3, WIDTH, 3, padding=1))
+EMBEDDING = Made(f"nn.Embedding(100, {WIDTH})", lambda: nn.Embedding(100, WIDTH))
+ACTIVATION_MODULE = Made("nn.GELU()", nn.GELU)
+
+
+def modules(name: str, *, several: bool = False) -> list[Any]:
+    """Modules for a parameter of this name, the likeliest first."""
+    if several:
+        return [[ANY_MODULE, ANY_MODULE]]
+    if ACTIVATION.search(plain(name)):
+        return [ACTIVATION_MODULE]
+    if NORM.search(plain(name)):
+        return [Made(f"nn.LayerNorm({WIDTH})", lambda: nn.LayerNorm(WIDTH)), nn.LayerNorm]
+    if "conv" in plain(name) or "backbone" in plain(name):
+        return [CONVOLUTION, IMAGE_CONVOLUTION, ANY_MODULE]
+    return [ANY_MODULE, CONVOLUTION, EMBEDDING]
+
+
+def callables(name: str, *, is_called_in_constructor: bool) -> list[Any]:
+    """Classes and functions for a parameter that is called."""
+    if ACTIVATION.search(plain(name)):
+        called: list[Any] = [nn.GELU, F.gelu, ACTIVATION_MODULE]
+        return called if is_called_in_constructor else [ACTIVATION_MODULE, F.gelu, nn.GELU]
+    if NORM.search(plain(name)):
+        return [nn.LayerNorm, nn.BatchNorm2d, nn.BatchNorm1d, nn.Identity]
+    return [nn.Identity, nn.LayerNorm, nn.Linear, nn.Conv2d]

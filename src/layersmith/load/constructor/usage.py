@@ -1,0 +1,170 @@
+"""What a constructor does with its parameters: indexed, iterated, called, compared with strings, passed on."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import functools
+import inspect
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from layersmith.probe import source
+
+_WALKED = {"zip", "enumerate", "list", "tuple", "reversed", "pairwise", "len", "sum", "max", "sorted"}
+
+
+@dataclass(slots=True)
+class Usage:
+    """The traces of one parameter."""
+
+    kinds: set[str] = field(default_factory=set)  # sequence, dict, callable, number, module
+    length: int = 0  # of a sequence that is unpacked
+    strings: list[str] = field(default_factory=list)  # what it is compared with
+    attributes: set[str] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
+    passed_as: list[inspect.Parameter] = field(
+        default_factory=list
+    )  # parameters of other callables that it becomes
+
+
+@functools.lru_cache(maxsize=1024)
+def usages(cls: type) -> Mapping[str, Usage]:
+    """The traces of each parameter in the constructor's source; nothing where there is no source."""
+    node = source.function_node(cls.__init__)
+    if node is None:
+        return defaultdict(Usage)
+    reader = _Reader(cls, node)
+    for part in ast.walk(node):
+        reader.read(part)
+    reader.read_forward()
+    return reader.found
+
+
+class _Reader:
+    """Collects the traces from one constructor's syntax tree."""
+
+    def __init__(self, cls: type, node: source.Function) -> None:
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        self.cls = cls
+        self.names = {argument.arg for argument in arguments[1:]}
+        self.globals = getattr(cls.__init__, "__globals__", {})
+        self.found: defaultdict[str, Usage] = defaultdict(Usage)
+        self.kept_as: dict[str, str] = {}  # attribute of self -> parameter
+
+    def read(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Assign):
+            self.assignment(node)
+        elif isinstance(node, ast.Subscript):
+            self.subscript(node)
+        elif isinstance(node, ast.For | ast.comprehension):
+            self.mark(node.iter, "sequence")
+        elif isinstance(node, ast.Starred):
+            self.mark(node.value, "sequence")
+        elif isinstance(node, ast.Call):
+            self.call(node)
+        elif isinstance(node, ast.Compare):
+            self.comparison(node)
+        elif isinstance(node, ast.Attribute) and self.parameter(node.value):
+            self.found[self.parameter(node.value)].attributes.add(node.attr)
+        elif isinstance(node, ast.BinOp):
+            for side in (node.left, node.right):
+                self.mark(side, "number")
+
+    def parameter(self, node: ast.AST) -> str:
+        return node.id if isinstance(node, ast.Name) and node.id in self.names else ""
+
+    def mark(self, node: ast.AST, kind: str) -> None:
+        if self.parameter(node):
+            self.found[self.parameter(node)].kinds.add(kind)
+
+    def assignment(self, node: ast.Assign) -> None:
+        name = self.parameter(node.value)
+        for target in node.targets:
+            if name and isinstance(target, ast.Attribute):
+                self.kept_as[target.attr] = name
+            if name and isinstance(target, ast.Tuple):
+                self.found[name].kinds.add("sequence")
+                self.found[name].length = len(target.elts)
+
+    def subscript(self, node: ast.Subscript) -> None:
+        name = self.parameter(node.value)
+        if not name:
+            return
+        key = node.slice.value if isinstance(node.slice, ast.Constant) else None
+        if isinstance(key, str):
+            self.found[name].keys.add(key)
+        self.found[name].kinds.add("dict" if isinstance(key, str) else "sequence")
+
+    def call(self, node: ast.Call) -> None:
+        self.mark(node.func, "callable")
+        called = node.func.id if isinstance(node.func, ast.Name) else ""
+        if called in _WALKED:
+            for argument in node.args:
+                self.mark(argument, "sequence")
+            return
+        if called == "range" and node.args:
+            self.mark(node.args[-1], "number")
+        callee = self.callee(node)
+        if callee is not None:
+            self.passed_on(node, callee)
+
+    def callee(self, node: ast.Call) -> Any:
+        """The class or function that is called, if it can be known without running anything."""
+        function = node.func
+        is_super = isinstance(function, ast.Attribute) and function.attr == "__init__"
+        if is_super:
+            return next((base for base in self.cls.__mro__[1:] if "__init__" in vars(base)), None)
+        found = None if self.parameter(function) else resolved(function, self.globals)
+        return found if found not in vars(builtins).values() else None
+
+    def passed_on(self, node: ast.Call, callee: Any) -> None:
+        try:
+            expected = list(inspect.signature(callee).parameters.values())
+        except (TypeError, ValueError):
+            return
+        by_name = {parameter.name: parameter for parameter in expected}
+        pairs = [*zip(node.args, expected, strict=False)]
+        pairs += [(word.value, by_name[word.arg]) for word in node.keywords if word.arg in by_name]
+        for given, parameter in pairs:
+            if self.parameter(given) and parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
+                self.found[self.parameter(given)].passed_as.append(parameter)
+
+    def comparison(self, node: ast.Compare) -> None:
+        left, right = node.left, node.comparators[0]
+        if isinstance(left, ast.Call) and isinstance(left.func, ast.Attribute):
+            left = left.func.value  # activation.lower() == "relu"
+        name = self.parameter(left)
+        if not name or len(node.ops) != 1:
+            return
+        options = (
+            [right] if isinstance(right, ast.Constant) else getattr(right, "elts", getattr(right, "keys", []))
+        )
+        values = [option.value for option in options if isinstance(option, ast.Constant)]
+        self.found[name].strings += [value for value in values if isinstance(value, str)]
+
+    def read_forward(self) -> None:
+        """A parameter that is kept and called in forward is a module; one that is looped over, a list."""
+        node = source.function_node(self.cls.forward) if issubclass(self.cls, nn.Module) else None
+        for part in ast.walk(node) if node is not None else ():
+            if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):
+                self.mark_kept(part.func, "module")
+            if isinstance(part, ast.For | ast.comprehension) and isinstance(part.iter, ast.Attribute):
+                self.mark_kept(part.iter, "sequence")
+
+    def mark_kept(self, node: ast.Attribute, kind: str) -> None:
+        if isinstance(node.value, ast.Name) and node.value.id == "self" and node.attr in self.kept_as:
+            self.found[self.kept_as[node.attr]].kinds.add(kind)
+
+
+def resolved(node: ast.AST, scope: Mapping[str, Any]) -> Any:
+    """The object that a dotted name means in a scope; None if it is not known there."""
+    if isinstance(node, ast.Name):
+        return scope.get(node.id, getattr(builtins, node.id, None))
+    if isinstance(node, ast.Attribute):
+        return getattr(resolved(node.value, scope), node.attr, None)
+    return None

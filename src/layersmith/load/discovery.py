@@ -1,0 +1,146 @@
+"""Finds the classes to examine in an imported module."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TypeGuard
+
+from torch import nn
+
+from layersmith.errors import TargetError
+from layersmith.probe import source
+
+_PRIVATE_PARTS = {"tests", "test", "testing", "conftest", "__main__"}
+
+
+def classes(module: ModuleType, name: str = "") -> list[type[nn.Module]]:
+    """The concrete nn.Module classes that a module (or package) defines, in the order of their lines.
+
+    Args:
+        module: what was imported. Of a package, the classes in `__all__`, or else of all its submodules.
+        name: take only the class of this name, wherever it was defined.
+
+    Raises:
+        TargetError: if there is no such class, or none at all.
+    """
+    if name:
+        return [_named(module, name)]
+    found = [cls for cls in _defined(module) if is_concrete(cls)]
+    if not found:
+        raise TargetError(_none_there(module))
+    return found
+
+
+def is_concrete(cls: type[nn.Module]) -> bool:
+    """Whether the class can be called: it has a forward that does more than raise NotImplementedError."""
+    forward = getattr(cls, "forward", None)
+    if inspect.isabstract(cls) or forward is None or forward is nn.Module.forward:
+        return False
+    node = source.function_node(forward)
+    return node is None or not _only_raises(node.body)
+
+
+def _only_raises(body: list[ast.stmt]) -> bool:
+    """Whether a body is a docstring and `raise NotImplementedError`, `pass` or `...`."""
+    rest = [
+        node for node in body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    ]
+    if not rest:
+        return True
+    raised = rest[0].exc if isinstance(rest[0], ast.Raise) else None
+    name = raised.func if isinstance(raised, ast.Call) else raised
+    return isinstance(rest[0], ast.Pass) or getattr(name, "id", "") == "NotImplementedError"
+
+
+def _defined(module: ModuleType) -> list[type[nn.Module]]:
+    if not hasattr(module, "__path__"):
+        return _by_line(cls for cls in _members(module) if cls.__module__ == module.__name__)
+    within = f"{module.__name__}."
+    if hasattr(module, "__all__"):
+        public = [getattr(module, name, None) for name in module.__all__]
+        return [cls for cls in public if _is_module_class(cls) and f"{cls.__module__}.".startswith(within)]
+    parts = [module, *_submodules(module)]
+    return [
+        cls for part in parts for cls in _by_line(c for c in _members(part) if c.__module__ == part.__name__)
+    ]
+
+
+def _members(module: ModuleType) -> list[type[nn.Module]]:
+    return list(dict.fromkeys(member for member in vars(module).values() if _is_module_class(member)))
+
+
+def _is_module_class(thing: object) -> TypeGuard[type[nn.Module]]:
+    return inspect.isclass(thing) and issubclass(thing, nn.Module)
+
+
+def _by_line(found: Iterator[type[nn.Module]]) -> list[type[nn.Module]]:
+    return sorted(found, key=lambda cls: source.class_line(cls)[1])
+
+
+def _submodules(package: ModuleType) -> Iterator[ModuleType]:
+    """Every submodule that can be imported; the others (an optional dependency, say) are left out."""
+    for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}.", onerror=lambda _: None):
+        if _PRIVATE_PARTS & set(info.name.split(".")):
+            continue
+        try:
+            yield importlib.import_module(info.name)
+        except BaseException:  # noqa: BLE001, S112 - code of others: even SystemExit only means that this part is closed
+            continue
+
+
+def _named(module: ModuleType, name: str) -> type[nn.Module]:
+    thing: object = module
+    for part in name.split("."):
+        thing = getattr(thing, part, None)
+    if inspect.isclass(thing) and issubclass(thing, nn.Module):
+        return thing
+    if thing is not None:
+        kind = "a class, but no nn.Module" if inspect.isclass(thing) else f"no class: {type(thing).__name__}"
+        raise TargetError(f"{name} in {_called(module)} is {kind}")
+    there = [cls.__name__ for cls in _defined(module)]
+    close = difflib.get_close_matches(name, there, n=1)
+    advice = f"did you mean {close[0]}?" if close else f"it has {', '.join(there) or 'no nn.Module class'}"
+    raise TargetError(f"no class {name} in {_called(module)}; {advice}")
+
+
+def _none_there(module: ModuleType) -> str:
+    called = _called(module)
+    abstract = [cls.__name__ for cls in _defined(module)]
+    if abstract:
+        return f"every nn.Module class in {called} is abstract (has no forward of its own): {', '.join(abstract)}"
+    inside = _inside_functions(module)
+    if inside:
+        return f"{called} defines its nn.Module classes inside functions, out of reach: {', '.join(inside)}"
+    imported = [cls.__name__ for cls in _members(module)]
+    if imported:
+        return f"no nn.Module class is defined in {called}; it only imports {', '.join(imported[:5])}"
+    return f"no nn.Module class is defined in {called}"
+
+
+def _inside_functions(module: ModuleType) -> list[str]:
+    file = getattr(module, "__file__", None) or ""
+    if not file.endswith(".py") or not Path(file).exists():
+        return []
+    functions = (n for n in ast.walk(ast.parse(Path(file).read_bytes())) if isinstance(n, source.Function))
+    nested = (node for function in functions for node in ast.walk(function))
+    found = (
+        node
+        for node in nested
+        if isinstance(node, ast.ClassDef) and any("Module" in ast.unparse(base) for base in node.bases)
+    )
+    return list(dict.fromkeys(node.name for node in found))
+
+
+def _called(module: ModuleType) -> str:
+    file = getattr(module, "__file__", None)
+    if not file or hasattr(module, "__path__"):
+        return module.__name__
+    path = Path(file)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

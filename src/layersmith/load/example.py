@@ -1,0 +1,85 @@
+"""The hint in the class itself: `example()` returns a module and inputs for it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+from layersmith.load.attempt import contained
+from layersmith.load.strategy import Found, Request
+from layersmith.load.unbuildable import Unbuildable
+from layersmith.load.values import Call, TensorSpec
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.surroundings import seed_all
+from layersmith.probe.tree import map_tensors
+
+_ADVICE = (
+    "let it return a module and its inputs:\n"
+    "    @classmethod\n"
+    "    def example(cls):\n"
+    "        return cls(64, heads=4), torch.randn(2, 16, 64)"
+)
+_PAIR = 2
+
+
+def by_example(request: Request) -> Found | None:
+    """The module and inputs of the class's `example()`; None for a class without one.
+
+    Raises:
+        Unbuildable: if it raises, or returns something else, or what it returns does not work.
+    """
+    example = inspect.getattr_static(request.cls, "example", None)
+    if not isinstance(example, classmethod | staticmethod):
+        return None
+    module, inputs = _tried(request)
+
+    def build(seed: int) -> nn.Module:
+        seed_all(seed)
+        return _pair(request.cls)[0]
+
+    def make_inputs(seed: int) -> Inputs:
+        seed_all(seed)
+        return _pair(request.cls)[1]
+
+    call = described(inputs)
+    said = request.inputs or make_inputs
+    return Found(build, said, f"{type(module).__name__}(...)({request.call or call})", "from example()")
+
+
+def described(inputs: Inputs) -> Call:
+    """The notation of real inputs."""
+    return Call(
+        tuple(map_tensors(lambda t: TensorSpec(tuple(t.shape), t.dtype), value) for value in inputs.args),
+        {
+            name: map_tensors(lambda t: TensorSpec(tuple(t.shape), t.dtype), v)
+            for name, v in inputs.kwargs.items()
+        },
+    )
+
+
+def _tried(request: Request) -> tuple[nn.Module, Inputs]:
+    """What `example()` returns, after one call that worked."""
+    name = request.cls.__name__
+    try:
+        with contained(request.deadline):
+            module, inputs = _pair(request.cls)
+    except Unbuildable:
+        raise
+    except Exception as error:
+        raise Unbuildable(f"{name}.example() raised {type(error).__name__}: {error}", _ADVICE) from error
+    return module, inputs
+
+
+def _pair(cls: type[nn.Module]) -> tuple[nn.Module, Inputs]:
+    """The first pair of a module and its inputs."""
+    given: Any = cls.example()  # type: ignore[attr-defined]
+    if inspect.isgenerator(given) or (isinstance(given, list) and given and isinstance(given[0], tuple)):
+        given = next(iter(given), None)
+    is_pair = isinstance(given, tuple | list) and len(given) == _PAIR and isinstance(given[0], nn.Module)
+    if not is_pair:
+        raise Unbuildable(
+            f"{cls.__name__}.example() returned {type(given).__name__}, not (module, inputs)", _ADVICE
+        )
+    return given[0], Inputs.of(given[1])

@@ -1,0 +1,159 @@
+"""Imports a target the way Python itself would, and says in one line why that failed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from layersmith.errors import TargetError
+from layersmith.load.target import Target
+
+
+def import_target(target: Target) -> ModuleType:
+    """The module that a target names, imported and registered in `sys.modules`.
+
+    A file in a package is imported as part of that package, so that relative imports work. It is never
+    `__main__`, so what stands below `if __name__ == "__main__"` is not run.
+
+    Raises:
+        TargetError: whatever the import raised, SystemExit included, with file and line.
+    """
+    if not target.path:
+        return _importing(target.module, target.module, [Path.cwd()], target.module)
+    file = Path(target.path).resolve()
+    root, name = _root_and_name(file)
+    return _importing(target.path, name, [root, file.parent, *_homes_of_imports(file, root)], file)
+
+
+def _importing(said: str, name: str, folders: list[Path], what: Path | str) -> ModuleType:
+    try:
+        with _importable_from(folders, argument=str(what)):
+            return _import_file(what, name) if isinstance(what, Path) else importlib.import_module(name)
+    except BaseException as error:
+        raise TargetError(_explained(error, said)) from error
+
+
+def _root_and_name(file: Path) -> tuple[Path, str]:
+    """The folder that has to be on `sys.path`, and the dotted name of the file seen from there."""
+    root, parts = file.parent, [] if file.stem == "__init__" else [file.stem]
+    while (root / "__init__.py").exists() and root.name.isidentifier():
+        parts.insert(0, root.name)
+        root = root.parent
+    return root, ".".join(parts)
+
+
+def _import_file(file: Path, name: str) -> ModuleType:
+    known = sys.modules.get(name)
+    if known is not None and _is_from(known, file):
+        return known
+    if (
+        known is None
+        and name.isidentifier()
+        and name not in sys.stdlib_module_names
+        and not _is_installed(name, file)
+    ):
+        return _executed(file, name)
+    if "." in name and known is None:
+        return importlib.import_module(name)
+    unique = hashlib.sha256(str(file).encode()).hexdigest()[:8]
+    alias = f"{re.sub(r'[^0-9A-Za-z]', '_', file.stem)}_{unique}"
+    return sys.modules.get(alias) or _executed(file, alias)
+
+
+def _executed(file: Path, name: str) -> ModuleType:
+    is_package = file.name == "__init__.py"
+    spec = importlib.util.spec_from_file_location(
+        name, file, submodule_search_locations=[str(file.parent)] if is_package else None
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"no loader for {file}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def _is_from(module: ModuleType, file: Path) -> bool:
+    origin = getattr(module, "__file__", None)
+    return origin is not None and Path(origin).resolve() == file
+
+
+def _is_installed(name: str, file: Path) -> bool:
+    """Whether that name means another file already (`torch.py` must not hide torch)."""
+    spec = importlib.machinery.PathFinder.find_spec(name)
+    return spec is not None and spec.origin is not None and Path(spec.origin).resolve() != file
+
+
+def _homes_of_imports(file: Path, root: Path) -> list[Path]:
+    """Folders above the file from which its absolute imports can be had, as when it is run from the project's root."""
+    text = file.read_text(encoding="utf8", errors="replace") if file.exists() else ""
+    tops = set(re.findall(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)", text, re.MULTILINE)) - set(
+        sys.stdlib_module_names
+    )
+    above = [folder for folder in root.parents if len(folder.parts) > 1][:4]
+    return [
+        folder
+        for folder in above
+        if any(
+            (folder / top).is_dir() or (folder / f"{top}.py").exists() for top in tops - {root.name, "torch"}
+        )
+    ]
+
+
+@contextmanager
+def _importable_from(folders: list[Path], *, argument: str) -> Iterator[None]:
+    """These folders on `sys.path`, the file as only command line argument, and no bytecode left behind."""
+    path, argv, writes = list(sys.path), sys.argv, sys.dont_write_bytecode
+    first, *rest = dict.fromkeys(map(str, folders))
+    sys.path[:] = [first, *path, *rest]
+    sys.argv, sys.dont_write_bytecode = [argument], True
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        sys.argv, sys.dont_write_bytecode = argv, writes
+
+
+def _explained(error: BaseException, said: str) -> str:
+    place = _place(error)
+    at = f" at {place}" if place else ""
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"skipped: needs {error.name}, which is not installed (imported{at})"
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: syntax error: {error.msg}"
+    if isinstance(error, SystemExit):
+        return f"import of {said} called sys.exit({error.code!r}){at}"
+    message = str(error).strip().splitlines()
+    text = f": {message[0]}" if message else ""
+    return f"import of {said} raised {type(error).__name__}{at}{text}"
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of the user's own code: not of Python's import machinery, the library or Layersmith."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_foreign(frame.filename)]
+    return f"{_short(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+
+
+def _is_foreign(filename: str) -> bool:
+    own = str(Path(__file__).parent)
+    return (
+        filename.startswith("<") or filename.startswith((own, sys.base_prefix)) or "site-packages" in filename
+    )
+
+
+def _short(filename: str) -> str:
+    path = Path(filename)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename

@@ -1,0 +1,45 @@
+"""The interface of every way to build and call a class: a Request goes in, Found or nothing comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from layersmith.load.attempt import Deadline
+from layersmith.load.values import Call
+from layersmith.subject import Build, MakeInputs
+
+
+@dataclass(slots=True)
+class Request:
+    """A class to build and call, and what became known of it on the way."""
+
+    cls: type[nn.Module]
+    deadline: Deadline
+    call: Call | None = None  # inputs in notation
+    inputs: MakeInputs | None = None  # inputs that the user said, in whatever form
+    failures: list[Failure] = field(default_factory=list)  # the closest attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An attempt that did not work: the constructor's text, the call's, and the error."""
+
+    construction: str
+    call: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A way to build and call a class."""
+
+    build: Build
+    inputs: MakeInputs
+    notation: str  # paste-ready: `Block(64, heads=4)(f32[2,16,64])`
+    how: str  # "from example()", "from names"
+
+
+Strategy = Callable[[Request], Found | None]

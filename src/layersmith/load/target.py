@@ -1,0 +1,163 @@
+"""What the user points at (a file, a class in it, a folder, a glob, an import path) becomes files and modules.
+
+Runs in the command line's own process: it imports nothing heavy and none of the user's code.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import glob
+import importlib.machinery
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from layersmith.errors import TargetError
+
+_SKIPPED_FOLDERS = {"build", "dist", "__pycache__", "node_modules", "site-packages", "venv", "env"}
+_SKIPPED_FILES = {"setup.py", "conftest.py"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing to import: a file (`path`) or a dotted module (`module`), and one class of it or all (`name` "")."""
+
+    path: str = ""
+    module: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        """As the user would write it."""
+        if self.path:
+            return f"{self.path}::{self.name}" if self.name else self.path
+        return f"{self.module}:{self.name}" if self.name else self.module
+
+
+def parse(text: str) -> list[Target]:
+    """The files or modules that a text names: `file.py`, `file.py::Class`, `package.module:Class`, a folder, a glob.
+
+    Raises:
+        TargetError: if there is no such file or module, or the file is not Python.
+    """
+    path, _, name = text.partition("::")
+    if not path.strip():
+        raise TargetError(f"no target in {text!r}: give a file, a folder or an import path")
+    if Path(path).is_dir():
+        return [Target(str(file), "", name) for file in _files_below(Path(path))]
+    if Path(path).is_file():
+        _require_python(path)
+        return [Target(path, "", name)]
+    if glob.has_magic(path):
+        return [Target(file, "", name) for file in _matching(path)]
+    if _looks_like_a_file(path):
+        raise TargetError(f"no such file: {path}{_nearest(path)}")
+    return [_import_path(text)]
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Every Python file below that may define a module class; tests, hidden and built things left out."""
+    files = list(_walk(folder))
+    if not files:
+        raise TargetError(f"no Python file in {folder}")
+    worth = [file for file in files if _has_class(file)]
+    if not worth:
+        raise TargetError(f"none of the {len(files)} Python files in {folder} defines a class with a base")
+    return worth
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not _is_skipped_folder(Path(parent) / name))
+        for name in sorted(names):
+            if name.endswith(".py") and name not in _SKIPPED_FILES and not name.startswith("test_"):
+                yield Path(parent) / name
+
+
+def _is_skipped_folder(folder: Path) -> bool:
+    name = folder.name
+    is_built = name in _SKIPPED_FOLDERS or name.startswith(".") or name.endswith(".egg-info")
+    return is_built or (folder / "pyvenv.cfg").exists()
+
+
+def _has_class(file: Path) -> bool:
+    """Whether the file defines a class with a base outside functions; a file that cannot be read counts as one."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, OSError):
+        return True  # importing it will say what is wrong
+    return any(isinstance(node, ast.ClassDef) and node.bases for node in _outside_functions(tree))
+
+
+def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from _outside_functions(child)
+
+
+def _matching(pattern: str) -> list[str]:
+    files = sorted(file for file in glob.glob(pattern, recursive=True) if file.endswith(".py"))
+    if not files:
+        raise TargetError(f"no Python file matches {pattern}")
+    return files
+
+
+def _require_python(path: str) -> None:
+    if not path.endswith(".py"):
+        raise TargetError(f"{path} is not a Python file (.py)")
+    try:
+        ast.parse(Path(path).read_bytes(), path)
+    except SyntaxError as error:
+        line = (error.text or "").rstrip()
+        raise TargetError(f"{path}:{error.lineno}: syntax error: {error.msg}\n    {line.strip()}") from None
+    except (ValueError, OSError) as error:
+        raise TargetError(f"{path} cannot be read: {error}") from None
+
+
+def _looks_like_a_file(path: str) -> bool:
+    return "/" in path or os.sep in path or path.endswith((".py", ".ipynb"))
+
+
+def _nearest(path: str) -> str:
+    wanted = Path(path)
+    if not wanted.parent.is_dir():
+        return f" (there is no folder {wanted.parent})"
+    names = [entry.name for entry in wanted.parent.iterdir() if entry.suffix == ".py" or entry.is_dir()]
+    close = difflib.get_close_matches(wanted.name, names, n=1)
+    return f"; did you mean {wanted.parent / close[0]}?" if close else ""
+
+
+def _import_path(text: str) -> Target:
+    module, _, name = text.partition(":")
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise TargetError(f"no such file, and not an import path either: {text}")
+    missing = _first_missing(module)
+    if missing:
+        parent = missing.rpartition(".")[0]
+        advice = (
+            f"; a class of {parent} is written {parent}:{missing.rpartition('.')[2]}"
+            if parent
+            else _nearest(text)
+        )
+        raise TargetError(f"no module named {missing} (asked for {text}){advice}")
+    return Target("", module, name)
+
+
+def _first_missing(module: str) -> str:
+    """The first part of a dotted name that no finder knows, found without importing any of it; "" if all are there."""
+    folders: list[str] | None = [*sys.path, str(Path.cwd())]
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        name = ".".join(parts[:depth])
+        if depth == 1 and name in sys.builtin_module_names:
+            return "" if len(parts) == 1 else f"{name}.{parts[1]}"
+        spec = importlib.machinery.PathFinder.find_spec(name, folders) if folders is not None else None
+        if spec is None:
+            return name
+        folders = (
+            list(spec.submodule_search_locations) if spec.submodule_search_locations is not None else None
+        )
+    return ""
