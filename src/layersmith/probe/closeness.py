@@ -20,10 +20,35 @@ RELATIVE = {
     torch.complex128: 1e-10,
 }
 
+# A slope by finite differences against one by backward, relative to the natural size of their random sum: a
+# central difference at the step below is right to about 1e-10 in float64 where a layer's curvature is ordinary.
+GRADIENT = {torch.float64: 1e-7, torch.float32: 3e-3}
+GRADIENT_STEP = {torch.float64: 1e-5, torch.float32: 5e-3}  # near the cube root of the dtype's rounding
+# Rounding of a slope: so many times the noise of the projected output, over the step.
+GRADIENT_ROUNDINGS = 20.0
+# A miss counts when it is so many times what the differences at two steps disagree by; and a later agreement
+# counts when its tolerance is so many times finer than the miss that it takes back.
+GRADIENT_DOUBT = 10.0
+# Moves the point off kinks and ties (a ReLU at 0, a tie in a maximum) and off zero-initialised scales.
+GRADIENT_JITTER = 1e-2
+# Gradients of one tensor computed twice in one dtype (another layout, other leaves): relative to their norm.
+GRADIENT_TWICE = {torch.float64: 1e-9, torch.float32: 1e-3}
+# Gradients in float32 against float64, relative to their norm, where the forward itself is well conditioned.
+GRADIENT_FLOAT32 = 3e-4
+
+# Of an integral: a panel of the quadrature is halved until that changes it by less.
+INTEGRAL = 1e-9
+# Of a second moment: what an activation may have of its even, its odd or its curved part and count as without.
+NEGLIGIBLE = 1e-6
+
 # Initialisation: sound gains of common activations multiply by at most 1.9, and at most 2.5 remains after it.
 SIGNAL_GROWTH = 2.5
 # A tanh is within 1e-3 of its limit beyond 3.8, a sigmoid at 4 within 2 %: such a unit hardly learns.
 SIGNAL_SATURATION = 4.0
+
+
+# Two measured shares nearer than so many standard errors of their difference are not told apart (95 %).
+STANDARD_ERRORS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
