@@ -19,6 +19,7 @@ from layersmith.isolation import Ended
 from layersmith.report import SubjectReport, merged
 from layersmith.server import Failed, Found, Reported, Request
 
+SERVE = "from layersmith.server import main; main()"  # -m would name its events after __main__
 COMPILE = "compile"  # the group of rules that runs beside the others: importing the compiler takes seconds
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 
@@ -108,7 +109,7 @@ def _server(request: Request) -> Iterator[tuple[Connection, IO[bytes]]]:
     """One process that serves the request, in a session of its own, so that Ctrl-C reaches only us."""
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "layersmith.server"],
+            [sys.executable, "-P", "-c", SERVE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

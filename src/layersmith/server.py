@@ -1,4 +1,4 @@
-"""The process that imports torch once and examines every class in a child of its own (`python -m`).
+"""The process that imports torch once and examines every class in a child of its own.
 
 The command line's process never runs the user's code and never imports torch. It starts this one, sends a
 Request to its standard input and reads pickled events from its standard output.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -189,7 +188,3 @@ def _tail(output: IO[bytes], before: str) -> str:
     output.seek(max(0, size - 4 * OUTPUT_KEPT))
     text: Any = output.read().decode("utf-8", errors="replace").strip()[-OUTPUT_KEPT:]
     return f"{before}{text}" if text else ""
-
-
-if __name__ == "__main__":
-    sys.exit(main())

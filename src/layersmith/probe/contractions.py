@@ -75,6 +75,11 @@ class _Watch(TorchDispatchMode):
         self.followed: dict[int, Contraction] = {}  # storage -> the contraction whose signal lies there
         self.alive: list[Tensor] = []  # keeps storages from being reused while they are followed
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: the guard against being compiled, which nobody does here, imports the compiler for seconds."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

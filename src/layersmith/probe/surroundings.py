@@ -44,7 +44,8 @@ def preserved(*, seed: int | None = None) -> Iterator[None]:
         torch.set_grad_enabled(grad)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        if torch.are_deterministic_algorithms_enabled() != deterministic:  # setting it imports the compiler
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         os.chdir(folder)
 
 

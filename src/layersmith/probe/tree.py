@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -45,6 +45,15 @@ def map_tensors(function: Callable[[Tensor], object], tree: Any) -> Any:
 def clone(tree: Any) -> Any:
     """A copy in which every tensor is a new leaf: same values, strides and `requires_grad`, no shared storage."""
     return map_tensors(_clone_tensor, tree)
+
+
+def total(found: Iterable[Tensor]) -> Tensor:
+    """One number that depends on every element: where a gradient flows it reaches from here.
+
+    A single number, because gradients given to autograd beside larger outputs make it import sympy.
+    """
+    parts = [torch.view_as_real(tensor).sum() if tensor.is_complex() else tensor.sum() for tensor in found]
+    return torch.stack([part.double() for part in parts]).sum()
 
 
 def is_differentiable(tensor: Tensor) -> bool:

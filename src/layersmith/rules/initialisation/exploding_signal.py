@@ -77,11 +77,11 @@ def _finding(module: nn.Module, one: Contraction, severity: Severity | None) -> 
     std = float(parameter.detach().double().std())
     wanted = _wanted(one)
     return Finding(
-        f"{one.parameter} has std {std:.3g} at fan_in {one.fan_in}: it multiplies its signal by {one.factor:.3g}",
+        f"{one.parameter} has std {std:#.3g} at fan_in {one.fan_in}: it multiplies its signal by {one.factor:#.3g}",
         where=one.parameter,
         file=file,
         line=line,
-        fix=f"initialise it with std {wanted:.3g} = {wanted * math.sqrt(one.fan_in):.3g} / sqrt(fan_in)",
+        fix=f"initialise it with std {wanted:#.3g} = {wanted * math.sqrt(one.fan_in):#.3g} / sqrt(fan_in)",
         numbers={
             "std": std,
             "wanted_std": wanted,

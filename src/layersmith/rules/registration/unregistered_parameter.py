@@ -54,8 +54,7 @@ def _reached(case: Case, candidates: list[Tensor]) -> set[int]:
     outputs = [y for y in tree.tensors(case.run()) if y.requires_grad] if candidates else []
     if not outputs:
         return set()
-    objective = sum((y.abs() if y.is_complex() else y).sum() for y in outputs)
-    gradients = torch.autograd.grad([objective], candidates, allow_unused=True)  # type: ignore[list-item]
+    gradients = torch.autograd.grad([tree.total(outputs)], candidates, allow_unused=True)
     return {id(t) for t, gradient in zip(candidates, gradients, strict=True) if gradient is not None}
 
 

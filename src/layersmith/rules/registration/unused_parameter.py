@@ -62,8 +62,7 @@ def _reached(case: Case) -> set[str] | None:
     if not outputs:
         return None
     named = {name: p for name, p in case.module.named_parameters() if p.requires_grad}
-    ones = [torch.ones_like(y) for y in outputs]
-    gradients = torch.autograd.grad(outputs, [*named.values()], ones, allow_unused=True)
+    gradients = torch.autograd.grad([tree.total(outputs)], [*named.values()], allow_unused=True)
     return {name for name, gradient in zip(named, gradients, strict=True) if gradient is not None}
 
 
