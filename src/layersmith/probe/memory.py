@@ -1,0 +1,109 @@
+"""The memory: parameters of each submodule, and what its forward keeps for backward."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from layersmith.errors import UsageError
+from layersmith.finding import Measurement
+from layersmith.probe.calls import traced
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.rehearsal import as_in_training, rehearsal
+
+
+def saved_bytes(module: nn.Module, inputs: Inputs, *, seed: int = 0) -> list[Measurement]:
+    """`saved_bytes`: what autograd keeps between forward and backward, of every submodule that is called.
+
+    Each storage counts once, in full (a view keeps all of it alive), for the submodule that saves it first,
+    with all that contain it: where ReLU saves its output, the layer that follows saves the same and adds
+    nothing. Parameters, buffers and the inputs themselves do not count: they stay whether saved or not. What
+    a submodule keeps by itself, as an attribute or on `ctx` past `save_for_backward`, is not seen. What is
+    checkpointed is not saved. Works on the meta device too.
+
+    Returns:
+        Measurements in bytes, each submodule before those that it contains.
+
+    Raises:
+        UsageError: if the module cannot be copied, or uses torch.func, which forbids watching what is saved.
+
+    Example:
+        >>> import torch
+        >>> from layersmith.probe.inputs import Inputs
+        >>> module = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU())
+        >>> saved_bytes(module, Inputs.of(torch.ones(2, 3)))[0]
+        Measurement(name='saved_bytes', value=40.0, unit='B', spread=0.0, where='')
+    """
+    counted: Counter[str] = Counter()
+    with rehearsal(module, inputs, seed=seed) as twin:
+        arguments = as_in_training(inputs, twin)
+        held = (*twin.parameters(), *twin.buffers(), *arguments.tensors())
+        known = dict(_storages(held))  # by identity; holding them, so that none is used again meanwhile
+
+        def pack(tensor: Tensor) -> Tensor:
+            for identity, storage in _storages([tensor]):
+                if identity not in known:
+                    known[identity] = storage
+                    counted.update(dict.fromkeys(trace.current.running, storage.nbytes()))
+            return tensor
+
+        with (
+            traced(twin) as trace,
+            saved_tensors_hooks(pack, lambda tensor: tensor),
+            _torch_func_refused(module),
+        ):
+            twin(*arguments.args, **arguments.kwargs)
+    return [Measurement("saved_bytes", float(counted[path]), "B", where=path) for path in trace.times_called]
+
+
+def parameters(module: nn.Module) -> list[Measurement]:
+    """`parameter_count` and `parameter_bytes` of the module and of every submodule, contents included.
+
+    A parameter that several submodules share counts once in each, and once in whatever contains them.
+
+    Raises:
+        UsageError: if a parameter is lazy and has no shape yet.
+
+    Example:
+        >>> from torch import nn
+        >>> [(m.name, m.value, m.unit) for m in parameters(nn.Linear(10, 5))]
+        [('parameter_count', 55.0, ''), ('parameter_bytes', 220.0, 'B')]
+    """
+    lazy = [name for name, parameter in module.named_parameters() if nn.parameter.is_lazy(parameter)]
+    if lazy:
+        raise UsageError(
+            f"{', '.join(lazy):.200} of {type(module).__name__} have no shape yet: call the module once"
+        )
+    found = []
+    for path, submodule in module.named_modules():
+        sizes = [(parameter.numel(), parameter.element_size()) for parameter in submodule.parameters()]
+        count, in_bytes = sum(n for n, _ in sizes), sum(n * size for n, size in sizes)
+        found.append(Measurement("parameter_count", float(count), where=path))
+        found.append(Measurement("parameter_bytes", float(in_bytes), "B", where=path))
+    return found
+
+
+@contextmanager
+def _torch_func_refused(module: nn.Module) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "support saved tensor hooks" not in str(error):
+            raise
+        raise UsageError(
+            f"what {type(module).__name__} saves for backward cannot be seen, for its forward differentiates "
+            f"through torch.func: {error!s:.200}; measure its parts that do not"
+        ) from error
+
+
+def _storages(tensors: Iterable[Tensor]) -> Iterator[tuple[int, torch.UntypedStorage]]:
+    """The memory of each strided tensor under its identity, which meta tensors have too."""
+    for tensor in tensors:
+        if tensor.layout is torch.strided:
+            storage = tensor.untyped_storage()
+            yield storage._cdata, storage  # noqa: SLF001 - data_ptr() is 0 on the meta device
