@@ -37,8 +37,9 @@ GRADIENT_TWICE = {torch.float64: 1e-9, torch.float32: 1e-3}
 GRADIENT_FLOAT32 = 3e-4
 
 # Of an integral: a panel of the quadrature is halved until that changes it by less.
-INTEGRAL = 1e-9
-# Of a second moment: what an activation may have of its even, its odd or its curved part and count as without.
+INTEGRAL = 1e-11
+# Of a second moment: what may lie at the ends of the integral's range, or what an activation may have of an
+# even, an odd or a curved part, and count as having none.
 NEGLIGIBLE = 1e-6
 
 # Initialisation: sound gains of common activations multiply by at most 1.9, and at most 2.5 remains after it.
