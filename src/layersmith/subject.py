@@ -36,6 +36,7 @@ class Subject:
         with preserved(seed=seed):
             module = self.build(seed)
             inputs = self.inputs(seed)
+            _materialise(module, inputs)
         module.train(training)
         if dtype is not None:
             module, inputs = module.to(dtype), inputs.to(dtype)
@@ -61,6 +62,13 @@ class Case:
     ) -> Case:
         """Another case of the same subject: a new module, by default at the same seed."""
         return self.subject.case(seed=self.seed if seed is None else seed, training=training, dtype=dtype)
+
+
+def _materialise(module: nn.Module, inputs: Inputs) -> None:
+    """Let lazy parameters take their shapes from the inputs: nothing can be asked of them before."""
+    if any(nn.parameter.is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
+        with torch.no_grad():
+            inputs.call(module.eval())
 
 
 def copying(build: Build) -> Build:

@@ -19,6 +19,10 @@ DROPOUT = frozenset(
     "dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout alpha_dropout_ feature_dropout "
     "feature_dropout_ feature_alpha_dropout feature_alpha_dropout_".split()
 )
+ATTENTION = "scaled_dot_product_attention"
+INHERENT = frozenset(  # torch's own operations that are random by definition
+    "fractional_max_pool2d fractional_max_pool2d_with_indices fractional_max_pool3d fractional_max_pool3d_with_indices".split()
+)
 TORCH = str(Path(torch.__file__).parent)
 HERE = str(Path(__file__).parent)
 
@@ -34,7 +38,12 @@ class Draw:
     @property
     def is_dropout(self) -> bool:
         """Whether it is one of torch's dropouts."""
-        return self.operation in DROPOUT
+        return self.operation in DROPOUT or self.operation == ATTENTION
+
+    @property
+    def is_inherent(self) -> bool:
+        """Whether the operation is random by definition."""
+        return self.operation in INHERENT
 
 
 class Draws(TorchFunctionMode):
@@ -50,7 +59,7 @@ class Draws(TorchFunctionMode):
         """Record the call if it draws random numbers, then do it."""
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name in RANDOM or (name in DROPOUT and _drops(args, kwargs)):
+        if name in RANDOM | INHERENT or (name in DROPOUT and _drops(args, kwargs)) or _attends(name, args, kwargs):
             self.seen.append(Draw(name, *_caller()))
         return func(*args, **kwargs)
 
@@ -60,6 +69,12 @@ def _drops(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     p = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
     training = args[2] if len(args) > 2 else kwargs.get("training", True)  # noqa: PLR2004 - third argument
     return bool(training) and p != 0
+
+
+def _attends(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether this attention drops: (query, key, value, attn_mask, dropout_p)."""
+    dropout = args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)  # noqa: PLR2004 - fifth argument
+    return name == ATTENTION and dropout != 0
 
 
 def _caller() -> tuple[str, int]:

@@ -54,7 +54,7 @@ def _random(case: Case, gap: closeness.Gap, draws: list[Draw]) -> Finding:
     else:
         file, line = draw.file, draw.line
         what = f"{draw.operation}()"
-        fix = "pass training=self.training" if draw.is_dropout else "draw only `if self.training:`"
+        fix = "pass training=self.training (dropout_p=0 in eval)" if draw.is_dropout else "draw only `if self.training:`"
     return Finding(
         f"{what} changes {gap.where} between two eval calls, by up to {gap.max_abs:.2g}",
         where=gap.where,
@@ -69,6 +69,8 @@ def _random(case: Case, gap: closeness.Gap, draws: list[Draw]) -> Finding:
 def _severity(module: nn.Module, draw: Draw | None) -> Severity:
     if draw is not None and draw.is_dropout:
         return Severity.ERROR
+    if draw is not None and draw.is_inherent:
+        return Severity.NOTE
     names = [name for part in module.modules() for name in (type(part).__name__, *vars(type(part)))]
     return Severity.NOTE if any(MEANT.search(name) for name in names) else Severity.WARNING
 
