@@ -51,6 +51,10 @@ def test_the_class_built_from_the_others_is_the_model(tmp_path: Path) -> None:
     assert name_of(chosen(written(tmp_path, LAYERS, MODEL))) == "Model"
 
 
+def test_the_tutorials_file_needs_no_name() -> None:
+    assert name_of(chosen(str(Path(__file__).parents[2] / "examples" / "tutorial.py"))) == "CustomModel"
+
+
 def test_a_base_class_is_not_the_model(tmp_path: Path) -> None:
     derived = """
         class Derived(Scale):

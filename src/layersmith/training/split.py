@@ -77,7 +77,9 @@ class Split:
 
 
 def split(data: Dataset, *, validation_share: float = 0.25, seed: int = 0) -> Split:
-    """Set a share of the rows aside, the same share of every class; features get mean 0 and deviation 1.
+    """Set a share of the rows aside, the same share of every class.
+
+    Over the training rows every feature gets mean 0 and deviation 1, but the pixels of an image share theirs.
 
     Raises:
         UsageError: if the share leaves no row to learn from or none to judge by.
@@ -91,7 +93,7 @@ def split(data: Dataset, *, validation_share: float = 0.25, seed: int = 0) -> Sp
             f"validation_share={validation_share} of {len(data.x)} rows of {data.name} leaves {held_out} "
             f"to judge by and {len(data.x) - held_out} to learn from; both must be more than 0"
         )
-    scaling = _scaling(data.x[~chosen], data.y[~chosen])
+    scaling = _scaling(data.x[~chosen], data.y[~chosen], is_image=bool(data.image))
     x, y = scaling.inputs(data.x), scaling.targets(data.y)
     return Split(Rows(x[~chosen], y[~chosen]), Rows(x[chosen], y[chosen]), scaling)
 
@@ -107,13 +109,15 @@ def _validation_rows(data: Dataset, share: float, generator: torch.Generator) ->
     return mask
 
 
-def _scaling(x: Tensor, y: Tensor) -> Scaling:
+def _scaling(x: Tensor, y: Tensor, *, is_image: bool) -> Scaling:
+    x_std = x.std(0, correction=0)
+    if is_image:  # one unit for all pixels: a corner that is nearly always white would else be blown up
+        x_std = x_std.square().mean().sqrt().expand_as(x_std)
     if not y.is_floating_point():
-        return Scaling(x.mean(0), _deviation(x))
-    return Scaling(x.mean(0), _deviation(x), y.mean(0), _deviation(y))
+        return Scaling(x.mean(0), _divisor(x_std))
+    return Scaling(x.mean(0), _divisor(x_std), y.mean(0), _divisor(y.std(0, correction=0)))
 
 
-def _deviation(values: Tensor) -> Tensor:
-    """The standard deviation over rows; 1 where all rows agree, so that nothing is divided by zero."""
-    deviation = values.std(0, correction=0)
+def _divisor(deviation: Tensor) -> Tensor:
+    """The deviation; 1 where all rows agree, so that nothing is divided by zero."""
     return deviation.where(deviation > 0, 1.0)
