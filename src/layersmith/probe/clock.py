@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import statistics
+from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
 from time import perf_counter
 
 import torch
@@ -38,9 +40,8 @@ def times(
     are added up, and what it contains is included.
 
     Backward is that of a training step: inputs get a gradient only where they require one, so the first
-    layer may be cheap. The autograd engine runs nodes in the reverse order of their making: the time of one,
-    and of adding to `.grad` after it, goes to the submodule that was running when it was made. Branches,
-    views and in-place operations need no care.
+    layer may be cheap. The time of an autograd node, and of adding to `.grad` after it, goes to the submodule
+    that was running when it was made, so branches, views and writes in place are kept apart.
 
     Limits: a call takes one or two microseconds more by its hooks, of which its container's time has a part.
     The start of backward, some 20 microseconds, is in the whole only. A submodule that makes no node
@@ -94,7 +95,9 @@ def _hooked_step(twin: nn.Module, inputs: Inputs, seed: int) -> Step:
     twin.zero_grad()
     with traced(twin) as trace:
         output = twin(*arguments.args, **arguments.kwargs)
-    forward = [(before.call, after.ended - before.started) for before, after in pairwise(trace.marks)]
+    forward = [
+        (before.call, after.ended - before.started) for before, after in itertools.pairwise(trace.marks)
+    ]
     return _charged("forward_seconds", forward) | _charged("backward_seconds", _backward(output, trace, seed))
 
 
@@ -103,7 +106,7 @@ def _backward(output: object, trace: Trace, seed: int) -> list[Stretch]:
     ends, gradients = cotangents(output, seed=seed)
     begun: list[Stretch] = []
     previous = None
-    for node in sorted(_numbered_nodes(ends), key=sequence, reverse=True):
+    for node in _engine_order(ends):
         call = trace.owner(node)
         if call != previous:
             node.register_prehook(lambda _gradients, call=call: begun.append((call, perf_counter())))
@@ -111,20 +114,43 @@ def _backward(output: object, trace: Trace, seed: int) -> list[Stretch]:
     if ends:
         torch.autograd.backward(ends, gradients)
     begun.append((trace.current, perf_counter()))
-    return [(call, end - start) for (call, start), (_, end) in pairwise(begun)]
+    return [(call, end - start) for (call, start), (_, end) in itertools.pairwise(begun)]
 
 
-def _numbered_nodes(ends: list[Tensor]) -> Iterator[Node]:
-    """The nodes of the graph, less those that accumulate `.grad`: the engine runs these as they are ready."""
-    found: set[Node] = set()
-    waiting = [end.grad_fn for end in ends]
+def _engine_order(ends: list[Tensor]) -> Iterator[Node]:
+    """The nodes as the engine runs them: of those that wait for no other, the one that was made last.
+
+    Sorting by the time of making is not enough: a view that was written to makes its node when it is used.
+    """
+    nodes = _numbered_nodes(ends)
+    awaited = Counter(following for node in nodes for following in _following(node))
+    ready = [(-sequence(node), index, node) for index, node in enumerate(nodes) if not awaited[node]]
+    heapq.heapify(ready)
+    for index in itertools.count(len(nodes)):
+        if not ready:
+            return
+        node = heapq.heappop(ready)[-1]
+        yield node
+        for following in _following(node):
+            awaited[following] -= 1
+            if not awaited[following]:
+                heapq.heappush(ready, (-sequence(following), index, following))
+
+
+def _numbered_nodes(ends: list[Tensor]) -> list[Node]:
+    found: dict[Node, None] = {}
+    waiting = [end.grad_fn for end in ends if end.grad_fn is not None]
     while waiting:
         node = waiting.pop()
-        if node is None or node in found or hasattr(node, "variable"):
-            continue
-        found.add(node)
-        waiting.extend(following for following, _ in node.next_functions)
-        yield node
+        if node not in found:
+            found[node] = None
+            waiting.extend(_following(node))
+    return list(found)
+
+
+def _following(node: Node) -> list[Node]:
+    """The nodes it hands gradients to, less those that add to `.grad`: the engine runs these at once."""
+    return [to for to, _ in node.next_functions if to is not None and not hasattr(to, "variable")]
 
 
 def _charged(name: str, stretches: list[Stretch]) -> Step:

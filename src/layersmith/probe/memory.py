@@ -61,30 +61,29 @@ def saved_bytes(module: nn.Module, inputs: Inputs, *, seed: int = 0) -> list[Mea
     return [Measurement("saved_bytes", float(counted[path]), "B", where=path) for path in trace.times_called]
 
 
-def parameters(module: nn.Module) -> list[Measurement]:
+def parameters(module: nn.Module, inputs: Inputs, *, seed: int = 0) -> list[Measurement]:
     """`parameter_count` and `parameter_bytes` of the module and of every submodule, contents included.
 
-    A parameter that several submodules share counts once in each, and once in whatever contains them.
+    A parameter that several submodules share counts once in each, and once in whatever contains them. The
+    inputs give lazy parameters their shapes.
 
     Raises:
-        UsageError: if a parameter is lazy and has no shape yet.
+        UsageError: if the module cannot be copied.
 
     Example:
-        >>> from torch import nn
-        >>> [(m.name, m.value, m.unit) for m in parameters(nn.Linear(10, 5))]
+        >>> import torch
+        >>> from layersmith.probe.inputs import Inputs
+        >>> found = parameters(torch.nn.LazyLinear(5), Inputs.of(torch.ones(2, 10)))
+        >>> [(m.name, m.value, m.unit) for m in found]
         [('parameter_count', 55.0, ''), ('parameter_bytes', 220.0, 'B')]
     """
-    lazy = [name for name, parameter in module.named_parameters() if nn.parameter.is_lazy(parameter)]
-    if lazy:
-        raise UsageError(
-            f"{', '.join(lazy):.200} of {type(module).__name__} have no shape yet: call the module once"
-        )
     found = []
-    for path, submodule in module.named_modules():
-        sizes = [(parameter.numel(), parameter.element_size()) for parameter in submodule.parameters()]
-        count, in_bytes = sum(n for n, _ in sizes), sum(n * size for n, size in sizes)
-        found.append(Measurement("parameter_count", float(count), where=path))
-        found.append(Measurement("parameter_bytes", float(in_bytes), "B", where=path))
+    with rehearsal(module, inputs, seed=seed) as twin:
+        for path, submodule in twin.named_modules():
+            sizes = [(parameter.numel(), parameter.element_size()) for parameter in submodule.parameters()]
+            count, in_bytes = sum(n for n, _ in sizes), sum(n * size for n, size in sizes)
+            found.append(Measurement("parameter_count", float(count), where=path))
+            found.append(Measurement("parameter_bytes", float(in_bytes), "B", where=path))
     return found
 
 

@@ -79,7 +79,8 @@ def _copy(module: nn.Module) -> nn.Module:
     except Exception as error:
         raise UsageError(
             f"measuring works on a copy, but copy.deepcopy of {type(module).__name__} raised "
-            f"{type(error).__name__}: {error!s:.200}; measure it freshly built, or make it copyable"
+            f"{type(error).__name__}: {error!s:.200}; "
+            "measure it freshly built, or after one call if it is lazy"
         ) from error
 
 

@@ -24,7 +24,7 @@ def signal(module: nn.Module, inputs: Inputs, *, seed: int = 0) -> list[Measurem
     A submodule is measured when it returns, hence before those that contain it, and before a later one can
     modify its output in place. A second call of it is `path#2`. Of a nested output the first floating tensor
     counts; submodules without one are passed over. Standard deviations are over all elements together, as of
-    a whole population; complex numbers count as two real ones.
+    a whole population; complex numbers count as two real ones; one infinity makes them NaN.
 
     `gradient_std` is that of the gradient of the objective sum(y * u) / sqrt(n) with u ~ N(0, 1), for the n
     elements of all outputs y: about 1 / sqrt(n) at the end of the module, and the same all along where the
