@@ -1,0 +1,131 @@
+"""Who is to blame: the innermost submodule that is wrong by itself, and its backward's file and line."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+import torch
+from torch import nn
+
+from layersmith.probe import tree
+from layersmith.probe.gradients.joint import Precision, Verdict
+from layersmith.probe.gradients.projection import Named
+from layersmith.probe.gradients.specimen import Specimen, specimen
+from layersmith.probe.gradients.station import BackwardError, occupy
+from layersmith.probe.gradients.watch import watch
+from layersmith.probe.inputs import Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """A submodule, and where in the source it goes wrong."""
+
+    path: str  # "" for the examined module itself
+    module_class: str
+    function: str = ""  # the autograd.Function, or the call that cuts the graph
+    file: str = ""
+    line: int = 0
+
+    @property
+    def place(self) -> str:
+        """`Scale.backward (scale.py:31)`; the submodule where nothing finer is known."""
+        if self.function:
+            return f"{self.function} ({self.file.rsplit('/', 1)[-1]}:{self.line})"
+        return f"{self.path} ({self.module_class})" if self.path else self.module_class
+
+
+def find_culprit(found: Specimen, precision: Precision, *, seed: int, path: str = "") -> Culprit:
+    """Descend into the first child that is wrong by itself, on the very arguments it gets here."""
+    for name, child, call in _calls(found):
+        inner = specimen(child, call, dtype=found.dtype, seed=seed)
+        if _is_wrong(inner, precision, seed=seed):
+            return find_culprit(inner, precision, seed=seed, path=f"{path}.{name}" if path else name)
+    return _place(found, path)
+
+
+def functions_in(outputs: Named) -> list[type]:
+    """Every autograd.Function in the graph of the outputs, nearest to the outputs first."""
+    seen: set[Any] = set()
+    found: dict[type, None] = {}
+    queue = [out.grad_fn for _, out in outputs if out.grad_fn is not None]
+    while queue:
+        node: Any = queue.pop(0)
+        if node in seen:
+            continue
+        seen.add(node)
+        owner = getattr(node, "_forward_cls", None)
+        if isinstance(owner, type):
+            found.setdefault(owner)
+        queue += [after for after, _ in node.next_functions if after is not None]
+    return list(found)
+
+
+def backward_of(function: type) -> tuple[str, int]:
+    """File and line of a Function's backward; ("", 0) where its source is not known."""
+    backward = getattr(function, "backward", None)
+    if getattr(backward, "__module__", "") == "torch.autograd.function":
+        backward = getattr(function, "vjp", backward)
+    code = getattr(inspect.unwrap(backward), "__code__", None) if backward is not None else None
+    return (code.co_filename, _line_of_def(code)) if code is not None else ("", 0)
+
+
+def _line_of_def(code: CodeType) -> int:
+    """A decorated function's code starts at its first decorator; its def is what a reader looks for."""
+    try:
+        lines, first = inspect.getsourcelines(code)
+    except (OSError, TypeError):
+        return code.co_firstlineno
+    return first + next((k for k, text in enumerate(lines) if text.lstrip().startswith("def ")), 0)
+
+
+def _calls(found: Specimen) -> Iterator[tuple[str, nn.Module, Inputs]]:
+    """Each direct child with the arguments of its first call."""
+    calls: dict[str, Inputs] = {}
+    children = dict(found.module.named_children())
+
+    def note(name: str) -> Any:
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            calls.setdefault(name, Inputs(tree.clone(args), tree.clone(kwargs)))
+
+        return hook
+
+    handles = [child.register_forward_pre_hook(note(n), with_kwargs=True) for n, child in children.items()]
+    try:
+        with torch.no_grad():
+            found.outputs()
+    finally:
+        for handle in handles:
+            handle.remove()
+    for name, call in calls.items():
+        yield name, children[name], call
+
+
+def _is_wrong(inner: Specimen, precision: Precision, *, seed: int) -> bool:
+    try:
+        outputs = inner.outputs()
+        if not inner.leaves or not outputs or not any(out.requires_grad for _, out in outputs):
+            return False
+        station = occupy(inner, outputs, precision, seed=seed)
+        return any(station.read(draw=draw).verdict is Verdict.WRONG for draw in (0, 1))
+    except BackwardError:
+        return True
+    except Exception:  # noqa: BLE001 - a child that cannot be run alone cannot be blamed
+        return False
+
+
+def _place(found: Specimen, path: str) -> Culprit:
+    name = type(found.module).__name__
+    functions = functions_in(found.outputs())
+    if len(functions) == 1:
+        file, line = backward_of(functions[0])
+        return Culprit(path, name, f"{functions[0].__name__}.backward", file, line)
+    if functions:
+        file, line = backward_of(functions[0])
+        several = " or ".join(one.__name__ for one in functions)
+        return Culprit(path, name, f"{several}.backward", file, line)
+    cuts = watch(found).cuts
+    return Culprit(path, name, cuts[0].call, cuts[0].file, cuts[0].line) if cuts else Culprit(path, name)

@@ -1,0 +1,54 @@
+"""Random directions, cheap: slices of one pool of normal numbers, repeated with a prime period."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor
+
+_LARGEST = 1 << 20
+
+
+def normal_like(tensor: Tensor, seed: int) -> Tensor:
+    """Standard normal numbers with the shape, dtype and device of a tensor; same seed, same numbers.
+
+    Drawing 10^7 normal numbers costs more than a forward and backward of 10^7 weights, so large tensors
+    repeat the pool; its length is prime, so that the repeats do not line up with rows or columns.
+    """
+    wanted = tensor.numel() * (2 if tensor.is_complex() else 1)
+    pool = _pool(min(_LARGEST, 1 << max(12, (2 * wanted).bit_length())))
+    start = (seed * 7919 + 104_729) % (len(pool) // 2)
+    flat = _repeated(pool, start, wanted)
+    flat = flat.to(dtype=_real(tensor.dtype), device=tensor.device, copy=True)
+    return (
+        torch.view_as_complex(flat.view(*tensor.shape, 2)) if tensor.is_complex() else flat.view(tensor.shape)
+    )
+
+
+def signs_like(tensor: Tensor, seed: int) -> Tensor:
+    """Random signs (real, also for a complex tensor) with the shape of another."""
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(0, 2, tensor.shape, generator=generator, dtype=torch.int8)
+    return signs.to(_real(tensor.dtype)).mul_(2).sub_(1).to(tensor.device)
+
+
+def _repeated(pool: Tensor, start: int, wanted: int) -> Tensor:
+    if start + wanted <= len(pool):
+        return pool[start : start + wanted]
+    times = -(-(start + wanted) // len(pool))
+    return pool.repeat(times)[start : start + wanted]
+
+
+@functools.lru_cache(maxsize=4)
+def _pool(size: int) -> Tensor:
+    generator = torch.Generator().manual_seed(20_240_229)
+    return torch.randn(_prime_below(size), generator=generator, dtype=torch.float64, device="cpu")
+
+
+def _prime_below(size: int) -> int:
+    return next(n for n in range(size - 1, 1, -1) if all(n % k for k in range(2, int(n**0.5) + 1)))
+
+
+def _real(dtype: torch.dtype) -> torch.dtype:
+    return {torch.complex128: torch.float64, torch.complex64: torch.float32}.get(dtype, dtype)

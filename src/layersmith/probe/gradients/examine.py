@@ -1,0 +1,188 @@
+"""The examination: find a footing, take the joint reading, and on a miss say what is wrong and where."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
+
+from layersmith.probe.gradients.describe import describe, unnamed
+from layersmith.probe.gradients.footing import NoFootingError, find_footing, materialised
+from layersmith.probe.gradients.joint import Precision, Reading, Verdict
+from layersmith.probe.gradients.projection import Named, Projection
+from layersmith.probe.gradients.report import GradientReport, Leg, WrongGradient
+from layersmith.probe.gradients.specimen import Specimen
+from layersmith.probe.gradients.station import BackwardError, Site, Station, confirmed, occupy
+from layersmith.probe.gradients.surrogate import surrogate_legs
+from layersmith.probe.gradients.watch import Watch, watch
+from layersmith.probe.inputs import Inputs
+
+
+@dataclass(slots=True)
+class Examination:
+    """What is being found out; it ends as a GradientReport."""
+
+    module: nn.Module
+    mode: str
+    seed: int
+    legs: list[Leg] = field(default_factory=list)
+    errors: list[WrongGradient] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    specimens: list[Specimen] = field(default_factory=list)
+    dtype: str = ""
+
+    def report(self) -> GradientReport:
+        """The examination so far."""
+        names = self.specimens[0].leaves if self.specimens else ()
+        return GradientReport(
+            module=type(self.module).__name__,
+            mode=self.mode,
+            seed=self.seed,
+            dtype=self.dtype,
+            tensors=tuple(leaf.name for leaf in names),
+            errors=tuple(self.errors),
+            legs=tuple(self.legs),
+            notes=tuple(self.notes),
+            forwards=sum(one.forwards for one in self.specimens),
+            backwards=sum(one.backwards for one in self.specimens),
+        )
+
+
+def examine(
+    module: nn.Module, inputs: Inputs, *, mode: str, seed: int, surrogate: str = ""
+) -> GradientReport:
+    """The whole examination of one module, inside a frame."""
+    found = Examination(module, mode, seed)
+    try:
+        module = materialised(module, inputs, seed=seed)
+        footing, specimen, outputs, refusal = find_footing(module, inputs, seed=seed)
+    except NoFootingError as error:
+        return _not_judged(found, str(error))
+    found.specimens.append(specimen)
+    found.dtype = str(footing.dtype).removeprefix("torch.")
+    if str(footing):
+        found.notes.append(f"{footing}: {refusal}")
+    why = _nothing_to_ask(specimen, outputs)
+    if why:
+        return _not_judged(found, why)
+    site = Site(module, inputs, footing, Precision(footing.dtype), seed)
+    if surrogate:
+        found.notes.append(f"its gradient is meant to differ from the derivative: {surrogate}")
+        found.legs, found.errors = surrogate_legs(site, specimen)
+        return found.report()
+    _joint_leg(found, site, specimen, outputs)
+    return found.report()
+
+
+def _not_judged(found: Examination, why: str) -> GradientReport:
+    found.legs.append(Leg("joint", "not run", why))
+    return found.report()
+
+
+def _nothing_to_ask(specimen: Specimen, outputs: Named) -> str:
+    if not specimen.leaves:
+        return "it has no floating input and no parameter that requires a gradient"
+    if not outputs:
+        return "its output holds no floating or complex tensor"
+    if Projection.of(outputs, seed=0).is_empty:
+        return "its output is empty or nowhere finite"
+    silent = [name for name, out in outputs if not out.requires_grad]
+    if len(silent) == len(outputs):
+        seen = watch(specimen)
+        if seen.without_grad or not seen.cuts:
+            return "no output carries a gradient: it runs under no_grad, or depends on nothing differentiably"
+    return ""
+
+
+def _joint_leg(found: Examination, site: Site, specimen: Specimen, outputs: Named) -> None:
+    """First order, at the first point; a miss is confirmed at another before anything is said."""
+    if not any(out.requires_grad for _, out in outputs):
+        _detached(found, site, specimen, outputs)
+        return
+    silent = [name for name, out in outputs if not out.requires_grad]
+    if silent:
+        found.notes.append(f"not examined, for it carries no gradient: {', '.join(silent)}")
+    try:
+        station = occupy(specimen, outputs, site.precision, seed=site.seed)
+    except BackwardError as error:
+        _raised(found, site, specimen, error)
+        return
+    reading = station.read()
+    if reading.verdict is not Verdict.RIGHT or reading.is_coarse:
+        site, station, reading = _reconsidered(found, site, station, reading)
+    if reading.verdict is not Verdict.WRONG:
+        found.legs.append(leg("joint", reading))
+        return
+    sure = confirmed(site)
+    if sure is None:
+        found.legs.append(Leg("joint", "right", "a miss at one point was not found again near by: a kink"))
+        return
+    station, reading = sure
+    found.specimens.append(station.specimen)
+    found.legs.append(leg("joint", reading))
+    found.errors += describe(station, reading, "joint")
+
+
+def leg(name: str, reading: Reading) -> Leg:
+    """A reading as a leg of the report."""
+    scale = reading.scale or 1.0
+    why = "finite differences do not settle" if reading.verdict is Verdict.UNCLEAR else ""
+    return Leg(name, str(reading.verdict), why, reading.miss / scale, reading.tolerance / scale)
+
+
+def _reconsidered(
+    found: Examination, site: Site, station: Station, reading: Reading
+) -> tuple[Site, Station, Reading]:
+    """A miss or a doubt: perhaps the module rounds to float32 inside, or does not repeat itself."""
+    if not _repeats(station):
+        found.notes.append("two calls with the same inputs and seeds differ: its gradient cannot be judged")
+        return site, station, replace(reading, verdict=Verdict.UNCLEAR)
+    seen = watch(station.specimen)
+    if seen.narrowest in {torch.float16, torch.bfloat16}:
+        found.notes.append(f"it computes in {seen.narrowest} inside: too coarse for finite differences")
+        return site, station, replace(reading, verdict=Verdict.UNCLEAR)
+    if seen.narrowest is torch.float32 and site.precision.dtype is torch.float64:
+        found.notes.append(
+            f"it rounds to float32 inside{_where_narrow(seen)}: judged with float32's tolerance"
+        )
+        site = replace(site, precision=Precision(torch.float32))
+        station = replace(station, precision=site.precision)
+        reading = station.read()
+    if reading.verdict is Verdict.UNCLEAR:
+        reading = station.read(draw=1)
+    return site, station, reading
+
+
+def _where_narrow(seen: Watch) -> str:
+    return f" ({seen.narrow_at})" if seen.narrow_at else ""
+
+
+def _repeats(station: Station) -> bool:
+    with torch.no_grad():
+        one, two = (station.projection.value(station.specimen.outputs()) for _ in range(2))
+    limit = station.projection.size * station.precision.rounding * 100
+    return abs(one - two) <= limit or math.isnan(one - two)
+
+
+def _detached(found: Examination, site: Site, specimen: Specimen, outputs: Named) -> None:
+    """No output carries a gradient: an error when the outputs depend on the leaves all the same."""
+    station = Station(
+        specimen,
+        Projection.of(outputs, seed=site.seed + 1),
+        [None] * len(specimen.leaves),
+        site.precision,
+        site.seed,
+    )
+    reading = station.read()
+    if reading.verdict is not Verdict.WRONG or not _repeats(station):
+        found.legs.append(Leg("joint", "not run", "no output carries a gradient, nor depends on anything"))
+        return
+    found.legs.append(leg("joint", reading))
+    found.errors += describe(station, reading, "joint")
+
+
+def _raised(found: Examination, site: Site, specimen: Specimen, error: BackwardError) -> None:
+    found.legs.append(Leg("joint", "wrong", str(error)))
+    found.errors.append(unnamed(specimen, site, "joint", error.kind, str(error)))

@@ -1,0 +1,130 @@
+"""Where to stand: the precision, the point and the leaves at which a module can be examined at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from layersmith.probe import closeness, tree
+from layersmith.probe.gradients.directions import normal_like
+from layersmith.probe.gradients.duplicate import duplicate
+from layersmith.probe.gradients.frame import reseed
+from layersmith.probe.gradients.projection import Named, norm
+from layersmith.probe.gradients.specimen import Specimen, specimen
+from layersmith.probe.inputs import Inputs
+
+_SETTLING = (
+    "torch.nn.utils.parametrizations._SpectralNorm",
+)  # iterates in train mode, by design without gradient
+
+
+class NoFootingError(Exception):
+    """The module cannot be run in any way that would allow a judgement; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footing:
+    """One way to stand: dtype, how the point is moved off kinks, whether inputs are differentiated."""
+
+    dtype: torch.dtype
+    jitter: str  # "added", "multiplied" or "" for the very point the user gave
+    inputs: str = "all"  # which floating inputs are differentiated: "all", "varied" or "none"
+
+    def stand(
+        self, module: nn.Module, inputs: Inputs, *, seed: int, draw: int = 0, scale: float = 1.0
+    ) -> Specimen:
+        """A fresh specimen at this footing; another draw is another point near by; inputs are scaled."""
+        twin = _settled(duplicate(module, self.dtype))
+        found = specimen(twin, inputs, dtype=self.dtype, seed=seed, differentiated=self.inputs)
+        moved = found.tensors
+        if scale != 1.0:
+            for leaf, tensor in zip(found.leaves, moved, strict=True):
+                tensor.mul_(scale if leaf.kind == "input" else 1.0)
+        if self.jitter and moved:
+            noise = [normal_like(one, seed + 1000 * draw + 13 * i + 5) for i, one in enumerate(moved)]
+            if self.jitter == "multiplied":
+                torch._foreach_mul_(noise, moved)
+            torch._foreach_add_(moved, noise, alpha=closeness.GRADIENT_JITTER)
+        return found
+
+    def __str__(self) -> str:
+        """Say how this footing differs from the first choice; "" for the first choice."""
+        words = []
+        if self.dtype != torch.float64:
+            words.append(f"examined in {str(self.dtype).removeprefix('torch.')}")
+        if self.jitter != "added":
+            words.append(
+                "small relative changes to leave kinks" if self.jitter else "not moved off kinks and ties"
+            )
+        if self.inputs != "all":
+            which = "whole-number inputs" if self.inputs == "varied" else "inputs"
+            words.append(f"gradients of {which} not examined")
+        return ", ".join(words)
+
+
+def find_footing(module: nn.Module, inputs: Inputs, *, seed: int) -> tuple[Footing, Specimen, Named, str]:
+    """The best footing on which the forward runs, its specimen, the outputs there, and why not a better one.
+
+    Raises:
+        NoFootingError: if the forward runs nowhere.
+    """
+    refusal = ""
+    fallback: tuple[Footing, Specimen, Named, str] | None = None
+    for footing in _choices(module, inputs):
+        torch.set_default_dtype(footing.dtype)
+        try:
+            found = footing.stand(module, inputs, seed=seed)
+            outputs = found.outputs()
+        except Exception as error:  # noqa: BLE001 - a module may raise anything; the next footing is tried
+            refusal = refusal or f"{type(error).__name__}: {error}".split("\n", 1)[0][:200]
+            continue
+        if math.isfinite(norm([out.detach() for _, out in outputs])):
+            return footing, found, outputs, refusal
+        refusal = refusal or "its output is not finite"
+        fallback = fallback or (footing, found, outputs, refusal)
+    if fallback is not None:
+        return fallback
+    raise NoFootingError(f"forward raises {refusal}")
+
+
+def materialised(module: nn.Module, inputs: Inputs, *, seed: int) -> nn.Module:
+    """The module itself, or, where its parameters wait for a first call, a copy that has had it."""
+    tensors = (*module.parameters(), *module.buffers())
+    if not any(isinstance(one, UninitializedParameter | UninitializedBuffer) for one in tensors):
+        return module
+    twin = duplicate(module, None)
+    reseed(seed)
+    with torch.no_grad():
+        inputs.call(twin)
+    return twin
+
+
+def _choices(module: nn.Module, inputs: Inputs) -> Iterator[Footing]:
+    for dtype in (torch.float64, torch.float32):
+        if dtype is torch.float32 and _native(module, inputs) not in {torch.float32, torch.complex64}:
+            return
+        yield Footing(dtype, "added")
+        yield Footing(dtype, "added", "varied")
+        yield Footing(dtype, "multiplied")
+        yield Footing(dtype, "multiplied", "varied")
+        yield Footing(dtype, "")
+        yield Footing(dtype, "", "varied")
+        yield Footing(dtype, "added", "none")
+        yield Footing(dtype, "", "none")
+
+
+def _native(module: nn.Module, inputs: Inputs) -> torch.dtype:
+    tensors: tuple[Tensor, ...] = (*module.parameters(), *inputs.tensors())
+    return next((one.dtype for one in tensors if tree.is_differentiable(one)), torch.float32)
+
+
+def _settled(module: nn.Module) -> nn.Module:
+    for part in module.modules():
+        if f"{type(part).__module__}.{type(part).__name__}" in _SETTLING:
+            part.eval()
+    return module

@@ -1,0 +1,84 @@
+"""The outputs of a module, projected on one fixed random vector: the number whose slope is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from layersmith.probe.gradients.directions import normal_like
+
+Named = Sequence[tuple[str, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """Which outputs count, and the vector u that multiplies them: a cotangent, in autograd's terms."""
+
+    picked: tuple[int, ...]  # positions among the differentiable outputs
+    masks: tuple[Tensor | None, ...]  # where a picked output is finite; None where it is everywhere
+    along: tuple[Tensor, ...]  # u, one tensor for each picked output
+    size: float  # euclidean norm of the picked outputs
+
+    @classmethod
+    def of(cls, outputs: Named, *, seed: int) -> Projection:
+        """Pick the outputs that carry a gradient, or all where none does; leave out what is not finite."""
+        carrying = [i for i, (_, out) in enumerate(outputs) if out.requires_grad]
+        picked = [i for i in carrying or range(len(outputs)) if outputs[i][1].numel()]
+        chosen = [outputs[i][1].detach() for i in picked]
+        masks: list[Tensor | None] = [None] * len(chosen)
+        size = norm(chosen)
+        if not math.isfinite(size):
+            finite = [one.isfinite() for one in chosen]
+            masks = [None if bool(mask.all()) else mask for mask in finite]
+            chosen = _masked(chosen, masks)
+            size = norm(chosen)
+        along = tuple(normal_like(one, seed + 11 * i) for i, one in enumerate(chosen))
+        return cls(tuple(picked), tuple(masks), along, size)
+
+    def pick(self, outputs: Named) -> list[Tensor]:
+        """The picked outputs, flat where some of their elements are not finite."""
+        return _masked([outputs[i][1] for i in self.picked], self.masks)
+
+    def value(self, outputs: Named) -> float:
+        """Re <u, outputs>."""
+        return dot(self.along, [out.detach() for out in self.pick(outputs)])
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no finite number to differentiate."""
+        return not sum(one.numel() for one in self.along)
+
+
+def dot(left: Sequence[Tensor | None], right: Sequence[Tensor | None]) -> float:
+    """Re <left, right>, summed over all pairs; None counts as zero."""
+    pairs = [(a, b) for a, b in zip(left, right, strict=True) if a is not None and b is not None]
+    if len(pairs) == 1:
+        return float(torch.dot(*map(_flat, pairs[0])))
+    return (
+        math.fsum(torch.stack([torch.dot(_flat(a), _flat(b)) for a, b in pairs]).tolist()) if pairs else 0.0
+    )
+
+
+def norm(tensors: Sequence[Tensor]) -> float:
+    """The euclidean norm of all the tensors together."""
+    return math.hypot(*norms(tensors))
+
+
+def norms(tensors: Sequence[Tensor | None]) -> list[float]:
+    """The euclidean norm of each tensor; None counts as zero."""
+    there = [one for one in tensors if one is not None]
+    found = iter(torch.stack(torch._foreach_norm([_flat(one) for one in there])).tolist() if there else ())  # noqa: SLF001
+    return [0.0 if one is None else next(found) for one in tensors]
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    real = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    return real.reshape(-1)
+
+
+def _masked(outputs: list[Tensor], masks: Sequence[Tensor | None]) -> list[Tensor]:
+    return [out if mask is None else out[mask] for out, mask in zip(outputs, masks, strict=True)]

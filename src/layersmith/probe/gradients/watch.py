@@ -1,0 +1,118 @@
+"""What a forward does that no derivative follows: detach, .data, .item(), NumPy; where it loses digits."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode, resolve_name
+
+from layersmith.probe import tree
+from layersmith.probe.gradients.specimen import Specimen
+
+_CUTS = {
+    "torch.Tensor.detach": ".detach()",
+    "torch.Tensor.detach_": ".detach_()",
+    "torch.Tensor.data.__get__": ".data",
+    "torch.Tensor.numpy": ".numpy()",
+    "torch.Tensor.__array__": "NumPy",
+    "torch.Tensor.item": ".item()",
+    "torch.Tensor.tolist": ".tolist()",
+    "torch.Tensor.__float__": "float()",
+}
+_WIDTH = {torch.float16: 2, torch.bfloat16: 2, torch.float32: 4, torch.float64: 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One place where the graph is cut on purpose or by mistake."""
+
+    call: str  # ".detach()", ".item()", "no_grad"
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        """`.detach() at scale.py:31`."""
+        return f"{self.call} at {self.file.rsplit('/', 1)[-1]}:{self.line}"
+
+
+class Watch(TorchFunctionMode):
+    """Looks at every torch call of one forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cuts: list[Cut] = []
+        self.narrowest: torch.dtype | None = None  # the least precise floating result
+        self.narrow_at = ""  # where that came to be, in the module's own source
+        self.without_grad = False  # whether some part ran under no_grad on values that carry a gradient
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Note the call, then make it."""
+        carrying = [one for one in tree.tensors(args) if one.requires_grad]
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor):
+            self._note_width(result)
+        if not carrying or _is_in_function():
+            return result
+        call = _CUTS.get(_name(func))
+        if call is None and not torch.is_grad_enabled() and isinstance(result, Tensor):
+            self.without_grad, call = True, "no_grad"
+        if call is not None:
+            self._note_cut(call)
+        return result
+
+    def _note_width(self, result: Tensor) -> None:
+        if result.dtype not in _WIDTH:
+            return
+        if self.narrowest is None or _WIDTH[result.dtype] < _WIDTH[self.narrowest]:
+            self.narrowest = result.dtype
+            frame = _caller()
+            if frame is not None and result.dtype is not torch.float64:
+                self.narrow_at = f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"
+
+    def _note_cut(self, call: str) -> None:
+        frame = _caller()
+        cut = Cut(call, frame.f_code.co_filename, frame.f_lineno) if frame else Cut(call, "", 0)
+        if cut not in self.cuts:
+            self.cuts.append(cut)
+
+
+def watch(specimen: Specimen) -> Watch:
+    """Run the forward once and say what was seen."""
+    seen = Watch()
+    with seen:
+        specimen.outputs()
+    return seen
+
+
+def _name(func: Callable[..., Any]) -> str:
+    name = resolve_name(func)
+    return name if isinstance(name, str) else getattr(func, "__qualname__", "")
+
+
+def _is_in_function() -> bool:
+    """Whether an autograd.Function is running its forward: what it cuts there, its backward makes good."""
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "torch.autograd.function":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _caller() -> FrameType | None:
+    """The innermost frame that belongs neither to torch nor to us."""
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if not name.startswith(("torch.", "layersmith.probe.")) and name != "torch":
+            return frame
+        frame = frame.f_back
+    return None
