@@ -11,7 +11,7 @@ from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.search import CallSearch, is_unmendable
 from layersmith.load.call.start import starts
 from layersmith.load.call.run import call_of
-from layersmith.load.constructor.search import Construction, ConstructorSearch
+from layersmith.load.constructor.search import Construction, ConstructorSearch, call_text
 from layersmith.load.strategy import Failure, Found, Request
 from layersmith.load.values import Call
 
@@ -36,6 +36,7 @@ def by_inference(request: Request) -> Found | None:
         )
         if found is not None:
             return found
+        search.complaints += [failure.error for failure in request.failures[-1:]]
         if count + 1 == _CONSTRUCTIONS or request.deadline.is_over:
             break
     if not request.failures and search.errors:
@@ -44,8 +45,6 @@ def by_inference(request: Request) -> Found | None:
 
 
 def _closest(search: ConstructorSearch) -> str:
-    from layersmith.load.constructor.search import call_text
-
     return call_text(search.cls, search.closest)
 
 

@@ -141,9 +141,10 @@ class _Reader:
         is_enumerate = isinstance(node.iter, ast.Call) and getattr(node.iter.func, "id", "") == "enumerate"
         inner = node.iter.args[0] if is_enumerate and isinstance(node.iter, ast.Call) else node.iter
         target = node.target.elts[1] if is_enumerate and isinstance(node.target, ast.Tuple) else node.target
-        first = next(iter(self.looked_up(inner) or ()), None) if not self.holds(inner) else None
+        looped = self.looked_up(inner) if not self.holds(inner) else None
+        first = next(iter(looped), None) if _is_iterable(looped) else None
         targets = target.elts if isinstance(target, ast.Tuple) else [target]
-        values = list(first) if isinstance(target, ast.Tuple) and _is_iterable(first) else [first]
+        values = list(first or ()) if isinstance(target, ast.Tuple) and _is_iterable(first) else [first]
         self.locals.update(
             {t.id: v for t, v in zip(targets, values, strict=False) if isinstance(t, ast.Name)}
         )

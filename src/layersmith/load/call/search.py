@@ -16,7 +16,7 @@ from layersmith.load.call.start import Callee, State, starts
 from layersmith.load.constructor.names import WIDTH
 from layersmith.load.values import Call, TensorSpec, map_specs
 
-_TRIES, _TRIES_A_START, _DEEPEST = 140, 25, 14
+_TRIES, _TRIES_A_START, _DEEPEST, _UNCHANGED = 140, 25, 14, 12
 
 
 @dataclass(slots=True)
@@ -36,6 +36,7 @@ class CallSearch:
         self.deadline = deadline
         self.attempts = Attempts()
         self.seen: set[str] = set()
+        self.unchanged = 0
 
     def find(self) -> Call | None:
         """A call that returns a tensor; None if none was found in time."""
@@ -61,10 +62,16 @@ class CallSearch:
                 return state
             if isinstance(error, OutOfBudget):
                 return None
-            if depth < _DEEPEST:
-                complaint = Complaint(self.callee, state, error)
-                stack[:0] = [(other, depth + 1) for other in repaired(complaint)]
+            ways = repaired(Complaint(self.callee, state, error)) if depth < _DEEPEST else []
+            stack[:0] = [(other, depth + 1) for other in ways]
+            self._count_unchanged(error)
         return None
+
+    def _count_unchanged(self, error: Exception) -> None:
+        """The same words whatever the input: after some of them it is clear that no input helps."""
+        earlier = self.attempts.errors[-2:-1]
+        is_same = bool(earlier) and str(earlier[0]) == str(error) and type(earlier[0]) is type(error)
+        self.unchanged = self.unchanged + 1 if is_same else 0
 
     def _error(self, state: State) -> Exception | None:
         try:
@@ -101,7 +108,7 @@ class CallSearch:
         return self._error(state) is None
 
     def _is_over(self) -> bool:
-        return len(self.seen) >= _TRIES or self.deadline.is_over
+        return len(self.seen) >= _TRIES or self.deadline.is_over or self.unchanged >= _UNCHANGED
 
     def _is_hopeless(self) -> bool:
         """Whether forward fails for a reason that no input mends: a name or attribute that is not there."""

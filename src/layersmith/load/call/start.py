@@ -16,7 +16,7 @@ from layersmith.load.call.clue import BATCH, PRIMES, Clue, shaped
 from layersmith.load.call.reading import module_clue, parameter_clue
 from layersmith.load.call.stated import annotated_clue, documented_clue
 from layersmith.load.constructor.candidates import evaluated
-from layersmith.load.constructor.names import WIDTH, is_flag, plain
+from layersmith.load.constructor.names import WIDTH, plain
 from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.values import TensorSpec
 
@@ -39,6 +39,7 @@ _COUNTS = re.compile(
     r"^(h|w|height|width|num_frames|n_frames|seq_len|seqlen|length|start_pos|layer_idx|batch_size|num_\w+|offset|"
     r"frames|epoch|current_step)$"
 )
+_FLAGS = re.compile(r"^(return|use|is|output|need|with|do|apply|add|has)_|^(training|causal|inverse|reverse)$")
 _SIZES = re.compile(r"(^|_)(size|shape|resolution|hw|x_size|output_size|input_size)$")
 _LISTS = re.compile(r"(^|_)(features|feats|inputs|xs|feature_maps|images|tensors)$")
 _SEQUENCE_CLASS = re.compile(r"d_model|n_embd|embed_dim|^dim$|model_dim|d_embed|emb_dim|config|^cfg$|head")
@@ -197,7 +198,7 @@ def _state(callee: Callee, rank: int, spatial: int | None) -> State:
     for name in callee.required:
         value = value_for(callee, name, rank, spatial=spatial, main=main)
         if callee.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
-            value = (value, value)
+            value = (value,) if name == "args" else (value, value)
         state[name] = value
         if main is None and isinstance(value, TensorSpec):
             main = value
@@ -248,7 +249,7 @@ def _by_name(callee: Callee, name: str, word: str, main: Any) -> Any:
         return _count(word)
     if is_open and not says_tensor and _SIZES.search(word):
         return (PRIMES[0], PRIMES[1])
-    if is_flag(word) and is_open and not says_tensor:
+    if _FLAGS.search(word) and is_open and not says_tensor:
         return False
     if not is_first and _STATE.search(word) and is_open:
         return NOTHING

@@ -35,6 +35,8 @@ def annotated_clue(annotation: Any, sizes: Mapping[str, int]) -> Clue | None:
     known = tuple(_size(name, sizes) for name in names)
     if not variadic:
         return Clue(rank=len(names), sizes=known, names=tuple(names), dtype=dtype)
+    if len(names) == 1:  # "*shape": any rank, as elementwise functions take it
+        return Clue(dtype=dtype)
     before, after = names[: variadic[0]], names[variadic[0] + 1 :]
     count = 1 if not before else 0  # leading batch dimensions: one of them is what people use
     spread = (*known[: variadic[0]], *([None] * count), *known[variadic[0] + 1 :])

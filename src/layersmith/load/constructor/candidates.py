@@ -8,13 +8,13 @@ import inspect
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from layersmith.load.constructor import configs, names, standins
+from layersmith.load.constructor import configs, evidence, names, standins
 from layersmith.load.constructor.usage import Usage
 from layersmith.load.values import TensorSpec
 
@@ -36,10 +36,11 @@ class Wanted:
     usage: Usage = field(default_factory=Usage)
     scope: Mapping[str, Any] = field(default_factory=dict)
     builders: Any = None  # (class) -> Made | None, to build a module-valued argument of a known class
+    cls: type[nn.Module] | None = None
 
     def of(self, annotation: Any) -> Wanted:
         """The same parameter under another annotation."""
-        return Wanted(self.name, annotation, self.usage, self.scope, self.builders)
+        return replace(self, annotation=annotation)
 
 
 def candidates(wanted: Wanted) -> list[Any]:
@@ -127,6 +128,8 @@ def _by_class(wanted: Wanted, annotation: type) -> Iterator[Any]:
 
 
 def _modules_of(wanted: Wanted, annotation: type[nn.Module]) -> Iterator[Any]:
+    if annotation is nn.Module:
+        yield from _by_evidence(wanted)
     if annotation is nn.ModuleList:
         yield from standins.modules(wanted.name, several=True)
     if annotation is not nn.Module and wanted.builders is not None:
@@ -185,7 +188,7 @@ def _by_usage(wanted: Wanted) -> Iterator[Any]:
     elif is_sequence:
         yield from _repeated(wanted, list)
     elif "module" in kinds:
-        yield from [*_namesakes(wanted), *standins.modules(name)]
+        yield from [*_namesakes(wanted), *_by_evidence(wanted), *standins.modules(name)]
 
 
 def _by_name(wanted: Wanted) -> Iterator[Any]:
@@ -205,7 +208,7 @@ def _by_name(wanted: Wanted) -> Iterator[Any]:
     elif names.is_real(name):
         yield from [*names.floats(name), 1]
     else:
-        yield from _namesakes(wanted)
+        yield from [*_namesakes(wanted), *_by_evidence(wanted)]
         if names.MODULE.search(name) and not wanted.usage.kinds & {"number"} and not wanted.usage.passed_as:
             yield from standins.modules(name)
     yield from _integers(wanted)
@@ -229,6 +232,16 @@ def _integers(wanted: Wanted) -> Iterator[Any]:
         for parameter in wanted.usage.passed_as:
             yield from names.known_integers(parameter.name)
     yield from names.integers(wanted.name)
+
+
+def _by_evidence(wanted: Wanted) -> Iterator[Any]:
+    """Instances of module classes near at hand that have the attributes which are read from the argument."""
+    if wanted.builders is None or wanted.cls is None or "number" in wanted.usage.kinds:
+        return
+    for cls in evidence.classes_having(wanted.usage.attributes, wanted.name, wanted.cls):
+        built = wanted.builders(cls)
+        if built is not None:
+            yield built
 
 
 def _namesakes(wanted: Wanted) -> Iterator[Any]:

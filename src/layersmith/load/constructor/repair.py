@@ -26,7 +26,8 @@ def repaired(
     """Arguments that may avoid the error, the likeliest first."""
     text = str(error)
     parameters = inspect.signature(cls.__init__).parameters
-    known = {*parameters, *arguments} - {"self"}
+    named = {name for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    known = {*named, *arguments} - {"self"}
     yield from _missing(parameters, arguments, text, values)
     for name, value in _asked_for(arguments, error, known):
         yield {**arguments, name: value}
@@ -49,7 +50,7 @@ def _missing(
         word for word in re.findall(r"[`'\"](\w+)[`'\"]", text) if word.isidentifier() and word.islower()
     ]
     more = {word: values(word)[0] for word in quoted if word not in arguments and word != "self"}
-    if more and re.search(r"missing|required|KeyError|^'\w+'$|provide", text):
+    if more and re.search(r"missing|required|KeyError|^'\w+'$|provide|must be|passed|specif|expect", text):
         yield {**arguments, **more}
 
 
@@ -111,6 +112,8 @@ def _alternatives(current: Any, text: str, error: Exception, values: list[Any]) 
         found += [type(current)([current[0]] * n) for n in numbers if 0 < n < 9]  # noqa: PLR2004 - lists are short
     if is_integer and re.search(r"divis|multiple|% ", text):
         found += [64, 32, 16, 8]
+    if isinstance(current, list | tuple) and re.search("increas|sorted|ascend", text):
+        found += [type(current)([2, 4]), type(current)([1, 2, 3])]
     if isinstance(current, Made) and re.search(r"operand|iterable|subscript|no len|integer", text):
         found += [32, 2, [2, 2]]
     if "NoneType" in text and current is None:

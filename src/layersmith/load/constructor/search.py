@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from layersmith.load.constructor import callsites, names
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
 from layersmith.load.constructor.repair import Arguments, repaired
 from layersmith.load.constructor.usage import usages
+from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.values import Made, realise, written
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -53,11 +55,12 @@ def construct(cls: type[nn.Module], arguments: Arguments) -> nn.Module:
 
 def call_text(cls: type, arguments: Arguments) -> str:
     """A call as a person would write it: leading required arguments by position, the others by name."""
-    parts, by_position = [], True
+    parts: list[str] = []
+    by_position = True
     for name, value in arguments.items():
         parameter = inspect.signature(cls.__init__).parameters.get(name)
         if parameter is not None and parameter.kind is parameter.VAR_POSITIONAL:
-            parts += map(written, value)
+            parts += [written(item) for item in value]
             continue
         by_position = by_position and parameter is not None and parameter.default is parameter.empty
         parts.append(written(value) if by_position and len(parts) < 3 else f"{name}={written(value)}")  # noqa: PLR2004
@@ -72,6 +75,7 @@ class ConstructorSearch:
         self.depth = depth
         self.errors: list[str] = []  # of constructor calls that failed, in order
         self.closest: Arguments = {}
+        self.complaints: list[str] = []  # of forward, about what was built
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
         self.parameters = {p.name: p for p in parameters if p.kind not in _VARIADIC}
         self.variadic = next((p for p in parameters if p.kind is p.VAR_POSITIONAL), None)
@@ -118,9 +122,9 @@ class ConstructorSearch:
 
     def _first_arguments(self) -> list[tuple[str, Arguments]]:
         chosen = {name: self.values(name)[0] for name in self.required}
-        if self.variadic is not None and not self.required:
-            kinds = usages(self.cls)[self.variadic.name]
-            chosen[self.variadic.name] = candidates(Wanted(self.variadic.name, None, kinds))[0]
+        if self.variadic is not None and self.variadic.name not in ("args", "_"):
+            one = candidates(Wanted(self.variadic.name.rstrip("s")))[0]
+            chosen[self.variadic.name] = (one, one)
         sites = [("from a call in the file", arguments) for arguments in callsites.whole(self.cls)]
         if not chosen:
             return [("from defaults", {}), *sites]
@@ -133,21 +137,18 @@ class ConstructorSearch:
 
     def _is_sure(self, name: str) -> bool:
         """Whether the name or annotation alone says what the parameter is."""
-        annotation = self.parameters[name].annotation
+        first = self.values(name)[0]
+        is_number = type(first) in (int, float, bool)
+        is_annotated = self.parameters[name].annotation is not inspect.Parameter.empty
         said = names.is_flag(name) or names.is_real(name) or bool(names.known_integers(name))
-        return (said and "sequence" not in usages(self.cls)[name].kinds) or annotation in (
-            bool,
-            float,
-            "bool",
-            "float",
-        )
+        return is_number and said and (is_annotated or "sequence" not in usages(self.cls)[name].kinds)
 
     def _values(self, name: str) -> list[Any]:
         parameter = self.parameters.get(name)
         if parameter is None:
             return candidates(Wanted(name))
         scope = getattr(self.cls.__init__, "__globals__", {})
-        wanted = Wanted(name, parameter.annotation, usages(self.cls)[name], scope, self._made)
+        wanted = Wanted(name, parameter.annotation, usages(self.cls)[name], scope, self._made, self.cls)
         found = candidates(wanted)
         if parameter.default is not parameter.empty:
             return unique([parameter.default, *found])
@@ -166,14 +167,29 @@ class ConstructorSearch:
 
     def _varied(self, arguments: Arguments) -> Iterator[Arguments]:
         """Equal sizes for all widths (a residual needs them), then other values for each required parameter."""
+        yield from self._as_forward_asks(arguments)
         widths = {n: v for n, v in arguments.items() if type(v) is int and v in (names.WIDTH, *names.SEVERAL)}
         if len(widths) > 1:
             ends = [name for name, value in widths.items() if value in (names.INPUT, names.OUTPUT)]
             yield {**arguments, **dict.fromkeys(ends, names.WIDTH)}
             yield {**arguments, **dict.fromkeys(widths, names.WIDTH)}
+        if self.variadic is not None and self.variadic.name in arguments:
+            yield {**arguments, self.variadic.name: (ANY_MODULE, ANY_MODULE)}
         for name in self.required:
             for value in self.values(name)[1:4]:
                 yield {**arguments, name: value}
+
+    def _as_forward_asks(self, arguments: Arguments) -> Iterator[Arguments]:
+        """Values for what forward's errors name: an option left None, a width that is used as a dimension."""
+        for text in self.complaints:
+            for name, parameter in self.parameters.items():
+                is_none = arguments.get(name, parameter.default) is None
+                if is_none and re.search(rf"\b{name}\b", text):
+                    filled = [value for value in self.values(name) if value is not None]
+                    yield from ({**arguments, name: value} for value in filled[:3])
+            index = re.search(r"Dimension out of range .* got (-?\d+)", text)
+            used = [n for n, v in arguments.items() if type(v) is int and index and v == int(index.group(1))]
+            yield from ({**arguments, name: value} for name in used for value in (1, -1))
 
     def _shrunk(self, arguments: Arguments) -> Arguments:
         """Small values also for parameters whose defaults are large."""

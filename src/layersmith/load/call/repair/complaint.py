@@ -42,7 +42,10 @@ class Complaint:
 
     @cached_property
     def suspects(self) -> list[str]:
-        """The parameters on the failing line of forward; all that hold tensors if there is none."""
+        """The parameters that the message names, or else those on the failing line of forward."""
+        named = [name for name in self.callee.parameters if len(name) > 2 and f"{name} " in f"{self.text} "]  # noqa: PLR2004
+        if named:
+            return named
         code = getattr(inspect.unwrap(type(self.callee.module).forward), "__code__", None)
         return failure.names_behind(self.error, set(self.callee.parameters), code)
 

@@ -13,7 +13,7 @@ from layersmith.load.call.start import State
 from layersmith.load.values import TensorSpec, specs
 
 _WANTS_INTEGERS = re.compile(
-    r"scalar types?: Long, Int|indices.*(Long|Int)|must be (Long|Int)|tensors used as indices|"
+    r"scalar types?: Long, Int|indices.*(Long|Int|int64)|must be (Long|Int)|tensors used as indices|"
     r"expected (scalar type|dtype) (Long|Int)|one_hot is only applicable|index tensor|expects? .*dtype.*int64|"
     r"Expected dtype int64|long, int, byte|Long but (got|found) Float|must be an integer type|integral|"
     r"should be.*(int|long)\b|not implemented for 'Float'.*(and|or|shift)|Expected .*Long"
@@ -27,6 +27,7 @@ _OUT_OF_RANGE = re.compile(
     r"index out of range|out of bounds|out of range for|Class values must be smaller|Target \d+ is out"
 )
 _FEW = 4
+_SHORT = 4
 
 
 def integers(complaint: Complaint) -> Iterator[State]:
@@ -61,15 +62,25 @@ def booleans(complaint: Complaint) -> Iterator[State]:
 def ranges(complaint: Complaint) -> Iterator[State]:
     """Smaller integers; probabilities where values must lie between 0 and 1."""
     if _OUT_OF_RANGE.search(complaint.text) and not complaint.says(r"Dimension|tuple|list|string"):
+        if not _integer_specs(complaint):
+            yield from (complaint.with_specs(_as_integers, [name]) for name in complaint.blamed)
         known = re.search(r"out of bounds .*with size (\d+)", complaint.text)
         for high in dict.fromkeys([int(known.group(1)) if known else _FEW, 2, 1]):
             if any(spec.high > high for spec in _integer_specs(complaint)):
                 yield complaint.with_specs(lambda spec, high=high: _below(spec, high))  # type: ignore[misc]
+        yield complaint.with_specs(_short)  # positions are embedded too
     if complaint.says(
         r"between 0 and 1|in the range \[0, ?1\]|0 <= p <= 1|probabilit|non-?negative|must be positive"
     ):
         for name in complaint.blamed:
             yield complaint.with_specs(lambda spec: replace(spec, high=1), [name])
+
+
+def _short(spec: TensorSpec) -> TensorSpec:
+    long = [index for index in spec.free if index > 0 and spec.shape[index] > _SHORT]
+    for index in long:
+        spec = spec.resized(index, _SHORT, fix=False)
+    return spec
 
 
 def _integer_specs(complaint: Complaint) -> list[TensorSpec]:

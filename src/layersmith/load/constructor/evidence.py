@@ -1,0 +1,61 @@
+"""Module classes near at hand that have the attributes which a constructor asks of a module-valued argument."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import sys
+from collections.abc import Iterator
+
+from torch import nn
+
+from layersmith.probe import source
+
+_NEAREST = 3
+
+
+def classes_having(attributes: set[str], name: str, cls: type[nn.Module]) -> list[type[nn.Module]]:
+    """Classes of the same package as `cls` that set or define all these attributes; few arguments, like names first.
+
+    Args:
+        attributes: what is read from the argument, `max_seq_len` say.
+        name: of the parameter; a class of that name is preferred.
+        cls: the class that wants the argument; not offered itself.
+    """
+    asked = {attribute for attribute in attributes if not hasattr(nn.Module, attribute)}
+    fitting = [other for other in _near(cls) if other is not cls and asked and asked <= _attributes(other)]
+    word = name.replace("_", "")
+
+    def strangeness(other: type[nn.Module]) -> tuple[bool, int]:
+        return word not in other.__name__.lower(), _required(other)
+
+    return sorted(dict.fromkeys(fitting), key=strangeness)[:_NEAREST]
+
+
+def _near(cls: type[nn.Module]) -> Iterator[type[nn.Module]]:
+    top = cls.__module__.partition(".")[0]
+    for name, module in list(sys.modules.items()):
+        if name != top and not name.startswith(f"{top}."):
+            continue
+        for member in list(vars(module).values()):
+            if inspect.isclass(member) and issubclass(member, nn.Module) and member.__module__ == name:
+                yield member
+
+
+@functools.lru_cache(maxsize=1024)
+def _attributes(cls: type) -> frozenset[str]:
+    """What instances have: methods, and what `self.x = ...` sets in any method of the class or its bases."""
+    found = {name for base in cls.__mro__ if base is not nn.Module for name in vars(base)}
+    for base in cls.__mro__:
+        node = source.class_node(base) if base not in (nn.Module, object) else None
+        for part in ast.walk(node) if node is not None else ():
+            is_set = isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)
+            if is_set and isinstance(part, ast.Attribute) and getattr(part.value, "id", "") == "self":
+                found.add(part.attr)
+    return frozenset(found)
+
+
+def _required(cls: type[nn.Module]) -> int:
+    parameters = inspect.signature(cls).parameters.values()
+    return sum(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
