@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from layersmith.load.attempt import Deadline, contained
+from layersmith.load.call.run import call_of
 from layersmith.load.call.search import CallSearch, is_unmendable
 from layersmith.load.call.start import starts
-from layersmith.load.call.run import call_of
 from layersmith.load.constructor.search import Construction, ConstructorSearch, call_text
 from layersmith.load.strategy import Failure, Found, Request
 from layersmith.load.values import Call

@@ -11,7 +11,7 @@ from torch import Tensor
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.start import Callee, State
 from layersmith.load.values import Call
-from layersmith.probe import tree
+from layersmith.probe import closeness, tree
 
 
 def call_of(callee: Callee, state: State) -> Call:
@@ -34,8 +34,18 @@ def call_of(callee: Callee, state: State) -> Call:
 
 def output_of(callee: Callee, state: State, deadline: Deadline) -> Any:
     """What the module returns, in eval mode and without gradients."""
-    with contained(deadline), torch.no_grad():
-        return call_of(callee, state).make(0).call(callee.module)
+    inputs = call_of(callee, state).make(0)
+    try:
+        with contained(deadline), torch.no_grad():
+            return inputs.call(callee.module)
+    except Exception as error:
+        if not type(error).__module__.startswith("torch._dynamo"):
+            raise
+    with (
+        contained(deadline, is_counted=False),
+        torch.no_grad(),
+    ):  # a compiled part doesn't bear the budget's mode
+        return inputs.call(callee.module)
 
 
 def is_useful(output: Any) -> bool:
@@ -52,3 +62,23 @@ def is_finite(output: Any) -> bool:
     """Whether no floating tensor of the output holds a NaN or an infinity."""
     floats = (tensor for tensor in tree.tensors(output) if tree.is_differentiable(tensor))
     return all(bool(tensor.isfinite().all()) for tensor in floats)
+
+
+def rows_are_apart(callee: Callee, state: State, deadline: Deadline) -> bool:
+    """Whether the first output's rows after the first stay as they are when the first row of the inputs changes."""
+    with contained(deadline), torch.no_grad():
+        inputs = call_of(callee, state).make(0)
+        before = inputs.call(callee.module)
+    with contained(deadline), torch.no_grad():
+        after = inputs.map(_first_row_changed).call(callee.module)
+    first, second = next(tree.tensors(before), None), next(tree.tensors(after), None)
+    if first is None or second is None or first.shape != second.shape or not first.dim():
+        return True
+    return not closeness.gap(first[1:], second[1:]).is_open
+
+
+def _first_row_changed(tensor: Tensor) -> Tensor:
+    changed = tensor.clone()
+    if tensor.is_floating_point() and tensor.dim():
+        changed[0] = -changed[0] + 1
+    return changed

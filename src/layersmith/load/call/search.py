@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,12 +10,13 @@ import torch
 from torch import nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget
+from layersmith.load.call.clue import PRIMES
 from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
-from layersmith.load.call.run import call_of, is_finite, is_useful, output_of
+from layersmith.load.call.run import call_of, is_finite, is_useful, output_of, rows_are_apart
 from layersmith.load.call.start import Callee, State, starts
 from layersmith.load.constructor.names import WIDTH
-from layersmith.load.values import Call, TensorSpec, map_specs
+from layersmith.load.values import Call, TensorSpec, map_specs, specs
 
 _TRIES, _TRIES_A_START, _DEEPEST, _UNCHANGED = 140, 25, 14, 12
 
@@ -63,9 +65,20 @@ class CallSearch:
             if isinstance(error, OutOfBudget):
                 return None
             ways = repaired(Complaint(self.callee, state, error)) if depth < _DEEPEST else []
+            if self._is_clash(error, state):
+                self.unchanged = _UNCHANGED
+                return None
             stack[:0] = [(other, depth + 1) for other in ways]
             self._count_unchanged(error)
         return None
+
+    def _is_clash(self, error: Exception, state: State) -> bool:
+        """Whether two of the constructor's own widths don't fit each other: no input helps, equal widths may."""
+        match = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", str(error))
+        sizes = {int(number) for number in match.groups()} if match else set()
+        free = {spec.shape[index] for spec in specs(list(state.values())) for index in spec.free}
+        told = {value for value in self.callee.arguments.values() if type(value) is int}
+        return bool(sizes) and sizes <= told and not sizes & free
 
     def _count_unchanged(self, error: Exception) -> None:
         """The same words whatever the input: after some of them it is clear that no input helps."""
@@ -93,16 +106,34 @@ class CallSearch:
             self.attempts.error = error
 
     def _canonical(self, state: State) -> State:
-        """The same call as people make it: enough features for statistics, rows apart, finite outputs."""
+        """The same call as people make it: enough features for statistics, finite outputs, rows apart."""
         wide = {name: map_specs(_widened, value) for name, value in state.items()}
         if wide != state and self._works(wide):
             state = wide
-        output = output_of(self.callee, state, self.deadline)
-        if not is_finite(output):
-            positive = {name: map_specs(_positive, value) for name, value in state.items()}
-            if self._works(positive) and is_finite(output_of(self.callee, positive, self.deadline)):
-                return positive
-        return state
+        try:
+            return self._with_rows_apart(self._finite(state))
+        except Exception:  # noqa: BLE001 - out of time, or an output that can't be looked at: the call as it was found
+            return state
+
+    def _finite(self, state: State) -> State:
+        """Positive numbers where others give NaN."""
+        if is_finite(output_of(self.callee, state, self.deadline)):
+            return state
+        positive = {name: map_specs(_positive, value) for name, value in state.items()}
+        is_better = self._works(positive) and is_finite(output_of(self.callee, positive, self.deadline))
+        return positive if is_better else state
+
+    def _with_rows_apart(self, state: State) -> State:
+        """A sequence instead of a matrix, if the rows of the matrix mix (attention over the batch) and those don't."""
+        name = next(iter(state), "")
+        main = state.get(name)
+        is_open = isinstance(main, TensorSpec) and main.rank == 2 and not self.callee.clues[name].rank  # noqa: PLR2004
+        if not is_open or len(self.callee.required) > 1 or rows_are_apart(self.callee, state, self.deadline):
+            return state
+        longer = {
+            name: TensorSpec((main.shape[0], PRIMES[0], main.shape[1]), main.dtype, main.high, main.free)
+        }
+        return longer if self._works(longer) and rows_are_apart(self.callee, longer, self.deadline) else state
 
     def _works(self, state: State) -> bool:
         return self._error(state) is None

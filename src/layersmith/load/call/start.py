@@ -39,7 +39,9 @@ _COUNTS = re.compile(
     r"^(h|w|height|width|num_frames|n_frames|seq_len|seqlen|length|start_pos|layer_idx|batch_size|num_\w+|offset|"
     r"frames|epoch|current_step)$"
 )
-_FLAGS = re.compile(r"^(return|use|is|output|need|with|do|apply|add|has)_|^(training|causal|inverse|reverse)$")
+_FLAGS = re.compile(
+    r"^(return|use|is|output|need|with|do|apply|add|has)_|^(training|causal|inverse|reverse)$"
+)
 _SIZES = re.compile(r"(^|_)(size|shape|resolution|hw|x_size|output_size|input_size)$")
 _LISTS = re.compile(r"(^|_)(features|feats|inputs|xs|feature_maps|images|tensors)$")
 _SEQUENCE_CLASS = re.compile(r"d_model|n_embd|embed_dim|^dim$|model_dim|d_embed|emb_dim|config|^cfg$|head")
@@ -52,6 +54,14 @@ _IMAGE_ARGUMENTS = re.compile(
 _LENGTH_ARGUMENTS = re.compile(
     r"^(seq_?len\w*|sequence_length|num_patches|n_patches|seq_size|window_size|window|num_tokens|num_nodes|n_nodes)$"
 )
+_FEATURE_ARGUMENTS = re.compile(
+    r"^(input_size|input_dim|in_features|in_dim|d_in|dim|d_model|n_embd|embed_dim|embed_size|n_features|num_features)$"
+)
+_HIDDEN_ARGUMENTS = re.compile(
+    r"^(hidden_(size|dim|features|units)|n_?hidden|d_hidden|hid_dim|num_units|state_size)$"
+)
+_OTHER_SEQUENCE = re.compile(r"context|memory|encoder_|cond")  # of a length of its own
+_ADJACENCY = re.compile(r"^(adj\w*|a_hat|laplacian|graph)$")
 _GRAPH: Mapping[str, TensorSpec] = {
     "edge_index": TensorSpec((2, 40), torch.int64, 11),
     "batch": TensorSpec((11,), torch.int64, 2),
@@ -132,6 +142,7 @@ def value_for(callee: Callee, name: str, rank: int, *, spatial: int | None = Non
     return _tensor(callee, name, word, rank, spatial, main)
 
 
+_MATRIX, _SEQUENCE = 2, 3  # ranks: [batch, features], [batch, length, features]
 NOTHING = object()  # stands for "leave it None"
 
 
@@ -175,7 +186,7 @@ def _ranks(callee: Callee) -> list[int]:
         is_sequence = any(_SEQUENCE_CLASS.search(name) for name in callee.arguments)
         likely = [3, 2, 4] if is_sequence else [2, 3, 4]
     else:
-        likely = [2, 3, 4] if not clue.min_rank else [3, 4, 2]
+        likely = [2, 3, 4] if clue.min_rank <= _MATRIX else [3, 4, 2]
     ranks = dict.fromkeys([*likely, 2, 3, 4, 5, 1, 0])
     return [rank for rank in ranks if rank >= clue.min_rank]
 
@@ -252,10 +263,12 @@ def _by_name(callee: Callee, name: str, word: str, main: Any) -> Any:
     if _FLAGS.search(word) and is_open and not says_tensor:
         return False
     if not is_first and _STATE.search(word) and is_open:
-        return NOTHING
+        return _state_value(callee)
+    if not is_first and _ADJACENCY.search(word) and isinstance(main, TensorSpec) and main.rank >= _MATRIX:
+        return TensorSpec((*main.shape[:-1], main.shape[-2]), high=1)
     if clue.dtype is torch.int64 or (is_open and _IDS.search(word) and not re.search("emb|feat", word)):
         return _integers(callee, name, word, main)
-    if _TIME.match(word) and is_open and not is_first:
+    if _TIME.match(word) and is_open and (not is_first or word != "sigma"):
         return TensorSpec((BATCH,), high=1 if word.startswith(("sigma", "noise")) else 0, free=frozenset({0}))
     if _LENGTHS.search(word) and is_open:
         return TensorSpec((BATCH,), torch.int64, 6)
@@ -265,6 +278,13 @@ def _by_name(callee: Callee, name: str, word: str, main: Any) -> Any:
         size = clue.last or WIDTH
         return TensorSpec((BATCH, size), free=frozenset() if clue.last else frozenset({1}))
     return None
+
+
+def _state_value(callee: Callee) -> Any:
+    """The hidden state of a cell: [batch, hidden]; nothing where a recurrent layer makes its own."""
+    size = _argument(callee, _HIDDEN_ARGUMENTS)
+    has_own = any(isinstance(module, nn.RNNBase) for module in callee.module.modules())
+    return TensorSpec((BATCH, size), free=frozenset({1})) if size and not has_own else NOTHING
 
 
 def _integers(callee: Callee, name: str, word: str, main: Any) -> Any:
@@ -297,14 +317,17 @@ def _mask(clue: Clue) -> Any:
 
 def _tensor(callee: Callee, name: str, word: str, rank: int, spatial: int | None, main: Any) -> TensorSpec:
     clue = callee.clues[name]
-    own = clue.rank or max(rank if not isinstance(main, TensorSpec) else main.rank, clue.min_rank)
+    beside = main.rank if isinstance(main, TensorSpec) else rank
+    if beside > _SEQUENCE and clue.last and not clue.channels:
+        beside = _MATRIX  # a vector beside an image
+    own = clue.rank or max(beside, clue.min_rank)
     if not clue.rank and (_IMAGES.match(word) or _VIDEOS.match(word)):
         own = 4 if _IMAGES.match(word) and clue.min_rank <= 4 else 5  # noqa: PLR2004 - batch, channels, height, width
     is_sibling = isinstance(main, TensorSpec) and main.dtype is torch.float32
     if is_sibling and own == main.rank and not clue.says_size:
         return typing.cast("TensorSpec", main)  # q, k, v; skip connections
     spec = shaped(clue, own, spatial=spatial)
-    if is_sibling and own == main.rank:
+    if is_sibling and own == main.rank and not _OTHER_SEQUENCE.search(word):
         spec = replace(
             spec,
             shape=tuple(
@@ -312,6 +335,8 @@ def _tensor(callee: Callee, name: str, word: str, rank: int, spatial: int | None
                 for i, (s, m) in enumerate(zip(spec.shape, main.shape, strict=True))
             ),
         )
+    if is_sibling and spec.rank == _SEQUENCE and 1 in spec.free and _OTHER_SEQUENCE.search(word):
+        return spec.resized(1, PRIMES[1], fix=False)
     return _with_told_sizes(callee, word, spec, clue) if main is None else spec
 
 
@@ -329,6 +354,9 @@ def _with_told_sizes(callee: Callee, word: str, spec: TensorSpec, clue: Clue) ->
         return spec.resized(1, told, fix=False)
     if spec.rank >= 4 and is_channel and _IMAGES.match(word):  # noqa: PLR2004
         return spec.resized(1, 3, fix=False)
+    features = _argument(callee, _FEATURE_ARGUMENTS)
+    if spec.rank in (_MATRIX, _SEQUENCE) and {1, spec.rank - 1} <= spec.free and features:
+        spec = spec.resized(spec.rank - 1, features, fix=False)
     length = _argument(callee, _LENGTH_ARGUMENTS)
     if spec.rank == 3 and 1 in spec.free and length and clue.last:  # noqa: PLR2004 - batch, length, features
         return spec.resized(1, length, fix=False)
@@ -341,11 +369,11 @@ def _argument(callee: Callee, pattern: re.Pattern[str]) -> int:
 
 
 def _is_loss(callee: Callee) -> bool:
-    words = [plain(name) for name in callee.parameters][:2]
+    words = [plain(name) for name in callee.required][:2]
     has_pair = len(words) > 1 and bool(
         re.search(r"^(target|targets|label|labels|y|y_true|true|gt|ground_truth)$", words[1])
     )
-    return len(words) > 1 and (has_pair or bool(_LOSS.search(type(callee.module).__name__)))
+    return has_pair or (len(callee.parameters) > 1 and bool(_LOSS.search(type(callee.module).__name__)))
 
 
 def _loss_states(callee: Callee) -> list[State]:

@@ -67,7 +67,7 @@ def _size(name: str, sizes: Mapping[str, int]) -> int | None:
     try:  # "dim*2", "2*hidden+1"
         worth = (
             eval(name, {"__builtins__": {}}, dict(sizes)) if re.fullmatch(r"[\w*+\-/() ]+", name) else None
-        )  # noqa: S307 - only names and arithmetic
+        )
     except Exception:  # noqa: BLE001 - a dimension that no constructor argument determines
         return None
     return worth if type(worth) is int else None

@@ -27,7 +27,7 @@ def clue_of(module: nn.Module, position: int) -> Clue | None:
 
 def pattern_clue(pattern: str) -> Clue:
     """What an einops pattern says: rank, names and literal sizes of the left side."""
-    left = pattern.split("->")[0].strip()
+    left = pattern.split("->", maxsplit=1)[0].strip()
     if "..." in left:
         return Clue()
     axes = re.findall(r"\([^)]*\)|\S+", left)

@@ -64,6 +64,10 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
     ),
     (r"(num|n)_?(nodes?|vert\w*|atoms|joints|agents)$", [24]),
     (
+        rf"(^|_)(context|cond\w*|memory|cross\w*|encoder|time\w*|kv)_?(emb\w*_)?{_FEATURES}?$|^[kv]dim$",
+        [HIDDEN, WIDTH],
+    ),
+    (
         rf"(^|_)(hidden|hid|inner|inter(mediate)?|mid|mlp|ff(n|w)?|feed_?forward|proj(ection)?|n?hid(den)?)_?{_FEATURES}?s?$|^(nhid|ngf|ndf|h_dim|d_ff|d_inner|dim_feedforward)$",
         [HIDDEN, WIDTH],
     ),
@@ -109,7 +113,7 @@ _REAL = re.compile(
     r"drop|prob$|(^|_)eps|momentum|temperature|alpha|beta|gamma|lambda|tau|slope|theta|sigma|weight$|_rate$|"
     r"mlp_ratio|^p$|threshold|coef|init_value|margin|decay|min_|max_val|minval|maxval"
 )
-ACTIVATION = re.compile(r"(^|_)(act|activation|nonlin|non_lin|non_?linearity)")
+ACTIVATION = re.compile(r"(^|_)act(_?(fn|func|layer|type|cls|name|\d))?$|activation|non_?lin")
 NORM = re.compile(r"(^|_)norm(_|$)|norm_?layer|normaliz(er|ation)|^bn$|batch_?norm|^norm")
 MODULE = re.compile(
     r"(^|_)(fn|func|module|net|network|layer|block|model|encoder|decoder|backbone|base|attn|attention|ff|ffn|"

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from layersmith.load import failure
+from layersmith.load.constructor import names
 from layersmith.load.constructor.candidates import unique
 from layersmith.load.values import Made
 
@@ -114,6 +115,13 @@ def _alternatives(current: Any, text: str, error: Exception, values: list[Any]) 
         found += [64, 32, 16, 8]
     if isinstance(current, list | tuple) and re.search("increas|sorted|ascend", text):
         found += [type(current)([2, 4]), type(current)([1, 2, 3])]
+    if is_integer and re.search(r"no len|iterable|tuple|list\b|unpack|subscript|sequence", text):
+        lengths = dict.fromkeys([*(n for n in numbers if 1 < n < 9), 2, 3])  # noqa: PLR2004 - lists are short
+        found += [kind([current] * length) for length in lengths for kind in (tuple, list)]
+    if isinstance(current, list | tuple) and re.search(
+        r"as an integer|'list' and|must be int|'(list|tuple)'", text
+    ):
+        found += [names.WIDTH, 4, 2]
     if isinstance(current, Made) and re.search(r"operand|iterable|subscript|no len|integer", text):
         found += [32, 2, [2, 2]]
     if "NoneType" in text and current is None:

@@ -14,8 +14,8 @@ from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.constructor import callsites, names
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
 from layersmith.load.constructor.repair import Arguments, repaired
-from layersmith.load.constructor.usage import usages
 from layersmith.load.constructor.standins import ANY_MODULE
+from layersmith.load.constructor.usage import usages
 from layersmith.load.values import Made, realise, written
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

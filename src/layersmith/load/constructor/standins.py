@@ -11,18 +11,17 @@ from layersmith.load.constructor.names import ACTIVATION, NORM, WIDTH, plain
 from layersmith.load.values import Made
 
 
-class AnyModule(nn.Module):
+class AnyModule(nn.Linear):
     """A linear map of the last dimension where it fits; anything else passes through."""
 
-    def __init__(self, dim: int = WIDTH) -> None:
-        super().__init__()
-        self.linear = nn.Linear(dim, dim)
-        self.dim = dim
+    def __init__(self) -> None:
+        super().__init__(WIDTH, WIDTH)
+        self.dim = WIDTH
 
-    def forward(self, x: Any = None, *_args: Any, **_kwargs: Any) -> Any:
+    def forward(self, input: Any = None, *_args: Any, **_kwargs: Any) -> Any:  # noqa: A002 - nn.Linear's name
         """The mapped input."""
-        fits = isinstance(x, Tensor) and x.is_floating_point() and x.dim() and x.shape[-1] == self.dim
-        return self.linear(x) if fits else x
+        fits = isinstance(input, Tensor) and input.is_floating_point() and input.shape[-1:] == (WIDTH,)
+        return super().forward(input) if fits else input
 
 
 ANY_MODULE = Made(f"nn.Linear({WIDTH}, {WIDTH})", AnyModule)
