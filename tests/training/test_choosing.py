@@ -51,6 +51,26 @@ def test_the_class_built_from_the_others_is_the_model(tmp_path: Path) -> None:
     assert name_of(chosen(written(tmp_path, LAYERS, MODEL))) == "Model"
 
 
+def test_the_outermost_class_is_the_model(tmp_path: Path) -> None:
+    outer = """
+        class Outer(nn.Module):
+            def __init__(self):
+                super(Outer, self).__init__()
+                self.inner = Model(64, 10)
+            def forward(self, x): return self.inner(x)
+    """
+    assert name_of(chosen(written(tmp_path, LAYERS, MODEL, outer))) == "Outer"
+
+
+def test_a_model_built_from_others_goes_before_a_layer_that_none_uses(tmp_path: Path) -> None:
+    unused = """
+        class Unused(nn.Linear):
+            def __init__(self, in_features, out_features): super().__init__(in_features, out_features)
+            def forward(self, x): return 2 * super().forward(x)
+    """
+    assert name_of(chosen(written(tmp_path, LAYERS, MODEL, unused))) == "Model"
+
+
 def test_the_tutorials_file_needs_no_name() -> None:
     assert name_of(chosen(str(Path(__file__).parents[2] / "examples" / "tutorial.py"))) == "CustomModel"
 

@@ -70,6 +70,13 @@ def test_the_seed_decides() -> None:
     assert not first.equal(other)
 
 
+def test_a_default_device_of_the_users_does_not_matter() -> None:
+    with torch.device("meta"):
+        parts = split(load("digits"))
+        shuffled = parts.train.shuffled(torch.Generator().manual_seed(0))
+    assert shuffled.x.device == parts.scaling.x_mean.device == torch.device("cpu")
+
+
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan")])
 def test_a_share_outside_0_to_1_is_refused(share: float) -> None:
     with pytest.raises(UsageError, match="between 0 and 1"):

@@ -99,6 +99,15 @@ def test_a_regression_is_learned_and_judged_by_r2() -> None:
     assert metric(answers, y) > 0.7
 
 
+def test_a_model_may_leave_out_the_dimension_of_its_one_output() -> None:
+    x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    y = 2 * x[:, 0] - x[:, 1]
+    report = train(lambda: nn.Sequential(nn.Linear(3, 1), nn.Flatten(0)), (x, y), optimizer=adamw(0.1))
+    assert report.best is not None
+    assert report.best.validation_metric > 0.9
+    assert report.arrangement == ""
+
+
 def test_the_model_in_the_report_has_the_best_weights() -> None:
     report = train(Forgetful, epochs=6, seed=1, baseline=False)
     validation = split(load("digits"), seed=1).validation
@@ -156,6 +165,15 @@ def test_the_same_seed_gives_the_same_history_with_or_without_baseline() -> None
     assert first.baseline == again.baseline
     assert first.history != other.history
     assert alone.baseline is None
+
+
+def test_an_import_that_draws_numbers_does_not_move_the_seed(tmp_path: Path) -> None:
+    file = tmp_path / "drawing.py"
+    file.write_text(
+        "import torch\nfrom torch import nn\ntorch.rand(3)\ndef build(): return nn.Linear(64, 10)\n"
+    )
+    first, cached = (train(f"{file}::build", epochs=1, baseline=False) for _ in range(2))
+    assert first.run == cached.run
 
 
 def test_an_equal_model_has_an_equal_history_beside_it() -> None:

@@ -19,7 +19,7 @@ from layersmith.probe.surroundings import preserved, seed_all
 from layersmith.training import scoring, weights
 from layersmith.training.baseline import baseline_for, parameter_count
 from layersmith.training.choosing import chosen
-from layersmith.training.datasets import Data, load
+from layersmith.training.datasets import Data, Dataset, load
 from layersmith.training.fitting import Fitted, Target, model_for, placement
 from layersmith.training.report import Epoch, Run, TrainReport
 from layersmith.training.split import Rows, Split, split
@@ -105,30 +105,17 @@ def train(  # noqa: PLR0913 - the options of one verb
     plan = Plan(epochs, batch_size, optimizer or adamw(), seed)
     dataset = load(data)
     parts = split(dataset, validation_share=validation_share, seed=seed)
-    with preserved(seed=seed), torch.enable_grad():
-        fitted = model_for(dataset, chosen(target) if isinstance(target, str) else target)
+    with preserved(), torch.enable_grad():
+        source = chosen(target) if isinstance(target, str) else target
+        seed_all(seed)  # after the import, which may draw numbers the first time only
+        fitted = model_for(dataset, source)
         _ensure_trainable(fitted)
         if output is not None:
             weights.ensure_savable(fitted.module, Path(output))
         seed_all(seed)
         plain = baseline_for(fitted.module, dataset) if baseline else None
         latest, interrupted = _side_by_side(fitted, plain, parts, plan, on_epoch)
-    run, *beside = latest
-    if run.best is not None:
-        fitted.module.load_state_dict(run.weights)
-    report = TrainReport(
-        run=run,
-        baseline=beside[0] if beside else None,
-        model=fitted.module.eval(),
-        scaling=parts.scaling,
-        arrangement=fitted.arrangement,
-        data=dataset.name,
-        task=dataset.task,
-        rows_train=len(parts.train),
-        rows_validation=len(parts.validation),
-        seed=seed,
-        interrupted=interrupted,
-    )
+    report = _report(latest, fitted, dataset, parts, seed=seed, interrupted=interrupted)
     return report if output is None else weights.saved(report, Path(output))
 
 
@@ -166,6 +153,28 @@ def _side_by_side(
     except KeyboardInterrupt:
         return latest, True
     return latest, False
+
+
+def _report(
+    latest: tuple[Run, ...], fitted: Fitted, data: Dataset, parts: Split, *, seed: int, interrupted: bool
+) -> TrainReport:
+    """The report, with the model's best weights put back into it."""
+    run, *beside = latest
+    if run.best is not None:
+        fitted.module.load_state_dict(run.weights)
+    return TrainReport(
+        run=run,
+        baseline=beside[0] if beside else None,
+        model=fitted.module.eval(),
+        scaling=parts.scaling,
+        arrangement=fitted.arrangement,
+        data=data.name,
+        task=data.task,
+        rows_train=len(parts.train),
+        rows_validation=len(parts.validation),
+        seed=seed,
+        interrupted=interrupted,
+    )
 
 
 def _after_epoch(

@@ -32,7 +32,7 @@ class Rows:
 
     def shuffled(self, generator: torch.Generator) -> Rows:
         """The same rows in another order: one gather for a whole epoch."""
-        order = torch.randperm(len(self), generator=generator).to(self.x.device)
+        order = torch.randperm(len(self), generator=generator, device="cpu").to(self.x.device)
         return Rows(self.x[order], self.y[order])
 
     def like(self, parameter: Tensor) -> Rows:
@@ -100,11 +100,11 @@ def split(data: Dataset, *, validation_share: float = 0.25, seed: int = 0) -> Sp
 
 def _validation_rows(data: Dataset, share: float, generator: torch.Generator) -> Tensor:
     """A mask [rows], drawn within each class of a classification."""
-    groups = data.y if data.classes else torch.zeros(len(data.y))
-    mask = torch.zeros(len(data.y), dtype=torch.bool)
+    groups = data.y if data.classes else torch.zeros_like(data.y[:, 0])
+    mask = torch.zeros_like(groups, dtype=torch.bool)
     for group in groups.unique():
         rows = (groups == group).nonzero()[:, 0]
-        order = torch.randperm(len(rows), generator=generator)
+        order = torch.randperm(len(rows), generator=generator, device="cpu")
         mask[rows[order[: round(share * len(rows))]]] = True
     return mask
 
