@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
 from layersmith import registry
-from layersmith.errors import LayersmithError
+from layersmith.errors import LayersmithError, UsageError
 from layersmith.isolation import Ended
 from layersmith.report import SubjectReport, merged
 from layersmith.server import Failed, Found, Reported, Request
@@ -46,6 +46,7 @@ def examine(request: Request, *, on_progress: Callable[[Progress], None] = lambd
     """Serve the request in processes of its own; Ctrl-C ends them and keeps what has come in.
 
     Raises:
+        UsageError: if the request cannot be served, such as inputs that cannot be read.
         LayersmithError: if one of those processes died, which no class under check can cause.
     """
     lanes = _lanes(request)
@@ -98,6 +99,8 @@ def _events(requests: list[Request]) -> Iterator[tuple[int, Any]]:
                     event = connection.recv()
                 except EOFError:
                     raise LayersmithError(f"the examining process died: {_end(servers[lane][1])}") from None
+                if isinstance(event, UsageError):
+                    raise event
                 if isinstance(event, Ended):
                     del lanes[connection]
                 else:

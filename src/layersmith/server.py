@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import IO, TYPE_CHECKING, Any
 
-from layersmith.errors import LayersmithError
+from layersmith.errors import LayersmithError, UsageError
 from layersmith.finding import Measurement, Outcome, Result, Status
 from layersmith.isolation import Ended, Send, supervised
 from layersmith.load.target import Target
@@ -77,10 +77,24 @@ def main() -> None:
     request: Request = Connection(os.dup(0), writable=False).recv()
     _warm(request)
     rules = _warm(request)
+    if (refusal := _refusal(request)) is not None:
+        events.send(refusal)
+        return
     for target in request.targets:
         for event in _target(request, rules, target):
             events.send(event)
     events.send(Ended())
+
+
+def _refusal(request: Request) -> UsageError | None:
+    """What is wrong with the request itself, if anything."""
+    from layersmith.load import notation  # noqa: PLC0415 - needs torch
+
+    try:
+        notation.parse(request.inputs)
+    except UsageError as error:
+        return error
+    return None
 
 
 def _warm(request: Request) -> tuple[Rule, ...]:

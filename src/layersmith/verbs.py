@@ -24,6 +24,22 @@ def _signal(case: Case) -> Iterator[Measurement]:
     from layersmith.probe.signal import signal  # noqa: PLC0415 - the command line lists verbs without torch
 
     yield from signal(case.module, case.inputs, seed=case.seed)
+    yield from _gains(case)
+
+
+def _gains(case: Case) -> Iterator[Measurement]:
+    """The gain of every submodule that is an elementwise activation."""
+    from layersmith.errors import UsageError  # noqa: PLC0415 - as above
+    from layersmith.finding import Measurement  # noqa: PLC0415 - as above
+    from layersmith.probe.gain import gain  # noqa: PLC0415 - as above
+
+    for path, part in case.module.named_modules():
+        if [*part.children()] or any(parameter.ndim > 1 for parameter in part.parameters()):
+            continue
+        try:
+            yield Measurement("gain", gain(part), where=path)
+        except UsageError:  # not elementwise: it has no gain
+            continue
 
 
 def _cost(case: Case) -> Iterator[Measurement]:

@@ -46,7 +46,7 @@ def wrong_gradient(case: Case) -> Iterator[Finding]:
 
 
 def _finding(error: WrongGradient) -> Finding:
-    is_cut = error.kind == "detached"
+    is_cut = error.kind == "detached" or error.function.startswith(".")  # .detach(), .data, .item()
     numbers = {"got": error.got, "expected": error.expected, "ratio": error.ratio, "elements": error.elements}
     return Finding(
         error.message,
