@@ -1,4 +1,4 @@
-"""One attempt at the user's code in safety: quiet, within a budget of memory and time, all global state kept."""
+"""One attempt at the user's code in safety: quiet, within a budget of memory and time, global state kept."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Deadline:
 
 @contextlib.contextmanager
 def contained(deadline: Deadline, *, seed: int = 0, is_counted: bool = True) -> Iterator[None]:
-    """Run the user's code without a trace: no output, no warnings, no change of global state, within a budget."""
+    """Run the user's code without a trace: no output, warnings or change of global state, within a budget."""
     silence = io.StringIO()
     logged = logging.root.manager.disable
     with (

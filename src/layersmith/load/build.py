@@ -151,7 +151,8 @@ def _hint(request: Request) -> str:
     closest = request.failures[0] if request.failures else Failure("cls()", "", "")
     built = closest.construction.replace(request.cls.__name__, "cls", 1)
     call = _parsed(closest.call)
-    return f"add to the class:\n    @classmethod\n    def example(cls):\n        return {built}, {_example_code(call)}"
+    head = "add to the class:\n    @classmethod\n    def example(cls):"
+    return f"{head}\n        return {built}, {_example_code(call)}"
 
 
 def _parsed(text: str) -> Call | None:

@@ -1,4 +1,4 @@
-"""Conventions that people follow anyway: `example_input_array`, `dummy_inputs`, `get_init_inputs` and `get_inputs`."""
+"""Conventions that people follow: `example_input_array`, `dummy_inputs`, `get_init_inputs`, `get_inputs`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from layersmith.load.attempt import Deadline, contained
+from layersmith.load.constructor.usage import constructor
 from layersmith.load.example import described
 from layersmith.load.inference import constructions
 from layersmith.load.strategy import Found, Request
@@ -69,7 +70,7 @@ def by_attribute(request: Request) -> Found | None:
 
 
 def _is_set(cls: type, name: str) -> bool:
-    code = getattr(cls.__init__, "__code__", None)
+    code = getattr(constructor(cls), "__code__", None)
     return code is not None and name in code.co_names
 
 

@@ -114,7 +114,7 @@ def _none_there(module: ModuleType) -> str:
     called = _called(module)
     abstract = [cls.__name__ for cls in _defined(module)]
     if abstract:
-        return f"every nn.Module class in {called} is abstract (has no forward of its own): {', '.join(abstract)}"
+        return f"every nn.Module class in {called} is abstract (without a forward): {', '.join(abstract)}"
     inside = _inside_functions(module)
     if inside:
         return f"{called} defines its nn.Module classes inside functions, out of reach: {', '.join(inside)}"

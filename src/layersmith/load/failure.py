@@ -1,4 +1,4 @@
-"""What an error says about the code that raised it: the statement, the names in it, the comparison that failed."""
+"""What an error says about the code that raised it: the statement, its names, the failed comparison."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COMPARED = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Is, ast.Is
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two sides of a comparison in a failed assert, or in the `if` above a raise, with their values at that time."""
+    """Two sides of a comparison in a failed assert, or in the `if` above a raise, with their values."""
 
     left: ast.expr
     right: ast.expr
@@ -34,7 +34,7 @@ def frames(error: BaseException) -> list[tuple[FrameType, int]]:
 
 
 def names_behind(error: BaseException, wanted: set[str], code: CodeType | None = None) -> list[str]:
-    """Which of the wanted names stand in the failing statement, or one assignment before it; innermost frame first.
+    """Which of the wanted names stand in the failing statement, or one assignment before it.
 
     Args:
         error: what was raised.

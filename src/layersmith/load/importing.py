@@ -97,7 +97,7 @@ def _is_installed(name: str, file: Path) -> bool:
 
 
 def _homes_of_imports(file: Path, root: Path) -> list[Path]:
-    """Folders above the file from which its absolute imports can be had, as when it is run from the project's root."""
+    """Folders above the file that hold what it imports, as when it is run from the project's root."""
     text = file.read_text(encoding="utf8", errors="replace") if file.exists() else ""
     tops = set(re.findall(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)", text, re.MULTILINE)) - set(
         sys.stdlib_module_names
@@ -142,16 +142,14 @@ def _explained(error: BaseException, said: str) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line of the user's own code: not of Python's import machinery, the library or Layersmith."""
+    """The innermost line of the user's own code: not the import machinery, a library or Layersmith."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_foreign(frame.filename)]
     return f"{_short(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
 
 
 def _is_foreign(filename: str) -> bool:
     own = str(Path(__file__).parent)
-    return (
-        filename.startswith("<") or filename.startswith((own, sys.base_prefix)) or "site-packages" in filename
-    )
+    return filename.startswith(("<", own, sys.base_prefix)) or "site-packages" in filename
 
 
 def _short(filename: str) -> str:

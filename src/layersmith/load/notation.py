@@ -1,4 +1,4 @@
-"""The notation of calls: `f32[2,16,64], mask=bool[2,16]`, and before it the constructor's: `Block(64)(f32[2,64])`."""
+"""The notation of inputs: `f32[2,16,64], mask=bool[2,16]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the user points at (a file, a class in it, a folder, a glob, an import path) becomes files and modules.
+"""What the user points at (a file, a class in it, a folder, a glob, an import path) becomes modules.
 
 Runs in the command line's own process: it imports nothing heavy and none of the user's code.
 """
@@ -23,7 +23,7 @@ _SKIPPED_FILES = {"setup.py", "conftest.py"}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One thing to import: a file (`path`) or a dotted module (`module`), and one class of it or all (`name` "")."""
+    """One thing to import: a file (`path`) or dotted module (`module`), and one class of it or all ("")."""
 
     path: str = ""
     module: str = ""
@@ -37,7 +37,7 @@ class Target:
 
 
 def parse(text: str) -> list[Target]:
-    """The files or modules that a text names: `file.py`, `file.py::Class`, `package.module:Class`, a folder, a glob.
+    """What a text names: `file.py`, `file.py::Class`, `package.module:Class`, a folder, a glob.
 
     Raises:
         TargetError: if there is no such file or module, or the file is not Python.
@@ -83,7 +83,7 @@ def _is_skipped_folder(folder: Path) -> bool:
 
 
 def _has_class(file: Path) -> bool:
-    """Whether the file defines a class with a base outside functions; a file that cannot be read counts as one."""
+    """Whether the file defines a class with a base outside functions; an unreadable file counts as one."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, OSError):
@@ -99,7 +99,7 @@ def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _matching(pattern: str) -> list[str]:
-    files = sorted(file for file in glob.glob(pattern, recursive=True) if file.endswith(".py"))
+    files = sorted(file for file in glob.glob(pattern, recursive=True) if file.endswith(".py"))  # noqa: PTH207 - absolute too
     if not files:
         raise TargetError(f"no Python file matches {pattern}")
     return files
@@ -147,7 +147,7 @@ def _import_path(text: str) -> Target:
 
 
 def _first_missing(module: str) -> str:
-    """The first part of a dotted name that no finder knows, found without importing any of it; "" if all are there."""
+    """The first part of a dotted name that no finder knows, without importing it; "" if all are there."""
     folders: list[str] | None = [*sys.path, str(Path.cwd())]
     parts = module.split(".")
     for depth in range(1, len(parts) + 1):

@@ -1,4 +1,4 @@
-"""Descriptions of arguments: tensors by shape and dtype, objects that must be made afresh, and nests of both."""
+"""Descriptions of arguments: tensors by shape and dtype, objects to be made afresh, and nests of both."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _INPUT_STREAM = 0x1A7E5  # keeps the numbers of the inputs apart from those of t
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A tensor to be drawn: standard normal, or uniform in [0, high) where `high` is given; integers always so."""
+    """A tensor to be drawn: standard normal, or uniform in [0, high) where that is given; integers always."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.float32
@@ -151,7 +151,7 @@ def map_specs(function: Callable[[TensorSpec], Any], value: Any) -> Any:
 
 
 def _both_in_each_row(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Random booleans; each row has a True and a False, so that a mask of either convention leaves something."""
+    """Random booleans; each row has both, so that a mask of either convention leaves something."""
     drawn = torch.rand(shape, generator=generator) < 0.5  # noqa: PLR2004 - a fair coin
     if shape and shape[-1] > 1:
         drawn[..., 0], drawn[..., -1] = True, False

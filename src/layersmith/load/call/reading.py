@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from layersmith.load.call.clue import Clue
-from layersmith.load.call.torch_modules import clue_of, pattern_clue
+from layersmith.load.call.functions import function_clue
+from layersmith.load.call.torch_modules import clue_of
 from layersmith.probe import source
 
 _KEEPS_SHAPE = {"contiguous", "float", "clone", "to", "detach", "type", "double", "long"}
 _WITH_INDEX = {"size", "transpose", "mean", "sum", "flatten", "unsqueeze", "squeeze"}
-_FOUR = {"conv2d", "grid_sample", "avg_pool2d", "max_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "pixel_shuffle", "unfold"}  # fmt: skip
 _DEEPEST = 6
+_ITERABLES = (list, tuple, nn.ModuleList, nn.Sequential)
 
 
 def parameter_clue(module: nn.Module, parameter: str) -> Clue:
@@ -27,7 +27,7 @@ def parameter_clue(module: nn.Module, parameter: str) -> Clue:
 
 
 def module_clue(module: nn.Module, position: int, *, keyword: str = "", depth: int = 0) -> Clue:
-    """What a submodule accepts at a position or keyword: torch.nn's by their attributes, others by their source."""
+    """What a submodule accepts at a position or keyword: torch.nn's by attributes, others by their source."""
     if depth > _DEEPEST:
         return Clue()
     if isinstance(module, nn.Sequential | nn.ModuleList):
@@ -142,9 +142,11 @@ class _Reader:
         inner = node.iter.args[0] if is_enumerate and isinstance(node.iter, ast.Call) else node.iter
         target = node.target.elts[1] if is_enumerate and isinstance(node.target, ast.Tuple) else node.target
         looped = self.looked_up(inner) if not self.holds(inner) else None
-        first = next(iter(looped), None) if _is_iterable(looped) else None
+        first = next(iter(looped), None) if isinstance(looped, _ITERABLES) else None
         targets = target.elts if isinstance(target, ast.Tuple) else [target]
-        values = list(first or ()) if isinstance(target, ast.Tuple) and _is_iterable(first) else [first]
+        values = (
+            list(first or ()) if isinstance(target, ast.Tuple) and isinstance(first, _ITERABLES) else [first]
+        )
         self.locals.update(
             {t.id: v for t, v in zip(targets, values, strict=False) if isinstance(t, ast.Name)}
         )
@@ -210,7 +212,7 @@ class _Reader:
         elif _is_super(node.func):
             self.passed_up(name, position, keyword)
         else:
-            self.add(self.function_clue(node, name, position))
+            self.add(function_clue(node, name, position, self.looked_up))
 
     def passed_up(self, name: str, position: int, keyword: str) -> None:
         for base in type(self.module).__mro__[1:]:
@@ -219,34 +221,6 @@ class _Reader:
                 parameter = keyword or _parameter_at(vars(base)[name], position)
                 self.add(known or _read(self.module, vars(base)[name], parameter, self.depth + 1))
                 return
-
-    def function_clue(self, node: ast.Call, name: str, position: int) -> Clue:
-        texts = [
-            part.value for part in node.args if isinstance(part, ast.Constant) and isinstance(part.value, str)
-        ]
-        if name in ("rearrange", "reduce", "repeat") and texts and position == 0:
-            return pattern_clue(texts[0])
-        if name == "einsum" and texts:
-            operand = texts[0].split("->")[0].split(",")[max(0, position - 1)].replace(" ", "")
-            return Clue(rank=len(operand)) if "." not in operand else Clue()
-        if name in ("embedding", "one_hot") and position == 0:
-            return Clue(dtype=torch.int64)
-        if name in ("cross_entropy", "nll_loss") and position == 1:
-            return Clue(dtype=torch.int64)
-        if name in _FOUR and position == 0:
-            return Clue(rank=4, channels=self.weight_size(node, 1) if name == "conv2d" else None)
-        if name == "conv1d" and position == 0:
-            return Clue(rank=3, channels=self.weight_size(node, 1))
-        if name == "linear" and position == 0:
-            return Clue(last=self.weight_size(node, 1), min_rank=1)
-        if name in ("matmul", "mm") and position == 0:
-            return Clue(last=self.weight_size(node, 0), min_rank=1, rank=2 if name == "mm" else None)
-        return Clue()
-
-    def weight_size(self, node: ast.Call, dimension: int) -> int | None:
-        weight = self.looked_up(node.args[1]) if len(node.args) > 1 else None
-        has_it = isinstance(weight, Tensor) and weight.dim() > dimension
-        return int(weight.shape[dimension]) if has_it else None
 
     def subscript(self, node: ast.Subscript) -> None:
         value, index = node.value, node.slice
@@ -261,7 +235,7 @@ class _Reader:
             self.add(Clue(attributes=frozenset({f"[{index.value}]"})))
 
     def operator(self, node: ast.BinOp) -> None:
-        """`x @ self.weight`, `x * self.scale`, `x + self.position`: a raw parameter fixes the last dimensions."""
+        """`x @ self.weight`, `x * self.scale`, `x + self.position`: a raw parameter fixes the last size."""
         if self.holds(node.left) and isinstance(node.op, ast.MatMult):
             self.add(self.product_clue(node.right))
         elif isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div):
@@ -298,10 +272,6 @@ def _integer(node: ast.AST) -> int | None:
 
 def _is_ellipsis_or_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value in (None, Ellipsis)
-
-
-def _is_iterable(value: Any) -> bool:
-    return isinstance(value, list | tuple | nn.ModuleList | nn.Sequential)
 
 
 def _is_super(node: ast.expr) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layersmith.load.attempt import Deadline, contained
-from layersmith.load.call.start import Callee, State
+from layersmith.load.call.callee import Callee, State
 from layersmith.load.values import Call
 from layersmith.probe import closeness, tree
 
@@ -65,7 +65,7 @@ def is_finite(output: Any) -> bool:
 
 
 def rows_are_apart(callee: Callee, state: State, deadline: Deadline) -> bool:
-    """Whether the first output's rows after the first stay as they are when the first row of the inputs changes."""
+    """Whether the first output's other rows stay as they are when the first row of the inputs changes."""
     with contained(deadline), torch.no_grad():
         inputs = call_of(callee, state).make(0)
         before = inputs.call(callee.module)

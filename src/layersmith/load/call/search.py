@@ -10,15 +10,17 @@ import torch
 from torch import nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget
+from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import PRIMES
 from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.run import call_of, is_finite, is_useful, output_of, rows_are_apart
-from layersmith.load.call.start import Callee, State, starts
+from layersmith.load.call.start import starts
 from layersmith.load.constructor.names import WIDTH
 from layersmith.load.values import Call, TensorSpec, map_specs, specs
 
 _TRIES, _TRIES_A_START, _DEEPEST, _UNCHANGED = 140, 25, 14, 12
+_MATRIX = 2
 
 
 @dataclass(slots=True)
@@ -73,7 +75,7 @@ class CallSearch:
         return None
 
     def _is_clash(self, error: Exception, state: State) -> bool:
-        """Whether two of the constructor's own widths don't fit each other: no input helps, equal widths may."""
+        """Whether two of the constructor's own widths don't fit: no input helps, equal widths may."""
         match = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", str(error))
         sizes = {int(number) for number in match.groups()} if match else set()
         free = {spec.shape[index] for spec in specs(list(state.values())) for index in spec.free}
@@ -124,11 +126,12 @@ class CallSearch:
         return positive if is_better else state
 
     def _with_rows_apart(self, state: State) -> State:
-        """A sequence instead of a matrix, if the rows of the matrix mix (attention over the batch) and those don't."""
+        """A sequence for a matrix whose rows mix (attention over the batch), if the sequences do not mix."""
         name = next(iter(state), "")
         main = state.get(name)
-        is_open = isinstance(main, TensorSpec) and main.rank == 2 and not self.callee.clues[name].rank  # noqa: PLR2004
-        if not is_open or len(self.callee.required) > 1 or rows_are_apart(self.callee, state, self.deadline):
+        if not isinstance(main, TensorSpec) or main.rank != _MATRIX or self.callee.clues[name].rank:
+            return state
+        if len(self.callee.required) > 1 or rows_are_apart(self.callee, state, self.deadline):
             return state
         longer = {
             name: TensorSpec((main.shape[0], PRIMES[0], main.shape[1]), main.dtype, main.high, main.free)

@@ -1,4 +1,4 @@
-"""Shapes that the author states: jaxtyping annotations, einops patterns, `(B, C, H, W)` in docstrings and comments."""
+"""Shapes that the author states: jaxtyping annotations, `(B, C, H, W)` in docstrings and comments."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def _size(name: str, sizes: Mapping[str, int]) -> int | None:
     value = sizes.get(name)
     if type(value) is int:
         return value
-    try:  # "dim*2", "2*hidden+1"
-        worth = (
-            eval(name, {"__builtins__": {}}, dict(sizes)) if re.fullmatch(r"[\w*+\-/() ]+", name) else None
-        )
+    if not re.fullmatch(r"[\w*+\-/() ]+", name):
+        return None
+    try:
+        worth = eval(name, {"__builtins__": {}}, dict(sizes))  # noqa: S307 - names and arithmetic: "2*dim+1"
     except Exception:  # noqa: BLE001 - a dimension that no constructor argument determines
         return None
     return worth if type(worth) is int else None

@@ -21,7 +21,7 @@ def clue_of(module: nn.Module, position: int) -> Clue | None:
         if isinstance(module, kind):
             return read(module, position)
     if type(module).__module__.startswith("einops") and hasattr(module, "pattern"):
-        return pattern_clue(module.pattern)
+        return pattern_clue(str(module.pattern))
     return _by_dimension(type(module)) if type(module).__module__.startswith("torch.nn") else None
 
 

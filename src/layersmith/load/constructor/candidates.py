@@ -29,7 +29,7 @@ _PLAIN: Mapping[Any, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is known of a parameter: its name, annotation and default, how the constructor uses it, and its scope."""
+    """What is known of a parameter: its name and annotation, how the constructor uses it, and its scope."""
 
     name: str
     annotation: Any = None

@@ -1,4 +1,4 @@
-"""Config objects: the real class made small, or a stand-in that has a value for every attribute asked of it."""
+"""Config objects: the real class made small, or a stand-in that has a value for every attribute."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _limit(name: str) -> int:
 
 
 def _consistent(name: str, known: list[Any]) -> int:
-    """The width of all that must be equal in a config: its sizes are of one model, where a residual runs through."""
+    """One width for all that must be equal in a config: its sizes are those of one residual stream."""
     value = known[0] if known else names.WIDTH
     is_width = value in (names.INPUT, names.OUTPUT) or re.search(r"^hidden_(size|dim)$", name)
     return names.WIDTH if is_width else int(value)

@@ -1,4 +1,4 @@
-"""Module classes near at hand that have the attributes which a constructor asks of a module-valued argument."""
+"""Module classes near at hand that have the attributes which a constructor asks of an argument."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NEAREST = 3
 
 
 def classes_having(attributes: set[str], name: str, cls: type[nn.Module]) -> list[type[nn.Module]]:
-    """Classes of the same package as `cls` that set or define all these attributes; few arguments, like names first.
+    """Classes of the same package as `cls` that have all these attributes; like names, few arguments first.
 
     Args:
         attributes: what is read from the argument, `max_seq_len` say.
@@ -24,13 +24,14 @@ def classes_having(attributes: set[str], name: str, cls: type[nn.Module]) -> lis
         cls: the class that wants the argument; not offered itself.
     """
     asked = {attribute for attribute in attributes if not hasattr(nn.Module, attribute)}
-    fitting = [other for other in _near(cls) if other is not cls and asked and asked <= _attributes(other)]
+    near: list[type] = list(dict.fromkeys(_near(cls)))
+    fitting = [other for other in near if other is not cls and asked and asked <= _attributes(other)]
     word = name.replace("_", "")
 
-    def strangeness(other: type[nn.Module]) -> tuple[bool, int]:
+    def strangeness(other: type) -> tuple[bool, int]:
         return word not in other.__name__.lower(), _required(other)
 
-    return sorted(dict.fromkeys(fitting), key=strangeness)[:_NEAREST]
+    return sorted(fitting, key=strangeness)[:_NEAREST]
 
 
 def _near(cls: type[nn.Module]) -> Iterator[type[nn.Module]]:
@@ -56,6 +57,6 @@ def _attributes(cls: type) -> frozenset[str]:
     return frozenset(found)
 
 
-def _required(cls: type[nn.Module]) -> int:
+def _required(cls: type) -> int:
     parameters = inspect.signature(cls).parameters.values()
     return sum(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)

@@ -1,4 +1,4 @@
-"""Other constructor arguments after an error: from the failing line, its names, its numbers and quoted options."""
+"""Other constructor arguments after an error: from the failing line, its names, numbers and options."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import nn
 from layersmith.load import failure
 from layersmith.load.constructor import names
 from layersmith.load.constructor.candidates import unique
+from layersmith.load.constructor.usage import constructor
 from layersmith.load.values import Made
 
 Arguments = dict[str, Any]
@@ -26,14 +27,14 @@ def repaired(
 ) -> Iterator[Arguments]:
     """Arguments that may avoid the error, the likeliest first."""
     text = str(error)
-    parameters = inspect.signature(cls.__init__).parameters
+    parameters = inspect.signature(constructor(cls)).parameters
     named = {name for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     known = {*named, *arguments} - {"self"}
     yield from _missing(parameters, arguments, text, values)
     for name, value in _asked_for(arguments, error, known):
         yield {**arguments, name: value}
     suspects = [*(word for word in re.findall(r"[A-Za-z_]\w*", text) if word in known)]
-    suspects += failure.names_behind(error, known, getattr(cls.__init__, "__code__", None))
+    suspects += failure.names_behind(error, known, getattr(constructor(cls), "__code__", None))
     for name in list(dict.fromkeys(suspects or arguments))[:6]:
         default = parameters[name].default if name in parameters else None
         current = arguments.get(name, default)

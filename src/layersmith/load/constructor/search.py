@@ -1,4 +1,4 @@
-"""The search for constructor arguments: the likeliest first, repaired after each error, varied after each success."""
+"""The search for constructor arguments: the likeliest first, repaired after errors, varied after success."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from layersmith.load.constructor import callsites, names
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
 from layersmith.load.constructor.repair import Arguments, repaired
 from layersmith.load.constructor.standins import ANY_MODULE
-from layersmith.load.constructor.usage import usages
+from layersmith.load.constructor.usage import constructor, usages
 from layersmith.load.values import Made, realise, written
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -42,7 +42,7 @@ class Construction:
 
 def construct(cls: type[nn.Module], arguments: Arguments) -> nn.Module:
     """Build the class: positional-only and variadic parameters included."""
-    parameters = inspect.signature(cls.__init__).parameters
+    parameters = inspect.signature(constructor(cls)).parameters
     made = {name: realise(value) for name, value in arguments.items()}
     positional = []
     for name, parameter in parameters.items():
@@ -58,7 +58,7 @@ def call_text(cls: type, arguments: Arguments) -> str:
     parts: list[str] = []
     by_position = True
     for name, value in arguments.items():
-        parameter = inspect.signature(cls.__init__).parameters.get(name)
+        parameter = inspect.signature(constructor(cls)).parameters.get(name)
         if parameter is not None and parameter.kind is parameter.VAR_POSITIONAL:
             parts += [written(item) for item in value]
             continue
@@ -76,7 +76,7 @@ class ConstructorSearch:
         self.errors: list[str] = []  # of constructor calls that failed, in order
         self.closest: Arguments = {}
         self.complaints: list[str] = []  # of forward, about what was built
-        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        parameters = list(inspect.signature(constructor(cls)).parameters.values())[1:]
         self.parameters = {p.name: p for p in parameters if p.kind not in _VARIADIC}
         self.variadic = next((p for p in parameters if p.kind is p.VAR_POSITIONAL), None)
         self.required = [name for name, p in self.parameters.items() if p.default is p.empty]
@@ -147,7 +147,7 @@ class ConstructorSearch:
         parameter = self.parameters.get(name)
         if parameter is None:
             return candidates(Wanted(name))
-        scope = getattr(self.cls.__init__, "__globals__", {})
+        scope = getattr(constructor(self.cls), "__globals__", {})
         wanted = Wanted(name, parameter.annotation, usages(self.cls)[name], scope, self._made, self.cls)
         found = candidates(wanted)
         if parameter.default is not parameter.empty:
@@ -166,7 +166,7 @@ class ConstructorSearch:
         return None
 
     def _varied(self, arguments: Arguments) -> Iterator[Arguments]:
-        """Equal sizes for all widths (a residual needs them), then other values for each required parameter."""
+        """Equal widths (a residual needs them), then other values for each required parameter."""
         yield from self._as_forward_asks(arguments)
         widths = {n: v for n, v in arguments.items() if type(v) is int and v in (names.WIDTH, *names.SEVERAL)}
         if len(widths) > 1:

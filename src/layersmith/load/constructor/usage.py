@@ -1,4 +1,4 @@
-"""What a constructor does with its parameters: indexed, iterated, called, compared with strings, passed on."""
+"""What a constructor does with its parameters: indexed, iterated, called, compared, passed on."""
 
 from __future__ import annotations
 
@@ -32,10 +32,19 @@ class Usage:
     )  # parameters of other callables that it becomes
 
 
-@functools.lru_cache(maxsize=1024)
 def usages(cls: type) -> Mapping[str, Usage]:
     """The traces of each parameter in the constructor's source; nothing where there is no source."""
-    node = source.function_node(cls.__init__)
+    return _usages(cls)
+
+
+def constructor(cls: Any) -> Any:
+    """The class's `__init__`, its own or inherited."""
+    return cls.__init__
+
+
+@functools.lru_cache(maxsize=1024)
+def _usages(cls: type) -> Mapping[str, Usage]:
+    node = source.function_node(constructor(cls))
     if node is None:
         return defaultdict(Usage)
     reader = _Reader(cls, node)
@@ -52,7 +61,7 @@ class _Reader:
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         self.cls = cls
         self.names = {argument.arg for argument in arguments[1:]}
-        self.globals = getattr(cls.__init__, "__globals__", {})
+        self.globals = getattr(constructor(cls), "__globals__", {})
         self.found: defaultdict[str, Usage] = defaultdict(Usage)
         self.kept_as: dict[str, str] = {}  # attribute of self -> parameter
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from layersmith.load.call.callee import State
 from layersmith.load.call.repair import dtypes, kinds, ranks, relations, sizes
 from layersmith.load.call.repair.complaint import Complaint
-from layersmith.load.call.start import State
 
 _WIDEST = 8  # how many ways on from one error are followed
 _DECISIVE = (dtypes.integers, dtypes.floats, kinds.not_given, kinds.not_a_tensor, kinds.a_tensor)

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from layersmith.load import failure
+from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import Clue, shaped
-from layersmith.load.call.start import Callee, State
 from layersmith.load.values import TensorSpec, map_specs, specs
 
 _LARGEST = 20_000  # no dimension is set above this

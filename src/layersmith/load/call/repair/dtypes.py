@@ -8,18 +8,20 @@ from dataclasses import replace
 
 import torch
 
+from layersmith.load.call.callee import State
 from layersmith.load.call.repair.complaint import Complaint
-from layersmith.load.call.start import State
 from layersmith.load.values import TensorSpec, specs
 
 _WANTS_INTEGERS = re.compile(
     r"scalar types?: Long, Int|indices.*(Long|Int|int64)|must be (Long|Int)|tensors used as indices|"
-    r"expected (scalar type|dtype) (Long|Int)|one_hot is only applicable|index tensor|expects? .*dtype.*int64|"
+    r"expected (scalar type|dtype) (Long|Int)|one_hot is only applicable|index tensor|"
+    r"expects? .*dtype.*int64|"
     r"Expected dtype int64|long, int, byte|Long but (got|found) Float|must be an integer type|integral|"
     r"should be.*(int|long)\b|not implemented for 'Float'.*(and|or|shift)|Expected .*Long"
 )
 _WANTS_FLOATS = re.compile(
-    r"Long and Float|Float but (found|got) (scalar type )?(Long|Int|Bool)|but got (Long|long)|not implemented for '(Long|Int|Bool)'|"
+    r"Long and Float|Float but (found|got) (scalar type )?(Long|Int|Bool)|but got (Long|long)|"
+    r"not implemented for '(Long|Int|Bool)'|"
     r"should be the same|floating point|expected m1 and m2|must have the same dtype|Input dtype must be|"
     r"Bool did not match|result type|Int did not match|Expected object of scalar type"
 )

@@ -8,23 +8,28 @@ from typing import Any
 
 import torch
 
+from layersmith.load.call.callee import State
 from layersmith.load.call.clue import BATCH, PRIMES
 from layersmith.load.call.repair.complaint import Complaint
-from layersmith.load.call.start import State, value_for
+from layersmith.load.call.start import value_for
 from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.values import TensorSpec, specs
 
 _TENSOR_UNWANTED = re.compile(
-    r"'Tensor' object (is not callable|has no attribute)|object of type 'Tensor'|argument .* must be (tuple|list|int)|"
+    r"'Tensor' object (is not callable|has no attribute)|object of type 'Tensor'|"
+    r"argument .* must be (tuple|list|int)|"
     r"'int' but got|must be .*not Tensor|arange\(\) received|Tensor.*cannot be interpreted as an integer|"
-    r"only integer tensors|only one element tensors|unhashable|ambiguous|iteration over a 0-d|list indices|not Tensor|"
+    r"only integer tensors|only one element tensors|unhashable|ambiguous|iteration over a 0-d|"
+    r"list indices|not Tensor|"
     r"expected.*(Sequence|list|tuple)|found a Tensor|multiple elements|string indices|slice indices"
 )
 _TENSOR_WANTED = re.compile(
-    r"'(int|bool|float|str|tuple|NoneType|dict)' object|must be Tensor|expected Tensor|not (int|tuple|bool|float|str|dict)\b"
+    r"'(int|bool|float|str|tuple|NoneType|dict)' object|must be Tensor|expected Tensor|"
+    r"not (int|tuple|bool|float|str|dict)\b"
 )
 _NONE_UNWANTED = re.compile(
-    r"NoneType|must (be|not be|provide|specify)|is required|required|cannot be None|either|have to specify|None"
+    r"NoneType|must (be|not be|provide|specify)|is required|required|cannot be None|either|"
+    r"have to specify|None"
 )
 
 

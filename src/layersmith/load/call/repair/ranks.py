@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from layersmith.load.call.callee import State
 from layersmith.load.call.repair.complaint import Complaint
-from layersmith.load.call.start import State
 from layersmith.load.values import TensorSpec, specs
 
 _STATED = (

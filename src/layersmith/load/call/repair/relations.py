@@ -1,12 +1,12 @@
-"""What is left to try when an error names no pair: other numbers of the message, equal shapes, round sizes."""
+"""What is left when an error names no pair: other numbers of the message, equal shapes, round sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
+from layersmith.load.call.callee import State
 from layersmith.load.call.repair.complaint import Complaint
-from layersmith.load.call.start import State
 from layersmith.load.values import TensorSpec, specs
 
 _ROUND = (16, 32, 64)

@@ -8,15 +8,15 @@ import re
 from collections.abc import Iterator
 
 from layersmith.load import failure
+from layersmith.load.call.callee import State
 from layersmith.load.call.repair.complaint import Complaint
-from layersmith.load.call.start import State
 from layersmith.load.values import TensorSpec, specs
 
 _TOO_SMALL = re.compile(
     r"Kernel size can't be greater|[Oo]utput size is too small|too small|Padding size should be less|"
     r"Expected more than 1 value|non-zero|smaller than kernel|maximum size for tensor at dimension|"
-    r"must be (greater|larger)|at least|exceeds dimension size|invalid start|negative dimension|zero elements|"
-    r"step must be|stack expects a non-empty"
+    r"must be (greater|larger)|at least|exceeds dimension size|invalid start|"
+    r"negative dimension|zero elements|step must be|stack expects a non-empty"
 )
 _DIVISIBLE = re.compile(r"divis|divide|multiple of|split|power of|square|even|chunk")
 _SPATIAL = (32, 64, 128)
@@ -82,7 +82,7 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
 def _flattened(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     """Sides of an image whose flattened features were `given` at the present sides and shall be `wanted`.
 
-    Pooling and strides divide each side by some power of two, so `wanted` = channels x (side / divisor) squared.
+    Pooling and strides divide each side by a power of two: `wanted` = channels x (side / divisor) squared.
     """
     sides = [spec.shape[-1] for spec in specs(list(complaint.state.values())) if spec.rank == 4]  # noqa: PLR2004
     for channels in (c for c in range(1, wanted + 1) if wanted % c == 0 and sides):
@@ -162,7 +162,7 @@ def _two_way_pairs(complaint: Complaint) -> Iterator[Pair]:
         r"expanded size of the tensor \((\d+)\) must match the existing size \((\d+)\)",
         r"Sizes of tensors must match except in dimension \d+\. Expected.* (\d+) .*got.* (\d+)",
         r"input batch_size \((\d+)\) to match target batch_size \((\d+)\)",
-        r"subscript \w has size (\d+) for operand \d+ which does not broadcast with previously seen size (\d+)",
+        r"subscript \w has size (\d+) for operand \d+ which does not broadcast with .* size (\d+)",
     ):
         match = complaint.says(pattern)
         if match:

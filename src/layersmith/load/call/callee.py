@@ -1,0 +1,89 @@
+"""A module with what is known of its forward: parameters, clues, what the constructor was told."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from layersmith.load.call.clue import Clue
+from layersmith.load.call.reading import module_clue, parameter_clue
+from layersmith.load.call.stated import annotated_clue, documented_clue
+from layersmith.load.constructor.candidates import evaluated
+
+State = dict[str, Any]  # parameter of forward -> description of its argument
+
+
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """A module with what is known of its forward."""
+
+    module: nn.Module
+    arguments: Mapping[str, Any]  # of the constructor, defaults included
+    parameters: Mapping[str, inspect.Parameter]
+    clues: Mapping[str, Clue]
+    scope: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, module: nn.Module, arguments: Mapping[str, Any]) -> Callee:
+        """Read the module's forward."""
+        forward = inspect.unwrap(type(module).forward)
+        signature = list(inspect.signature(type(module).forward).parameters.items())[1:]
+        parameters = {name: p for name, p in signature if p.kind is not p.VAR_KEYWORD}
+        bound = {**_defaults(type(module)), **arguments}
+        scope = getattr(forward, "__globals__", {})
+        clues = {
+            name: _clue(module, position, parameter, bound, scope)
+            for position, (name, parameter) in enumerate(parameters.items())
+        }
+        return cls(module, bound, parameters, clues, scope)
+
+    @property
+    def required(self) -> list[str]:
+        """The parameters without a default; where there is none, the first, or all of *inputs."""
+        needed = [
+            n for n, p in self.parameters.items() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
+        ]
+        return needed or list(self.parameters)[:1]
+
+    def annotation(self, name: str) -> Any:
+        """The parameter's annotation as an object, or None."""
+        return evaluated(self.parameters[name].annotation, self.scope)
+
+    def told(self, pattern: re.Pattern[str]) -> int:
+        """A whole number that the constructor got for a parameter of such a name; 0 if there is none."""
+        found = [value for name, value in self.arguments.items() if pattern.match(name)]
+        return next((value for value in found if type(value) is int and value > 0), 0)
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    """The defaults of the constructor's parameters, those of the bases included."""
+    found: dict[str, Any] = {}
+    for base in cls.__mro__:
+        if base in (nn.Module, object):
+            break
+        if "__init__" in vars(base):
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+            found = {**{p.name: p.default for p in parameters if p.default is not p.empty}, **found}
+    return found
+
+
+def _clue(
+    module: nn.Module,
+    position: int,
+    parameter: inspect.Parameter,
+    arguments: Mapping[str, Any],
+    scope: Mapping[str, Any],
+) -> Clue:
+    """What is stated is believed first, then the source, then the documentation."""
+    sizes = {key: value for key, value in arguments.items() if type(value) is int}
+    stated = annotated_clue(evaluated(parameter.annotation, scope), sizes)
+    if stated is not None:
+        return stated
+    if type(module).__module__.startswith("torch.nn"):
+        return module_clue(module, position, keyword=parameter.name)
+    return parameter_clue(module, parameter.name).merged(documented_clue(type(module), parameter.name))

@@ -1,0 +1,196 @@
+"""What the name of a forward parameter alone decides: masks, token ids, times, states, counts, graphs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.load.call.callee import Callee
+from layersmith.load.call.clue import BATCH, PRIMES, Clue, shaped
+from layersmith.load.constructor.names import WIDTH, plain
+from layersmith.load.values import TensorSpec
+
+NOTHING = object()  # stands for "leave it None"
+
+_IDS = re.compile(
+    r"(^|_)(ids?|idx|indices|index|tokens?|labels?|targets?|classes|segment|segs|codes|tgt_seq|src_seq|trg_seq|"
+    r"words?|sentences?|text|caption|z_type|atom|actions?)$"
+)
+_TIME = re.compile(r"^(t|time|timesteps?|ts|sigma|noise_levels?|steps?|noise_labels|log_snr)$")
+_STATE = re.compile(
+    r"(past_key_values?|cache|state|states|kv_cache|hidden|hx|hidden_state|h_?0|mems?|memory_state)$"
+)
+_LENGTHS = re.compile(r"(lens|lengths?|valid_len)$")
+_CONDITION = re.compile(r"^(temb|emb|time_emb|t_emb|cond|c|vec|conditioning|context_vec|style|latent)$")
+_COUNTS = re.compile(
+    r"^(h|w|height|width|num_frames|n_frames|seq_len|seqlen|length|start_pos|layer_idx|batch_size|num_\w+|offset|"
+    r"frames|epoch|current_step)$"
+)
+_FLAGS = re.compile(
+    r"^(return|use|is|output|need|with|do|apply|add|has)_|^(training|causal|inverse|reverse)$"
+)
+_SIZES = re.compile(r"(^|_)(size|shape|resolution|hw|x_size|output_size|input_size)$")
+_HIDDEN_ARGUMENTS = re.compile(
+    r"^(hidden_(size|dim|features|units)|n_?hidden|d_hidden|hid_dim|num_units|state_size)$"
+)
+_ADJACENCY = re.compile(r"^(adj\w*|a_hat|laplacian|graph)$")
+_NODES, _EDGES = 11, 40
+_GRAPH: Mapping[str, TensorSpec] = {
+    "edge_index": TensorSpec((2, _EDGES), torch.int64, _NODES),
+    "batch": TensorSpec((_NODES,), torch.int64, 2),
+    "edge_attr": TensorSpec((_EDGES, WIDTH)),
+    "edge_weight": TensorSpec((_EDGES,), high=1),
+    "edge_type": TensorSpec((_EDGES,), torch.int64, 2),
+    "pos": TensorSpec((_NODES, 3)),
+}
+_HIGHEST = 100  # token ids in messages stay readable
+_FEW = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A parameter whose value is wanted, beside the main input where there is one."""
+
+    callee: Callee
+    name: str
+    main: Any = None
+
+    @property
+    def word(self) -> str:
+        """The name without case and surrounding underscores."""
+        return plain(self.name)
+
+    @property
+    def clue(self) -> Clue:
+        """What the source says of it."""
+        return self.callee.clues[self.name]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the source says neither a rank nor a size."""
+        return not self.clue.says_size and not self.clue.rank
+
+    @property
+    def may_be_number(self) -> bool:
+        """Whether it may be something else than a tensor."""
+        return self.is_open and self.callee.annotation(self.name) is not Tensor
+
+
+def by_name(asked: Asked) -> Any:
+    """A value that the name decides; None where it does not; NOTHING where None is the value."""
+    found = (rule(asked) for rule in _RULES)
+    return next((value for value in found if value is not None), None)
+
+
+def count(word: str) -> int:
+    """A number for a parameter that counts something."""
+    known = {"h": PRIMES[1], "height": PRIMES[1], "w": PRIMES[2], "width": PRIMES[2]}
+    return known.get(word, 0 if word in ("start_pos", "offset", "layer_idx") else 2)
+
+
+def _graph(asked: Asked) -> Any:
+    if "edge_index" not in asked.callee.parameters:
+        return None
+    if asked.main is None and asked.word in ("x", "h", "feat", "features"):
+        return TensorSpec(
+            (_NODES, asked.clue.last or WIDTH), free=frozenset() if asked.clue.last else frozenset({1})
+        )
+    return _GRAPH.get(asked.word)
+
+
+def _number(asked: Asked) -> Any:
+    if not asked.may_be_number:
+        return None
+    is_beside_others = len(asked.callee.parameters) > 1 and not asked.clue.min_rank
+    if is_beside_others and _COUNTS.match(asked.word):
+        return count(asked.word)
+    if _SIZES.search(asked.word):
+        return PRIMES[:2]
+    return False if _FLAGS.search(asked.word) else None
+
+
+def _state(asked: Asked) -> Any:
+    """The hidden state of a cell, [batch, hidden]; nothing where a recurrent layer makes its own."""
+    if asked.main is None or not asked.is_open or not _STATE.search(asked.word):
+        return None
+    size = asked.callee.told(_HIDDEN_ARGUMENTS)
+    makes_own = any(isinstance(module, nn.RNNBase) for module in asked.callee.module.modules())
+    return TensorSpec((BATCH, size), free=frozenset({1})) if size and not makes_own else NOTHING
+
+
+def _adjacency(asked: Asked) -> Any:
+    main = asked.main
+    is_graph = isinstance(main, TensorSpec) and main.rank > 1 and _ADJACENCY.search(asked.word)
+    return TensorSpec((*main.shape[:-1], main.shape[-2]), high=1) if is_graph else None
+
+
+def _integers(asked: Asked) -> Any:
+    is_said = asked.clue.dtype is torch.int64
+    is_named = asked.is_open and _IDS.search(asked.word) and not re.search("emb|feat", asked.word)
+    if not is_said and not is_named:
+        return None
+    main, clue = asked.main, asked.clue
+    is_label = main is not None and bool(re.search(r"label|class|target", asked.word))
+    beside = main.rank if isinstance(main, TensorSpec) and main.dtype is torch.int64 else 0
+    rank = clue.rank or beside or (1 if is_label else max(2, clue.min_rank))
+    spec = shaped(replace(clue, dtype=torch.int64, last=None), rank)
+    shape = main.shape if isinstance(main, TensorSpec) and main.rank == rank else spec.shape
+    return replace(spec, shape=shape, high=min(clue.high or _vocabulary(asked) or _FEW, _HIGHEST))
+
+
+def _vocabulary(asked: Asked) -> int:
+    if not re.search(r"token|ids|word|text|src|tgt", asked.name):
+        return 0
+    return min(
+        (m.num_embeddings for m in asked.callee.module.modules() if isinstance(m, nn.Embedding)), default=0
+    )
+
+
+def _time(asked: Asked) -> Any:
+    if not asked.is_open or not _TIME.match(asked.word) or (asked.main is None and asked.word == "sigma"):
+        return None
+    return TensorSpec(
+        (BATCH,), high=1 if asked.word.startswith(("sigma", "noise")) else 0, free=frozenset({0})
+    )
+
+
+def _lengths(asked: Asked) -> Any:
+    return TensorSpec((BATCH,), torch.int64, 6) if asked.is_open and _LENGTHS.search(asked.word) else None
+
+
+def _mask(asked: Asked) -> Any:
+    if "mask" not in asked.word:
+        return None
+    rank, length = asked.clue.rank, PRIMES[0]
+    if not rank:
+        return NOTHING
+    shapes = {1: (length,), 2: (BATCH, length), 3: (BATCH, length, length), 4: (BATCH, 1, length, length)}
+    shape = shapes.get(rank, (BATCH,) * rank)
+    return TensorSpec(shape, torch.bool, free=frozenset(range(len(shape))))
+
+
+def _condition(asked: Asked) -> Any:
+    """A vector for each row."""
+    is_vector = not asked.clue.rank and asked.clue.min_rank <= 2  # noqa: PLR2004 - batch and features
+    if asked.main is None or not is_vector or not _CONDITION.match(asked.word):
+        return None
+    size = asked.clue.last
+    return TensorSpec((BATCH, size or WIDTH), free=frozenset() if size else frozenset({1}))
+
+
+_RULES: tuple[Callable[[Asked], Any], ...] = (
+    _graph,
+    _number,
+    _state,
+    _adjacency,
+    _integers,
+    _time,
+    _lengths,
+    _mask,
+    _condition,
+)
