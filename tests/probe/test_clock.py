@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -150,6 +151,38 @@ def test_a_module_with_nothing_to_learn_still_has_a_backward(time: Clock) -> Non
     assert table(module) == {"": (1, 10)}
 
 
+def test_each_step_starts_without_gradients(time: Clock) -> None:
+    class AddsToGradients(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(3))
+
+        def forward(self, x: Tensor) -> Any:
+            time.now += 1 if self.weight.grad is None else 100
+            return x + self.weight
+
+    assert table(AddsToGradients())[""] == (1, 0)
+
+
+def test_the_user_s_hooks_are_part_of_a_submodule_s_time(time: Clock) -> None:
+    def wait(*_: object) -> None:
+        time.now += 7
+
+    module = nn.Sequential(Busy(time, 1, 10))
+    module[0].register_forward_pre_hook(wait)
+    module[0].register_forward_hook(wait)
+    assert table(module) == {"": (15, 10), "0": (15, 10)}
+
+
+def test_the_trace_s_own_work_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count()
+    for module in (calls, clock):
+        monkeypatch.setattr(module, "perf_counter", lambda: float(next(ticks)))
+    found = table(nn.Sequential(nn.Sequential(nn.Identity())))
+    # A stretch lasts one tick; two lie in the outer container before and after the inner, and so on.
+    assert [found[path][0] for path in ("0.0", "0")] == [1, 3]
+
+
 def test_an_output_without_gradient_has_no_backward(time: Clock) -> None:
     class Index(nn.Module):
         def __init__(self) -> None:
@@ -242,10 +275,12 @@ def test_the_engine_runs_the_nodes_in_the_order_foretold() -> None:
     right[:2].mul_(3)
     y = (left.tanh() + right.view(2, 3)).sum()
     ran: list[Node] = []
-    foretold = list(clock._engine_order([y, left]))
+    alone = [x.exp(), x.sin()]
+    ends = [alone[0], y, left, alone[1]]
+    foretold = list(clock._engine_order(ends))
     for node in foretold:
         node.register_prehook(recording(ran, node))
-    torch.autograd.backward([y, left], [torch.ones_like(y), torch.ones_like(left)])
+    torch.autograd.backward(ends, [torch.ones_like(end) for end in ends])
     assert ran == foretold
     assert {"torch::autograd::CopySlices", "TanhBackward0"} < {node.name() for node in ran}
 

@@ -62,6 +62,21 @@ def test_a_view_keeps_all_of_its_storage() -> None:
     assert saved(Narrow(), torch.ones(100, 3)) == {"": 1200}
 
 
+def test_buffers_and_what_forward_drops_again_do_not_count() -> None:
+    class Drops(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mask = nn.Buffer(torch.ones(3))
+            self.scale = nn.Parameter(torch.ones(3))
+
+        def forward(self, x: Tensor) -> Any:
+            for _ in range(4):
+                (self.scale * x).exp()
+            return (self.mask * self.scale) * x
+
+    assert saved(Drops(), torch.ones(2, 3)) == {"": 0}
+
+
 def test_a_dropout_mask_counts_and_eval_saves_none() -> None:
     module = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5))
     assert saved(module, torch.ones(2, 3))["1"] == 8 * 4  # CPU dropout keeps its noise as floats

@@ -230,9 +230,10 @@ def test_hooks_are_gone_from_the_module_that_was_traced() -> None:
     assert hooks(module) == before
 
 
-def test_a_rehearsal_under_inference_mode_has_gradients() -> None:
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_rehearsal_has_gradients_in_whatever_mode_it_is_asked_for(mode: Callable[[], Any]) -> None:
     module = nn.Linear(2, 2)
-    with torch.inference_mode():
+    with mode():
         inputs = Inputs.of(torch.randn(1, 2))
         with rehearsal(module, inputs, seed=0) as twin:
             assert twin(*inputs.map(torch.clone).args).requires_grad

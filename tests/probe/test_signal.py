@@ -182,6 +182,22 @@ def test_what_explodes_is_still_a_number() -> None:
     assert math.isnan(table(nn.Identity(), torch.tensor([float("inf"), 0.0]))[""]["std"])
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_measured_in_full(dtype: torch.dtype) -> None:
+    x = torch.full((4096,), 60000.0).to(dtype)
+    x[0] = 0
+    found = table(nn.Identity(), x)[""]
+    assert found["std"] == pytest.approx(float(x.double().std(correction=0)))
+    assert found["mean"] == pytest.approx(float(x.double().mean()))
+
+
+def test_measuring_does_not_write_to_float64_values() -> None:
+    module = nn.Sequential(nn.Identity(), nn.Identity())
+    found = table(module, torch.linspace(1, 2, 50, dtype=torch.float64))
+    assert found[""] == found["0"] == found["input[0]"]
+    assert found[""]["mean"] == pytest.approx(1.5)
+
+
 def test_complex_numbers_count_as_two() -> None:
     found = table(nn.Identity(), torch.tensor([3.0 + 0j, 0 - 3.0j]))
     assert found[""]["share_of_zeros"] == 0.5

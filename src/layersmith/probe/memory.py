@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from layersmith.errors import UsageError
 from layersmith.finding import Measurement
@@ -20,11 +21,11 @@ from layersmith.probe.rehearsal import as_in_training, rehearsal
 def saved_bytes(module: nn.Module, inputs: Inputs, *, seed: int = 0) -> list[Measurement]:
     """`saved_bytes`: what autograd keeps between forward and backward, of every submodule that is called.
 
-    Each storage counts once, in full (a view keeps all of it alive), for the submodule that saves it first,
-    with all that contain it: where ReLU saves its output, the layer that follows saves the same and adds
-    nothing. Parameters, buffers and the inputs themselves do not count: they stay whether saved or not. What
-    a submodule keeps by itself, as an attribute or on `ctx` past `save_for_backward`, is not seen. What is
-    checkpointed is not saved. Works on the meta device too.
+    Each storage that is still held when forward ends counts once, in full (a view keeps all of it alive), for
+    the submodule that saved it first, with all that contain it: where ReLU saves its output, the layer that
+    follows saves the same and adds nothing. Parameters, buffers and the inputs themselves do not count: they
+    stay whether saved or not. What a submodule keeps by itself, as an attribute or on `ctx` past
+    `save_for_backward`, is not seen. What is checkpointed is not saved. Works on the meta device too.
 
     Returns:
         Measurements in bytes, each submodule before those that it contains.
@@ -39,25 +40,26 @@ def saved_bytes(module: nn.Module, inputs: Inputs, *, seed: int = 0) -> list[Mea
         >>> saved_bytes(module, Inputs.of(torch.ones(2, 3)))[0]
         Measurement(name='saved_bytes', value=40.0, unit='B', spread=0.0, where='')
     """
-    counted: Counter[str] = Counter()
+    found: dict[int, tuple[StorageWeakRef, float, frozenset[str]]] = {}  # by the identity of the storage
     with rehearsal(module, inputs, seed=seed) as twin:
         arguments = as_in_training(inputs, twin)
         held = (*twin.parameters(), *twin.buffers(), *arguments.tensors())
-        known = dict(_storages(held))  # by identity; holding them, so that none is used again meanwhile
+        uncounted = {identity for identity, _ in _storages(held)}
 
         def pack(tensor: Tensor) -> Tensor:
             for identity, storage in _storages([tensor]):
-                if identity not in known:
-                    known[identity] = storage
-                    counted.update(dict.fromkeys(trace.current.running, storage.nbytes()))
-            return tensor
+                if identity not in found and identity not in uncounted:
+                    found[identity] = StorageWeakRef(storage), storage.nbytes(), trace.current.running
+            return tensor.detach()  # an output returned as it is would hold the node that holds it, for ever
 
         with (
             traced(twin) as trace,
             saved_tensors_hooks(pack, lambda tensor: tensor),
             _torch_func_refused(module),
         ):
-            twin(*arguments.args, **arguments.kwargs)
+            output = twin(*arguments.args, **arguments.kwargs)
+        counted = _alive(found.values())
+        del output  # until here it holds the graph, and the graph what was saved
     return [Measurement("saved_bytes", float(counted[path]), "B", where=path) for path in trace.times_called]
 
 
@@ -85,6 +87,15 @@ def parameters(module: nn.Module, inputs: Inputs, *, seed: int = 0) -> list[Meas
             found.append(Measurement("parameter_count", float(count), where=path))
             found.append(Measurement("parameter_bytes", float(in_bytes), "B", where=path))
     return found
+
+
+def _alive(found: Iterable[tuple[StorageWeakRef, float, frozenset[str]]]) -> Counter[str]:
+    """Bytes by path, less those of a graph that forward dropped on its way."""
+    counted: Counter[str] = Counter()
+    for storage, size, running in found:
+        if not storage.expired():
+            counted.update(dict.fromkeys(running, size))
+    return counted
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def rehearsal(module: nn.Module, inputs: Inputs, *, seed: int) -> Iterator[nn.Mo
     Raises:
         UsageError: if the module cannot be copied.
     """
-    with preserved(seed=seed), torch.inference_mode(mode=False), torch.enable_grad():
+    with preserved(seed=seed), torch.inference_mode(mode=False):  # which ends torch.no_grad, too
         twin = _copy(module)
         if any(nn.parameter.is_lazy(parameter) for parameter in twin.parameters()):
             with torch.no_grad():
