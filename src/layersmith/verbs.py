@@ -37,9 +37,11 @@ def _gains(case: Case) -> Iterator[Measurement]:
         if [*part.children()] or any(parameter.ndim > 1 for parameter in part.parameters()):
             continue
         try:
-            yield Measurement("gain", gain(part), where=path)
-        except UsageError:  # not elementwise: it has no gain
+            found = gain(part)
+        except UsageError:  # neither elementwise nor a mixture of features
             continue
+        if not found.note:
+            yield Measurement("gain", float(found), where=path)
 
 
 def _cost(case: Case) -> Iterator[Measurement]:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from layersmith.errors import UsageError
 from layersmith.nn import ScaledReLU
-from layersmith.probe.gain import backward_gain, expectation, gain
+from layersmith.probe.gain import backward_gain, gain
+from layersmith.probe.quadrature import expectation
 
 Array = NDArray[np.float64]
 STEP = 1e-4
@@ -126,12 +127,16 @@ def test_a_factor_divides_the_gain_wherever_the_kinks_are(low: float, width: flo
 @pytest.mark.parametrize(
     ("activation", "why"),
     [
-        (nn.Softmax(dim=-1), "depends on the others"),
-        (nn.Softmax(dim=1), "raised IndexError"),
-        (nn.PReLU(3), "raised RuntimeError"),
-        (lambda x: x - x.mean(), "depends on the others"),
+        (
+            lambda x: x - x.mean(0),
+            "depends on the others, .* nor can it be sampled: its rows depend on each other",
+        ),
         (lambda x: x.cumsum(0), "depends on the others"),
         (nn.functional.dropout, "on chance"),
+        ("gelo", "no activation named 'gelo' .* GELU"),
+        ("nothing", "no activation named"),
+        (nn.Bilinear(2, 2, 2), "nor can it be sampled: it takes no row"),
+        (nn.PReLU(device="meta"), "weight is on the meta device"),
         (lambda x: x.mean(), "it makes \\[\\]"),
         (lambda x: x.repeat(2), "it makes \\[128\\]"),
         (lambda x: 0 * x, "zero everywhere"),
@@ -145,6 +150,12 @@ def test_what_has_no_gain_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(UsageError, match=why):
         gain(activation)
+
+
+@pytest.mark.parametrize("std", [0.0, -1.0, math.inf, math.nan])
+def test_a_spread_that_is_none_is_refused(std: float) -> None:
+    with pytest.raises(UsageError, match="a positive std"):
+        gain("relu", std=std)
 
 
 def test_a_step_has_no_backward_gain() -> None:

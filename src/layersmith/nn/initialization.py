@@ -27,8 +27,10 @@ from torch import Tensor, nn
 
 from layersmith.errors import UsageError
 from layersmith.nn.linear import Linear
+from layersmith.probe.activation import derivative, elementwise
 from layersmith.probe.closeness import NEGLIGIBLE
-from layersmith.probe.gain import Function, derivative, elementwise, expectation, gain
+from layersmith.probe.gain import gain
+from layersmith.probe.quadrature import Function, expectation
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def balance_(layers: Sequence[Linear], activation: nn.Module) -> None:
     """
     if not layers or layers[0].weight.is_meta:
         return
-    own_gain = gain(activation)
+    own_gain = float(gain(activation))
     balance = _balance(activation, len(layers), can_pair=min(layer.out_features for layer in layers) > 1)
     for index, layer in enumerate(layers):
         layer.gain = own_gain

@@ -22,7 +22,8 @@ RELATIVE = {
 
 # A slope by finite differences against one by backward, relative to the natural size of their random sum: a
 # central difference at the step below is right to about 1e-10 in float64 where a layer's curvature is ordinary.
-GRADIENT = {torch.float64: 1e-7, torch.float32: 3e-3}
+# Not finer than a float32 constant in a backward, which torch itself has (hardsigmoid's 1/6 is 3e-8 off).
+GRADIENT = {torch.float64: 5e-8, torch.float32: 3e-3}
 GRADIENT_STEP = {torch.float64: 1e-5, torch.float32: 5e-3}  # near the cube root of the dtype's rounding
 # Rounding of a slope: so many times the noise of the projected output, over the step.
 GRADIENT_ROUNDINGS = 20.0
@@ -36,8 +37,8 @@ GRADIENT_TWICE = {torch.float64: 1e-9, torch.float32: 1e-3}
 # Gradients in float32 against float64, relative to their norm, where the forward itself is well conditioned.
 GRADIENT_FLOAT32 = 3e-4
 
-# Of an integral: a panel of the quadrature is halved until that changes it by less.
-INTEGRAL = 1e-11
+# Of an integral: a panel of the quadrature is cut until that changes it by less.
+INTEGRAL = 1e-10
 # Of a second moment: what may lie at the ends of the integral's range, or what an activation may have of an
 # even, an odd or a curved part, and count as having none.
 NEGLIGIBLE = 1e-6

@@ -1,0 +1,106 @@
+"""Expectations over a normal variable: panels of Gauss-Lobatto nodes, cut finer where a function is rough."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from layersmith.probe.closeness import INTEGRAL, NEGLIGIBLE
+from layersmith.probe.surroundings import preserved
+
+Function = Callable[[Tensor], Tensor]
+
+REACH = 12.0  # the normal density is 2e-32 there
+PANELS = 48  # of width 1/2: the kinks of torch's own activations (0, 0.5, 1, 3, 6) are edges
+ORDER = 16  # nodes a panel, both ends included
+INSIDE = 1e-9  # how far inside the end nodes are, in half panels: there may be a jump or pole at an edge
+HALVES, PARTS = 2, 8  # into which every panel is cut once, and then again and again while it is rough
+CUTS = 34  # by then (2 * 8^33 = 2^100) all but a pole has settled
+MOST_PANELS = 64  # of those not yet settled, the worst: more are rounding noise, as of a float32 activation
+
+
+def expectation(function: Function) -> float:
+    """The integral E[function(z)], z ~ N(0, 1), for a function of a float64 vector; inf where it diverges.
+
+    Gauss-Lobatto quadrature on panels, each cut in parts until that changes nothing: right to about 1e-8 of
+    the integral of |function|, also at kinks and jumps. Gauss-Hermite quadrature has no such means: on
+    100 nodes the gain of tanh is right to 1e-10, but that of Hardtanh comes out wrong by 3e-3.
+
+    Example:
+        >>> from layersmith.probe.quadrature import expectation
+        >>> round(expectation(lambda z: z.square()), 9), round(expectation(lambda z: (z > 1.0).double()), 9)
+        (1.0, 0.158655254)
+    """
+    return expectations(lambda z: function(z).unsqueeze(0))[0]
+
+
+def expectations(functions: Function) -> tuple[float, ...]:
+    """As `expectation`, of several functions at once: from a vector [n] to rows [functions, n]."""
+    with laboratory():
+        edges = torch.linspace(-REACH, REACH, PANELS + 1, dtype=torch.float64)
+        left, right = edges[:-1], edges[1:]
+        whole = _integrals(functions, left, right)
+        size = whole.abs().sum(-1)
+        # What lies at the ends of the range would go on beyond it.
+        ends = whole[:, [0, -1]].abs().sum(-1)
+        is_lost = ~size.isfinite() | (ends > NEGLIGIBLE * size)
+        settled = _settled(functions, left, right, whole, size.masked_fill(is_lost, math.inf))
+    return tuple(settled.masked_fill(is_lost, math.inf).tolist())
+
+
+def _settled(functions: Function, left: Tensor, right: Tensor, whole: Tensor, size: Tensor) -> Tensor:
+    """The sum over all panels, in each of which cutting no longer matters; inf where it always does."""
+    total = torch.zeros_like(size)
+    limit = (INTEGRAL * size).unsqueeze(-1)
+    for count in (HALVES, *[PARTS] * (CUTS - 1)):
+        left, right = _cut(left, right, count)
+        parts = _integrals(functions, left, right)
+        change = (parts.unflatten(1, (-1, count)).sum(-1) - whole).abs()
+        excess = (change / limit).nan_to_num(nan=0.0, posinf=0.0).amax(0)
+        worst = excess.topk(min(MOST_PANELS, len(excess))).values[-1]
+        is_rough = ((excess > 1) & (excess >= worst)).repeat_interleave(count)
+        total += parts[:, ~is_rough].sum(-1)
+        left, right, whole = left[is_rough], right[is_rough], parts[:, is_rough]
+        if len(left) == 0:
+            return total
+    # A pole: of the functions that still change there, not of the others.
+    change = whole.abs().amax(-1)
+    return torch.where(change > INTEGRAL * size, math.inf, total + whole.sum(-1))
+
+
+def _cut(left: Tensor, right: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    steps = torch.arange(count + 1, dtype=torch.float64) / count
+    edges = left.unsqueeze(-1) + (right - left).unsqueeze(-1) * steps
+    return edges[:, :-1].flatten(), edges[:, 1:].flatten()
+
+
+def _integrals(functions: Function, left: Tensor, right: Tensor) -> Tensor:
+    """Of functions times the normal density, over each panel: [functions, panels]."""
+    nodes, weights = _lobatto()
+    half = (right - left).unsqueeze(-1) / 2
+    z = left.unsqueeze(-1) + half * (nodes + 1)
+    value = functions(z.flatten()).detach().unflatten(-1, z.shape)
+    density = torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
+    return (value * (density * weights * half)).sum(-1)
+
+
+@functools.cache
+def _lobatto() -> tuple[Tensor, Tensor]:
+    """Nodes and weights on [-1, 1]: with the ends among them, no jump hides between a node and an end."""
+    legendre = np.polynomial.Legendre.basis(ORDER - 1)
+    nodes = np.concatenate([[-1.0], legendre.deriv().roots(), [1.0]])
+    weights = 2 / (ORDER * (ORDER - 1) * legendre(nodes) ** 2)
+    return torch.from_numpy(nodes.clip(INSIDE - 1, 1 - INSIDE)), torch.from_numpy(weights)
+
+
+@contextmanager
+def laboratory() -> Iterator[None]:
+    """Gradients on, tensors on the CPU, and nothing global changed, whatever the caller has switched on."""
+    with preserved(), torch.inference_mode(mode=False), torch.enable_grad(), torch.device("cpu"):
+        yield
