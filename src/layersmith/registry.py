@@ -46,15 +46,21 @@ def load(id_: str) -> Rule:
     return found
 
 
-def selected(*, select: Iterable[str] = (), ignore: Iterable[str] = ()) -> tuple[Rule, ...]:
-    """The rules to run, in order: those selected (all, when none is), less those ignored.
+def chosen(*, select: Iterable[str] = (), ignore: Iterable[str] = ()) -> tuple[str, ...]:
+    """The ids of the rules selected (all, when none is), less those ignored; imports nothing.
 
-    Rules that a selected one needs first are included, so that one cause gives one finding.
+    Raises:
+        UsageError: for a name that is neither a rule nor a group.
     """
-    chosen = ids(select) if (select := tuple(select)) else set(rule_files())
-    chosen -= ids(ignore)
-    needed = {need for rule in all_rules() if rule.id in chosen for need in rule.after}
-    return tuple(rule for rule in all_rules() if rule.id in chosen | needed)
+    names = tuple(select)
+    return tuple(sorted((ids(names) if names else set(rule_files())) - ids(ignore)))
+
+
+def with_prerequisites(chosen_ids: Iterable[str]) -> tuple[Rule, ...]:
+    """These rules and those that they need first, in order: so that one cause gives one finding."""
+    wanted = set(chosen_ids)
+    wanted |= {need for rule in all_rules() if rule.id in wanted for need in rule.after}
+    return tuple(rule for rule in all_rules() if rule.id in wanted)
 
 
 def ids(names: Iterable[str]) -> set[str]:

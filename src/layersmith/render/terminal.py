@@ -49,7 +49,7 @@ def _subject(verb: str, subject: SubjectReport) -> RenderableType:
     if subject.hint:
         parts.append(_indented(Text(subject.hint, "cyan")))
     if subject.inferred_from:
-        parts.append(_indented(Text(subject.inferred_from, "dim")))
+        parts.append(_indented(Text(f"ran {subject.inferred_from}", "dim")))
     parts += [_indented(_finding(result, finding, subject)) for result, finding in subject.findings()]
     parts += [_indented(Text(line, "dim")) for line in _rules(subject)]
     if subject.measurements:
