@@ -16,22 +16,22 @@ class Blamed:
     reading: Reading
 
 
-def blame(station: Station) -> list[Blamed]:
+def blame(station: Station, *, refined: bool = False) -> list[Blamed]:
     """Every wrong leaf; empty where the error shows in all together but in no one alone."""
     every = range(len(station.specimen.leaves))
     if len(every) == 1:
-        return _halve(station, every, draw=20) or _halve(station, every, draw=40)
-    return _halve(station, every, draw=20) or [
-        found for one in every for found in _halve(station, range(one, one + 1), draw=40)
+        return _halve(station, every, 20, refined) or _halve(station, every, 40, refined)
+    return _halve(station, every, 20, refined) or [
+        found for one in every for found in _halve(station, range(one, one + 1), 40, refined)
     ]
 
 
-def _halve(station: Station, part: range, *, draw: int) -> list[Blamed]:
-    reading = station.read(draw=draw, only=part)
+def _halve(station: Station, part: range, draw: int, refined: bool) -> list[Blamed]:  # noqa: FBT001 - it calls itself
+    reading = station.read(draw=draw, only=part, refined=refined)
     if reading.verdict is not Verdict.WRONG:
         return []
     if len(part) == 1:
         return [Blamed(part.start, reading)]
     middle = (part.start + part.stop) // 2
-    left = _halve(station, range(part.start, middle), draw=draw + 1)
-    return left + _halve(station, range(middle, part.stop), draw=draw + 1)
+    left = _halve(station, range(part.start, middle), draw + 1, refined)
+    return left + _halve(station, range(middle, part.stop), draw + 1, refined)

@@ -50,7 +50,7 @@ def pull_back(
             number, tensors, allow_unused=True, retain_graph=keep or create_graph, create_graph=create_graph
         )
     except RuntimeError as error:
-        if "use_reentrant=True" not in str(error):
+        if "use_reentrant=True" not in str(error) or create_graph:
             raise
         return _accumulated(number, tensors, keep=keep)
     return list(found)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from layersmith.probe import tree
 from layersmith.probe.gradients.joint import Precision, Verdict
@@ -49,19 +50,21 @@ def find_culprit(found: Specimen, precision: Precision, *, seed: int, path: str 
 
 def functions_in(outputs: Named) -> list[type]:
     """Every autograd.Function in the graph of the outputs, nearest to the outputs first."""
-    seen: set[Any] = set()
-    found: dict[type, None] = {}
-    queue = [out.grad_fn for _, out in outputs if out.grad_fn is not None]
+    nodes = nodes_of([out for _, out in outputs])
+    owners = (getattr(node, "_forward_cls", None) for node in nodes)
+    return list(dict.fromkeys(owner for owner in owners if isinstance(owner, type)))
+
+
+def nodes_of(tensors: Iterable[Tensor]) -> list[Any]:
+    """Every node of the graph behind some tensors, nearest first."""
+    seen: dict[Any, None] = {}
+    queue: deque[Any] = deque(one.grad_fn for one in tensors if one.grad_fn is not None)
     while queue:
-        node: Any = queue.pop(0)
-        if node in seen:
-            continue
-        seen.add(node)
-        owner = getattr(node, "_forward_cls", None)
-        if isinstance(owner, type):
-            found.setdefault(owner)
-        queue += [after for after, _ in node.next_functions if after is not None]
-    return list(found)
+        node = queue.popleft()
+        if node not in seen:
+            seen[node] = None
+            queue += [after for after, _ in node.next_functions if after is not None]
+    return list(seen)
 
 
 def backward_of(function: type) -> tuple[str, int]:

@@ -15,10 +15,10 @@ from layersmith.probe.gradients.station import Site, Station
 _NAMED_AT_MOST = 12  # wrong tensors described one by one
 
 
-def describe(station: Station, reading: Reading, leg: str) -> list[WrongGradient]:
+def describe(station: Station, reading: Reading, leg: str, *, refined: bool = False) -> list[WrongGradient]:
     """Name every wrong tensor, its pattern, the submodule and the line."""
     culprit = find_culprit(station.specimen, station.precision, seed=station.seed)
-    blamed = blame(station)
+    blamed = blame(station, refined=refined)
     if not blamed:
         text = "backward disagrees with finite differences in all tensors together but in none alone"
         found = located("", leg, "all tensors together", text, culprit)

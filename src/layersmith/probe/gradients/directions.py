@@ -11,19 +11,24 @@ _LARGEST = 1 << 20
 
 
 def normal_like(tensor: Tensor, seed: int) -> Tensor:
-    """Standard normal numbers with the shape, dtype and device of a tensor; same seed, same numbers.
+    """A new tensor of standard normal numbers with the shape, dtype and device of another."""
+    return normal_view(tensor, seed).clone()
+
+
+def normal_view(tensor: Tensor, seed: int) -> Tensor:
+    """Standard normal numbers shaped and placed like a tensor, to be read only; same seed, same numbers.
 
     Drawing 10^7 normal numbers costs more than a forward and backward of 10^7 weights, so large tensors
     repeat the pool; its length is prime, so that the repeats do not line up with rows or columns.
     """
     wanted = tensor.numel() * (2 if tensor.is_complex() else 1)
     pool = _pool(min(_LARGEST, 1 << max(12, (2 * wanted).bit_length())))
-    start = (seed * 7919 + 104_729) % (len(pool) // 2)
-    flat = _repeated(pool, start, wanted)
-    flat = flat.to(dtype=_real(tensor.dtype), device=tensor.device, copy=True)
-    return (
-        torch.view_as_complex(flat.view(*tensor.shape, 2)) if tensor.is_complex() else flat.view(tensor.shape)
-    )
+    length = pool.numel()
+    start = (seed * 7918 + 104_730) % (length // 2 & ~1)  # even: complex numbers are pairs
+    flat = pool[start : start + wanted] if start + wanted <= length else _repeated(pool, start, wanted)
+    if not tensor.is_complex():
+        return flat.view(tensor.shape).to(tensor)
+    return torch.view_as_complex(flat.view(*tensor.shape, 2)).to(tensor)
 
 
 def signs_like(tensor: Tensor, seed: int) -> Tensor:
@@ -34,9 +39,7 @@ def signs_like(tensor: Tensor, seed: int) -> Tensor:
 
 
 def _repeated(pool: Tensor, start: int, wanted: int) -> Tensor:
-    if start + wanted <= len(pool):
-        return pool[start : start + wanted]
-    times = -(-(start + wanted) // len(pool))
+    times = -(-(start + wanted) // pool.numel())
     return pool.repeat(times)[start : start + wanted]
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
+from layersmith.probe.gradients.culprit import functions_in
 from layersmith.probe.gradients.describe import describe, unnamed
-from layersmith.probe.gradients.footing import NoFootingError, find_footing, materialised
-from layersmith.probe.gradients.joint import Precision, Reading, Verdict
-from layersmith.probe.gradients.projection import Named, Projection
+from layersmith.probe.gradients.footing import Found, NoFootingError, find_footing, materialised
+from layersmith.probe.gradients.joint import Precision, Reading, Verdict, reading_leg
+from layersmith.probe.gradients.legs import LEGS, Bench
 from layersmith.probe.gradients.report import GradientReport, Leg, WrongGradient
 from layersmith.probe.gradients.specimen import Specimen
 from layersmith.probe.gradients.station import BackwardError, Site, Station, confirmed, occupy
@@ -32,6 +33,7 @@ class Examination:
     notes: list[str] = field(default_factory=list)
     specimens: list[Specimen] = field(default_factory=list)
     dtype: str = ""
+    precision: Precision | None = None  # where the module rounds more than its dtype says
 
     def report(self) -> GradientReport:
         """The examination so far."""
@@ -57,22 +59,22 @@ def examine(
     found = Examination(module, mode, seed)
     try:
         module = materialised(module, inputs, seed=seed)
-        footing, specimen, outputs, refusal = find_footing(module, inputs, seed=seed)
+        stand = find_footing(module, inputs, seed=seed)
     except NoFootingError as error:
         return _not_judged(found, str(error))
-    found.specimens.append(specimen)
-    found.dtype = str(footing.dtype).removeprefix("torch.")
-    if str(footing):
-        found.notes.append(f"{footing}: {refusal}")
-    why = _nothing_to_ask(specimen, outputs)
+    found.specimens.append(stand.specimen)
+    found.dtype = str(stand.footing.dtype).removeprefix("torch.")
+    if str(stand.footing):
+        found.notes.append(f"{stand.footing}: {stand.refusal}")
+    why = _nothing_to_ask(stand)
     if why:
         return _not_judged(found, why)
-    site = Site(module, inputs, footing, Precision(footing.dtype), seed)
+    site = Site(module, inputs, stand.footing, Precision(stand.footing.dtype), seed)
     if surrogate:
         found.notes.append(f"its gradient is meant to differ from the derivative: {surrogate}")
-        found.legs, found.errors = surrogate_legs(site, specimen)
+        found.legs, found.errors = surrogate_legs(site, stand.specimen)
         return found.report()
-    _joint_leg(found, site, specimen, outputs)
+    _joint_leg(found, site, stand)
     return found.report()
 
 
@@ -81,55 +83,72 @@ def _not_judged(found: Examination, why: str) -> GradientReport:
     return found.report()
 
 
-def _nothing_to_ask(specimen: Specimen, outputs: Named) -> str:
-    if not specimen.leaves:
+def _nothing_to_ask(stand: Found) -> str:
+    if not stand.specimen.leaves:
         return "it has no floating input and no parameter that requires a gradient"
-    if not outputs:
+    if not stand.outputs:
         return "its output holds no floating or complex tensor"
-    if Projection.of(outputs, seed=0).is_empty:
+    if stand.projection.is_empty:
         return "its output is empty or nowhere finite"
-    silent = [name for name, out in outputs if not out.requires_grad]
-    if len(silent) == len(outputs):
-        seen = watch(specimen)
+    if not any(out.requires_grad for _, out in stand.outputs):
+        seen = watch(stand.specimen)
         if seen.without_grad or not seen.cuts:
             return "no output carries a gradient: it runs under no_grad, or depends on nothing differentiably"
     return ""
 
 
-def _joint_leg(found: Examination, site: Site, specimen: Specimen, outputs: Named) -> None:
+def _joint_leg(found: Examination, site: Site, stand: Found) -> None:
     """First order, at the first point; a miss is confirmed at another before anything is said."""
-    if not any(out.requires_grad for _, out in outputs):
-        _detached(found, site, specimen, outputs)
+    silent = [name for name, out in stand.outputs if not out.requires_grad]
+    if len(silent) == len(stand.outputs):
+        _detached(found, site, stand)
         return
-    silent = [name for name, out in outputs if not out.requires_grad]
     if silent:
         found.notes.append(f"not examined, for it carries no gradient: {', '.join(silent)}")
+    full = found.mode == "full"
     try:
-        station = occupy(specimen, outputs, site.precision, seed=site.seed)
+        station = occupy(
+            stand.specimen,
+            stand.outputs,
+            site.precision,
+            seed=site.seed,
+            projection=stand.projection,
+            keep=full,
+        )
     except BackwardError as error:
-        _raised(found, site, specimen, error)
+        _raised(found, site, stand.specimen, error)
         return
-    reading = station.read()
-    if reading.verdict is not Verdict.RIGHT or reading.is_coarse:
-        site, station, reading = _reconsidered(found, site, station, reading)
+    _judge(found, site, station)
+    if full and all(one.outcome == "right" for one in found.legs):
+        site = replace(site, precision=found.precision or site.precision)
+        bench = Bench(site, station, stand.outputs, functions_in(stand.outputs))
+        for leg in LEGS:
+            leg(bench)
+        found.legs += bench.legs
+        found.errors += bench.errors
+
+
+def _judge(found: Examination, site: Site, station: Station) -> None:
+    """The joint reading: one draw of two points in quick mode, two draws of four in full."""
+    full = found.mode == "full"
+    for draw in (0, 1) if full else (0,):
+        reading = station.read(draw=draw, refined=full)
+        if reading.verdict is not Verdict.RIGHT or reading.is_coarse:
+            site, station, reading = _reconsidered(found, site, station, reading)
+            found.precision = site.precision
+        if reading.verdict is not Verdict.RIGHT:
+            break
     if reading.verdict is not Verdict.WRONG:
-        found.legs.append(leg("joint", reading))
+        found.legs.append(reading_leg("joint", reading))
         return
-    sure = confirmed(site)
+    sure = confirmed(site, draw=draw, refined=full)
     if sure is None:
         found.legs.append(Leg("joint", "right", "a miss at one point was not found again near by: a kink"))
         return
     station, reading = sure
     found.specimens.append(station.specimen)
-    found.legs.append(leg("joint", reading))
-    found.errors += describe(station, reading, "joint")
-
-
-def leg(name: str, reading: Reading) -> Leg:
-    """A reading as a leg of the report."""
-    scale = reading.scale or 1.0
-    why = "finite differences do not settle" if reading.verdict is Verdict.UNCLEAR else ""
-    return Leg(name, str(reading.verdict), why, reading.miss / scale, reading.tolerance / scale)
+    found.legs.append(reading_leg("joint", reading))
+    found.errors += describe(station, reading, "joint", refined=full)
 
 
 def _reconsidered(
@@ -166,20 +185,15 @@ def _repeats(station: Station) -> bool:
     return abs(one - two) <= limit or math.isnan(one - two)
 
 
-def _detached(found: Examination, site: Site, specimen: Specimen, outputs: Named) -> None:
+def _detached(found: Examination, site: Site, stand: Found) -> None:
     """No output carries a gradient: an error when the outputs depend on the leaves all the same."""
-    station = Station(
-        specimen,
-        Projection.of(outputs, seed=site.seed + 1),
-        [None] * len(specimen.leaves),
-        site.precision,
-        site.seed,
-    )
+    none: list[None] = [None] * len(stand.specimen.leaves)
+    station = Station(stand.specimen, stand.projection, none, [0.0] * len(none), site.precision, site.seed)
     reading = station.read()
     if reading.verdict is not Verdict.WRONG or not _repeats(station):
         found.legs.append(Leg("joint", "not run", "no output carries a gradient, nor depends on anything"))
         return
-    found.legs.append(leg("joint", reading))
+    found.legs.append(reading_leg("joint", reading))
     found.errors += describe(station, reading, "joint")
 
 

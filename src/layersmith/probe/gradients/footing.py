@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from layersmith.probe import closeness, tree
-from layersmith.probe.gradients.directions import normal_like
+from layersmith.probe.gradients.directions import normal_view
 from layersmith.probe.gradients.duplicate import duplicate
 from layersmith.probe.gradients.frame import reseed
-from layersmith.probe.gradients.projection import Named, norm
+from layersmith.probe.gradients.projection import Named, Projection
 from layersmith.probe.gradients.specimen import Specimen, specimen
 from layersmith.probe.inputs import Inputs
 
@@ -46,9 +45,9 @@ class Footing:
             for leaf, tensor in zip(found.leaves, moved, strict=True):
                 tensor.mul_(scale if leaf.kind == "input" else 1.0)
         if self.jitter and moved:
-            noise = [normal_like(one, seed + 1000 * draw + 13 * i + 5) for i, one in enumerate(moved)]
+            noise = [normal_view(one, seed + 1000 * draw + 13 * i + 5) for i, one in enumerate(moved)]
             if self.jitter == "multiplied":
-                torch._foreach_mul_(noise, moved)
+                noise = [one * tensor for one, tensor in zip(noise, moved, strict=True)]
             torch._foreach_add_(moved, noise, alpha=closeness.GRADIENT_JITTER)
         return found
 
@@ -67,26 +66,39 @@ class Footing:
         return ", ".join(words)
 
 
-def find_footing(module: nn.Module, inputs: Inputs, *, seed: int) -> tuple[Footing, Specimen, Named, str]:
-    """The best footing on which the forward runs, its specimen, the outputs there, and why not a better one.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best footing, what stands there, and why it is not a better one."""
+
+    footing: Footing
+    specimen: Specimen
+    outputs: Named
+    projection: Projection
+    refusal: str
+
+
+def find_footing(module: nn.Module, inputs: Inputs, *, seed: int) -> Found:
+    """The first footing on which the forward runs and its output is finite; or else runs at all.
 
     Raises:
         NoFootingError: if the forward runs nowhere.
     """
     refusal = ""
-    fallback: tuple[Footing, Specimen, Named, str] | None = None
+    fallback: Found | None = None
     for footing in _choices(module, inputs):
         torch.set_default_dtype(footing.dtype)
         try:
-            found = footing.stand(module, inputs, seed=seed)
-            outputs = found.outputs()
+            specimen = footing.stand(module, inputs, seed=seed)
+            outputs = specimen.outputs()
         except Exception as error:  # noqa: BLE001 - a module may raise anything; the next footing is tried
             refusal = refusal or f"{type(error).__name__}: {error}".split("\n", 1)[0][:200]
             continue
-        if math.isfinite(norm([out.detach() for _, out in outputs])):
-            return footing, found, outputs, refusal
+        projection = Projection.of(outputs, seed=seed + 1)
+        found = Found(footing, specimen, outputs, projection, refusal)
+        if projection.is_whole:
+            return found
         refusal = refusal or "its output is not finite"
-        fallback = fallback or (footing, found, outputs, refusal)
+        fallback = fallback or found
     if fallback is not None:
         return fallback
     raise NoFootingError(f"forward raises {refusal}")

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from layersmith.probe import closeness
-from layersmith.probe.gradients.directions import normal_like
+from layersmith.probe.gradients.directions import normal_view
 from layersmith.probe.gradients.line import Line, walking
-from layersmith.probe.gradients.projection import Projection, dot, norms
+from layersmith.probe.gradients.projection import Projection, dot
+from layersmith.probe.gradients.report import Leg
 from layersmith.probe.gradients.specimen import Specimen
 
 _LADDER = (1 / 8, 8.0, 1 / 64, 64.0)  # steps tried in doubt: kinks ask for short ones, rounding for long ones
@@ -77,70 +78,89 @@ class Precision:
         return torch.finfo(self.dtype).eps
 
 
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """Random blocks, one for each leaf that moves, and the natural size of the slope along them."""
+
+    blocks: list[Tensor | None]
+    scale: float
+
+
+def reading_leg(name: str, reading: Reading) -> Leg:
+    """A reading as a leg of the report."""
+    scale = reading.scale or 1.0
+    why = "finite differences do not settle" if reading.verdict is Verdict.UNCLEAR else ""
+    return Leg(name, str(reading.verdict), why, reading.miss / scale, reading.tolerance / scale)
+
+
 def compare(
     specimen: Specimen,
     projection: Projection,
     gradients: Sequence[Tensor | None],
-    direction: Sequence[Tensor | None],
+    direction: Direction,
     precision: Precision,
     *,
     refined: bool = False,
 ) -> Reading:
     """Compare <gradients, direction> with finite differences along the direction."""
-    got = dot(gradients, direction)
-    scale = _scale(gradients, direction)
-    with walking(specimen, projection, direction) as line:
-        step = precision.step * (4 if refined else 1)
-        expected = line.refined(step) if refined else line.slope(step)
-        tolerance = _tolerance(precision, scale, projection.size * precision.rounding, step)
-        if abs(got - expected) <= tolerance:
-            return Reading(Verdict.RIGHT, got, expected, tolerance, scale)
-        return _in_doubt(line, precision, got, scale)
+    got = dot(gradients, direction.blocks)
+    with walking(specimen, projection, direction.blocks) as line:
+        return settle(line, precision, got, direction.scale, refined=refined)
+
+
+def settle(line: Line, precision: Precision, got: float, scale: float, *, refined: bool = False) -> Reading:
+    """Compare a slope by backward with the differences along a line, as often as it takes to be sure."""
+    slope, step = (line.refined, 4 * precision.step) if refined else (line.slope, precision.step)
+    expected = slope(step)
+    tolerance = _tolerance(precision, max(scale, abs(got)), line.size * precision.rounding, step)
+    if abs(got - expected) <= tolerance:
+        return Reading(Verdict.RIGHT, got, expected, tolerance, scale)
+    return _in_doubt(line, precision, got, scale, refined=refined)
 
 
 def balanced(
-    specimen: Specimen, gradients: Sequence[Tensor | None], *, seed: int, only: Sequence[int] | None = None
-) -> list[Tensor | None]:
+    specimen: Specimen, steep: Sequence[float], *, seed: int, only: Sequence[int] | None = None
+) -> Direction:
     """A random direction in which every tensor contributes about equally to the slope, of norm about one.
 
     Args:
         specimen: gives the shapes.
-        gradients: what backward said: their norms balance the blocks.
+        steep: the norm of each leaf's gradient.
         seed: of the random numbers.
         only: positions of the leaves to move; all of them when None.
     """
-    chosen = range(len(specimen.leaves)) if only is None else only
-    sizes = [specimen.leaves[i].tensor.numel() for i in chosen]
-    steep = [
-        size / math.sqrt(n) for size, n in zip(norms([gradients[i] for i in chosen]), sizes, strict=True)
+    leaves = specimen.leaves
+    chosen = range(len(leaves)) if only is None else only
+    roots = [math.sqrt(leaves[i].tensor.numel()) for i in chosen]
+    slopes = [
+        steep[i] / root if math.isfinite(steep[i]) else 0.0 for i, root in zip(chosen, roots, strict=True)
     ]
-    steep = [one if math.isfinite(one) else 0.0 for one in steep]
-    top = max(steep, default=0.0) or 1.0
-    weights = [min(top / one, _WEIGHT_LIMIT) if one > 0 else 1.0 for one in steep]
+    top = max(slopes, default=0.0) or 1.0
+    weights = [min(top / one, _WEIGHT_LIMIT) if one > 0 else 1.0 for one in slopes]
     mean = math.sqrt(sum(w * w for w in weights) / len(weights))
-    blocks = [normal_like(specimen.leaves[i].tensor, seed + 7 * i) for i in chosen]
-    lengths = [w / mean / math.sqrt(n) for w, n in zip(weights, sizes, strict=True)]
-    torch._foreach_mul_(blocks, lengths)
-    for i, block in zip(chosen, blocks, strict=True):
-        specimen.leaves[i].hold(block)
-    found = dict(zip(chosen, blocks, strict=True))
-    return [found.get(i) for i in range(len(specimen.leaves))]
+    lengths = [w / mean / root for w, root in zip(weights, roots, strict=True)]
+    normal = [normal_view(leaves[i].tensor, seed + 7 * i) for i in chosen]
+    moved = dict(zip(chosen, torch._foreach_mul(normal, lengths), strict=True))  # noqa: SLF001 - one kernel for all
+    for i, block in moved.items():
+        leaves[i].hold(block)
+    scale = math.hypot(*(steep[i] * length for i, length in zip(chosen, lengths, strict=True)))
+    return Direction([moved.get(i) for i in range(len(leaves))], scale)
 
 
-def _in_doubt(line: Line, precision: Precision, got: float, scale: float) -> Reading:
+def _in_doubt(line: Line, precision: Precision, got: float, scale: float, *, refined: bool) -> Reading:
     """The slopes differ at the first step: is it the backward, a kink near by, curvature or rounding?"""
-    step = precision.step
-    noise = max(line.noise(step / 1024), line.projection.size * precision.rounding)
-    noise = noise if math.isfinite(noise) else line.projection.size * precision.rounding
-    first = abs(got - line.slope(step))
-    slopes = {step: line.slope(step)}
+    slope, step = (line.refined, 4 * precision.step) if refined else (line.slope, precision.step)
+    noise = max(line.noise(precision.step / 1024), line.size * precision.rounding)
+    noise = noise if math.isfinite(noise) else line.size * precision.rounding
+    slopes = {step: slope(step)}
+    first = abs(got - slopes[step])
     for factor in _LADDER:
-        slopes[factor * step] = expected = line.slope(factor * step)
-        tolerance = _tolerance(precision, scale, noise, factor * step)
+        slopes[factor * step] = expected = slope(factor * step)
+        tolerance = _tolerance(precision, max(scale, abs(got)), noise, factor * step)
         fine_enough = tolerance <= first / closeness.GRADIENT_DOUBT
         if abs(got - expected) <= tolerance and fine_enough:
             return Reading(Verdict.RIGHT, got, expected, tolerance, scale)
-    return _settled(slopes, got, scale, _tolerance(precision, scale, noise, step))
+    return _settled(slopes, got, scale, _tolerance(precision, max(scale, abs(got)), noise, step))
 
 
 def _settled(slopes: dict[float, float], got: float, scale: float, tolerance: float) -> Reading:
@@ -164,13 +184,5 @@ def _settled(slopes: dict[float, float], got: float, scale: float, tolerance: fl
     return Reading(Verdict.WRONG if is_wrong else Verdict.UNCLEAR, got, expected, tolerance, scale)
 
 
-def _tolerance(precision: Precision, scale: float, noise: float, step: float) -> float:
-    return max(precision.relative * scale, closeness.GRADIENT_ROUNDINGS * noise / step)
-
-
-def _scale(gradients: Sequence[Tensor | None], direction: Sequence[Tensor | None]) -> float:
-    pairs = [(g, v) for g, v in zip(gradients, direction, strict=True) if g is not None and v is not None]
-    steep, long = norms([g for g, _ in pairs]), norms([v for _, v in pairs])
-    return math.hypot(
-        *(a * b / math.sqrt(g.numel()) for a, b, (g, _) in zip(steep, long, pairs, strict=True))
-    )
+def _tolerance(precision: Precision, size: float, noise: float, step: float) -> float:
+    return max(precision.relative * size, closeness.GRADIENT_ROUNDINGS * noise / step)

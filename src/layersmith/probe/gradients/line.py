@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -15,12 +16,12 @@ from layersmith.probe.gradients.specimen import Specimen
 
 
 class Line:
-    """phi(t) = Re <u, outputs at leaves + t v>, each value computed once."""
+    """phi(t) = Re <u, outputs at leaves + t v>, or another function of the leaves; computed once each."""
 
     def __init__(
-        self, specimen: Specimen, projection: Projection, moved: list[Tensor], direction: list[Tensor]
+        self, measure: Callable[[], float], size: float, moved: list[Tensor], direction: list[Tensor]
     ) -> None:
-        self.specimen, self.projection = specimen, projection
+        self.measure, self.size = measure, size  # the size of the summands of phi, for their rounding
         self.moved, self.direction = moved, direction
         self.known: dict[float, float] = {}
         self.at = 0.0
@@ -36,13 +37,18 @@ class Line:
     def value(self, t: float) -> float:
         """Phi at one place; NaN where the module refuses to be evaluated there."""
         if t not in self.known:
-            torch._foreach_add_(self.moved, self.direction, alpha=t - self.at)
-            self.at = t
+            self.move(t)
             try:
-                self.known[t] = self.projection.value(self.specimen.outputs())
+                self.known[t] = self.measure()
             except Exception:  # noqa: BLE001 - beyond the edge of its domain a module may raise anything
                 self.known[t] = math.nan
         return self.known[t]
+
+    def move(self, t: float) -> None:
+        """Take the leaves to one place of the line."""
+        if t != self.at:
+            torch._foreach_add_(self.moved, self.direction, alpha=t - self.at)
+            self.at = t
 
     def noise(self, spacing: float) -> float:
         """How much rounding moves phi: differences of seven close values (Moré and Wild, ECNoise, 2011)."""
@@ -56,7 +62,8 @@ class Line:
 def walking(specimen: Specimen, projection: Projection, direction: Sequence[Tensor | None]) -> Iterator[Line]:
     """A line through the specimen's point; where the direction is None a leaf stays in place."""
     pairs = [(t, v) for t, v in zip(specimen.tensors, direction, strict=True) if v is not None]
-    with _moving(Line(specimen, projection, [t for t, _ in pairs], [v for _, v in pairs])) as line:
+    measure = functools.partial(_project, specimen, projection)
+    with moving(Line(measure, projection.size, [t for t, _ in pairs], [v for _, v in pairs])) as line:
         yield line
 
 
@@ -66,16 +73,20 @@ def walking_one(
 ) -> Iterator[Line]:
     """A line along one element of one leaf."""
     element = specimen.tensors[position][index]
-    with _moving(Line(specimen, projection, [element], [torch.ones_like(element)])) as line:
+    measure = functools.partial(_project, specimen, projection)
+    with moving(Line(measure, projection.size, [element], [torch.ones_like(element)])) as line:
         yield line
 
 
 @contextmanager
-def _moving(line: Line) -> Iterator[Line]:
-    """Afterwards every leaf is, to the bit, where it was."""
-    kept = [tensor.clone() for tensor in line.moved]
+def moving(line: Line) -> Iterator[Line]:
+    """Afterwards every leaf is back where it was, up to a rounding: any point near by serves as well."""
     try:
         with torch.no_grad():
             yield line
     finally:
-        torch._foreach_copy_(line.moved, kept)
+        line.move(0.0)
+
+
+def _project(specimen: Specimen, projection: Projection) -> float:
+    return projection.value(specimen.outputs())

@@ -15,7 +15,8 @@ from layersmith.probe.gradients.line import walking, walking_one
 from layersmith.probe.gradients.report import Element
 from layersmith.probe.gradients.station import Station
 
-_SAMPLES = 24  # elements looked at one by one
+_SAMPLES = 20  # elements looked at one by one
+_EXTREMES = 4  # and so many of the largest, and of the smallest
 _NEAR_INTEGER = 0.05
 
 
@@ -47,8 +48,8 @@ def find_pattern(station: Station, position: int) -> Pattern:
         fixed = _fixed(station, position)
         if fixed is not None:
             return _in_slice(station, position, fixed)
-    flat = range(tensor.numel())
-    return describe(look(station, position, _spread(flat)), tensor)
+    flat = sorted({*_spread(range(tensor.numel())), *_extremes(tensor)})
+    return describe(look(station, position, flat), tensor)
 
 
 def look(station: Station, position: int, flat: Sequence[int]) -> list[Sample]:
@@ -140,7 +141,11 @@ def _fixed(station: Station, position: int) -> dict[int, int] | None:
         here = {}
         for dim, size in enumerate(tensor.shape):
             where = _coordinate(station, position, signs, dim) / whole if size > 1 else 0.0
-            if abs(where - round(where)) < _NEAR_INTEGER and 0 <= round(where) < size:
+            if (
+                math.isfinite(where)
+                and abs(where - round(where)) < _NEAR_INTEGER
+                and 0 <= round(where) < size
+            ):
                 here[dim] = round(where)
         found = here if found is None else {d: k for d, k in found.items() if here.get(d) == k}
         if not any(tensor.shape[dim] > 1 for dim in found):
@@ -216,6 +221,13 @@ def _unravel(flat: int, tensor: Tensor) -> tuple[int, ...]:
         flat, at = divmod(flat, size)
         index.append(at)
     return tuple(reversed(index))
+
+
+def _extremes(tensor: Tensor) -> list[int]:
+    """The largest and the smallest elements: some errors live only there."""
+    values = torch.real(tensor.detach()).reshape(-1)
+    count = min(_EXTREMES, values.numel())
+    return [*values.topk(count).indices.tolist(), *values.topk(count, largest=False).indices.tolist()]
 
 
 def _spread(flat: Sequence[int]) -> list[int]:

@@ -48,6 +48,11 @@ class Projection:
         return dot(self.along, [out.detach() for out in self.pick(outputs)])
 
     @property
+    def is_whole(self) -> bool:
+        """Whether every picked element is finite."""
+        return all(mask is None for mask in self.masks)
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is no finite number to differentiate."""
         return not sum(one.numel() for one in self.along)
@@ -55,23 +60,29 @@ class Projection:
 
 def dot(left: Sequence[Tensor | None], right: Sequence[Tensor | None]) -> float:
     """Re <left, right>, summed over all pairs; None counts as zero."""
-    pairs = [(a, b) for a, b in zip(left, right, strict=True) if a is not None and b is not None]
-    if len(pairs) == 1:
-        return float(torch.dot(*map(_flat, pairs[0])))
-    return (
-        math.fsum(torch.stack([torch.dot(_flat(a), _flat(b)) for a, b in pairs]).tolist()) if pairs else 0.0
-    )
+    pairs = zip(left, right, strict=True)
+    dots = [torch.dot(_flat(a), _flat(b)) for a, b in pairs if a is not None and b is not None]
+    if len(dots) == 1:
+        return float(dots[0])
+    return math.fsum(torch.stack(dots).tolist()) if dots else 0.0
+
+
+def plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """The sum of two gradients, None counting as zero."""
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b
 
 
 def norm(tensors: Sequence[Tensor]) -> float:
     """The euclidean norm of all the tensors together."""
-    return math.hypot(*norms(tensors))
+    return float(tensors[0].norm()) if len(tensors) == 1 else math.hypot(*norms(tensors))
 
 
 def norms(tensors: Sequence[Tensor | None]) -> list[float]:
     """The euclidean norm of each tensor; None counts as zero."""
     there = [one for one in tensors if one is not None]
-    found = iter(torch.stack(torch._foreach_norm([_flat(one) for one in there])).tolist() if there else ())  # noqa: SLF001
+    found = iter(torch.stack(torch._foreach_norm(there)).tolist() if there else ())  # noqa: SLF001
     return [0.0 if one is None else next(found) for one in tensors]
 
 

@@ -48,11 +48,18 @@ class Specimen:
     adapt: Adapt | None = None  # how an input's layout is changed before the call
     _state: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     _buffers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    _is_stateful: bool | None = None  # unknown before the first call
+    is_stateful: bool | None = None  # unknown before the first call
 
-    def outputs(self) -> list[tuple[str, Tensor]]:
-        """Every floating or complex tensor of the output, with its name, from the module's original state."""
-        self._restore()
+    def outputs(
+        self, *, call: Inputs | None = None, parameters: dict[str, Tensor] | None = None
+    ) -> list[tuple[str, Tensor]]:
+        """Every floating or complex tensor of the output, with its name, from the module's original state.
+
+        Args:
+            call: other inputs of the same form.
+            parameters: values to use instead of the module's own.
+        """
+        self.restore()
         reseed(self.seed)
         self.forwards += 1
         adapt = self.adapt or _cloned
@@ -63,9 +70,12 @@ class Specimen:
                 copies[id(tensor)] = adapt(tensor)
             return copies[id(tensor)]
 
-        call = self.inputs.map(passed)
-        result = self.module(*call.args, **call.kwargs)
-        if self._is_stateful is None:
+        given = (call or self.inputs).map(passed)
+        if parameters is None:
+            result = self.module(*given.args, **given.kwargs)
+        else:
+            result = torch.func.functional_call(self.module, parameters, given.args, dict(given.kwargs))
+        if self.is_stateful is None:
             self._notice_state()
         return [
             (name, out)
@@ -74,7 +84,7 @@ class Specimen:
         ]
 
     def gradients(
-        self, outputs: Sequence[Tensor], along: Sequence[Tensor], *, keep: bool = False
+        self, outputs: Sequence[Tensor], along: Sequence[Tensor | None], *, keep: bool = False
     ) -> list[Tensor | None]:
         """The gradient of <along, outputs> with respect to every leaf; None where autograd says none."""
         self.backwards += 1
@@ -82,6 +92,10 @@ class Specimen:
         found = iter(pull_back(outputs, along, tensors, keep=keep))
         every = [next(found) if leaf.tensor.requires_grad else None for leaf in self.leaves]
         return [one.to_dense() if one is not None and one.layout != torch.strided else one for one in every]
+
+    def named(self, kind: str) -> list[str]:
+        """The names of the leaves of one kind."""
+        return [leaf.name for leaf in self.leaves if leaf.kind == kind]
 
     def remember(self) -> None:
         """Take the present state of the module as the one from which every call starts."""
@@ -96,10 +110,11 @@ class Specimen:
 
     def _notice_state(self) -> None:
         moved = any(_differ(now, then) for now, then in self._state)
-        self._is_stateful = moved or any(not _same(now, then) for now, then in self._buffers)
+        self.is_stateful = moved or any(not _same(now, then) for now, then in self._buffers)
 
-    def _restore(self) -> None:
-        if not self._is_stateful:
+    def restore(self) -> None:
+        """Put the module back to the remembered state, where it is known to keep any."""
+        if not self.is_stateful:
             return
         for now, then in self._state:
             now.clear()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from layersmith.probe.gradients.footing import Footing
 from layersmith.probe.gradients.joint import Precision, Reading, Verdict, balanced, compare
-from layersmith.probe.gradients.projection import Named, Projection
+from layersmith.probe.gradients.projection import Named, Projection, norms
 from layersmith.probe.gradients.specimen import Specimen
 from layersmith.probe.inputs import Inputs
 
@@ -45,26 +45,33 @@ class Station:
     specimen: Specimen
     projection: Projection
     gradients: Sequence[Tensor | None]
+    steep: Sequence[float]  # the norm of each gradient
     precision: Precision
     seed: int
 
     def read(self, *, draw: int = 0, only: Sequence[int] | None = None, refined: bool = False) -> Reading:
         """Compare backward with finite differences along one random direction, of all leaves or of some."""
-        direction = balanced(self.specimen, self.gradients, seed=self.seed + 101 * (draw + 1), only=only)
+        direction = balanced(self.specimen, self.steep, seed=self.seed + 101 * (draw + 1), only=only)
         return compare(
             self.specimen, self.projection, self.gradients, direction, self.precision, refined=refined
         )
 
 
 def occupy(
-    specimen: Specimen, outputs: Named, precision: Precision, *, seed: int, keep: bool = False
+    specimen: Specimen,
+    outputs: Named,
+    precision: Precision,
+    *,
+    seed: int,
+    projection: Projection | None = None,
+    keep: bool = False,
 ) -> Station:
     """Run backward from the outputs.
 
     Raises:
         BackwardError: if backward raises, or changes the gradient it was given or a leaf.
     """
-    projection = Projection.of(outputs, seed=seed + 1)
+    projection = projection or Projection.of(outputs, seed=seed + 1)
     versions = [leaf.tensor._version for leaf in specimen.leaves]  # noqa: SLF001 - counts changes in place
     try:
         gradients = specimen.gradients(projection.pick(outputs), projection.along, keep=keep)
@@ -78,7 +85,7 @@ def occupy(
     for leaf, version in zip(specimen.leaves, versions, strict=True):
         if leaf.tensor._version != version:  # noqa: SLF001
             raise BackwardError("changes a saved tensor in place", f"backward changes {leaf.name} in place")
-    return Station(specimen, projection, gradients, precision, seed)
+    return Station(specimen, projection, gradients, norms(gradients), precision, seed)
 
 
 def confirmed(site: Site, *, draw: int = 0, refined: bool = False) -> tuple[Station, Reading] | None:
