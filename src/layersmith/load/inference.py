@@ -8,14 +8,17 @@ import torch
 from torch import nn
 
 from layersmith.load.attempt import Deadline, contained
+from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.call.run import call_of
 from layersmith.load.call.search import CallSearch, is_unmendable
 from layersmith.load.call.start import starts
-from layersmith.load.constructor.search import Construction, ConstructorSearch, call_text
+from layersmith.load.constructor.search import Construction, ConstructorSearch, call_text, construct
 from layersmith.load.strategy import Failure, Found, Request
 from layersmith.load.values import Call
+from layersmith.subject import MakeInputs
 
 _CONSTRUCTIONS = 8  # how many different constructions are called before the search gives up
+_ADAPTATIONS = 4  # how many widths may be changed to those of the given inputs
 _FIRST_SHARE, _LATER_SHARE = 0.5, 0.25  # of the time left: the likeliest construction gets most
 
 
@@ -29,11 +32,7 @@ def by_inference(request: Request) -> Found | None:
     search = ConstructorSearch(request.cls)
     for count, construction in enumerate(search.constructions(request.deadline)):
         construction.module.eval()
-        found = (
-            _with_given(request, construction)
-            if request.inputs
-            else _with_found(request, construction, count)
-        )
+        found = _found_for(request, construction, count)
         if found is not None:
             return found
         search.complaints += [failure.error for failure in request.failures[-1:]]
@@ -44,22 +43,62 @@ def by_inference(request: Request) -> Found | None:
     return None
 
 
+def _found_for(request: Request, construction: Construction, count: int) -> Found | None:
+    if request.inputs is not None:
+        return _with_given(request, request.inputs, construction)
+    return _with_found(request, construction, count)
+
+
 def _closest(search: ConstructorSearch) -> str:
     return call_text(search.cls, search.closest)
 
 
-def _with_given(request: Request, construction: Construction) -> Found | None:
-    make = request.inputs
-    if make is None:
-        return None
+def _with_given(request: Request, make: MakeInputs, construction: Construction) -> Found | None:
+    """The construction, its widths changed to those of the inputs that the user gave."""
     text = str(request.call) if request.call is not None else "..."
-    try:
-        with contained(request.deadline), torch.no_grad():
-            make(0).call(construction.module)
-    except Exception as error:  # noqa: BLE001 - whatever the user's forward raises
+    error = _error_with(make, construction, request.deadline)
+    for _ in range(_ADAPTATIONS):
+        if error is None:
+            break
+        adapted = _adapted(construction, error, request.deadline)
+        if adapted is None:
+            break
+        construction = adapted
+        error = _error_with(make, construction, request.deadline)
+    if error is not None:
         request.failures.append(Failure(str(construction), text, _said(error)))
         return None
-    return Found(lambda _: construction.build(), make, f"{construction}({text})", construction.how)
+    built = construction
+    return Found(lambda _: built.build(), make, f"{construction}({text})", construction.how)
+
+
+def _error_with(make: MakeInputs, construction: Construction, deadline: Deadline) -> Exception | None:
+    try:
+        with contained(deadline), torch.no_grad():
+            make(0).call(construction.module.eval())
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the user's forward raises
+        return error
+    return None
+
+
+def _adapted(construction: Construction, error: Exception, deadline: Deadline) -> Construction | None:
+    """The construction with the size that the error calls wrong set to that of the inputs."""
+    for given, wanted in [*directed_pairs(str(error)), *undirected_pairs(str(error))]:
+        arguments = {
+            name: given if type(value) is int and value == wanted else value
+            for name, value in construction.arguments.items()
+        }
+        if arguments == construction.arguments:
+            continue
+        try:
+            with contained(deadline):
+                module = construct(construction.cls, arguments)
+        except Exception:  # noqa: BLE001, S112 - another pair may do
+            continue
+        return Construction(construction.cls, arguments, f"{construction.how} and the inputs", module)
+    return None
 
 
 def _with_found(request: Request, construction: Construction, count: int) -> Found | None:

@@ -72,7 +72,7 @@ def owner(root: nn.Module, path: str) -> tuple[nn.Module, str]:
 
 
 def parameter_line(root: nn.Module, path: str) -> tuple[str, int]:
-    """Where the user's own code makes a parameter: for "linear.weight" of an nn.Linear, the line of `self.linear`."""
+    """Where the user's own code makes a parameter: for "linear.weight", the line of `self.linear = ...`."""
     while path:
         holder, attribute = owner(root, path)
         place = attribute_line(type(holder), attribute)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from layersmith.load import failure
 from layersmith.load.call.callee import State
 from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.repair.messages import Pair, directed_pairs, undirected_pairs
 from layersmith.load.values import TensorSpec, specs
 
 _TOO_SMALL = re.compile(
@@ -22,7 +23,6 @@ _DIVISIBLE = re.compile(r"divis|divide|multiple of|split|power of|square|even|ch
 _SPATIAL = (32, 64, 128)
 _SIDES = (28, 32, 64, 16, 8, 4, 1, 96, 128, 224)
 _LARGEST_DIVISOR = 256
-Pair = tuple[int, int]  # what was given, what is wanted
 
 
 def too_small(complaint: Complaint) -> Iterator[State]:
@@ -45,6 +45,9 @@ def divisible(complaint: Complaint) -> Iterator[State]:
     if not (_DIVISIBLE.search(complaint.text) or "%" in complaint.line):
         return
     named = [n for n in complaint.numbers if n not in complaint.all_sizes and 1 < n <= _LARGEST_DIVISOR]
+    product = complaint.says(r"product.*\((\d+), (\d+)\)")
+    if product:
+        named.insert(0, int(product.group(1)) * int(product.group(2)))
     hit = complaint.free_sizes & set(complaint.numbers)
     for size in [*named, 16, 64, 32, 8, 36]:
         target = size * 2 if size < 8 else size  # noqa: PLR2004 - one block is no sequence
@@ -121,53 +124,10 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
 
 
 def _message_pairs(complaint: Complaint) -> Iterator[Pair]:
-    """(given, wanted) from the messages that name both."""
-    one_way = (
-        (r"shapes cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)", 1, 2),
-        (r"to have (\d+) channels, but got (\d+) channels", 2, 1),
-        (r"(?:running_mean|weight|bias) (?:should|to) .*?(\d+) elements? not (\d+)", 1, 2),
-        (r"must be equal to input_size\. Expected (\d+), got (\d+)", 2, 1),
-        (r"number of channels in input.*weight of shape \[(\d+)\] and input of shape \[\d+, (\d+)", 2, 1),
-        (r"expecting embedding dimension of (\d+), but got (\d+)", 2, 1),
-        (r"divisible by num_groups|number of channels \((\d+)\).*?(\d+)", 1, 2),
-    )
-    for pattern, given, wanted in one_way:
-        match = complaint.says(pattern)
-        if match and match.group(1):
-            yield int(match.group(given)), int(match.group(wanted))
-    yield from _shape_pairs(complaint)
-    yield from _two_way_pairs(complaint)
-
-
-def _shape_pairs(complaint: Complaint) -> Iterator[Pair]:
-    match = complaint.says(
-        r"expected input with shape \[\*?,? ?([\d, ]+)\], but got input of size ?\[([\d, ]+)\]"
-    )
-    if match:
-        wanted, given = ([int(size) for size in group.split(",")] for group in match.groups())
-        yield from zip(given[-len(wanted) :], wanted, strict=False)
-    match = complaint.says(
-        r"batch2 tensor to be: \[(\d+), (\d+)\] but got: \[(\d+), (\d+)\]",
-    )
-    if match:
-        a, b, c, d = map(int, match.groups())
-        yield from ((c, a), (d, b), (b, d), (a, c))
-
-
-def _two_way_pairs(complaint: Complaint) -> Iterator[Pair]:
-    """Messages that don't say which of the two is right: the free one gives way."""
-    for pattern in (
-        r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)",
-        r"Expected size (\d+) but got size (\d+)",
-        r"expanded size of the tensor \((\d+)\) must match the existing size \((\d+)\)",
-        r"Sizes of tensors must match except in dimension \d+\. Expected.* (\d+) .*got.* (\d+)",
-        r"input batch_size \((\d+)\) to match target batch_size \((\d+)\)",
-        r"subscript \w has size (\d+) for operand \d+ which does not broadcast with .* size (\d+)",
-    ):
-        match = complaint.says(pattern)
-        if match:
-            a, b = int(match.group(1)), int(match.group(2))
-            yield from ((a, b), (b, a)) if a in complaint.free_sizes else ((b, a), (a, b))
+    """(given, wanted); where the message doesn't say which is which, the free one gives way."""
+    yield from directed_pairs(complaint.text)
+    for a, b in undirected_pairs(complaint.text):
+        yield from ((a, b), (b, a)) if a in complaint.free_sizes else ((b, a), (a, b))
 
 
 def _condition_pairs(complaint: Complaint) -> Iterator[Pair]:

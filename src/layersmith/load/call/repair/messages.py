@@ -1,0 +1,52 @@
+"""The sizes that torch's error messages name: what was given and what was wanted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+Pair = tuple[int, int]  # given, wanted
+
+_ONE_WAY = (  # pattern, group of what was given, group of what was wanted
+    (r"shapes cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)", 1, 2),
+    (r"to have (\d+) channels, but got (\d+) channels", 2, 1),
+    (r"(?:running_mean|weight|bias) (?:should|to) .*?(\d+) elements? not (\d+)", 1, 2),
+    (r"must be equal to input_size\. Expected (\d+), got (\d+)", 2, 1),
+    (r"number of channels in input.*weight of shape \[(\d+)\] and input of shape \[\d+, (\d+)", 2, 1),
+    (r"= (\d+), but got input\.size\(\d\)=(\d+)", 2, 1),
+    (r"expecting embedding dimension of (\d+), but got (\d+)", 2, 1),
+)
+_TWO_WAY = (
+    r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)",
+    r"Expected size (\d+) but got size (\d+)",
+    r"expanded size of the tensor \((\d+)\) must match the existing size \((\d+)\)",
+    r"Sizes of tensors must match except in dimension \d+\. Expected.* (\d+) .*got.* (\d+)",
+    r"input batch_size \((\d+)\) to match target batch_size \((\d+)\)",
+    r"subscript \w has size (\d+) for operand \d+ which does not broadcast with .* size (\d+)",
+)
+_NORMALIZED = r"expected input with shape \[\*?,? ?([\d, ]+)\], but got input of size ?\[([\d, ]+)\]"
+_BATCHED = r"batch2 tensor to be: \[(\d+), (\d+)\] but got: \[(\d+), (\d+)\]"
+
+
+def directed_pairs(text: str) -> Iterator[Pair]:
+    """Pairs from messages that say which of the two is the input's."""
+    for pattern, given, wanted in _ONE_WAY:
+        match = re.search(pattern, text)
+        if match:
+            yield int(match.group(given)), int(match.group(wanted))
+    match = re.search(_NORMALIZED, text)
+    if match:
+        expected, actual = ([int(size) for size in group.split(",")] for group in match.groups())
+        yield from zip(actual[-len(expected) :], expected, strict=False)
+    match = re.search(_BATCHED, text)
+    if match:
+        a, b, c, d = map(int, match.groups())
+        yield from ((c, a), (d, b), (b, d), (a, c))
+
+
+def undirected_pairs(text: str) -> Iterator[Pair]:
+    """Pairs from messages that don't say which of the two is right."""
+    for pattern in _TWO_WAY:
+        match = re.search(pattern, text)
+        if match:
+            yield int(match.group(1)), int(match.group(2))

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import inspect
+import pickle
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from layersmith.errors import TargetError
+from layersmith.load.importing import import_target
+from layersmith.load.target import Target
+
+MODULE = "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x): return x\n"
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    modules, path = dict(sys.modules), list(sys.path)
+    yield
+    for name in set(sys.modules) - set(modules):
+        del sys.modules[name]
+    assert sys.path == path
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_file_is_imported_so_that_pickle_and_getsource_work(tmp_path: Path) -> None:
+    module = import_target(Target(str(write(tmp_path / "my_nets.py", MODULE))))
+    net = module.Net()
+    assert isinstance(pickle.loads(pickle.dumps(net)), module.Net)
+    assert "class Net" in inspect.getsource(module.Net)
+
+
+def test_a_script_is_not_run_as_main(tmp_path: Path) -> None:
+    text = MODULE + "if __name__ == '__main__':\n    raise SystemExit\n"
+    assert import_target(Target(str(write(tmp_path / "script_of_mine.py", text)))).Net
+
+
+def test_a_file_in_a_package_may_import_relatively(tmp_path: Path) -> None:
+    write(tmp_path / "pack_a" / "__init__.py", "")
+    write(tmp_path / "pack_a" / "parts.py", MODULE)
+    file = write(tmp_path / "pack_a" / "models" / "net.py", "from ..parts import Net\n")
+    write(tmp_path / "pack_a" / "models" / "__init__.py", "")
+    assert import_target(Target(str(file))).Net.__module__ == "pack_a.parts"
+
+
+def test_a_file_may_import_its_neighbours_and_what_lies_at_the_root_of_its_project(tmp_path: Path) -> None:
+    write(tmp_path / "nearby_parts.py", "A = 1\n")
+    write(tmp_path / "shared_parts" / "b.py", "B = 2\n")
+    write(tmp_path / "code" / "other_parts.py", "C = 3\n")
+    text = "from nearby_parts import A\nfrom shared_parts.b import B\nfrom other_parts import C\n"
+    module = import_target(Target(str(write(tmp_path / "code" / "uses_them.py", text))))
+    assert (module.A, module.B, module.C) == (1, 2, 3)
+
+
+def test_a_file_named_like_a_library_hides_nothing(tmp_path: Path) -> None:
+    import random
+
+    module = import_target(Target(str(write(tmp_path / "random.py", "Z = 1\n"))))
+    assert module.Z == 1
+    assert sys.modules["random"] is random
+
+
+def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
+    first = import_target(Target(str(write(tmp_path / "a" / "net_of_two.py", "V = 1\n"))))
+    second = import_target(Target(str(write(tmp_path / "b" / "net_of_two.py", "V = 2\n"))))
+    assert (first.V, second.V) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1\nraise ValueError('no data')\n", r"raised ValueError at .*bad.py:2: no data"),
+        ("import sys\nsys.exit(3)\n", r"called sys.exit\(3\) at .*bad.py:2"),
+        ("raise KeyboardInterrupt\n", r"raised KeyboardInterrupt at .*bad.py:1"),
+        ("x = 1\nimport no_such_library_at_all\n", r"skipped: needs no_such_library_at_all.*bad.py:2"),
+        ("class Net(:\n", r"bad.py:1: syntax error"),
+    ],
+)
+def test_whatever_an_import_raises_is_a_target_error_with_its_line(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    with pytest.raises(TargetError, match=words):
+        import_target(Target(str(write(tmp_path / "bad.py", text))))
+    assert "bad" not in sys.modules
+
+
+def test_an_import_sees_no_command_line_of_ours(tmp_path: Path) -> None:
+    module = import_target(
+        Target(str(write(tmp_path / "reads_argv.py", "import sys\nARGV = list(sys.argv)\n")))
+    )
+    assert len(module.ARGV) == 1
+    assert module.ARGV[0].endswith("reads_argv.py")
+
+
+def test_an_import_path_is_imported() -> None:
+    assert import_target(Target("", "layersmith.errors")).TargetError is TargetError
