@@ -52,7 +52,7 @@ def elementwise(activation: Function | str) -> Function:
     gradients are on (`quadrature.laboratory`).
 
     Raises:
-        NotElementwiseError: if the value at a point depends on others (softmax) or on chance, or is no number.
+        NotElementwiseError: if the value at a point depends on others (softmax), on chance, or is no number.
     """
     activation = named(activation)
     function = frozen(activation)

@@ -43,6 +43,9 @@ INTEGRAL = 1e-10
 # even, an odd or a curved part, and count as having none.
 NEGLIGIBLE = 1e-6
 
+# Of a factor a layer, such as chi: as near to 1 as this it changes nothing in any depth that is built.
+CRITICAL = 1e-6
+
 # Initialisation: sound gains of common activations multiply by at most 1.9, and at most 2.5 remains after it.
 SIGNAL_GROWTH = 2.5
 # A tanh is within 1e-3 of its limit beyond 3.8, a sigmoid at 4 within 2 %: such a unit hardly learns.
