@@ -9,7 +9,7 @@ export OMP_NUM_THREADS := 1
 demo: $(VENV)/demo
 	$(BIN)/layersmith check examples/tutorial.py || test $$? -eq 1  # 1: it found what is wrong, as it should
 	$(BIN)/layersmith train examples/tutorial.py::CustomModel
-	$(BIN)/layersmith train layersmith.nn:FeedForward
+	$(BIN)/layersmith train examples/mended.py
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +15,10 @@ from layersmith import client, config
 from layersmith.errors import TargetError, UsageError
 from layersmith.finding import Measurement, Result, Status
 from layersmith.load import target as targets
-from layersmith.promises import Contract
-from layersmith.registry import chosen, nearest
+from layersmith.promises import Contract, Promise
+from layersmith.registry import chosen, nearest, rule_files
 from layersmith.report import Report, SubjectReport
-from layersmith.server import Failed, Request
+from layersmith.server import OUTPUT_KEPT, Failed, Request
 from layersmith.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -89,7 +93,7 @@ def examine(
     for waived in settings.waive.values():
         _validate(waived)
     parsed = tuple(dict.fromkeys(target for text in texts for target in targets.parse(text)))
-    request = Request(verb, parsed, rules, inputs, settings.timeout, seed, settings.waive)
+    request = Request(verb, parsed, rules, inputs, settings, seed)
     examined = client.examine(request, on_progress=on_progress)
     if examined.failed and not examined.subjects:
         raise TargetError("\n".join(failed.why for failed in examined.failed))
@@ -105,7 +109,7 @@ def _verb(
         if inputs is not None and not isinstance(inputs, str):
             raise UsageError('inputs for a text target are in notation, such as "f32[2,16,64]"')
         settings = config.find(Path.cwd())
-        settings = config.Config(timeout=settings.timeout, waive={**settings.waive})
+        settings = dataclasses.replace(settings, waive={**settings.waive, "*": waive})
         return examine(verb, [os.fspath(target)], rules=rules, settings=settings, inputs=inputs or "", seed=seed)
     return Report((_here(verb, _subject(target, inputs), rules, waive, seed),), verb)
 
@@ -114,14 +118,12 @@ def _here(
     verb: str, subject: Subject, rules: tuple[str, ...], waive: Mapping[str, str], seed: int
 ) -> SubjectReport:
     """Examine a subject in this process."""
-    import dataclasses  # noqa: PLC0415
-    import time  # noqa: PLC0415
-
     from layersmith import registry, runner  # noqa: PLC0415 - needs torch
 
-    start = time.perf_counter()
-    subject = dataclasses.replace(subject, contract=Contract({**subject.contract.waived, **waive}))
-    items = [*runner.examine(subject, verb, registry.with_prerequisites(rules), seed=seed)]
+    start, printed = time.perf_counter(), io.StringIO()
+    subject = dataclasses.replace(subject, contract=subject.contract.waiving(waive))
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        items = [*runner.examine(subject, verb, registry.with_prerequisites(rules), seed=seed)]
     return SubjectReport(
         subject.name,
         subject.file,
@@ -129,6 +131,7 @@ def _here(
         inferred_from=subject.inferred_from,
         results=tuple(item for item in items if isinstance(item, Result)),
         measurements=tuple(item for item in items if isinstance(item, Measurement)),
+        output=printed.getvalue()[-OUTPUT_KEPT:],
         seconds=time.perf_counter() - start,
     )
 
@@ -156,9 +159,6 @@ def _unimported(failed: Failed) -> SubjectReport:
 
 def _validate(waived: Mapping[str, str]) -> None:
     """Raise UsageError for a waiver of something unknown or without a reason."""
-    from layersmith.promises import Promise  # noqa: PLC0415
-    from layersmith.registry import rule_files  # noqa: PLC0415
-
     Contract(waived)
     for name in waived:
         nearest(name, [*rule_files(), *Promise])

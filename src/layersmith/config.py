@@ -21,11 +21,12 @@ class Config:
     select: tuple[str, ...] = ()  # rule ids or groups; empty: all
     ignore: tuple[str, ...] = ()
     timeout: float = TIMEOUT
-    waive: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # class name -> rule -> reason
+    waive: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # class -> rule -> reason; "*": all
 
-    def waivers_of(self, name: str) -> Mapping[str, str]:
-        """The waivers of one class, by its name or its dotted path."""
-        return self.waive.get(name) or self.waive.get(name.rpartition(".")[2]) or {}
+    def waivers_of(self, module: str, name: str) -> dict[str, str]:
+        """The waivers of one class: those of all, of its name and of its dotted path."""
+        keys = ("*", name, f"{module}.{name}")
+        return {rule: reason for key in keys for rule, reason in self.waive.get(key, {}).items()}
 
 
 def find(start: Path) -> Config:

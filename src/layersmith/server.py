@@ -10,11 +10,12 @@ import importlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import IO, TYPE_CHECKING, Any
 
+from layersmith.config import Config
 from layersmith.errors import LayersmithError, UsageError
 from layersmith.finding import Measurement, Outcome, Result, Status
 from layersmith.isolation import Ended, Send, supervised
@@ -39,9 +40,8 @@ class Request:
     targets: tuple[Target, ...]
     rules: tuple[str, ...]  # ids; what they need first is added
     inputs: str = ""  # notation; "" to find them
-    timeout: float = 60.0  # seconds of wall clock a subject
+    settings: Config = Config()
     seed: int = 0
-    waive: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     warm: tuple[str, ...] = ()  # modules to import before the first fork
 
 
@@ -110,7 +110,7 @@ def _target(request: Request, rules: Rules, target: Target) -> Iterator[Found | 
     """Import the target in a child, which forks again for each class: a file can harm only itself."""
     with tempfile.TemporaryFile() as output:
         work = supervised(
-            lambda send: _file(request, rules, target, send), seconds=request.timeout + IMPORT_GRACE, renew=True, output=output
+            lambda send: _file(request, rules, target, send), seconds=request.settings.timeout + IMPORT_GRACE, renew=True, output=output
         )
         for event in work:
             if not isinstance(event, Ended):
@@ -138,7 +138,7 @@ def _subject(request: Request, rules: Rules, cls: type[nn.Module]) -> SubjectRep
     report, parts, ended = SubjectReport(cls.__name__), [], Ended()
     with tempfile.TemporaryFile() as output:
         for item in supervised(
-            lambda send: _examine(request, rules, cls, send), seconds=request.timeout, output=output
+            lambda send: _examine(request, rules, cls, send), seconds=request.settings.timeout, output=output
         ):
             if isinstance(item, SubjectReport):
                 report = item
@@ -175,7 +175,7 @@ def _examine(request: Request, rules: Rules, cls: type[nn.Module], send: Send) -
     except Unbuildable as error:
         send(replace(header, status=Status.SKIPPED, why=error.why, hint=error.hint))
         return
-    waived = request.waive.get(f"{cls.__module__}.{cls.__name__}") or request.waive.get(cls.__name__) or {}
+    waived = request.settings.waivers_of(cls.__module__, cls.__name__)
     subject = replace(subject, contract=subject.contract.waiving(waived))
     send(replace(header, inferred_from=subject.inferred_from))
     for item in runner.examine(subject, request.verb, rules, seed=request.seed):
