@@ -255,10 +255,41 @@ def test_a_forward_that_fails_whatever_its_input_is_a_subject_so_that_the_rule_c
         subject_of_class(Misspelt).case().run()
 
 
+class LayersThatDontFit(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(10, 5), nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.second(self.first(x))
+
+
+class BadView(nn.Module):
+    def forward(self, x: Tensor) -> Any:
+        return x.transpose(0, 1).view(-1)
+
+
+class BadCall(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(8)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.norm(x, x)
+
+
+@pytest.mark.parametrize("cls", [LayersThatDontFit, BadView, BadCall])
+def test_a_fault_of_the_code_is_not_taken_for_a_want_of_inputs(cls: type[nn.Module]) -> None:
+    subject = subject_of_class(cls)
+    assert "forward fails whatever the input" in subject.inferred_from
+    with pytest.raises((RuntimeError, TypeError)):
+        subject.case().run()
+
+
 class Noisy(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
-        print("constructing")  # noqa: T201 - that is what is tested
+        print("constructing")
         warnings.warn("old", stacklevel=1)
         torch.manual_seed(7)
         random.seed(7)
@@ -266,7 +297,7 @@ class Noisy(nn.Module):
         self.linear = nn.Linear(dim, 4)
 
     def forward(self, x: Tensor) -> Any:
-        print("forward")  # noqa: T201 - as above
+        print("forward")
         return self.linear(x)
 
 

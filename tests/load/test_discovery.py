@@ -77,7 +77,7 @@ def test_a_wrong_name_is_answered_with_what_is_there(tmp_path: Path, name: str, 
         ("from torch.nn import Linear", "only imports Linear"),
         ("from torch import nn\nclass Base(nn.Module): pass", "abstract.*Base"),
         (
-            "from torch import nn\ndef make():\n    class Inner(nn.Module):\n        def forward(self, x): return x\n",
+            "from torch import nn\ndef make():\n class Inner(nn.Module):\n  def forward(self, x): return x\n",
             "inside functions.*Inner",
         ),
     ],

@@ -52,11 +52,16 @@ def names_behind(error: BaseException, wanted: set[str], code: CodeType | None =
 
 def line_text(error: BaseException) -> str:
     """The innermost failing statement that is not torch's own, as text."""
+    found = statement(error)
+    return ast.unparse(found) if found is not None else ""
+
+
+def statement(error: BaseException) -> ast.stmt | None:
+    """The innermost failing statement that is not torch's own."""
     for frame, line in frames(error):
         if not frame.f_code.co_filename.startswith((source.TORCH, "<")):
-            statement = _statement(frame.f_code, line)
-            return ast.unparse(statement) if statement is not None else ""
-    return ""
+            return _statement(frame.f_code, line)
+    return None
 
 
 def comparisons(error: BaseException) -> list[Comparison]:

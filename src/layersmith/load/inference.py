@@ -10,7 +10,7 @@ from torch import nn
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.call.run import call_of
-from layersmith.load.call.search import CallSearch, is_unmendable
+from layersmith.load.call.search import CallSearch
 from layersmith.load.call.start import starts
 from layersmith.load.constructor.search import Construction, ConstructorSearch, call_text, construct
 from layersmith.load.strategy import Failure, Found, Request
@@ -30,30 +30,29 @@ def constructions(cls: type[nn.Module], deadline: Deadline) -> Iterator[Construc
 def by_inference(request: Request) -> Found | None:
     """The first construction for which a call is found (or that the given inputs fit)."""
     search = ConstructorSearch(request.cls)
+    failing: Found | None = None
     for count, construction in enumerate(search.constructions(request.deadline)):
         construction.module.eval()
-        found = _found_for(request, construction, count)
-        if found is not None:
+        found, is_good = _found_for(request, construction, count)
+        if found is not None and is_good:
             return found
+        failing = failing or found
         search.complaints += [failure.error for failure in request.failures[-1:]]
         if count + 1 == _CONSTRUCTIONS or request.deadline.is_over:
             break
     if not request.failures and search.errors:
-        request.failures.append(Failure(_closest(search), "", search.errors[0]))
-    return None
+        request.failures.append(Failure(call_text(search.cls, search.closest), "", search.errors[0]))
+    return failing
 
 
-def _found_for(request: Request, construction: Construction, count: int) -> Found | None:
+def _found_for(request: Request, construction: Construction, count: int) -> tuple[Found | None, bool]:
+    """A way to call what was built, and whether forward works so, or fails whatever its input."""
     if request.inputs is not None:
         return _with_given(request, request.inputs, construction)
     return _with_found(request, construction, count)
 
 
-def _closest(search: ConstructorSearch) -> str:
-    return call_text(search.cls, search.closest)
-
-
-def _with_given(request: Request, make: MakeInputs, construction: Construction) -> Found | None:
+def _with_given(request: Request, make: MakeInputs, construction: Construction) -> tuple[Found | None, bool]:
     """The construction, its widths changed to those of the inputs that the user gave."""
     text = str(request.call) if request.call is not None else "..."
     error = _error_with(make, construction, request.deadline)
@@ -65,11 +64,13 @@ def _with_given(request: Request, make: MakeInputs, construction: Construction) 
             break
         construction = adapted
         error = _error_with(make, construction, request.deadline)
-    if error is not None:
-        request.failures.append(Failure(str(construction), text, _said(error)))
-        return None
     built = construction
-    return Found(lambda _: built.build(), make, f"{construction}({text})", construction.how)
+    found = Found(lambda _: built.build(), make, f"{built}({text})", built.how)
+    if error is None:
+        return found, True
+    request.failures.append(Failure(str(built), text, _said(error)))
+    is_as_meant = not construction.arguments  # nothing was guessed: what fails is the module
+    return (found if is_as_meant else None), False
 
 
 def _error_with(make: MakeInputs, construction: Construction, deadline: Deadline) -> Exception | None:
@@ -101,19 +102,19 @@ def _adapted(construction: Construction, error: Exception, deadline: Deadline) -
     return None
 
 
-def _with_found(request: Request, construction: Construction, count: int) -> Found | None:
+def _with_found(request: Request, construction: Construction, count: int) -> tuple[Found | None, bool]:
     share = _LATER_SHARE if count else _FIRST_SHARE
     search = CallSearch(construction.module, construction.arguments, request.deadline.part(share))
     call = search.find()
     if call is not None:
-        return _found(construction, call, construction.how)
+        return _found(construction, call, construction.how), True
     error = search.attempts.error
-    if error is not None and is_unmendable(error, construction.module):
-        call = call_of(search.callee, starts(search.callee)[0])
-        return _found(construction, call, f"{construction.how}; forward fails whatever the input")
     if error is not None:
         request.failures.append(Failure(str(construction), str(search.attempts.closest), _said(error)))
-    return None
+    if not search.fails_whatever:
+        return None, False
+    call = search.attempts.closest or call_of(search.callee, starts(search.callee)[0])
+    return _found(construction, call, f"{construction.how}; forward fails whatever the input"), False
 
 
 def _found(construction: Construction, call: Call, how: str) -> Found:

@@ -16,6 +16,7 @@ from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.run import call_of, is_finite, is_useful, output_of, rows_are_apart
 from layersmith.load.call.start import starts
+from layersmith.load.call.verdict import fails_alike, is_unmendable
 from layersmith.load.constructor.names import WIDTH
 from layersmith.load.values import Call, TensorSpec, map_specs, specs
 
@@ -144,23 +145,18 @@ class CallSearch:
     def _is_over(self) -> bool:
         return len(self.seen) >= _TRIES or self.deadline.is_over or self.unchanged >= _UNCHANGED
 
+    @property
+    def fails_whatever(self) -> bool:
+        """Whether forward fails for a reason that lies in the code, not in the inputs tried."""
+        error, closest = self.attempts.error, self.attempts.closest
+        if error is None or closest is None:
+            return False
+        tried = {size for spec in specs([*closest.args, *closest.kwargs.values()]) for size in spec.shape[1:]}
+        return is_unmendable(error, self.callee.module) or fails_alike(self.attempts.errors, tried)
+
     def _is_hopeless(self) -> bool:
         """Whether forward fails for a reason that no input mends: a name or attribute that is not there."""
         return all(is_unmendable(error, self.callee.module) for error in self.attempts.errors)
-
-
-def is_unmendable(error: Exception, module: nn.Module) -> bool:
-    """Whether the error lies in the code whatever its input: a missing name, import, or attribute of self."""
-    if isinstance(error, NameError | ImportError):
-        return True
-    names = {type(part).__name__ for part in module.modules()}
-    owner = getattr(error, "obj", None)
-    return isinstance(error, AttributeError) and (isinstance(owner, nn.Module) or _said_owner(error) in names)
-
-
-def _said_owner(error: Exception) -> str:
-    text = str(error)
-    return text.split("'")[1] if text.startswith("'") and "object has no attribute" in text else ""
 
 
 def _progress(error: Exception) -> int:

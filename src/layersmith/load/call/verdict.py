@@ -1,0 +1,62 @@
+"""Whether forward fails whatever its input: then the fault is the module's, and a rule shall say so."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+
+from torch import nn
+
+from layersmith.load import failure
+from layersmith.load.call.repair.messages import directed_pairs
+from layersmith.probe import source
+
+_ENOUGH = 3  # different inputs that met the same error
+_OF_CODE = re.compile(
+    r"takes \d+ positional arguments? but|missing \d+ required|unexpected keyword argument|"
+    r"view size is not compatible|in-?place operation"
+)
+
+
+def is_unmendable(error: Exception, module: nn.Module) -> bool:
+    """Whether the error lies in the code whatever its input: a missing name, import, or attribute of self."""
+    if isinstance(error, NameError | ImportError):
+        return True
+    names = {type(part).__name__ for part in module.modules()}
+    owner = getattr(error, "obj", None)
+    return isinstance(error, AttributeError) and (isinstance(owner, nn.Module) or _said_owner(error) in names)
+
+
+def fails_alike(errors: Sequence[Exception], sizes: set[int]) -> bool:
+    """Whether inputs of many shapes meet one error of the code: a bad call, a bad view, layers that clash.
+
+    Args:
+        errors: of all attempts.
+        sizes: of the dimensions after the batch; a mismatch of one of these is the input's.
+    """
+    if len(errors) < _ENOUGH or any(_is_raised_by_hand(error) for error in errors[-_ENOUGH:]):
+        return False
+    if all(_OF_CODE.search(str(error)) and _line(error) == _line(errors[-1]) for error in errors):
+        return True
+    pairs = {pair for error in errors for pair in directed_pairs(str(error)) if pair[0] not in sizes}
+    reached = [error for error in errors if set(directed_pairs(str(error))) & pairs]
+    return len(pairs) == 1 and len(reached) >= _ENOUGH
+
+
+def _said_owner(error: Exception) -> str:
+    text = str(error)
+    return text.split("'")[1] if text.startswith("'") and "object has no attribute" in text else ""
+
+
+def _is_raised_by_hand(error: Exception) -> bool:
+    """Whether an assert or raise of the user's own code is the origin: a demand on the input."""
+    frames = failure.frames(error)
+    if not frames or frames[0][0].f_code.co_filename.startswith(source.TORCH):
+        return False
+    return isinstance(failure.statement(error), ast.Raise | ast.Assert)
+
+
+def _line(error: Exception) -> tuple[str, int]:
+    found = ((frame.f_code.co_filename, line) for frame, line in failure.frames(error))
+    return next((place for place in found if not place[0].startswith(source.TORCH)), ("", 0))
