@@ -15,8 +15,8 @@ import layersmith
 ROOT = Path(layersmith.__file__).parent
 # From the bottom up: a room may import only from itself and from rooms before it.
 ROOMS = (
-    "errors promises finding probe subject load rule rules nn registry config report verbs runner isolation "
-    "server client api training render cli"
+    "errors promises finding probe subject load rule rules nn registry config report verbs runner "
+    "isolation server client api training render cli"
 ).split()
 # A report shows itself, in the terminal and in Jupyter: the one look up.
 EXCEPTIONS = {("report", "render")}
@@ -78,7 +78,9 @@ def test_importing_layersmith_imports_no_torch() -> None:
     runs_without_torch("import layersmith; layersmith.check; layersmith.Report; layersmith.contract")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["explain", "batch-leak"], ["explain"], ["check", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["explain", "batch-leak"], ["explain"], ["check", "--help"]]
+)
 def test_help_and_explain_import_no_torch(arguments: list[str]) -> None:
     runs_without_torch(
         f"from layersmith.cli.main import main\ntry: main({arguments!r})\nexcept SystemExit: pass"

@@ -65,7 +65,12 @@ def test_a_rule_is_complete(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_the_page_read_from_the_file_agrees_with_the_rule(rule: Rule) -> None:
     page = rule_page.read(rule_files()[rule.id])
-    assert (page.id, page.group, page.severity, page.since) == (rule.id, rule.group, rule.severity, rule.since)
+    assert (page.id, page.group, page.severity, page.since) == (
+        rule.id,
+        rule.group,
+        rule.severity,
+        rule.since,
+    )
     assert page.doc == rule.doc
     assert [expect for expect, _ in page.examples] == [example.expect for example in rule.examples]
 
@@ -85,7 +90,9 @@ def test_when_forward_raises_the_rules_after_it_are_skipped() -> None:
     found = results(load("forward-raises").examples[0].subject)
     assert found.pop("forward-raises").outcome is Outcome.FAIL
     assert {result.outcome for result in found.values()} == {Outcome.SKIP}
-    assert all("after forward-raises failed" in result.why for result in found.values() if "," not in result.why)
+    assert all(
+        "after forward-raises failed" in result.why for result in found.values() if "," not in result.why
+    )
 
 
 @pytest.mark.parametrize("name", ["batch-leak", Promise.INDEPENDENT_ROWS])

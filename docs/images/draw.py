@@ -1,6 +1,6 @@
 """Draw docs/images/check.svg: what `layersmith check examples/tutorial.py` prints, as it looks in a terminal.
 
-    python docs/images/draw.py
+python docs/images/draw.py
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def main() -> None:
     """Check the tutorial and keep the terminal's picture."""
-    console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console = Console(
+        record=True, width=80, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+    )
     console.print("[bold]$ layersmith check examples/tutorial.py[/bold]\n", highlight=False)
     console.print(layersmith.check("examples/tutorial.py"))
     svg = console.export_svg(title="layersmith")

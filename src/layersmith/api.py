@@ -110,7 +110,9 @@ def _verb(
             raise UsageError('inputs for a text target are in notation, such as "f32[2,16,64]"')
         settings = config.find(Path.cwd())
         settings = dataclasses.replace(settings, waive={**settings.waive, "*": waive})
-        return examine(verb, [os.fspath(target)], rules=rules, settings=settings, inputs=inputs or "", seed=seed)
+        return examine(
+            verb, [os.fspath(target)], rules=rules, settings=settings, inputs=inputs or "", seed=seed
+        )
     return Report((_here(verb, _subject(target, inputs), rules, waive, seed),), verb)
 
 

@@ -21,7 +21,7 @@ from layersmith.server import Failed, Found, Reported, Request
 
 SERVE = "from layersmith.server import main; main()"  # -m would name its events after __main__
 COMPILE = "compile"  # the group of rules that runs beside the others: importing the compiler takes seconds
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,10 @@ def _lanes(request: Request) -> list[Request]:
     if not beside:
         return [request]
     rest = tuple(id_ for id_ in request.rules if id_ not in beside)
-    return [replace(request, rules=rest), replace(request, verb="check", rules=beside, warm=("torch._dynamo",))]
+    return [
+        replace(request, rules=rest),
+        replace(request, verb="check", rules=beside, warm=("torch._dynamo",)),
+    ]
 
 
 def _progress(found: list[Found], reports: list[dict[tuple[Any, int], SubjectReport]]) -> Progress:
@@ -111,7 +114,7 @@ def _events(requests: list[Request]) -> Iterator[tuple[int, Any]]:
 def _server(request: Request) -> Iterator[tuple[Connection, IO[bytes]]]:
     """One process that serves the request, in a session of its own, so that Ctrl-C reaches only us."""
     with tempfile.TemporaryFile() as stderr:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
             [sys.executable, "-P", "-c", SERVE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -123,7 +126,10 @@ def _server(request: Request) -> Iterator[tuple[Connection, IO[bytes]]]:
         assert process.stdout is not None
         connection = Connection(os.dup(process.stdout.fileno()), writable=False)
         try:
-            with Connection(os.dup(process.stdin.fileno()), readable=False) as requests, suppress(BrokenPipeError):
+            with (
+                Connection(os.dup(process.stdin.fileno()), readable=False) as requests,
+                suppress(BrokenPipeError),
+            ):
                 requests.send(request)
             yield connection, stderr
         finally:

@@ -45,16 +45,18 @@ def parse(table: Mapping[str, Any], *, source: str) -> Config:
         UsageError: for a key that is not known or a value of the wrong kind, naming the file.
     """
     if unknown := sorted(set(table) - set(KEYS)):
-        raise UsageError(f"{source}: [tool.layersmith] has no key {unknown[0]!r}; its keys are {', '.join(KEYS)}")
+        raise UsageError(
+            f"{source}: [tool.layersmith] has no key {unknown[0]!r}; its keys are {', '.join(KEYS)}"
+        )
     waive = table.get("waive", {})
     if not isinstance(waive, dict) or not all(isinstance(rules, dict) for rules in waive.values()):
-        raise UsageError(f'{source}: [tool.layersmith.waive] maps a class to its rules: Block = {{ rule = "reason" }}')
+        raise UsageError(
+            f'{source}: [tool.layersmith.waive] maps a class to its rules: Block = {{ rule = "reason" }}'
+        )
     timeout = table.get("timeout", TIMEOUT)
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
         raise UsageError(f"{source}: timeout must be a positive number of seconds, not {timeout!r}")
-    return Config(
-        _names(table, "select", source), _names(table, "ignore", source), float(timeout), waive
-    )
+    return Config(_names(table, "select", source), _names(table, "ignore", source), float(timeout), waive)
 
 
 def _names(table: Mapping[str, Any], key: str, source: str) -> tuple[str, ...]:

@@ -49,7 +49,9 @@ class Finding:
     """One problem at one place, with the numbers that show it and what to do about it."""
 
     message: str
-    where: str = ""  # path of a parameter, buffer or submodule; "output[0]", "input[1]"; "" for the whole module
+    where: str = (
+        ""  # path of a parameter, buffer or submodule; "output[0]", "input[1]"; "" for the whole module
+    )
     file: str = ""
     line: int = 0  # 1-based; 0 when no line is to blame
     fix: str = ""

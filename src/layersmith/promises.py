@@ -40,7 +40,9 @@ class Contract:
         """Raise UsageError for a waiver without a reason."""
         for name, reason in self.waived.items():
             if not isinstance(reason, str) or not reason.strip():
-                raise UsageError(f"the waiver of {name!r} needs a reason: waive={{{name!r}: 'why this is meant'}}")
+                raise UsageError(
+                    f"the waiver of {name!r} needs a reason: waive={{{name!r}: 'why this is meant'}}"
+                )
 
     def reason(self, rule: str, promise: str) -> str:
         """Why this rule, or the promise it asks about, is waived; "" when it is not."""

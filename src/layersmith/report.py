@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 import platform
 from collections import Counter
@@ -50,7 +51,7 @@ class Report:
 
     subjects: tuple[SubjectReport, ...]
     verb: str = "check"
-    environment: Mapping[str, str] = field(default_factory=lambda: environment())
+    environment: Mapping[str, str] = field(default_factory=lambda: environment())  # noqa: PLW0108 - defined below
     interrupted: bool = False
 
     @property
@@ -76,7 +77,9 @@ class Report:
             for subject, result, finding in self.findings()
             if result.severity_of(finding) is Severity.ERROR
         ]
-        lines += [f"{s.name}: {s.status}: {s.why}" for s in self.subjects if s.status in {"crashed", "timeout"}]
+        lines += [
+            f"{s.name}: {s.status}: {s.why}" for s in self.subjects if s.status in {"crashed", "timeout"}
+        ]
         raise CheckError("\n".join(lines))
 
     def summary(self) -> dict[str, int]:
@@ -113,7 +116,7 @@ class Report:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from rich.console import Console  # noqa: PLC0415 - only in Jupyter
 
-        console = Console(record=True, width=100, file=_Nowhere())
+        console = Console(record=True, width=100, file=io.StringIO())
         console.print(self)
         return {
             "text/plain": console.export_text(clear=False),
@@ -130,16 +133,6 @@ def environment() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[package] = "unknown"
     return found
-
-
-class _Nowhere:
-    """A file that keeps nothing."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        pass
 
 
 def _subject_dict(subject: SubjectReport) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 
-from layersmith.finding import Measurement, Outcome, Result
+from layersmith.finding import Finding, Measurement, Outcome, Result
 from layersmith.probe.surroundings import preserved
 from layersmith.rule import NotApplicable, Rule
 from layersmith.subject import Subject
@@ -43,7 +43,8 @@ def run(subject: Subject, rules: Iterable[Rule], *, seed: int = 0) -> Iterator[R
 def ask(subject: Subject, rule: Rule, *, seed: int = 0) -> Result:
     """Ask one rule about one fresh case; a crash in the rule is BROKEN, never the module's fault."""
     start = time.perf_counter()
-    findings, why = (), ""
+    findings: tuple[Finding, ...] = ()
+    why = ""
     try:
         with preserved(seed=seed):
             findings = tuple(rule.body(subject.case(seed=seed)))

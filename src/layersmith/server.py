@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from typing import IO, TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class Request:
     targets: tuple[Target, ...]
     rules: tuple[str, ...]  # ids; what they need first is added
     inputs: str = ""  # notation; "" to find them
-    settings: Config = Config()
+    settings: Config = field(default_factory=Config)
     seed: int = 0
     warm: tuple[str, ...] = ()  # modules to import before the first fork
 
@@ -110,13 +110,18 @@ def _target(request: Request, rules: Rules, target: Target) -> Iterator[Found | 
     """Import the target in a child, which forks again for each class: a file can harm only itself."""
     with tempfile.TemporaryFile() as output:
         work = supervised(
-            lambda send: _file(request, rules, target, send), seconds=request.settings.timeout + IMPORT_GRACE, renew=True, output=output
+            lambda send: _file(request, rules, target, send),
+            seconds=request.settings.timeout + IMPORT_GRACE,
+            renew=True,
+            output=output,
         )
         for event in work:
             if not isinstance(event, Ended):
                 yield event
             elif event.status is not Status.CHECKED:
-                yield Failed(target, f"import of {target} failed: {event.why}{_tail(output, ' after printing: ')}")
+                yield Failed(
+                    target, f"import of {target} failed: {event.why}{_tail(output, ' after printing: ')}"
+                )
 
 
 def _file(request: Request, rules: Rules, target: Target, send: Send) -> None:
@@ -192,7 +197,9 @@ def _blamed(rules: Rules, results: list[Result], why: str) -> str:
 def _unfinished(rules: Rules, results: list[Result], why: str) -> list[Result]:
     done = {result.rule for result in results}
     return [
-        Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=why) for rule in rules if rule.id not in done
+        Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=why)
+        for rule in rules
+        if rule.id not in done
     ]
 
 

@@ -75,7 +75,9 @@ def test_an_import_path_with_a_class_works(layersmith: Layersmith) -> None:
     assert (ended.code, [s["name"] for s in ended.report["subjects"]]) == (0, ["Linear"])
 
 
-def test_a_folder_is_searched_and_one_bad_file_costs_only_itself(layersmith: Layersmith, write: Write) -> None:
+def test_a_folder_is_searched_and_one_bad_file_costs_only_itself(
+    layersmith: Layersmith, write: Write
+) -> None:
     write(GOOD, "pkg/good.py")
     write(GOOD + "raise ValueError('at import')\n", "pkg/bad.py")
     ended = layersmith("check", "pkg", "--ignore", "compile", "--format", "json")
@@ -219,7 +221,9 @@ class Leaks(nn.Module):
 
 def test_a_waiver_of_an_unknown_rule_is_an_error(layersmith: Layersmith, write: Write) -> None:
     write(GOOD)
-    Path(write("", "pyproject.toml", header="")).write_text('[tool.layersmith.waive]\nGood = { batch-leek = "x" }\n')
+    Path(write("", "pyproject.toml", header="")).write_text(
+        '[tool.layersmith.waive]\nGood = { batch-leek = "x" }\n'
+    )
     ended = layersmith("check", "layers.py")
     assert ended.code == 2
     assert "batch-leak" in ended.err
@@ -227,13 +231,19 @@ def test_a_waiver_of_an_unknown_rule_is_an_error(layersmith: Layersmith, write: 
 
 def test_inputs_can_be_said(layersmith: Layersmith, write: Write) -> None:
     path = write(GOOD)
-    ended = layersmith("check", f"{path}::Good", "--inputs", "f32[3,8]", "--ignore", "compile", "--format", "json")
-    assert "f32[3,8]" in ended.subject("Good")["inferred_from"] or ended.subject("Good")["status"] == "skipped"
+    ended = layersmith(
+        "check", f"{path}::Good", "--inputs", "f32[3,8]", "--ignore", "compile", "--format", "json"
+    )
+    assert (
+        "f32[3,8]" in ended.subject("Good")["inferred_from"] or ended.subject("Good")["status"] == "skipped"
+    )
 
 
 def test_the_report_can_go_to_a_file(layersmith: Layersmith, write: Write, tmp_path: Path) -> None:
     path = write(GOOD)
-    ended = layersmith("check", str(path), "--ignore", "compile", "--format", "json", "--output", "report.json")
+    ended = layersmith(
+        "check", str(path), "--ignore", "compile", "--format", "json", "--output", "report.json"
+    )
     assert (ended.code, ended.out) == (0, "")
     assert '"schema": 1' in (tmp_path / "report.json").read_text()
 
@@ -274,8 +284,10 @@ def test_ctrl_c_keeps_what_there_is_and_leaves_no_process(write: Write, tmp_path
     path = write(f"{GOOD}\nimport time, pathlib\n{HANGS.format(hangs=str(hangs))}")
     with out.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "layersmith.cli.main", "check", str(path), "--select", "input-modified"]
-            + ["--timeout", "300", "--format", "json"],
+            [
+                *(sys.executable, "-m", "layersmith.cli.main", "check", str(path)),
+                *"--select input-modified --timeout 300 --format json".split(),
+            ],
             stdout=file,
             start_new_session=True,
         )

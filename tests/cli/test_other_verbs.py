@@ -19,7 +19,11 @@ def test_init_shows_the_signal_by_submodule_and_the_gain(layersmith: Layersmith)
     ended = layersmith("init", MODEL)
     assert ended.code == 1
     assert "exploding-signal" in ended.out
-    rows = {line.split()[0]: line.split() for line in ended.out.splitlines() if line.startswith("  ") and line.split()}
+    rows = {
+        line.split()[0]: line.split()
+        for line in ended.out.splitlines()
+        if line.startswith("  ") and line.split()
+    }
     assert {"input[0]", "layer1", "activation", "layer2", "(whole)"} <= set(rows)
     assert "2.83" in rows["activation"]
     assert max(map(len, ended.out.splitlines())) <= 80
@@ -45,7 +49,14 @@ def test_measurements_are_in_the_json(layersmith: Layersmith) -> None:
 def test_every_rule_has_a_page(layersmith: Layersmith, rule: str) -> None:
     ended = layersmith("explain", rule)
     assert ended.code == 0
-    for part in (f"# {rule}", "## Why it matters", "## How it is tested", "## How to fix it", "## Reported", "## Accepted"):
+    for part in (
+        f"# {rule}",
+        "## Why it matters",
+        "## How it is tested",
+        "## How to fix it",
+        "## Reported",
+        "## Accepted",
+    ):
         assert part in ended.out
 
 
@@ -60,7 +71,9 @@ def test_an_unknown_rule_is_exit_code_2(layersmith: Layersmith) -> None:
     assert "did you mean 'batch-leak'" in ended.err
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["check"], ["check", "x.py", "--format", "nonsense"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["check"], ["check", "x.py", "--format", "nonsense"]]
+)
 def test_a_command_that_cannot_be_read_is_exit_code_2(layersmith: Layersmith, arguments: list[str]) -> None:
     ended = layersmith(*arguments)
     assert ended.code == 2

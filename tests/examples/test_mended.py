@@ -20,5 +20,7 @@ def test_the_mended_model_has_no_findings() -> None:
 def test_the_mended_model_learns_where_the_tutorials_lags_behind() -> None:
     mended = layersmith.train(f"{MENDED}::MendedModel", baseline=False)
     as_written = layersmith.train(f"{TUTORIAL}::CustomModel", baseline=False)
+    assert mended.best is not None
+    assert as_written.best is not None
     assert mended.best.validation_metric >= 0.96
     assert mended.best.validation_metric > as_written.best.validation_metric + 0.02

@@ -15,7 +15,9 @@ from layersmith.probe import tree
 from layersmith.probe.inputs import Inputs
 
 BATCH_NAMES = frozenset({"b", "bs", "bsz", "bz", "n", "nb", "batch", "batch_size", "num_samples"})
-TIME_NAMES = frozenset({"t", "l", "s", "seq", "seq_len", "seqlen", "length", "time", "steps", "tgt_len", "src_len"})
+TIME_NAMES = frozenset(
+    {"t", "l", "s", "seq", "seq_len", "seqlen", "length", "time", "steps", "tgt_len", "src_len"}
+)
 GRAPH_NAMES = ("edge_index", "edge", "edges", "adj", "adjacency", "adj_matrix", "graph")
 
 
@@ -23,9 +25,9 @@ def is_graph(inputs: Inputs, names: tuple[str, ...]) -> bool:
     """Whether rows are nodes of a graph, which are meant to depend on each other."""
     if any(name.lower() in GRAPH_NAMES for name in (*names, *inputs.kwargs)):
         return True
-    return any(not t.is_floating_point() and t.ndim == 2 and t.shape[0] == 2 for t in inputs.tensors()) and any(  # noqa: PLR2004
-        t.is_floating_point() and t.ndim == 2 for t in inputs.tensors()  # noqa: PLR2004 - nodes x features
-    )
+    tables = [tensor for tensor in inputs.tensors() if tensor.ndim == 2]  # noqa: PLR2004 - nodes x features, 2 x edges
+    has_edges = any(not table.is_floating_point() and table.shape[0] == 2 for table in tables)  # noqa: PLR2004 - as above
+    return has_edges and any(table.is_floating_point() for table in tables)
 
 
 def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
@@ -37,7 +39,8 @@ def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
     first = next(inputs.tensors(), None)
     if first is None or first.ndim == 0:
         return ()
-    unpacked = shape_names(type(module))
+    cls: type = type(module)
+    unpacked = shape_names(cls)
     if unpacked and unpacked[0] in TIME_NAMES:
         return (1,) if len(unpacked) > 1 and unpacked[1] in BATCH_NAMES else ()
     time_first = any(getattr(part, "batch_first", None) is False for part in module.modules())
@@ -45,10 +48,10 @@ def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
 
 
 @functools.cache
-def shape_names(cls: type[nn.Module]) -> tuple[str, ...]:
+def shape_names(cls: type) -> tuple[str, ...]:
     """The names that `forward` first unpacks a shape into, lower case: `B, T, C = x.shape` gives b, t, c."""
     try:
-        body = ast.parse(textwrap.dedent(inspect.getsource(cls.forward)))
+        body = ast.parse(textwrap.dedent(inspect.getsource(cls.forward)))  # type: ignore[attr-defined]
     except (OSError, TypeError, SyntaxError, AttributeError):
         return ()
     for node in ast.walk(body):
@@ -90,9 +93,7 @@ def rows(output: object, index: int, *, axis: int, size: int) -> Iterator[tuple[
 def take(inputs: Inputs, count: int, *, axis: int) -> Inputs:
     """The first `count` rows of every tensor that has the batch axis."""
     size = batch_size(inputs, axis)
-    return inputs.map(
-        lambda t: t.narrow(axis, 0, count) if t.ndim > axis and t.shape[axis] == size else t
-    )
+    return inputs.map(lambda t: t.narrow(axis, 0, count) if t.ndim > axis and t.shape[axis] == size else t)
 
 
 def _shuffled(tensor: Tensor, generator: torch.Generator) -> Tensor:

@@ -56,7 +56,8 @@ def contractions(module: nn.Module, inputs: Inputs) -> list[Contraction]:
 
     Runs the module as it is, in its mode, without recording gradients.
     """
-    with torch.no_grad(), _Watch(module) as watch:
+    watch = _Watch(module)
+    with torch.no_grad(), watch:
         inputs.call(module)
     return watch.found
 
@@ -65,7 +66,7 @@ class _Watch(TorchDispatchMode):
     """Sees every operation; follows each product's result until a layer takes it up."""
 
     def __init__(self, module: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names = {
             parameter.untyped_storage().data_ptr(): name
             for name, parameter in module.named_parameters()
@@ -115,7 +116,10 @@ class _Watch(TorchDispatchMode):
         elif packet in SATURATING:
             one.saturates_at = max(one.saturates_at, _rms(arg))
             self._follow(one, result)
-        elif result.untyped_storage().data_ptr() == arg.untyped_storage().data_ptr() and result.shape != arg.shape:
+        elif (
+            result.untyped_storage().data_ptr() == arg.untyped_storage().data_ptr()
+            and result.shape != arg.shape
+        ):
             self._follow(one, result)  # a view
         elif result.shape == arg.shape and packet not in PRODUCTS and packet not in CONVOLUTIONS:
             one.arriving_rms = _rms(result)

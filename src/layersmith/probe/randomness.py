@@ -12,16 +12,26 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 RANDOM = frozenset(
-    "rand randn randint randperm rand_like randn_like randint_like normal normal_ uniform_ bernoulli bernoulli_ "
-    "multinomial poisson exponential_ gumbel_softmax rrelu rrelu_ log_normal_ geometric_ cauchy_ random_".split()
+    (
+        "rand randn randint randperm rand_like randn_like randint_like normal normal_ uniform_ bernoulli "
+        "bernoulli_ multinomial poisson exponential_ gumbel_softmax rrelu rrelu_ log_normal_ geometric_ "
+        "cauchy_ random_"
+    ).split()
 )
 DROPOUT = frozenset(
-    "dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout alpha_dropout_ feature_dropout "
-    "feature_dropout_ feature_alpha_dropout feature_alpha_dropout_".split()
+    (
+        "dropout dropout_ dropout1d dropout2d dropout3d alpha_dropout alpha_dropout_ feature_dropout "
+        "feature_dropout_ feature_alpha_dropout feature_alpha_dropout_"
+    ).split()
 )
 ATTENTION = "scaled_dot_product_attention"
 INHERENT = frozenset(  # torch's own operations that are random by definition
-    "fractional_max_pool2d fractional_max_pool2d_with_indices fractional_max_pool3d fractional_max_pool3d_with_indices".split()
+    [
+        "fractional_max_pool2d",
+        "fractional_max_pool2d_with_indices",
+        "fractional_max_pool3d",
+        "fractional_max_pool3d_with_indices",
+    ]
 )
 TORCH = str(Path(torch.__file__).parent)
 HERE = str(Path(__file__).parent)
@@ -59,7 +69,11 @@ class Draws(TorchFunctionMode):
         """Record the call if it draws random numbers, then do it."""
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name in RANDOM | INHERENT or (name in DROPOUT and _drops(args, kwargs)) or _attends(name, args, kwargs):
+        if (
+            name in RANDOM | INHERENT
+            or (name in DROPOUT and _drops(args, kwargs))
+            or _attends(name, args, kwargs)
+        ):
             self.seen.append(Draw(name, *_caller()))
         return func(*args, **kwargs)
 

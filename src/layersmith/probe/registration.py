@@ -23,6 +23,11 @@ class Hidden:
     container: str  # "list", "dict", "tuple", ...; "" for a plain attribute
     value: Tensor | nn.Module
 
+    @property
+    def owner_class(self) -> type:
+        """The class of the owner, whose source sets the attribute."""
+        return type(self.owner)
+
 
 def hidden(root: nn.Module) -> Iterator[Hidden]:
     """Every tensor and submodule reachable through attributes but registered nowhere in the tree."""

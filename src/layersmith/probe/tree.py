@@ -37,7 +37,9 @@ def map_tensors(function: Callable[[Tensor], object], tree: Any) -> Any:
     if isinstance(tree, dict):
         return _same_kind_of_dict(tree, {key: map_tensors(function, item) for key, item in tree.items()})
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        changes = {f.name: map_tensors(function, getattr(tree, f.name)) for f in dataclasses.fields(tree) if f.init}
+        changes = {
+            f.name: map_tensors(function, getattr(tree, f.name)) for f in dataclasses.fields(tree) if f.init
+        }
         return dataclasses.replace(tree, **changes)
     return tree
 

@@ -27,7 +27,11 @@ class Page:
     def markdown(self) -> str:
         """The whole page."""
         title, _, rest = self.doc.partition("\n")
-        lines = [f"# {self.id}", f"**{title}**", f"Group {self.group}, severity {self.severity}, since {self.since}."]
+        lines = [
+            f"# {self.id}",
+            f"**{title}**",
+            f"Group {self.group}, severity {self.severity}, since {self.since}.",
+        ]
         lines.append(rest.strip())
         for expect, source in self.examples:
             heading = f'## Reported: "{expect}"' if expect else "## Accepted"

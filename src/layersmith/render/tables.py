@@ -105,7 +105,9 @@ def _heights(verb: str, values: list[float]) -> list[float]:
         return [value / max(finite) for value in values]
     decades = 6
     return [
-        (math.log10(value / finite[0]) + decades / 2) / decades if value > 0 else (0.0 if value == 0 else math.nan)
+        (math.log10(value / finite[0]) + decades / 2) / decades
+        if value > 0
+        else (0.0 if value == 0 else math.nan)
         for value in values
     ]
 

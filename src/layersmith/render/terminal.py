@@ -63,7 +63,7 @@ def _headline(subject: SubjectReport) -> Text:
     line = Text()
     worst = next((severity for severity in Severity if subject.count(severity)), None)
     if subject.status is not Status.CHECKED:
-        line.append("– " if subject.status is Status.SKIPPED else "✗ ", STYLE[Severity.WARNING])
+        line.append("- " if subject.status is Status.SKIPPED else "✗ ", STYLE[Severity.WARNING])
     elif worst is None:
         line.append("✓ ", "bold green")
     else:

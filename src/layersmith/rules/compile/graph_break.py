@@ -36,7 +36,7 @@ FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.COMPILES)
 def graph_break(case: Case) -> Iterator[Finding]:
     """Compile it whole; dynamo's error says what broke and where."""
-    from torch._dynamo import config, exc, reset  # noqa: PLC0415, PLC2701 - slow, and only here
+    from torch._dynamo import config, exc, reset  # noqa: PLC0415 - slow, and only here
 
     logging.getLogger("torch._dynamo").setLevel(logging.CRITICAL)
     try:

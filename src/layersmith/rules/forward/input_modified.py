@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, source, tree
+from layersmith.probe import closeness, source
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import rule
@@ -39,7 +39,7 @@ def input_modified(case: Case) -> Iterator[Finding]:
 def _changed(case: Case) -> list[closeness.Gap]:
     for module in case.module.modules():
         if getattr(module, "inplace", False) is True:
-            module.inplace = False
+            module.inplace = False  # type: ignore[assignment]
     held = case.inputs.clone()
     with preserved(seed=case.seed):
         case.module(*held.args, **held.kwargs)

@@ -101,8 +101,6 @@ def _wanted(one: Contraction) -> float:
     return one.rms * (one.output_rms / one.arriving_rms if one.arriving_rms else 1.0) / one.factor
 
 
-
-
 @exploding_signal.bad("weights has std", inputs=lambda: torch.randn(8, 64))
 class UnscaledRandn(nn.Module):
     def __init__(self) -> None:

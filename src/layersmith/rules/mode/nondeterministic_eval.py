@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.probe import closeness, source
 from layersmith.probe.randomness import Draw, Draws
-from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -54,7 +53,11 @@ def _random(case: Case, gap: closeness.Gap, draws: list[Draw]) -> Finding:
     else:
         file, line = draw.file, draw.line
         what = f"{draw.operation}()"
-        fix = "pass training=self.training (dropout_p=0 in eval)" if draw.is_dropout else "draw only `if self.training:`"
+        fix = (
+            "pass training=self.training (dropout_p=0 in eval)"
+            if draw.is_dropout
+            else "draw only `if self.training:`"
+        )
     return Finding(
         f"{what} changes {gap.where} between two eval calls, by up to {gap.max_abs:.2g}",
         where=gap.where,

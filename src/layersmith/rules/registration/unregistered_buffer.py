@@ -47,8 +47,11 @@ def unregistered_buffer(case: Case) -> Iterator[Finding]:
 
 def _left_behind(module: nn.Module) -> list[Hidden]:
     """Plain tensors without a gradient; a 0-dim one is left out: on the CPU it works with every device."""
-    tensors = (one for one in hidden(module) if isinstance(one.value, Tensor))
-    return [one for one in tensors if not one.value.requires_grad and one.value.ndim > 0]  # type: ignore[union-attr]
+    return [
+        one
+        for one in hidden(module)
+        if isinstance(one.value, Tensor) and not one.value.requires_grad and one.value.ndim
+    ]
 
 
 def _fails_on_meta(module: nn.Module, case: Case, *, moving: Iterable[Hidden]) -> bool | None:
@@ -75,7 +78,7 @@ def _replace(one: Hidden, new: object) -> None:
 
 
 def _is_named_outside_init(one: Hidden) -> bool:
-    return bool(source.methods_naming(type(one.owner), one.attribute) - {"__init__"})
+    return bool(source.methods_naming(one.owner_class, one.attribute) - {"__init__"})
 
 
 def _finding(one: Hidden, severity: Severity | None) -> Finding:

@@ -101,10 +101,14 @@ def _place(
             if any(name.startswith(f"{container}.") for name in reached):
                 holder, attribute = source.owner(root, container)
                 return where, attribute, holder, Severity.WARNING
-        elif _is_ours(owner) and not source.methods_naming(type(owner), part) - {"__init__"}:
+        elif _is_ours(owner) and not _methods(type(owner), part) - {"__init__"}:
             return where, part, owner, None
         owner = getattr(owner, part) if depth < len(parts) - 1 else owner
     return None
+
+
+def _methods(cls: type, attribute: str) -> frozenset[str]:
+    return source.methods_naming(cls, attribute)
 
 
 def _is_ours(module: nn.Module) -> bool:

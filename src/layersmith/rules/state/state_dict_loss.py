@@ -32,7 +32,7 @@ from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
 OTHER_SEED = 1729
-BY_DESIGN = ("parametrized modules", "graph leaves")  # torch's own refusals, of parametrizations and weight_norm
+BY_DESIGN = ("parametrized modules", "graph leaves")  # torch refuses parametrizations and weight_norm
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.STATE_ROUND_TRIP)
@@ -115,7 +115,8 @@ def _differs(case: Case, gap: closeness.Gap, way: str, file: str, line: int) -> 
 
 def _is_unreachable(module: nn.Module) -> bool:
     """Whether pickle cannot find a class by name, which is where it was defined and not what it does."""
-    return any("<locals>" in type(part).__qualname__ or type(part).__module__ == "__main__" for part in module.modules())
+    classes = {type(part) for part in module.modules()}
+    return any("<locals>" in cls.__qualname__ or cls.__module__ == "__main__" for cls in classes)
 
 
 @state_dict_loss.bad("after state_dict output differs")
