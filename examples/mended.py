@@ -1,7 +1,7 @@
 """The tutorial's model again, with Layersmith's layers: the same three lines of forward, a sound start.
 
-    layersmith check examples/mended.py
-    layersmith train examples/mended.py
+layersmith check examples/mended.py
+layersmith train examples/mended.py
 """
 
 from jaxtyping import Float

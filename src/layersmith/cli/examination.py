@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that all three have."""
     parser.add_argument("targets", nargs="+", metavar="TARGET", help=TARGETS)
     parser.add_argument(
-        "--inputs", default="", metavar="NOTATION", help="how forward is called, e.g. 'f32[2,16,64], mask=bool[2,16]'"
+        "--inputs",
+        default="",
+        metavar="NOTATION",
+        help="how forward is called, e.g. 'f32[2,16,64], mask=bool[2,16]'",
     )
     parser.add_argument("--seed", type=int, default=0, help="of builds, inputs and draws (default 0)")
     parser.add_argument(

@@ -34,6 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _index() -> str:
-    pages = sorted(map(rule_page.read, registry.rule_files().values()), key=lambda page: (page.group, page.id))
+    pages = sorted(
+        map(rule_page.read, registry.rule_files().values()), key=lambda page: (page.group, page.id)
+    )
     lines = [f"| {page.id} | {page.group} | {page.severity} | {page.title} |" for page in pages]
-    return "\n".join(["| rule | group | severity | what a good module does |", "|---|---|---|---|", *lines]) + "\n"
+    return (
+        "\n".join(["| rule | group | severity | what a good module does |", "|---|---|---|---|", *lines])
+        + "\n"
+    )

@@ -45,7 +45,9 @@ def verbs() -> dict[str, ModuleType]:
     """Every file of this folder that has a HELP line, by its name."""
     names = sorted(path.stem for path in Path(__file__).parent.glob("*.py"))
     modules = {
-        name: importlib.import_module(f"layersmith.cli.{name}") for name in names if not name.startswith(("_", "main"))
+        name: importlib.import_module(f"layersmith.cli.{name}")
+        for name in names
+        if not name.startswith(("_", "main"))
     }
     return {name: module for name, module in modules.items() if hasattr(module, "HELP")}
 
