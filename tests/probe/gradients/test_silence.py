@@ -57,7 +57,7 @@ def _half(x: Tensor) -> Tensor:
 
 
 def _draws(x: Tensor) -> Tensor:
-    return x * float(np.random.rand()) + torch.rand(())  # noqa: NPY002 - what users write
+    return x * float(np.random.rand()) + torch.rand(())
 
 
 HEALTHY: dict[str, tuple[Callable[[Tensor], Any], Callable[[], Tensor]]] = {

@@ -14,6 +14,7 @@ from layersmith.probe.gradients.projection import norms
 from layersmith.probe.gradients.report import Element
 from layersmith.probe.gradients.specimen import Leaf
 
+_CLEAR = 0.5
 _SHOWN = 24  # wrong elements, and as many right ones, that a pattern is read from
 
 
@@ -84,7 +85,9 @@ def _samples(
     got: Tensor, expected: Tensor, wrong: Tensor, leaf: Leaf, *, wrong_only: bool = False
 ) -> list[Sample]:
     chosen = [(row, True) for row in _some(wrong.nonzero())]
-    chosen += [] if wrong_only else [(row, False) for row in _some((~wrong).nonzero())]
+    if not wrong_only:  # an element that is all but zero is neither right nor wrong
+        clear = expected.abs() > _CLEAR * expected.abs().mean()
+        chosen += [(row, False) for row in _some((~wrong & clear).nonzero())]
     found = []
     for index, is_wrong in chosen:
         element = Element(index, _real(got[index]), _real(expected[index]))

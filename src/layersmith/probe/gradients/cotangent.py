@@ -44,7 +44,7 @@ def pull_back(
         keep: keep the graph for another pass.
         create_graph: make the result differentiable in turn.
     """
-    number: Tensor = _Pairing.apply(along, *outputs)  # type: ignore[no-untyped-call]
+    number = _pair(outputs, along, exact=create_graph)
     try:
         found = torch.autograd.grad(
             number, tensors, allow_unused=True, retain_graph=keep or create_graph, create_graph=create_graph
@@ -54,6 +54,21 @@ def pull_back(
             raise
         return _accumulated(number, tensors, keep=keep)
     return list(found)
+
+
+def _pair(outputs: Sequence[Tensor], along: Cotangent, *, exact: bool) -> Tensor:
+    """A number whose gradient with respect to the outputs is u.
+
+    Only a Function sees the very tensor that u is; torch's own backwards may as well get a copy, by a product
+    that costs a quarter of what a Function does.
+    """
+    if len(outputs) == 1 and not exact:
+        (out,), (u,) = outputs, along
+        torchs_own = not hasattr(out.grad_fn, "_forward_cls") and not out.is_complex()
+        if torchs_own and u is not None and u.is_contiguous():
+            return torch.dot(out.reshape(-1), u.reshape(-1))
+    number: Tensor = _Pairing.apply(along, *outputs)  # type: ignore[no-untyped-call]
+    return number
 
 
 def _accumulated(number: Tensor, tensors: Sequence[Tensor], *, keep: bool) -> list[Tensor | None]:

@@ -26,6 +26,8 @@ def normal_view(tensor: Tensor, seed: int) -> Tensor:
     length = pool.numel()
     start = (seed * 7918 + 104_730) % (length // 2 & ~1)  # even: complex numbers are pairs
     flat = pool[start : start + wanted] if start + wanted <= length else _repeated(pool, start, wanted)
+    if tensor.dtype is torch.float64 and tensor.device.type == "cpu":
+        return flat.view(tensor.shape)
     if not tensor.is_complex():
         return flat.view(tensor.shape).to(tensor)
     return torch.view_as_complex(flat.view(*tensor.shape, 2)).to(tensor)

@@ -10,7 +10,8 @@ from torch import nn
 
 from layersmith.probe.gradients.culprit import functions_in
 from layersmith.probe.gradients.describe import describe, unnamed
-from layersmith.probe.gradients.footing import Found, NoFootingError, find_footing, materialised
+from layersmith.probe.gradients.duplicate import UnbornError
+from layersmith.probe.gradients.footing import Found, NoFootingError, born, find_footing
 from layersmith.probe.gradients.joint import Precision, Reading, Verdict, reading_leg
 from layersmith.probe.gradients.legs import LEGS, Bench
 from layersmith.probe.gradients.report import GradientReport, Leg, WrongGradient
@@ -58,8 +59,7 @@ def examine(
     """The whole examination of one module, inside a frame."""
     found = Examination(module, mode, seed)
     try:
-        module = materialised(module, inputs, seed=seed)
-        stand = find_footing(module, inputs, seed=seed)
+        module, stand = _stand(module, inputs, seed=seed, sparing=mode == "quick")
     except NoFootingError as error:
         return _not_judged(found, str(error))
     found.specimens.append(stand.specimen)
@@ -76,6 +76,18 @@ def examine(
         return found.report()
     _joint_leg(found, site, stand)
     return found.report()
+
+
+def _stand(module: nn.Module, inputs: Inputs, *, seed: int, sparing: bool) -> tuple[nn.Module, Found]:
+    try:
+        return module, find_footing(module, inputs, seed=seed, sparing=sparing)
+    except UnbornError:
+        pass
+    try:
+        module = born(module, inputs, seed=seed)
+    except Exception as error:
+        raise NoFootingError(f"its first call raises {type(error).__name__}: {error}") from error
+    return module, find_footing(module, inputs, seed=seed, sparing=sparing)
 
 
 def _not_judged(found: Examination, why: str) -> GradientReport:
@@ -156,6 +168,9 @@ def _reconsidered(
 ) -> tuple[Site, Station, Reading]:
     """A miss or a doubt: perhaps the module rounds to float32 inside, or does not repeat itself."""
     if not _repeats(station):
+        station = _reseeded(station)
+        reading = station.read()
+    if not _repeats(station):
         found.notes.append("two calls with the same inputs and seeds differ: its gradient cannot be judged")
         return site, station, replace(reading, verdict=Verdict.UNCLEAR)
     seen = watch(station.specimen)
@@ -172,6 +187,13 @@ def _reconsidered(
     if reading.verdict is Verdict.UNCLEAR:
         reading = station.read(draw=1)
     return site, station, reading
+
+
+def _reseeded(station: Station) -> Station:
+    """The same station with every generator seeded before each call, not torch's alone."""
+    specimen = station.specimen
+    specimen.draws_elsewhere = True
+    return occupy(specimen, specimen.outputs(), station.precision, seed=station.seed)
 
 
 def _where_narrow(seen: Watch) -> str:

@@ -7,19 +7,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from layersmith.probe import closeness, tree
 from layersmith.probe.gradients.directions import normal_view
-from layersmith.probe.gradients.duplicate import duplicate
+from layersmith.probe.gradients.duplicate import UnbornError, duplicate
 from layersmith.probe.gradients.frame import reseed
 from layersmith.probe.gradients.projection import Named, Projection
 from layersmith.probe.gradients.specimen import Specimen, specimen
 from layersmith.probe.inputs import Inputs
 
-_SETTLING = (
-    "torch.nn.utils.parametrizations._SpectralNorm",
-)  # iterates in train mode, by design without gradient
+_SETTLING = "_SpectralNorm"  # iterates in train mode, by design without gradient
 
 
 class NoFootingError(Exception):
@@ -77,11 +74,14 @@ class Found:
     refusal: str
 
 
-def find_footing(module: nn.Module, inputs: Inputs, *, seed: int) -> Found:
+def find_footing(module: nn.Module, inputs: Inputs, *, seed: int, sparing: bool = False) -> Found:
     """The first footing on which the forward runs and its output is finite; or else runs at all.
+
+    Sparing, only torch's generators are seeded, until the module turns out not to repeat itself.
 
     Raises:
         NoFootingError: if the forward runs nowhere.
+        UnbornError: if a parameter has no shape yet.
     """
     refusal = ""
     fallback: Found | None = None
@@ -89,7 +89,10 @@ def find_footing(module: nn.Module, inputs: Inputs, *, seed: int) -> Found:
         torch.set_default_dtype(footing.dtype)
         try:
             specimen = footing.stand(module, inputs, seed=seed)
+            specimen.draws_elsewhere = not sparing
             outputs = specimen.outputs()
+        except UnbornError:
+            raise
         except Exception as error:  # noqa: BLE001 - a module may raise anything; the next footing is tried
             refusal = refusal or f"{type(error).__name__}: {error}".split("\n", 1)[0][:200]
             continue
@@ -104,11 +107,8 @@ def find_footing(module: nn.Module, inputs: Inputs, *, seed: int) -> Found:
     raise NoFootingError(f"forward raises {refusal}")
 
 
-def materialised(module: nn.Module, inputs: Inputs, *, seed: int) -> nn.Module:
-    """The module itself, or, where its parameters wait for a first call, a copy that has had it."""
-    tensors = (*module.parameters(), *module.buffers())
-    if not any(isinstance(one, UninitializedParameter | UninitializedBuffer) for one in tensors):
-        return module
+def born(module: nn.Module, inputs: Inputs, *, seed: int) -> nn.Module:
+    """A copy of a module whose parameters waited for a first call, after that call."""
     twin = duplicate(module, None)
     reseed(seed)
     with torch.no_grad():
@@ -137,6 +137,6 @@ def _native(module: nn.Module, inputs: Inputs) -> torch.dtype:
 
 def _settled(module: nn.Module) -> nn.Module:
     for part in module.modules():
-        if f"{type(part).__module__}.{type(part).__name__}" in _SETTLING:
+        if type(part).__name__ == _SETTLING:
             part.eval()
     return module

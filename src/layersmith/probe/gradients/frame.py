@@ -46,12 +46,17 @@ def framed(dtype: torch.dtype) -> Iterator[None]:
 
 def reseed(seed: int) -> None:
     """Give every global generator the same state before each call of the module."""
-    for generator in _generators():
-        generator.manual_seed(seed)
+    reseed_torch(seed)
     random.seed(seed)
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed(seed % 2**32)
+
+
+def reseed_torch(seed: int) -> None:
+    """The same for torch's generators only, which takes a tenth of the time."""
+    for generator in _generators():
+        generator.manual_seed(seed)
 
 
 def _generators() -> list[torch.Generator]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from layersmith.probe import tree
 from layersmith.probe.gradients.cotangent import pull_back
 from layersmith.probe.gradients.duplicate import cast_to
-from layersmith.probe.gradients.frame import reseed
+from layersmith.probe.gradients.frame import reseed, reseed_torch
 from layersmith.probe.inputs import Inputs
 
 Adapt = Callable[[Tensor], Tensor]
@@ -49,6 +50,7 @@ class Specimen:
     _state: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     _buffers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     is_stateful: bool | None = None  # unknown before the first call
+    draws_elsewhere: bool = True  # perhaps from Python's or NumPy's generators: seed these as well
 
     def outputs(
         self, *, call: Inputs | None = None, parameters: dict[str, Tensor] | None = None
@@ -60,7 +62,7 @@ class Specimen:
             parameters: values to use instead of the module's own.
         """
         self.restore()
-        reseed(self.seed)
+        (reseed if self.draws_elsewhere else reseed_torch)(self.seed)
         self.forwards += 1
         adapt = self.adapt or _cloned
         copies: dict[int, Tensor] = {}
@@ -70,13 +72,17 @@ class Specimen:
                 copies[id(tensor)] = adapt(tensor)
             return copies[id(tensor)]
 
-        given = (call or self.inputs).map(passed)
+        given = call or self.inputs
+        plain = not given.kwargs and all(isinstance(one, Tensor) for one in given.args)
+        given = Inputs(tuple(map(passed, given.args))) if plain else given.map(passed)
         if parameters is None:
             result = self.module(*given.args, **given.kwargs)
         else:
             result = torch.func.functional_call(self.module, parameters, given.args, dict(given.kwargs))
         if self.is_stateful is None:
             self._notice_state()
+        if isinstance(result, Tensor):
+            return [("output", result)] if tree.is_differentiable(result) else []
         return [
             (name, out)
             for name, out in tree.named_tensors(result, name="output")
@@ -185,7 +191,7 @@ def _cloned(tensor: Tensor) -> Tensor:
 
 
 def _differ(now: dict[str, Any], then: dict[str, Any]) -> bool:
-    return len(now) != len(then) or any(now.get(key, now) is not value for key, value in then.items())
+    return len(now) != len(then) or not all(map(operator.is_, now.values(), then.values()))
 
 
 def _same(now: Tensor, then: Tensor) -> bool:
