@@ -34,10 +34,8 @@ def normal_view(tensor: Tensor, seed: int) -> Tensor:
 
 
 def signs_like(tensor: Tensor, seed: int) -> Tensor:
-    """Random signs (real, also for a complex tensor) with the shape of another."""
-    generator = torch.Generator().manual_seed(seed)
-    signs = torch.randint(0, 2, tensor.shape, generator=generator, dtype=torch.int8)
-    return signs.to(_real(tensor.dtype)).mul_(2).sub_(1).to(tensor.device)
+    """Random signs with the shape, dtype and device of a real tensor."""
+    return normal_view(tensor, seed).sign()
 
 
 def _repeated(pool: Tensor, start: int, wanted: int) -> Tensor:
@@ -53,7 +51,3 @@ def _pool(size: int) -> Tensor:
 
 def _prime_below(size: int) -> int:
     return next(n for n in range(size - 1, 1, -1) if all(n % k for k in range(2, int(n**0.5) + 1)))
-
-
-def _real(dtype: torch.dtype) -> torch.dtype:
-    return {torch.complex128: torch.float64, torch.complex64: torch.float32}.get(dtype, dtype)

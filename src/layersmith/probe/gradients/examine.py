@@ -167,10 +167,11 @@ def _reconsidered(
     found: Examination, site: Site, station: Station, reading: Reading
 ) -> tuple[Site, Station, Reading]:
     """A miss or a doubt: perhaps the module rounds to float32 inside, or does not repeat itself."""
-    if not _repeats(station):
+    repeats = _repeats(station)
+    if not repeats and not station.specimen.draws_elsewhere:
         station = _reseeded(station)
-        reading = station.read()
-    if not _repeats(station):
+        reading, repeats = station.read(), _repeats(station)
+    if not repeats:
         found.notes.append("two calls with the same inputs and seeds differ: its gradient cannot be judged")
         return site, station, replace(reading, verdict=Verdict.UNCLEAR)
     seen = watch(station.specimen)

@@ -150,10 +150,13 @@ def balanced(
 def _in_doubt(line: Line, precision: Precision, got: float, scale: float, *, refined: bool) -> Reading:
     """The slopes differ at the first step: is it the backward, a kink near by, curvature or rounding?"""
     slope, step = (line.refined, 4 * precision.step) if refined else (line.slope, precision.step)
+    slopes = {step: slope(step), step * _LADDER[0]: slope(step * _LADDER[0])}
+    first, apart = abs(got - slopes[step]), abs(slopes[step] - slopes[step * _LADDER[0]])
+    plain = _tolerance(precision, max(scale, abs(got)), line.size * precision.rounding, step * _LADDER[0])
+    if first > closeness.GRADIENT_DOUBT * max(apart, plain):  # two steps agree: nothing else explains it
+        return Reading(Verdict.WRONG, got, slopes[step], plain, scale)
     noise = max(line.noise(precision.step / 1024), line.size * precision.rounding)
     noise = noise if math.isfinite(noise) else line.size * precision.rounding
-    slopes = {step: slope(step)}
-    first = abs(got - slopes[step])
     for factor in _LADDER:
         slopes[factor * step] = expected = slope(factor * step)
         tolerance = _tolerance(precision, max(scale, abs(got)), noise, factor * step)

@@ -12,7 +12,11 @@ from layersmith.probe.gradients.station import occupy
 
 def buffers(bench: Bench) -> None:
     """Buffers that backward reaches: a running statistic in eval, a fixed filter."""
-    name, near = "buffers", bench.site.specimen(0)
+    name = "buffers"
+    if not any(map(tree.is_differentiable, bench.station.specimen.module.buffers())):
+        bench.not_run(name, "it has no floating buffer")
+        return
+    near = bench.site.specimen(0)
     known = {id(leaf.tensor) for leaf in near.leaves}
     extra = [
         Leaf(path, one.requires_grad_(), "buffer")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+
 from layersmith.probe import closeness
 from layersmith.probe.gradients.describe import describe
 from layersmith.probe.gradients.joint import Reading, Verdict, reading_leg
@@ -17,28 +19,31 @@ SCALES = (0.25, 4.0)
 
 def scaled_inputs(bench: Bench) -> None:
     """Errors that live where inputs are large, or small."""
+    base = bench.station.specimen
+    inputs = [leaf.tensor.data for leaf in base.leaves if leaf.kind == "input"]
     for scale in SCALES:
         name = f"inputs x{scale:g}"
-        if all(leaf.kind != "input" for leaf in bench.station.specimen.leaves):
+        if not inputs:
             bench.not_run(name, "no input is differentiated")
             continue
-        site = replace(bench.site, scale=scale)
+        torch._foreach_mul_(inputs, scale)
         try:
-            there = site.specimen(0)
-            station = occupy(there, there.outputs(), site.precision, seed=site.seed)
-            if bench.station.projection.is_whole and not station.projection.is_whole:
-                bench.not_run(name, "its output is not finite there")
-                continue
-            reading = station.read()
+            _at_scale(bench, name, replace(bench.site, scale=scale))
         except BackwardError as error:
-            bench.fault(name, error.kind, f"with inputs x{scale:g}: {error}")
-            continue
-        except Exception as error:  # noqa: BLE001
+            bench.fault(name, error.kind, f"with {name}: {error}")
+        except Exception as error:  # noqa: BLE001 - beyond its domain a module may raise anything
             bench.not_run(name, f"forward raises {first_line(error)}")
-            continue
         finally:
-            bench.station.specimen.forwards += there.forwards
-        _confirm(bench, name, site, reading)
+            torch._foreach_mul_(inputs, 1 / scale)  # exact: both are powers of two
+
+
+def _at_scale(bench: Bench, name: str, site: Site) -> None:
+    base = bench.station.specimen
+    station = occupy(base, base.outputs(), site.precision, seed=site.seed)
+    if bench.station.projection.is_whole and not station.projection.is_whole:
+        bench.not_run(name, "its output is not finite there")
+        return
+    _confirm(bench, name, site, station.read())
 
 
 def _confirm(bench: Bench, name: str, site: Site, reading: Reading) -> None:

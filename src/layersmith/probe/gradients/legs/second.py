@@ -19,7 +19,9 @@ def second_order_leg(bench: Bench) -> None:
     readings = []
     for draw in (0, 1, 2):
         try:
-            second = SecondOrder(site.specimen(draw), site.precision, seed=site.seed)
+            second = SecondOrder(
+                site.specimen(draw) if draw else bench.station.specimen, site.precision, seed=site.seed
+            )
             readings.append(second.read())
             if not math.isfinite(readings[-1].got):
                 bench.legs.append(Leg(name, "unclear", "double backward is not finite at this point"))
