@@ -56,7 +56,9 @@ def _finding(module: nn.Module, error: Exception) -> Finding:
     cause = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     explanation = re.search(r"Explanation: (.+)", text)
     frames = [(match["file"], int(match["line"])) for match in FRAME.finditer(text)]
-    file, line = frames[-1] if frames else source.class_line(type(module))
+    files = {source.file_of(type(part)) for part in module.modules()}
+    own = [frame for frame in frames if frame[0] in files and not frame[0].startswith(TORCH)]
+    file, line = (own or frames or [source.class_line(type(module))])[-1]
     return Finding(
         f"torch.compile cannot capture it as one graph: {explanation[1] if explanation else cause}"[:300],
         file=file,
