@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from layersmith.finding import Finding, Measurement, Outcome, Result, Severity, Status
     from layersmith.probe.gain import gain
     from layersmith.probe.gradients import gradients
+    from layersmith.probe.mean_field import edge_of_chaos, mean_field
     from layersmith.promises import Contract, contract
+    from layersmith.repair import initialize_
     from layersmith.report import Report
     from layersmith.training import train
 
@@ -33,9 +35,12 @@ __all__ = [
     "UsageError",
     "check",
     "contract",
+    "edge_of_chaos",
     "gain",
     "gradients",
     "init",
+    "initialize_",
+    "mean_field",
     "nn",
     "profile",
     "train",
@@ -47,7 +52,9 @@ _HOMES = {
     "layersmith.finding": ("Finding", "Measurement", "Outcome", "Result", "Severity", "Status"),
     "layersmith.probe.gain": ("gain",),
     "layersmith.probe.gradients": ("gradients",),
+    "layersmith.probe.mean_field": ("edge_of_chaos", "mean_field"),
     "layersmith.promises": ("Contract", "contract"),
+    "layersmith.repair": ("initialize_",),
     "layersmith.report": ("Report",),
     "layersmith.training": ("train",),
 }

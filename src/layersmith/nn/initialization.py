@@ -61,14 +61,19 @@ def balance_(layers: Sequence[Linear], activation: nn.Module) -> None:
     if not layers or layers[0].weight.is_meta:
         return
     own_gain = float(gain(activation))
-    balance = _balance(activation, len(layers), can_pair=min(layer.out_features for layer in layers) > 1)
+    can_pair = min(layer.out_features for layer in layers) > 1
+    balance = balance_of(elementwise(activation), len(layers), can_pair=can_pair, name=f"{activation!r}")
     for index, layer in enumerate(layers):
         layer.gain = own_gain
         _fill(layer, balance, is_first=index == 0)
 
 
-def _balance(activation: nn.Module, depth: int, *, can_pair: bool) -> Balance:
-    f = elementwise(activation)
+def balance_of(f: Function, depth: int, *, can_pair: bool, name: str) -> Balance:
+    """How to draw the weights of `depth` hidden layers with the elementwise activation f, called `name`.
+
+    Raises:
+        UsageError: if f is constant.
+    """
 
     def odd(z: Tensor) -> Tensor:
         return f(z) - f(-z)
@@ -78,7 +83,7 @@ def _balance(activation: nn.Module, depth: int, *, can_pair: bool) -> Balance:
     even_mean = expectation(lambda z: f(z) + f(-z))
     even_size = expectation(lambda z: (f(z) + f(-z) - even_mean).square())
     if odd_size + even_size <= NEGLIGIBLE * size:
-        raise UsageError(f"{activation!r} is constant: no signal can pass it")
+        raise UsageError(f"{name} is constant: no signal can pass it")
     is_paired = can_pair and min(odd_size, even_size) > NEGLIGIBLE * size
     g = odd if is_paired else f
     balance = _critical(g, 1 / size, is_paired=is_paired)
@@ -107,23 +112,40 @@ def _fill(layer: Linear, balance: Balance, *, is_first: bool) -> None:
     In a layer of odd width the last unit has no partner, and the next hidden layer does not read it at first.
     """
     wide = torch.promote_types(layer.weight.dtype, torch.float32)  # there is no QR in half precision
-    signs = layer.weight.new_tensor([1.0, -1.0] if balance.is_paired else [1.0], dtype=wide)
-    read = signs[:1] if is_first else signs
-    pairs, single = divmod(layer.out_features, len(signs))
-    columns, unread = divmod(layer.in_features, len(read))
-    rows = torch.kron(_orthogonal(pairs, columns, signs), torch.outer(signs, read))
-    last = torch.kron(_orthogonal(single, columns, signs), read)
+    like = torch.empty(layer.out_features, layer.in_features, dtype=wide, device=layer.weight.device)
     factor = math.sqrt(balance.variance) if is_first else balance.weight_gain
-    weight = factor * F.pad(torch.cat([rows, last]), (0, unread))
+    weight = factor * mirrored(
+        like, is_paired=balance.is_paired, reads_pairs=balance.is_paired and not is_first
+    )
     layer.weight.copy_(weight)
     if layer.bias is not None and not is_first:  # the first layer's is zero, as its inputs are no activations
-        drawn = balance.bias_std * torch.kron(signs.new_empty(pairs).normal_(), signs)
-        layer.bias.copy_(F.pad(drawn, (0, single)) - balance.offset * weight.sum(-1))
+        drawn = paired_noise(like[:, 0], is_paired=balance.is_paired)
+        layer.bias.copy_(balance.bias_std * drawn - balance.offset * weight.sum(-1))
     elif layer.bias is not None:
         layer.bias.zero_()
 
 
-def _orthogonal(rows: int, columns: int, like: Tensor) -> Tensor:
+def mirrored(
+    like: Tensor, *, is_paired: bool, reads_pairs: bool, generator: torch.Generator | None = None
+) -> Tensor:
+    """A random matrix [out, in] that changes no length, of units in pairs u and -u, reading such pairs or not."""
+    signs = like.new_tensor([1.0, -1.0] if is_paired else [1.0])
+    read = like.new_tensor([1.0, -1.0] if reads_pairs else [1.0])
+    pairs, single = divmod(like.shape[0], len(signs))
+    columns, unread = divmod(like.shape[1], len(read))
+    rows = torch.kron(orthogonal(pairs, columns, like, generator), torch.outer(signs, read))
+    last = torch.kron(orthogonal(single, columns, like, generator), read)
+    return F.pad(torch.cat([rows, last]), (0, unread))
+
+
+def paired_noise(like: Tensor, *, is_paired: bool, generator: torch.Generator | None = None) -> Tensor:
+    """Numbers from N(0, 1), the second of each pair being minus the first; an odd one at the end is 0."""
+    signs = like.new_tensor([1.0, -1.0] if is_paired else [1.0])
+    pairs, single = divmod(len(like), len(signs))
+    return F.pad(torch.kron(like.new_empty(pairs).normal_(generator=generator), signs), (0, single))
+
+
+def orthogonal(rows: int, columns: int, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Rows, or else columns, are orthogonal; the mean square of a row is 1, so that the signal is kept."""
-    matrix = nn.init.orthogonal_(like.new_empty(rows, columns))
+    matrix = nn.init.orthogonal_(like.new_empty(rows, columns), generator=generator)
     return matrix * max(1.0, math.sqrt(rows / max(columns, 1)))

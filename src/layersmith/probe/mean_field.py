@@ -1,7 +1,8 @@
 """Where depth goes: the mean-field theory of wide random networks, for any elementwise activation.
 
-Each layer draws weights from N(0, weight_gain^2 / fan_in), biases from N(0, bias_std^2). Then the variance q of the pre-activations moves by V(q) = weight_gain^2 E f(sqrt(q) z)^2 + bias_std^2, the correlation of two
-inputs by a map whose slope at 1 is chi = weight_gain^2 E f'(sqrt(q) z)^2, and chi also multiplies the squared
+Each layer draws weights from N(0, weight_gain^2 / fan_in), biases from N(0, bias_std^2). So the variance q of
+the pre-activations moves by V(q) = weight_gain^2 E f(sqrt(q) z)^2 + bias_std^2, the correlation of two inputs
+by a map whose slope at 1 is chi = weight_gain^2 E f'(sqrt(q) z)^2, and chi also multiplies the squared
 gradient. Poole et al. 2016, Exponential expressivity in deep neural networks through transient chaos;
 Schoenholz et al. 2017, Deep information propagation.
 """
