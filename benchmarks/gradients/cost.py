@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peers import Peer, SeedLinear, mlp, table
+from peers import Peer, SeedLinear, mlp, table  # type: ignore[import-not-found]
 from torch import Tensor, nn
 
 from layersmith.probe.gradients import gradients

@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from peers import Peer
+from peers import Peer  # type: ignore[import-not-found]
 from torch import Tensor, nn
 
 from layersmith.probe.gradients import GradientReport, gradients
