@@ -286,6 +286,36 @@ def test_a_fault_of_the_code_is_not_taken_for_a_want_of_inputs(cls: type[nn.Modu
         subject.case().run()
 
 
+class Wrapper(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Any:
+        return self.net.transformer(x)  # type: ignore[operator]
+
+
+def test_what_a_stand_in_lacks_is_not_the_fault_of_the_module() -> None:
+    with pytest.raises(Unbuildable):
+        subject_of_class(Wrapper)
+
+
+KINDS = {"plain": nn.Identity, "smooth": nn.GELU}
+
+
+class OfKind(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.layer = KINDS[kind]()
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layer(x)
+
+
+def test_an_option_is_taken_from_the_table_in_which_it_is_looked_up() -> None:
+    assert "OfKind('plain')" in subject_of_class(OfKind).inferred_from
+
+
 class Noisy(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -83,6 +83,20 @@ def isinstance_tests(error: BaseException) -> list[tuple[str, tuple[type, ...]]]
     return []
 
 
+def known_keys(error: BaseException) -> list[str]:
+    """The text keys of the mapping in which a KeyError found nothing: `LAYERS[kind]`."""
+    for frame, line in frames(error) if isinstance(error, KeyError) else ():
+        found = _statement(frame.f_code, line)
+        for node in ast.walk(found) if found is not None else ():
+            try:
+                mapping = value_of(node.value, frame) if isinstance(node, ast.Subscript) else None
+            except Exception:  # noqa: BLE001, S112 - not everything can be evaluated twice
+                continue
+            if isinstance(mapping, dict):
+                return [key for key in mapping if isinstance(key, str)]
+    return []
+
+
 def value_of(node: ast.expr, frame: FrameType) -> Any:
     """What an expression of names, attributes, subscripts, arithmetic and pure calls is worth in a frame."""
     expression = ast.fix_missing_locations(ast.Expression(node))

@@ -14,7 +14,7 @@ from layersmith.load.call.search import CallSearch
 from layersmith.load.call.start import starts
 from layersmith.load.constructor.search import Construction, ConstructorSearch, call_text, construct
 from layersmith.load.strategy import Failure, Found, Request
-from layersmith.load.values import Call
+from layersmith.load.values import Call, Made
 from layersmith.subject import MakeInputs
 
 _CONSTRUCTIONS = 8  # how many different constructions are called before the search gives up
@@ -111,10 +111,16 @@ def _with_found(request: Request, construction: Construction, count: int) -> tup
     error = search.attempts.error
     if error is not None:
         request.failures.append(Failure(str(construction), str(search.attempts.closest), _said(error)))
-    if not search.fails_whatever:
+    if not _is_certain(construction, count, error) or not search.fails_whatever:
         return None, False
     call = search.attempts.closest or call_of(search.callee, starts(search.callee)[0])
     return _found(construction, call, f"{construction.how}; forward fails whatever the input"), False
+
+
+def _is_certain(construction: Construction, count: int, error: Exception | None) -> bool:
+    """Whether a failure is the module's own: not that of a stand-in, or of values that were varied."""
+    has_stand_in = any(isinstance(value, Made) for value in construction.arguments.values())
+    return isinstance(error, NameError) or (count == 0 and not has_stand_in)
 
 
 def _found(construction: Construction, call: Call, how: str) -> Found:

@@ -158,6 +158,7 @@ def texts(name: str) -> list[str]:
         (NORM, ["batch", "layer", "instance", "none"]),
         (re.compile("reduction"), ["mean", "sum", "none"]),
         (re.compile("mode"), ["nearest", "reflect", "bilinear", "mean", "fan_in"]),
+        (re.compile("^pattern$"), ["b c h w -> b h w c", "b c h w -> b c"]),  # einops
         (re.compile("pad"), ["zeros", "same", "reflect"]),
         (re.compile("aggr"), ["mean", "add"]),
         (re.compile("device"), ["cpu"]),

@@ -110,6 +110,7 @@ def _alternatives(current: Any, text: str, error: Exception, values: list[Any]) 
     is_integer = type(current) is int
     if isinstance(current, str):
         found += [word for word in re.findall(r"['\"]([\w\-]+)['\"]", text) if word != current]
+        found += failure.known_keys(error)
     if isinstance(current, list | tuple) and current:
         found += [type(current)([current[0]] * n) for n in numbers if 0 < n < 9]  # noqa: PLR2004 - lists are short
     if is_integer and re.search(r"divis|multiple|% ", text):
