@@ -17,7 +17,7 @@ from layersmith.probe.gradients.station import Station
 
 _SAMPLES = 12  # elements looked at one by one
 _EXTREMES = 3  # and so many of the largest, and of the smallest
-_LONG = 32
+_LONG, _LONGEST = 32.0, 512.0  # a sum over many elements wants digits more than it fears curvature
 _NEAR_INTEGER = 0.05
 
 
@@ -43,14 +43,17 @@ class Sample:
 
 
 def find_pattern(station: Station, position: int) -> Pattern:
-    """Look for the pattern by syndromes first, then at single elements."""
+    """Look for the pattern by syndromes first, then at single elements, then by syndromes of longer steps."""
     tensor = station.specimen.leaves[position].tensor
-    if tensor.numel() > 1 and not tensor.is_complex():
-        fixed = _fixed(station, position)
-        if fixed is not None:
-            return _in_slice(station, position, fixed)
+    splits = tensor.numel() > 1 and not tensor.is_complex()
+    fixed = _fixed(station, position, _LONG) if splits else None
+    if fixed is not None:
+        return _in_slice(station, position, fixed)
     flat = sorted({*_spread(range(tensor.numel())), *_extremes(tensor)})
-    return describe(look(station, position, flat), tensor)
+    samples = look(station, position, flat)
+    if splits and not any(one.is_wrong for one in samples):
+        fixed = _fixed(station, position, _LONGEST)
+    return describe(samples, tensor) if fixed is None else _in_slice(station, position, fixed)
 
 
 def look(station: Station, position: int, flat: Sequence[int]) -> list[Sample]:
@@ -125,7 +128,7 @@ def _condition(wrong: Sequence[Sample], right: Sequence[Sample], looked: int) ->
     return "some elements", f"is {size}, in {len(bad)} of the {looked} elements looked at"
 
 
-def _fixed(station: Station, position: int) -> dict[int, int] | None:
+def _fixed(station: Station, position: int, stretch: float) -> dict[int, int] | None:
     """Which coordinates all wrong elements share: {0: 3} is row 3; None where they share none.
 
     For an error E, the signed sums s = <r, E> and s_d = <r k_d, E>, with r random signs and k_d the
@@ -136,14 +139,14 @@ def _fixed(station: Station, position: int) -> dict[int, int] | None:
     found: dict[int, int] | None = None
     for draw in (0, 1):
         signs = signs_like(tensor, station.seed + 977 * (draw + 1))
-        whole = _error_along(station, position, signs)
+        whole = _error_along(station, position, signs, stretch)
         if not whole:
             return None
         here = {}
         for dim, size in enumerate(tensor.shape):
             if size > 1 and found is not None and dim not in found:
                 continue
-            where = _coordinate(station, position, signs, dim) / whole if size > 1 else 0.0
+            where = _coordinate(station, position, signs, dim, stretch) / whole if size > 1 else 0.0
             if (
                 math.isfinite(where)
                 and abs(where - round(where)) < _NEAR_INTEGER
@@ -156,22 +159,20 @@ def _fixed(station: Station, position: int) -> dict[int, int] | None:
     return found
 
 
-def _coordinate(station: Station, position: int, signs: Tensor, dim: int) -> float:
+def _coordinate(station: Station, position: int, signs: Tensor, dim: int, stretch: float) -> float:
     size = signs.shape[dim]
     shape = [size if d == dim else 1 for d in range(signs.dim())]
     places = torch.arange(size, dtype=signs.dtype, device=signs.device).view(shape)
-    return _error_along(station, position, signs * places)
+    return _error_along(station, position, signs * places, stretch)
 
 
-def _error_along(station: Station, position: int, direction: Tensor) -> float:
+def _error_along(station: Station, position: int, direction: Tensor, stretch: float) -> float:
     """<gradient by backward - true gradient, direction>; 0 where it drowns in rounding."""
     direction = station.specimen.leaves[position].hold(direction)
     length = float(direction.norm())
     gradient = station.gradients[position]
     got = 0.0 if gradient is None else float((gradient * direction).sum())
-    step = (
-        _LONG * station.precision.step
-    )  # a sum over many elements needs digits more than it fears curvature
+    step = stretch * station.precision.step
     every: list[Tensor | None] = [None] * len(station.specimen.leaves)
     every[position] = direction / length
     with walking(station.specimen, station.projection, every) as line:
