@@ -80,7 +80,6 @@ def _scramble(module: nn.Module) -> None:
 
 
 def _lost(case: Case, before: object, way: str, make: Callable[[Case], nn.Module]) -> Iterator[Finding]:
-    file, line = source.class_line(type(case.module))
     try:
         again = make(case)
         again.eval()
@@ -91,26 +90,24 @@ def _lost(case: Case, before: object, way: str, make: Callable[[Case], nn.Module
             return
         yield Finding(
             f"{way} fails: {type(error).__name__}: {text:.200}",
-            file=file,
-            line=line,
+            "",
+            *source.class_line(type(case.module)),
             fix="keep only what can be copied and saved in attributes: no lambdas, locks, files or generators",
             severity=None if way == "state_dict" else Severity.WARNING,
         )
         return
     for gap in closeness.gaps(before, after)[:1]:
-        yield _differs(case, gap, way, file, line)
+        yield _differs(case, gap, way)
 
 
-def _differs(case: Case, gap: closeness.Gap, way: str, file: str, line: int) -> Finding:
+def _differs(case: Case, gap: closeness.Gap, way: str) -> Finding:
     suspects = [one for one in hidden(case.module) if isinstance(one.value, Tensor)]
-    if suspects:
-        file, line = source.attribute_line(type(suspects[0].owner), suspects[0].attribute)
+    places = [source.attribute_line(one.owner_class, one.attribute) for one in suspects]
     names = ", ".join(one.path for one in suspects[:3]) or "non-persistent buffers and plain attributes"
     return Finding(
         f"after {way} {gap.where} differs by {gap.max_abs:.2g}, limit {gap.limit:.2g}; look at {names}",
-        where=suspects[0].path if suspects else gap.where,
-        file=file,
-        line=line,
+        suspects[0].path if suspects else gap.where,
+        *[*places, source.class_line(type(case.module))][0],
         fix='register what must be kept: self.register_buffer("name", tensor)',
         numbers={"max_abs": gap.max_abs, "limit": gap.limit},
     )
