@@ -153,7 +153,8 @@ class ConstructorSearch:
         if parameter.default is not parameter.empty:
             return unique([parameter.default, *found])
         mined = self.literals.get(name, [])
-        is_number = type(found[0]) in (int, float) and mined and type(mined[0]) in (int, float)
+        is_annotated = parameter.annotation is not parameter.empty
+        is_number = type(found[0]) in (int, float) and (is_annotated or _are_numbers(mined))
         return unique([found[0], *mined, *found[1:]] if is_number else [*mined, *found])
 
     def _made(self, cls: type[nn.Module]) -> Made | None:
@@ -207,3 +208,7 @@ class ConstructorSearch:
                     max(1, item // share if share > 1 else min(item, 2)) for item in current
                 )
         return smaller
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return bool(values) and type(values[0]) in (int, float)
