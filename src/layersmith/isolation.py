@@ -74,9 +74,7 @@ def _child(work: Callable[[Send], None], sender: Connection, output: IO[bytes] |
         os.setpgid(0, 0)
         _confine()
         if output is not None:
-            sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - for the life of the child
-            os.dup2(output.fileno(), 1)
-            os.dup2(output.fileno(), 2)
+            _redirect(output.fileno())
         try:
             work(sender.send)
             ended = Ended()
@@ -87,6 +85,17 @@ def _child(work: Callable[[Send], None], sender: Connection, output: IO[bytes] |
         sys.stderr.flush()
     finally:
         os._exit(0)  # no atexit handlers, no waiting for threads that the module left
+
+
+def _redirect(descriptor: int) -> None:
+    """Send stdout and stderr there, of Python and of everything below it; nothing can be read."""
+    for standard in (1, 2):
+        os.dup2(descriptor, standard)
+    sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - for the life of the child
+    sys.stdout, sys.stderr = (
+        open(standard, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - as above
+        for standard in (1, 2)
+    )
 
 
 def _confine() -> None:
