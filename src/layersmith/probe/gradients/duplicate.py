@@ -14,6 +14,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 _ATOMS = frozenset(
     (int, float, str, bool, type(None), torch.dtype, torch.device, torch.Size, type, complex, bytes)
 )
+_COPYING = {"__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__deepcopy__", "__slots__"}
 _WIDE = {
     torch.float64: (torch.float64, torch.complex128),
     torch.float32: (torch.float32, torch.complex64),
@@ -114,9 +115,5 @@ def _is_plain(kind: Any) -> bool:
     """Whether nothing but its __dict__ makes up an object of this class."""
     if kind.__module__.startswith("torch.nn.modules."):  # their __setstate__ only mends very old pickles
         return True
-    special = (
-        kind.__reduce_ex__ is not object.__reduce_ex__,
-        kind.__getstate__ is not object.__getstate__,
-        kind.__setstate__ is not nn.Module.__setstate__,
-    )
-    return not (any(special) or hasattr(kind, "__deepcopy__") or hasattr(kind, "__slots__"))
+    own = (name for base in kind.__mro__ if base not in (nn.Module, object) for name in vars(base))
+    return _COPYING.isdisjoint(own)

@@ -17,6 +17,7 @@ from layersmith.probe.gradients.station import Station
 
 _SAMPLES = 12  # elements looked at one by one
 _EXTREMES = 3  # and so many of the largest, and of the smallest
+_WITNESSES = 4  # elements that must be right for a slice to be believed
 _LONG, _LONGEST = 32.0, 512.0  # a sum over many elements wants digits more than it fears curvature
 _NEAR_INTEGER = 0.05
 
@@ -45,15 +46,27 @@ class Sample:
 def find_pattern(station: Station, position: int) -> Pattern:
     """Look for the pattern by syndromes first, then at single elements, then by syndromes of longer steps."""
     tensor = station.specimen.leaves[position].tensor
-    splits = tensor.numel() > 1 and not tensor.is_complex()
-    fixed = _fixed(station, position, _LONG) if splits else None
+    fixed = _shared(station, position, _LONG)
     if fixed is not None:
         return _in_slice(station, position, fixed)
     flat = sorted({*_spread(range(tensor.numel())), *_extremes(tensor)})
     samples = look(station, position, flat)
-    if splits and not any(one.is_wrong for one in samples):
-        fixed = _fixed(station, position, _LONGEST)
+    if not any(one.is_wrong for one in samples):
+        fixed = _shared(station, position, _LONGEST)
     return describe(samples, tensor) if fixed is None else _in_slice(station, position, fixed)
+
+
+def _shared(station: Station, position: int, stretch: float) -> dict[int, int] | None:
+    """The coordinates that all wrong elements share, after a look at a few that do not have them."""
+    tensor = station.specimen.leaves[position].tensor
+    if tensor.numel() == 1 or tensor.is_complex():
+        return None
+    fixed = _fixed(station, position, stretch)
+    if fixed is None:
+        return None
+    inside = set(_slice_of(tensor, fixed))
+    others = [one for one in _spread(range(tensor.numel())) if one not in inside][:_WITNESSES]
+    return None if any(one.is_wrong for one in look(station, position, others)) else fixed
 
 
 def look(station: Station, position: int, flat: Sequence[int]) -> list[Sample]:
@@ -181,10 +194,7 @@ def _error_along(station: Station, position: int, direction: Tensor, stretch: fl
 
 def _in_slice(station: Station, position: int, fixed: dict[int, int]) -> Pattern:
     tensor = station.specimen.leaves[position].tensor
-    places = torch.arange(tensor.numel()).view(tensor.shape)
-    for dim, at in fixed.items():
-        places = places.select(dim, at).unsqueeze(dim)
-    flat = places.reshape(-1).tolist()
+    flat = _slice_of(tensor, fixed)
     found = describe(look(station, position, _spread(flat)), tensor, total=len(flat))
     if len(flat) == 1:
         index = _unravel(flat[0], tensor)
@@ -196,6 +206,14 @@ def _in_slice(station: Station, position: int, fixed: dict[int, int]) -> Pattern
         return Pattern(f"element {index}", phrase, (sample.element,), index)
     name = slice_name(tensor.dim(), fixed, tensor.shape)
     return Pattern(f"{name}: {found.kind}", f"in {name} {found.phrase}", found.worst, found.index)
+
+
+def _slice_of(tensor: Tensor, fixed: dict[int, int]) -> list[int]:
+    places = torch.arange(tensor.numel()).view(tensor.shape)
+    for dim, at in fixed.items():
+        places = places.select(dim, at).unsqueeze(dim)
+    found: list[int] = places.reshape(-1).tolist()
+    return found
 
 
 def slice_name(dims: int, fixed: dict[int, int], shape: Sequence[int]) -> str:
