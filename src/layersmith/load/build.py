@@ -20,6 +20,7 @@ from layersmith.load.strategy import Failure, Found, Request, Strategy
 from layersmith.load.unbuildable import Unbuildable
 from layersmith.load.values import Call, TensorSpec
 from layersmith.probe import source
+from layersmith.probe.gradients.duplicate import duplicate
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import contract_of
 from layersmith.subject import MakeInputs, Subject, copying
@@ -56,21 +57,28 @@ def subject_of_class(
 
 
 def subject_of_object(module: nn.Module, inputs: object | None = None) -> Subject:
-    """A module that the user holds; each use gets a deep copy of it.
+    """A module that the user holds; each use gets a copy of it.
 
     Raises:
         Unbuildable: if it cannot be copied, or no way to call it was found.
     """
-    try:
-        copy.deepcopy(module)
-    except Exception as error:
-        raise Unbuildable(
-            f"{type(module).__name__} cannot be deep-copied: {type(error).__name__}: {error}",
-            "pass the class or a function that builds it",
-        ) from error
-    make, call, how = _inputs_for(copy.deepcopy(module), inputs)
-    found = Found(lambda _: copy.deepcopy(module), make, f"{type(module).__name__}(...)({call})", how)
+    make, call, how = _inputs_for(_copied(module), inputs)
+    found = Found(lambda _: _copied(module), make, f"{type(module).__name__}(...)({call})", how)
     return dataclasses.replace(_described(type(module), found), is_seeded=False)
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """A deep copy; one without history where deepcopy refuses a tensor for its history (the old weight_norm)."""
+    try:
+        return copy.deepcopy(module)
+    except Exception as refusal:  # noqa: BLE001 - a class may define its own deepcopy
+        try:
+            return duplicate(module, None)
+        except Exception:  # noqa: BLE001 - as above
+            raise Unbuildable(
+                f"{type(module).__name__} cannot be deep-copied: {type(refusal).__name__}: {refusal}",
+                "pass the class or a function that builds it",
+            ) from refusal
 
 
 def subject_of_factory(function: Callable[[], nn.Module], inputs: object | None = None) -> Subject:

@@ -88,7 +88,8 @@ def slope_of(value: Tensor, z: Tensor) -> Tensor:
     """The derivative of an elementwise value by what it was made from."""
     if not value.requires_grad:
         return torch.zeros_like(z)
-    (found,) = torch.autograd.grad(value, z, torch.ones_like(value), allow_unused=True)
+    # Elementwise, so the sum keeps the slopes apart; gradients given beside it would import sympy.
+    (found,) = torch.autograd.grad(value.sum(), z, allow_unused=True)
     return torch.zeros_like(z) if found is None else found.detach()
 
 

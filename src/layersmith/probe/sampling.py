@@ -48,7 +48,7 @@ def sampled(activation: Callable[[Tensor], Tensor], mean: float, std: float, fea
         u = torch.randn(value.shape, dtype=torch.float64, generator=generator)
         gradient = torch.zeros_like(z)
         if value.requires_grad:
-            gradient = torch.autograd.grad(value, z, u, allow_unused=True)[0]
+            gradient = torch.autograd.grad((value * u).sum(), z, allow_unused=True)[0]
     value = value.detach()
     per_row = value.flatten(1).square().mean(1)
     second = float(per_row.mean())
