@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 import functools
-import inspect
-import textwrap
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import tree
+from layersmith.probe import reading, source, tree
 from layersmith.probe.inputs import Inputs
 
 BATCH_NAMES = frozenset({"b", "bs", "bsz", "bz", "n", "nb", "batch", "batch_size", "num_samples"})
@@ -30,11 +28,20 @@ def is_graph(inputs: Inputs, names: tuple[str, ...]) -> bool:
     return has_edges and any(table.is_floating_point() for table in tables)
 
 
+def has_adjacency(inputs: Inputs) -> bool:
+    """Whether a matrix of rows by rows comes with a table of rows: perhaps which node knows which."""
+    first, *others = [*inputs.tensors()] or [torch.empty(0)]
+    return first.ndim == 2 and any(  # noqa: PLR2004 - rows x features
+        tuple(other.shape) == (len(first), len(first)) for other in others
+    )
+
+
 def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
     """The axes that may hold the batch, likeliest first; () when nothing is batched.
 
-    0, unless there is a sign of time before batch: an RNN or attention with `batch_first=False` inside, or a
-    forward that unpacks its input's shape as `time, batch, ...`.
+    0, unless there is a sign of time before batch: an RNN or attention with `batch_first=False` inside, a
+    forward that loops over its input or unpacks its shape as `time, batch, ...`, a docstring that says so.
+    What the class says of itself goes before what its submodules are.
     """
     first = next(inputs.tensors(), None)
     if first is None or first.ndim == 0:
@@ -43,26 +50,45 @@ def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
     unpacked = shape_names(cls)
     if unpacked and unpacked[0] in TIME_NAMES:
         return (1,) if len(unpacked) > 1 and unpacked[1] in BATCH_NAMES else ()
-    time_first = any(getattr(part, "batch_first", None) is False for part in module.modules())
-    return (0, 1) if time_first and first.ndim > 2 else (0,)  # noqa: PLR2004
+    if (unpacked and unpacked[0] in BATCH_NAMES) or reading.axis_hint(cls) == "batch":
+        return (0,)
+    is_time_first = any(
+        getattr(part, "batch_first", None) is False or reading.axis_hint(kind) == "time"
+        for part, kind in ((part, _class_of(part)) for part in module.modules())
+    )
+    return (0, 1) if is_time_first and first.ndim > 2 else (0,)  # noqa: PLR2004
 
 
 @functools.cache
 def shape_names(cls: type) -> tuple[str, ...]:
-    """The names that `forward` first unpacks a shape into, lower case: `B, T, C = x.shape` gives b, t, c."""
-    try:
-        body = ast.parse(textwrap.dedent(inspect.getsource(cls.forward)))  # type: ignore[attr-defined]
-    except (OSError, TypeError, SyntaxError, AttributeError):
-        return ()
-    for node in ast.walk(body):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple) and _is_shape(node.value):
-            return tuple(e.id.lower() if isinstance(e, ast.Name) else "_" for e in node.targets[0].elts)
+    """The names that `forward` unpacks an argument's shape into, lower case: `B, T, C = x.shape` gives b, t, c.
+
+    An argument that was assigned anew before (transposed, perhaps) does not count.
+    """
+    forward = source.function_node(getattr(cls, "forward", None))
+    arguments = {argument.arg for argument in forward.args.args} if forward is not None else set()
+    for node in sorted(_assignments(forward), key=lambda node: node.lineno):
+        target = node.targets[0]
+        if isinstance(target, ast.Tuple) and _shape_of(node.value) in arguments:
+            return tuple(e.id.lower() if isinstance(e, ast.Name) else "_" for e in target.elts)
+        arguments -= {name.id for name in ast.walk(target) if isinstance(name, ast.Name)}
     return ()
 
 
-def replace_other_rows(inputs: Inputs, keep: int, *, axis: int, generator: torch.Generator) -> Inputs:
+def _class_of(part: nn.Module) -> type:
+    return type(part)
+
+
+def _assignments(function: source.Function | None) -> list[ast.Assign]:
+    return (
+        [node for node in ast.walk(function) if isinstance(node, ast.Assign)] if function is not None else []
+    )
+
+
+def replace_other_rows(inputs: Inputs, keep: int, *, axis: int, seed: int) -> Inputs:
     """The same inputs with every row but one replaced, by values within the range of the old ones."""
     size = batch_size(inputs, axis)
+    generator = torch.Generator().manual_seed(seed)
 
     def replaced(tensor: Tensor) -> Tensor:
         if tensor.ndim <= axis or tensor.shape[axis] != size:
@@ -80,6 +106,17 @@ def replace_other_rows(inputs: Inputs, keep: int, *, axis: int, generator: torch
 def batch_size(inputs: Inputs, axis: int) -> int:
     """The size of the batch axis of the first tensor that has it; 0 when none has."""
     return next((tensor.shape[axis] for tensor in inputs.tensors() if tensor.ndim > axis), 0)
+
+
+def rows_anywhere(result: object, index: int, *, size: int) -> list[Tensor]:
+    """Copies of what may be that row of an operation's result: its slice along every axis as long as the batch."""
+    found = [tensor.detach() for tensor in tree.tensors(result) if tree.is_differentiable(tensor)][:1]
+    return [
+        tensor.select(axis, index).clone()
+        for tensor in found
+        for axis in range(tensor.ndim)
+        if tensor.shape[axis] == size
+    ]
 
 
 def rows(output: object, index: int, *, axis: int, size: int) -> Iterator[tuple[str, Tensor]]:
@@ -101,7 +138,14 @@ def _shuffled(tensor: Tensor, generator: torch.Generator) -> Tensor:
     return tensor.detach().reshape(-1)[order].reshape(tensor.shape)
 
 
-def _is_shape(node: ast.expr) -> bool:
-    if isinstance(node, ast.Call):
-        return isinstance(node.func, ast.Attribute) and node.func.attr == "size" and not node.args
-    return isinstance(node, ast.Attribute) and node.attr == "shape"
+def _shape_of(node: ast.expr) -> str:
+    """The variable whose shape this is: "x" for `x.shape` and `x.size()`; "" otherwise."""
+    if isinstance(node, ast.Call) and not node.args and isinstance(node.func, ast.Attribute):
+        node = node.func
+    if (
+        isinstance(node, ast.Attribute)
+        and node.attr in {"shape", "size"}
+        and isinstance(node.value, ast.Name)
+    ):
+        return node.value.id
+    return ""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch.overrides import TorchFunctionMode
+
+from layersmith.probe.steps import caller
 
 RANDOM = frozenset(
     (
@@ -33,8 +32,6 @@ INHERENT = frozenset(  # torch's own operations that are random by definition
         "fractional_max_pool3d_with_indices",
     ]
 )
-TORCH = str(Path(torch.__file__).parent)
-HERE = str(Path(__file__).parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,7 @@ class Draws(TorchFunctionMode):
             or (name in DROPOUT and _drops(args, kwargs))
             or _attends(name, args, kwargs)
         ):
-            self.seen.append(Draw(name, *_caller()))
+            self.seen.append(Draw(name, *caller()))
         return func(*args, **kwargs)
 
 
@@ -89,14 +86,3 @@ def _attends(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> boo
     """Whether this attention drops: (query, key, value, attn_mask, dropout_p)."""
     dropout = args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)  # noqa: PLR2004 - fifth argument
     return name == ATTENTION and dropout != 0
-
-
-def _caller() -> tuple[str, int]:
-    """The innermost frame that is neither torch's nor ours."""
-    frame = sys._getframe(2)  # noqa: SLF001 - a traceback per operation would be slow
-    while frame.f_back is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith((TORCH, HERE, "<")):
-            return file, frame.f_lineno
-        frame = frame.f_back
-    return "", 0

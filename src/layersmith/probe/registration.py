@@ -1,7 +1,8 @@
-"""What a module keeps without nn.Module knowing: tensors and submodules in plain attributes, lists, dicts."""
+"""What a module keeps without nn.Module knowing: tensors and submodules in attributes, containers, functions."""
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 OWN = frozenset(vars(nn.Module())) | {"_flat_weights", "_flat_weight_refs"}
-DEPTH = 3  # of containers and plain objects below an attribute
+DEPTH = 4  # of containers, functions and plain objects below an attribute
+PLAIN = (str, bytes, int, float, complex, type(None), type, types.ModuleType, torch.Size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Hidden:
     owner: nn.Module
     attribute: str  # of the owner
     path: str  # from the root module: "block.scales[0]"
-    container: str  # "list", "dict", "tuple", ...; "" for a plain attribute
+    container: str  # "list", "dict", "tuple", "function", "Config", ...; "" for a plain attribute
     value: Tensor | nn.Module
 
     @property
@@ -37,25 +39,70 @@ def hidden(root: nn.Module) -> Iterator[Hidden]:
             if attribute in OWN or _is_computed(owner, attribute):
                 continue
             path = f"{prefix}.{attribute}" if prefix else attribute
-            for where, container, found in _search(value, path, "", DEPTH):
+            for where, container, found in _search(value, path, "", DEPTH, set()):
                 if id(found) not in known:
                     known.add(id(found))
                     yield Hidden(owner, attribute, where, container, found)
 
 
 def _search(
-    value: object, path: str, container: str, depth: int
+    value: object, path: str, container: str, depth: int, seen: set[int]
 ) -> Iterator[tuple[str, str, Tensor | nn.Module]]:
     if isinstance(value, Tensor | nn.Module):
         yield path, container, value
-    elif depth == 0 or isinstance(value, type | types.ModuleType | torch.Size):
-        return
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _search(item, f"{path}[{key!r}]", "dict", depth - 1)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for index, item in enumerate(value):
-            yield from _search(item, f"{path}[{index}]", type(value).__name__, depth - 1)
+    elif depth > 0 and not isinstance(value, PLAIN) and id(value) not in seen:
+        seen.add(id(value))
+        kind = container if _is_container(container) else _kind(value)
+        for step, item in _held(value):
+            yield from _search(item, f"{path}{step}", kind, depth - 1, seen)
+
+
+def _held(value: object) -> list[tuple[str, object]]:
+    """What a container, a function or a plain object holds, each with the step to it."""
+    if isinstance(value, Mapping):
+        return [(f"[{key!r}]", item) for key, item in value.items()]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [(f"[{index}]", item) for index, item in enumerate(value)]
+    if isinstance(value, functools.partial):
+        return [
+            (f"({i})", item) for i, item in enumerate((value.func, *value.args, *value.keywords.values()))
+        ]
+    if isinstance(value, types.FunctionType):
+        return _enclosed(value)
+    if isinstance(value, types.MethodType):
+        return [(".__self__", value.__self__)]
+    return (
+        []
+        if _is_from_torch(type(value))
+        else [(f".{name}", item) for name, item in getattr(value, "__dict__", {}).items()]
+    )
+
+
+def _enclosed(function: types.FunctionType) -> list[tuple[str, object]]:
+    """The variables that a lambda or local function closes over; one may still be unset."""
+    found = []
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            found.append((f"<{name}>", cell.cell_contents))
+        except ValueError:
+            continue
+    return found
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, functools.partial | types.MethodType | types.FunctionType):
+        return "function"
+    return next(
+        (base.__name__ for base in (dict, list, tuple, set) if isinstance(value, base)), type(value).__name__
+    )
+
+
+def _is_container(name: str) -> bool:
+    return name in {"dict", "list", "tuple", "set", "frozenset"}
+
+
+def _is_from_torch(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "torch"
 
 
 def _is_computed(owner: nn.Module, attribute: str) -> bool:

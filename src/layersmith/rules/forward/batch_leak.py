@@ -8,6 +8,7 @@ the deployed model is wrong. It is usually a reduction or softmax over the wrong
 All rows but one are replaced; that row of each output must not move. Asked of the first and of the last row,
 so that a running sum is found as well. The batch axis is 0 unless the code shows that time comes first.
 Outputs without a batch axis (losses) and pairwise outputs (batch by batch) are not judged, nor are graphs.
+The operations of both calls are then compared: the first whose result moves is where it starts.
 
 ## How to fix it
 Reduce over feature dimensions (`dim=-1`), keep running statistics for eval as BatchNorm does, or, where rows
@@ -18,28 +19,49 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, closeness, source, tree
+from layersmith.probe import batch, closeness, source, steps, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
+
+FIXES = {  # by the operations where it starts
+    "lstm gru rnn_tanh rnn_relu multi_head_attention_forward": "its batch is on axis 1: pass batch_first=True",
+    "view reshape view_as unflatten flatten": "a reshape must keep the batch axis: use transpose or permute",
+    "matmul mm bmm einsum scaled_dot_product_attention": "compare within a row, by x.transpose(-2, -1), or waive it",
+    "batch_norm instance_norm": "keep running statistics for eval, or normalise within a row",
+    "roll flip cumsum cumprod sort": "pass dim: here it goes over the batch",
+}
+BY_OPERATION = {operation: fix for names, fix in FIXES.items() for operation in names.split()}
+OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_ROWS)
 def batch_leak(case: Case) -> Iterator[Finding]:
     """Replace the other rows; report the likeliest axis only if no other axis is free of leaks."""
-    if batch.is_graph(case.inputs, tuple(inspect.signature(case.module.forward).parameters)):
+    names = tuple(inspect.signature(case.module.forward).parameters)
+    is_graph = batch.has_adjacency(case.inputs) and _with_a_row_less(case, 0) is None
+    if is_graph or batch.is_graph(case.inputs, names):
         raise NotApplicable("rows are nodes of a graph")
     axes = [axis for axis in batch.axes(case.module, case.inputs) if batch.batch_size(case.inputs, axis) > 1]
-    leaks = [leak for axis in axes if (leak := _leak(case, axis)) is not None]
-    if not leaks:
+    if not (leaks := [(leak, axis) for axis in axes if (leak := _leak(case, axis)) is not None]):
         raise NotApplicable("no output has a batch axis of at least two rows")
-    if all(leak.is_open for leak in leaks):
-        yield _finding(case, leaks[0])
+    if all(leak.is_open for leak, _ in leaks):
+        yield _finding(case, *leaks[0])
+
+
+def _with_a_row_less(case: Case, axis: int) -> Any:
+    """The output for all rows but the last; None if it does not take them."""
+    try:
+        return case.fresh().run(batch.take(case.inputs, batch.batch_size(case.inputs, axis) - 1, axis=axis))
+    except Exception:  # noqa: BLE001 - whatever it raises, the answer is None
+        return None
 
 
 def _leak(case: Case, axis: int) -> closeness.Gap | None:
@@ -53,8 +75,7 @@ def _leak(case: Case, axis: int) -> closeness.Gap | None:
 
 
 def _moved(case: Case, before: object, keep: int, axis: int) -> Iterator[closeness.Gap]:
-    generator = torch.Generator().manual_seed(case.seed)
-    others = batch.replace_other_rows(case.inputs, keep, axis=axis, generator=generator)
+    others = batch.replace_other_rows(case.inputs, keep, axis=axis, seed=case.seed)
     size = batch.batch_size(case.inputs, axis)
     after = dict(batch.rows(case.fresh().run(others), keep, axis=axis, size=size))
     for path, row in batch.rows(before, keep, axis=axis, size=size):
@@ -67,24 +88,34 @@ def _is_pairwise(case: Case, output: object, axis: int) -> bool:
     size = batch.batch_size(case.inputs, axis)
     if not any(list(tensor.shape).count(size) > 1 for tensor in tree.tensors(output)):
         return False
-    try:
-        smaller = case.fresh().run(batch.take(case.inputs, size - 1, axis=axis))
-    except Exception:  # noqa: BLE001 - another batch size is another rule's question
-        return False
-    pairs = zip(tree.tensors(output), tree.tensors(smaller), strict=False)
+    pairs = zip(tree.tensors(output), tree.tensors(_with_a_row_less(case, axis)), strict=False)
     return any(sum(a != b for a, b in zip(x.shape, y.shape, strict=False)) > 1 for x, y in pairs)
 
 
-def _finding(case: Case, leak: closeness.Gap) -> Finding:
-    file, line = source.class_line(type(case.module))
+def _finding(case: Case, leak: closeness.Gap, axis: int) -> Finding:
+    step = _start(case, axis)
+    file, line = (step.file, step.line) if step is not None else source.class_line(type(case.module))
+    begins = f"; it starts at {step.operation}()" if step is not None else ""
     return Finding(
-        f"{leak.where} moved by {leak.max_abs:.2g} when only other rows changed, limit {leak.limit:.2g}",
+        f"{leak.where} moved by {leak.max_abs:.2g} when only other rows changed, limit {leak.limit:.2g}{begins}",
         where=leak.where,
         file=file,
         line=line,
-        fix="reduce over features (dim=-1), not over the batch (dim=0)",
+        fix=BY_OPERATION.get(step.operation if step is not None else "", OTHERWISE),
         numbers={"max_abs": leak.max_abs, "limit": leak.limit},
     )
+
+
+def _start(case: Case, axis: int) -> steps.Step | None:
+    """The first operation of which the kept row moves, whichever axis of its result is the batch."""
+    size = batch.batch_size(case.inputs, axis)
+    for keep in (0, size - 1):
+        others = batch.replace_other_rows(case.inputs, keep, axis=axis, seed=case.seed)
+        note = partial(batch.rows_anywhere, index=keep, size=size)
+        runs = [steps.watched(case.fresh().module, inputs, note) for inputs in (case.inputs, others)]
+        if (step := steps.first_apart(*runs)) is not None:
+            return None if source.is_machinery(step.file) else step
+    return None
 
 
 @batch_leak.bad("moved by")
@@ -97,6 +128,17 @@ class CentersOverBatch(nn.Module):
 class SumsUpTheBatch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.cumsum(0)
+
+
+@batch_leak.bad("it starts at lstm()", inputs=lambda: torch.randn(3, 5, 6))
+class ForgetsBatchFirst(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out, _ = self.rnn(x)
+        return out[:, -1]
 
 
 @batch_leak.good
@@ -115,6 +157,29 @@ class TimeBeforeBatch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.rnn(x)[0]
+
+
+@batch_leak.good(inputs=lambda: torch.randn(7, 3, 6))
+class LoopsOverTime(nn.Module):
+    """A loop over the first axis goes over time: the batch is on axis 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = torch.zeros_like(x[0])
+        for step in x:
+            state = self.cell(step, state)
+        return state
+
+
+@batch_leak.good(inputs=lambda: (torch.randn(5, 6), torch.rand(5, 5)))
+class MessagesAlongEdges(nn.Module):
+    """Nodes are not rows of a batch: the matrix says which of them know each other."""
+
+    def forward(self, x: Tensor, a: Tensor) -> Tensor:
+        return a @ x
 
 
 @batch_leak.good

@@ -1,0 +1,40 @@
+"""The leaf tensors that an output depends on, read off autograd's graph: nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+from layersmith.probe import tree
+
+DEPTH = 3  # of plain objects (a torch.distributions.Normal) in an output
+
+
+def nodes_behind(outputs: Iterable[Tensor]) -> set[Any]:
+    """Every node of the graphs behind these tensors."""
+    waiting = [output.grad_fn for output in outputs if output.grad_fn is not None]
+    seen: set[Any] = set(waiting)
+    while waiting:
+        more = {node for node, _ in waiting.pop().next_functions if node is not None} - seen
+        seen |= more
+        waiting += more
+    return seen
+
+
+def leaves_behind(outputs: Iterable[Tensor]) -> dict[int, Tensor]:
+    """The leaves to which a gradient would flow from these tensors, by their ids; an output may be one itself."""
+    outputs = [*outputs]
+    own = [output for output in outputs if output.requires_grad and output.grad_fn is None]
+    found = [getattr(node, "variable", None) for node in nodes_behind(outputs)]
+    return {id(leaf): leaf for leaf in (*own, *found) if leaf is not None}
+
+
+def tensors_within(value: object, *, depth: int = DEPTH) -> list[Tensor]:
+    """Every tensor of an output, those in the attributes of plain objects included."""
+    found = [*tree.tensors(value)]
+    if found or depth == 0:
+        return found
+    held = value if isinstance(value, list | tuple) else [*getattr(value, "__dict__", {}).values()]
+    return [tensor for item in held for tensor in tensors_within(item, depth=depth - 1)]

@@ -1,0 +1,148 @@
+"""What a forward's own source says about its axes, its containers and what it builds: hints, never proof."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+from collections.abc import Iterator
+
+from torch import nn
+
+from layersmith.probe import source
+
+TIME = r"(?:t|l|s|w|seq\w*|src_len|tgt_len|time\w*|steps?|length|max_len|win_len|num_steps)"
+BATCH = r"(?:b|n|bs|bsz|batch\w*)"
+TIME_FIRST = re.compile(rf"[\[(]\s*{TIME}\s*[,x*]\s*{BATCH}\s*[,x*\])]", re.IGNORECASE)
+BATCH_FIRST = re.compile(rf"[\[(]\s*{BATCH}\s*[,x*]\s*{TIME}\s*[,x*\])]", re.IGNORECASE)
+BATCH_SIZE = re.compile(r"^(?:b|bs|bsz|bz|batch|batch_size|n_batch|nbatch)$", re.IGNORECASE)
+
+
+@functools.lru_cache(maxsize=512)
+def axis_hint(cls: type) -> str:
+    """What a class says of its input's first axis: "batch", "time", or "" when it says nothing or both.
+
+    Read from comments and docstrings such as `(T, B, D)`, from `batch_size = x.size(0)`, from `out[:, -1]`
+    (the last step of a batch-first output), and from loops over the input, which go over time.
+    """
+    node = source.class_node(cls)
+    if node is None:
+        return ""
+    text = _text(cls)
+    batch = bool(BATCH_FIRST.search(text)) or any(_says_batch(part) for part in ast.walk(node))
+    time = bool(TIME_FIRST.search(text)) or _loops_over_input(node)
+    return "" if batch == time else "batch" if batch else "time"
+
+
+def construction_line(module: nn.Module) -> tuple[str, int]:
+    """Where a method other than `__init__` makes a layer or parameter of torch.nn; the class's own line otherwise."""
+    for part in module.modules():
+        cls: type = type(part)
+        node = source.class_node(cls) if not _is_torchs(cls) else None
+        for method in _methods(node) if node is not None else ():
+            lines = [
+                part.lineno for part in ast.walk(method) if isinstance(part, ast.Call) and _makes_layer(part)
+            ]
+            if lines and method.name != "__init__":
+                return source.file_of(cls), min(lines)
+    return source.class_line(type(module))
+
+
+def chooses_from(owner: type, attribute: str) -> bool:
+    """Whether a class picks one of a container by a key it is given: `self.heads[task]`, `self.acts[self.act]`."""
+    node = source.class_node(owner)
+    methods = [method for method in _methods(node) if method.name != "__init__"] if node is not None else []
+    return any(
+        isinstance(part, ast.Subscript) and _is_self(part.value, attribute) and _is_given(part.slice, method)
+        for method in methods
+        for part in ast.walk(method)
+    )
+
+
+def _is_given(key: ast.expr, method: ast.FunctionDef) -> bool:
+    """Whether a key is an argument of the method, or an attribute; not a constant nor a loop's variable."""
+    if isinstance(key, ast.Attribute):
+        return True
+    names = {node.id for node in ast.walk(key) if isinstance(node, ast.Name)}
+    looped = {
+        name.id
+        for loop in ast.walk(method)
+        if isinstance(loop, ast.For | ast.comprehension)
+        for name in ast.walk(loop.target)
+        if isinstance(name, ast.Name)
+    }
+    return bool(names - looped)
+
+
+def _methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef]:
+    return (child for child in node.body if isinstance(child, ast.FunctionDef))
+
+
+def _text(cls: type) -> str:
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        return ""
+
+
+def _says_batch(node: ast.AST) -> bool:
+    """`batch_size = x.size(0)`, `x.shape[0]`; and `out[:, -1]`."""
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        return bool(BATCH_SIZE.match(node.targets[0].id)) and _is_first_size(node.value)
+    if not isinstance(node, ast.Subscript) or not isinstance(node.slice, ast.Tuple):
+        return False
+    first, second, *_ = [*node.slice.elts, None, None]
+    return (
+        isinstance(first, ast.Slice) and first.lower is None and first.upper is None and _is_minus_one(second)
+    )
+
+
+def _is_first_size(node: ast.expr) -> bool:
+    text = ast.unparse(node)
+    return text.endswith((".size(0)", ".shape[0]", ".size(dim=0)")) or text.startswith("len(")
+
+
+def _is_minus_one(node: ast.expr | None) -> bool:
+    return node is not None and ast.unparse(node) == "-1"
+
+
+def _loops_over_input(node: ast.ClassDef) -> bool:
+    """Whether forward goes through an argument's first axis: `for step in x`, `x[t]` for a loop's t."""
+    forward = next((method for method in _methods(node) if method.name == "forward"), None)
+    if forward is None:
+        return False
+    arguments = {argument.arg for argument in forward.args.args} - {"self"}
+    return any(_goes_through(loop, arguments) for loop in ast.walk(forward) if isinstance(loop, ast.For))
+
+
+def _goes_through(loop: ast.For, arguments: set[str]) -> bool:
+    over = loop.iter.args[0] if isinstance(loop.iter, ast.Call) and loop.iter.args else loop.iter
+    if isinstance(over, ast.Name) and over.id in arguments:
+        return True
+    return isinstance(loop.target, ast.Name) and any(
+        isinstance(part, ast.Subscript)
+        and isinstance(part.value, ast.Name)
+        and part.value.id in arguments
+        and isinstance(part.slice, ast.Name)
+        and part.slice.id == loop.target.id
+        for part in ast.walk(loop)
+    )
+
+
+def _makes_layer(call: ast.Call) -> bool:
+    name = ast.unparse(call.func).rpartition(".")[2]
+    return isinstance(getattr(nn, name, None), type)
+
+
+def _is_self(node: ast.expr, attribute: str) -> bool:
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr == attribute
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    )
+
+
+def _is_torchs(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "torch"
