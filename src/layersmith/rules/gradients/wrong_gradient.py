@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.probe import tree
 from layersmith.probe.gradients import GradientReport, WrongGradient, gradients
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -36,6 +37,8 @@ def wrong_gradient(case: Case) -> Iterator[Finding]:
     for training in (True, False):
         fresh = case.fresh(training=training)
         report = gradients(fresh.module, fresh.inputs, seed=case.seed)
+        if not report.ok and _has_ctc(fresh):
+            raise NotApplicable("torch's CTC loss has a right gradient only behind a log_softmax")
         if not report.ok:
             yield from (_finding(error) for error in report.errors)
             return
@@ -43,6 +46,22 @@ def wrong_gradient(case: Case) -> Iterator[Finding]:
     if not any(report.judged for report in reports):
         reasons = [leg.why for report in reports for leg in report.legs if leg.why]
         raise NotApplicable(reasons[-1] if reasons else "nothing is differentiable")
+
+
+def _has_ctc(case: Case) -> bool:
+    """Whether the graph of the outputs holds torch's CTC loss, whose backward folds in that of log_softmax."""
+    for tensor in case.inputs.tensors():
+        tensor.requires_grad_(tensor.is_floating_point())
+    waiting = [y.grad_fn for y in tree.tensors(case.run()) if y.grad_fn is not None]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        if node.name().startswith("CtcLoss"):
+            return True
+        new = {parent for parent, _ in node.next_functions if parent is not None} - seen
+        seen |= new
+        waiting += new
+    return False
 
 
 def _finding(error: WrongGradient) -> Finding:
