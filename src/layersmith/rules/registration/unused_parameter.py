@@ -5,10 +5,11 @@ A parameter that forward never reaches keeps its first value for ever. Mostly it
 twice and `norm2` never, or a layer that was replaced and left behind. DistributedDataParallel refuses it.
 
 ## How it is tested
-Gradients are taken in train and eval mode, over several seeds and inputs; only a parameter without any path to any
-output in all of them is reported. A zero gradient is not (zero-initialised gates are sound). If the code
-names the attribute elsewhere than in `__init__`, a condition may lead there, and it is a warning only where
-siblings in the same container are reached.
+Autograd's graph is read in train and eval mode, over several seeds and inputs; only a parameter without any path to
+any output in all of them is reported. A zero gradient is not (zero-initialised gates are sound). If the code
+names the attribute elsewhere than in `__init__`, a condition may lead there: then it is a warning, and only where
+siblings in the same container are reached and neither the data nor an argument chooses among them, or where the
+submodule is called and its result changes nothing.
 
 ## How to fix it
 Use it in forward, delete it, or set `requires_grad=False`.
@@ -22,89 +23,91 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import source, tree
-from layersmith.promises import Promise
+from layersmith.probe import reading, source
+from layersmith.probe.reach import Reach, changes_nothing, is_passed_over, reach
+from layersmith.promises import Promise, contract
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-RUNS = 6  # with other seeds and inputs each: a routed expert deserves a chance
+RUNS = 8  # with other seeds and inputs each: a routed expert deserves a chance
+Place = tuple[str, str, type, Severity | None]  # path, attribute, class of its owner, severity
 
 
-@rule(
-    severity=Severity.ERROR,
-    since="0.1",
-    promise=Promise.EVERY_PARAMETER_LEARNS,
-)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.EVERY_PARAMETER_LEARNS)
 def unused_parameter(case: Case) -> Iterator[Finding]:
-    """Collect what gradients reach over several runs; report the rest, once a submodule."""
+    """Collect what gradients reach over several runs; report the rest, one finding a line of the source."""
     waiting = {name for name, parameter in case.module.named_parameters() if parameter.requires_grad}
-    if not waiting:
-        return
-    runs = 0
-    for run in range(RUNS):
-        reached = _reached(case.fresh(seed=case.seed + run // 2, training=run % 2 == 0))
-        runs += reached is not None
-        waiting -= reached or set()
+    runs: list[Reach] = []
+    for run in range(RUNS if waiting else 0):
+        fresh = case.fresh(seed=case.seed + run // 2, training=run % 2 == 0)
+        found = reach(fresh.module, fresh.inputs, seed=fresh.seed, is_original=run < RUNS // 2)
+        if found is not None:
+            runs.append(found)
+            waiting -= found.parameters
         if not waiting:
             return
-    findings = [*_findings(case.module, waiting)]
-    if not (runs or findings):
+    root, unreached = case.module, sorted(waiting)
+    found_at = (
+        _place(root, path, waiting, runs) or _dropped(case, path, waiting, runs) for path in unreached
+    )
+    places = dict.fromkeys(place for place in found_at if place is not None)
+    if waiting and not (runs or places):
         raise NotApplicable("no output carries a gradient")
-    yield from findings
+    lines: dict[tuple[object, ...], list[Place]] = {}
+    for place in places:
+        lines.setdefault((*source.attribute_line(place[2], place[1]), place[3]), []).append(place)
+    yield from (_finding(case.module, same_line) for same_line in lines.values())
 
 
-def _reached(case: Case) -> set[str] | None:
-    """The parameters with a path to an output; None if no output carries a gradient."""
-    try:
-        outputs = [y for y in tree.tensors(case.run()) if y.requires_grad]
-    except Exception:  # noqa: BLE001 - train mode may ask for more than the example has
-        return None
-    if not outputs:
-        return None
-    named = {name: p for name, p in case.module.named_parameters() if p.requires_grad}
-    gradients = torch.autograd.grad([tree.total(outputs)], [*named.values()], allow_unused=True)
-    return {name for name, gradient in zip(named, gradients, strict=True) if gradient is not None}
-
-
-def _findings(root: nn.Module, unreached: set[str]) -> Iterator[Finding]:
-    told: set[str] = set()
-    reached = {name for name, _ in root.named_parameters()} - unreached
-    for path in sorted(unreached):
-        place = _place(root, path, reached)
-        if place is None or place[0] in told:
-            continue
-        where, attribute, owner, severity = place
-        told.add(where)
-        file, line = source.attribute_line(type(owner), attribute)
-        count = sum(p.numel() for n, p in root.named_parameters() if n == where or n.startswith(f"{where}."))
-        yield Finding(
-            f"{where} never reaches the output: {count} numbers get no gradient",
-            where=where,
-            file=file,
-            line=line,
-            fix=f"use {where} in forward, or delete it",
-            numbers={"parameters": count},
-            severity=severity,
-        )
-
-
-def _place(
-    root: nn.Module, path: str, reached: set[str]
-) -> tuple[str, str, nn.Module, Severity | None] | None:
-    """The outermost attribute that forward forgets: (path, attribute, owner, severity); None if none is."""
+def _place(root: nn.Module, path: str, unreached: set[str], runs: list[Reach]) -> Place | None:
+    """The outermost attribute that forward forgets; None if none is."""
     parts = path.split(".")
     owner = root
     for depth, part in enumerate(parts):
         where = ".".join(parts[: depth + 1])
         if isinstance(owner, nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict):
             container = ".".join(parts[:depth])
-            if any(name.startswith(f"{container}.") for name in reached):
-                holder, attribute = source.owner(root, container)
-                return where, attribute, holder, Severity.WARNING
+            holder, attribute = source.owner(root, container)
+            is_chosen = reading.chooses_from(type(holder), attribute)
+            if not is_chosen and is_passed_over(root, container, unreached, runs):
+                return where, attribute, type(holder), Severity.WARNING
         elif _is_ours(owner) and not _methods(type(owner), part) - {"__init__"}:
-            return where, part, owner, None
+            return where, part, type(owner), None
         owner = getattr(owner, part) if depth < len(parts) - 1 else owner
     return None
+
+
+def _dropped(case: Case, path: str, unreached: set[str], runs: list[Reach]) -> Place | None:
+    """The outermost submodule above a parameter that every run calls and whose parameters change no output."""
+    parts = path.split(".")[:-1]
+    for depth in range(len(parts)):
+        where = ".".join(parts[: depth + 1])
+        inside = {name for name, _ in case.module.named_parameters() if name.startswith(f"{where}.")}
+        if runs and inside <= unreached and all(where in run.called for run in runs):
+            fresh = case.fresh(training=True)
+            if not changes_nothing(fresh.module, fresh.inputs, inside, seed=case.seed):
+                return None
+            holder, attribute = source.owner(case.module, where)
+            return where, attribute, type(holder), Severity.WARNING
+    return None
+
+
+def _finding(root: nn.Module, places: list[Place]) -> Finding:
+    where, attribute, owner, severity = places[0]
+    paths = [place[0] for place in places]
+    file, line = source.attribute_line(owner, attribute)
+    prefixes = tuple(f"{path}." for path in paths)
+    count = sum(p.numel() for n, p in root.named_parameters() if f"{n}.".startswith(prefixes))
+    named = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")  # noqa: PLR2004
+    return Finding(
+        f"{named} never {'reaches' if len(paths) == 1 else 'reach'} the output: {count} numbers get no gradient",
+        where=where,
+        file=file,
+        line=line,
+        fix=f"use {named} in forward (and what it returns), or delete it",
+        numbers={"parameters": count},
+        severity=severity,
+    )
 
 
 def _methods(cls: type, attribute: str) -> frozenset[str]:
@@ -135,6 +138,47 @@ class CallsNorm1Twice(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm1(self.linear(self.norm1(x)))
+
+
+@unused_parameter.bad("skip never reaches the output")
+class DropsItsBranch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.main = nn.Linear(6, 6)
+        self.skip = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.skip(x)
+        return self.main(x).relu()
+
+
+@unused_parameter.good
+@contract(waive={"graph-break": "which experts run depends on values"})
+class RoutesRows(nn.Module):
+    """Four rows cannot reach all experts: which ones they do depends on the data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = nn.Linear(6, 32)
+        self.experts = nn.ModuleList([nn.Linear(6, 6) for _ in range(32)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, chosen = self.router(x).softmax(-1).max(-1)
+        return torch.stack(
+            [w * self.experts[int(i)](row) for w, i, row in zip(weight, chosen, x, strict=True)]
+        )
+
+
+@unused_parameter.good
+class HeadByTask(nn.Module):
+    """An argument says which head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict({"a": nn.Linear(6, 2), "b": nn.Linear(6, 3)})
+
+    def forward(self, x: Tensor, task: str = "a") -> Tensor:
+        return self.heads[task](x)
 
 
 @unused_parameter.good
