@@ -112,7 +112,7 @@ def settle(line: Line, precision: Precision, got: float, scale: float, *, refine
     """Compare a slope by backward with the differences along a line, as often as it takes to be sure."""
     slope, step = (line.refined, 4 * precision.step) if refined else (line.slope, precision.step)
     expected = slope(step)
-    tolerance = _tolerance(precision, max(scale, abs(got)), line.size * precision.rounding, step)
+    tolerance = _tolerance(precision, line, max(scale, abs(got)), line.size * precision.rounding, step)
     if abs(got - expected) <= tolerance:
         return Reading(Verdict.RIGHT, got, expected, tolerance, scale)
     return _in_doubt(line, precision, got, scale, refined=refined)
@@ -152,18 +152,20 @@ def _in_doubt(line: Line, precision: Precision, got: float, scale: float, *, ref
     slope, step = (line.refined, 4 * precision.step) if refined else (line.slope, precision.step)
     slopes = {step: slope(step), step * _LADDER[0]: slope(step * _LADDER[0])}
     first, apart = abs(got - slopes[step]), abs(slopes[step] - slopes[step * _LADDER[0]])
-    plain = _tolerance(precision, max(scale, abs(got)), line.size * precision.rounding, step * _LADDER[0])
+    plain = _tolerance(
+        precision, line, max(scale, abs(got)), line.size * precision.rounding, step * _LADDER[0]
+    )
     if first > closeness.GRADIENT_DOUBT * max(apart, plain):  # two steps agree: nothing else explains it
         return Reading(Verdict.WRONG, got, slopes[step], plain, scale)
     noise = max(line.noise(precision.step / 1024), line.size * precision.rounding)
     noise = noise if math.isfinite(noise) else line.size * precision.rounding
     for factor in _LADDER:
         slopes[factor * step] = expected = slope(factor * step)
-        tolerance = _tolerance(precision, max(scale, abs(got)), noise, factor * step)
+        tolerance = _tolerance(precision, line, max(scale, abs(got)), noise, factor * step)
         fine_enough = tolerance <= first / closeness.GRADIENT_DOUBT
         if abs(got - expected) <= tolerance and fine_enough:
             return Reading(Verdict.RIGHT, got, expected, tolerance, scale)
-    return _settled(slopes, got, scale, _tolerance(precision, max(scale, abs(got)), noise, step))
+    return _settled(slopes, got, scale, _tolerance(precision, line, max(scale, abs(got)), noise, step))
 
 
 def _settled(slopes: dict[float, float], got: float, scale: float, tolerance: float) -> Reading:
@@ -187,5 +189,7 @@ def _settled(slopes: dict[float, float], got: float, scale: float, tolerance: fl
     return Reading(Verdict.WRONG if is_wrong else Verdict.UNCLEAR, got, expected, tolerance, scale)
 
 
-def _tolerance(precision: Precision, size: float, noise: float, step: float) -> float:
-    return max(precision.relative * size, closeness.GRADIENT_ROUNDINGS * noise / step)
+def _tolerance(precision: Precision, line: Line, size: float, noise: float, step: float) -> float:
+    """The larger of what is asked, what rounding does to differences, and what it does to backward's own sums."""
+    rounding = max(noise / step, precision.rounding * line.pull)
+    return max(precision.relative * size, closeness.GRADIENT_ROUNDINGS * rounding)

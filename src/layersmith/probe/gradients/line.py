@@ -19,9 +19,16 @@ class Line:
     """phi(t) = Re <u, outputs at leaves + t v>, or another function of the leaves; computed once each."""
 
     def __init__(
-        self, measure: Callable[[], float], size: float, moved: list[Tensor], direction: list[Tensor]
+        self,
+        measure: Callable[[], float],
+        sizes: tuple[float, float],
+        moved: list[Tensor],
+        direction: list[Tensor],
     ) -> None:
-        self.measure, self.size = measure, size  # the size of the summands of phi, for their rounding
+        self.measure = measure
+        self.size, self.pull = (
+            sizes  # of the summands of phi, and of u: what is lost to rounding goes by them
+        )
         self.moved, self.direction = moved, direction
         self.known: dict[float, float] = {}
         self.at = 0.0
@@ -63,7 +70,7 @@ def walking(specimen: Specimen, projection: Projection, direction: Sequence[Tens
     """A line through the specimen's point; where the direction is None a leaf stays in place."""
     pairs = [(t, v) for t, v in zip(specimen.tensors, direction, strict=True) if v is not None]
     measure = functools.partial(_project, specimen, projection)
-    with moving(Line(measure, projection.size, [t for t, _ in pairs], [v for _, v in pairs])) as line:
+    with moving(Line(measure, projection.sizes, [t for t, _ in pairs], [v for _, v in pairs])) as line:
         yield line
 
 
@@ -74,7 +81,7 @@ def walking_one(
     """A line along one element of one leaf."""
     element = specimen.tensors[position][index]
     measure = functools.partial(_project, specimen, projection)
-    with moving(Line(measure, projection.size, [element], [torch.ones_like(element)])) as line:
+    with moving(Line(measure, projection.sizes, [element], [torch.ones_like(element)])) as line:
         yield line
 
 

@@ -18,7 +18,6 @@ from layersmith.probe.gradients.station import Station
 _SAMPLES = 12  # elements looked at one by one
 _EXTREMES = 3  # and so many of the largest, and of the smallest
 _WITNESSES = 4  # elements that must be right for a slice to be believed
-_LONG, _LONGEST = 32.0, 512.0  # a sum over many elements wants digits more than it fears curvature
 _NEAR_INTEGER = 0.05
 
 
@@ -44,24 +43,21 @@ class Sample:
 
 
 def find_pattern(station: Station, position: int) -> Pattern:
-    """Look for the pattern by syndromes first, then at single elements, then by syndromes of longer steps."""
+    """Look for the pattern by syndromes first, then at single elements."""
     tensor = station.specimen.leaves[position].tensor
-    fixed = _shared(station, position, _LONG)
+    fixed = _shared(station, position)
     if fixed is not None:
         return _in_slice(station, position, fixed)
     flat = sorted({*_spread(range(tensor.numel())), *_extremes(tensor)})
-    samples = look(station, position, flat)
-    if not any(one.is_wrong for one in samples):
-        fixed = _shared(station, position, _LONGEST)
-    return describe(samples, tensor) if fixed is None else _in_slice(station, position, fixed)
+    return describe(look(station, position, flat), tensor)
 
 
-def _shared(station: Station, position: int, stretch: float) -> dict[int, int] | None:
+def _shared(station: Station, position: int) -> dict[int, int] | None:
     """The coordinates that all wrong elements share, after a look at a few that do not have them."""
     tensor = station.specimen.leaves[position].tensor
     if tensor.numel() == 1 or tensor.is_complex():
         return None
-    fixed = _fixed(station, position, stretch)
+    fixed = _fixed(station, position)
     if fixed is None:
         return None
     inside = set(_slice_of(tensor, fixed))
@@ -141,7 +137,7 @@ def _condition(wrong: Sequence[Sample], right: Sequence[Sample], looked: int) ->
     return "some elements", f"is {size}, in {len(bad)} of the {looked} elements looked at"
 
 
-def _fixed(station: Station, position: int, stretch: float) -> dict[int, int] | None:
+def _fixed(station: Station, position: int) -> dict[int, int] | None:
     """Which coordinates all wrong elements share: {0: 3} is row 3; None where they share none.
 
     For an error E, the signed sums s = <r, E> and s_d = <r k_d, E>, with r random signs and k_d the
@@ -152,14 +148,14 @@ def _fixed(station: Station, position: int, stretch: float) -> dict[int, int] | 
     found: dict[int, int] | None = None
     for draw in (0, 1):
         signs = signs_like(tensor, station.seed + 977 * (draw + 1))
-        whole = _error_along(station, position, signs, stretch)
+        whole = _error_along(station, position, signs)
         if not whole:
             return None
         here = {}
         for dim, size in enumerate(tensor.shape):
             if size > 1 and found is not None and dim not in found:
                 continue
-            where = _coordinate(station, position, signs, dim, stretch) / whole if size > 1 else 0.0
+            where = _coordinate(station, position, signs, dim) / whole if size > 1 else 0.0
             if (
                 math.isfinite(where)
                 and abs(where - round(where)) < _NEAR_INTEGER
@@ -172,20 +168,23 @@ def _fixed(station: Station, position: int, stretch: float) -> dict[int, int] | 
     return found
 
 
-def _coordinate(station: Station, position: int, signs: Tensor, dim: int, stretch: float) -> float:
+def _coordinate(station: Station, position: int, signs: Tensor, dim: int) -> float:
     size = signs.shape[dim]
     shape = [size if d == dim else 1 for d in range(signs.dim())]
     places = torch.arange(size, dtype=signs.dtype, device=signs.device).view(shape)
-    return _error_along(station, position, signs * places, stretch)
+    return _error_along(station, position, signs * places)
 
 
-def _error_along(station: Station, position: int, direction: Tensor, stretch: float) -> float:
+def _error_along(station: Station, position: int, direction: Tensor) -> float:
     """<gradient by backward - true gradient, direction>; 0 where it drowns in rounding."""
     direction = station.specimen.leaves[position].hold(direction)
     length = float(direction.norm())
+    if not length:
+        return 0.0
     gradient = station.gradients[position]
     got = 0.0 if gradient is None else float((gradient * direction).sum())
-    step = stretch * station.precision.step
+    longest = float(direction.abs().max())
+    step = 4 * length / longest * station.precision.step  # no element moves further than it does alone
     every: list[Tensor | None] = [None] * len(station.specimen.leaves)
     every[position] = direction / length
     with walking(station.specimen, station.projection, every) as line:

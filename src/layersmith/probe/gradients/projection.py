@@ -48,6 +48,11 @@ class Projection:
         return dot(self.along, [out.detach() for out in self.pick(outputs)])
 
     @property
+    def sizes(self) -> tuple[float, float]:
+        """The norms of the outputs and of u."""
+        return self.size, norm(self.along) if self.along else 0.0
+
+    @property
     def is_whole(self) -> bool:
         """Whether every picked element is finite."""
         return all(mask is None for mask in self.masks)

@@ -53,7 +53,7 @@ class SecondOrder:
             for leaf, block in zip(self.leaves, direction.blocks, strict=True)
             if block is not None
         ]
-        line = Line(self._measure, self.size, [t for t, _ in pairs], [v for _, v in pairs])
+        line = Line(self._measure, (self.size, self.size), [t for t, _ in pairs], [v for _, v in pairs])
         with math_attention(), moving(line):
             return settle(line, self.precision, dot(self.gradients, direction.blocks), direction.scale)
 

@@ -13,7 +13,7 @@ from layersmith.probe.gradients.contrast import Contrast, contrast, pattern_of
 from layersmith.probe.gradients.cotangent import Cotangent
 from layersmith.probe.gradients.culprit import find_culprit
 from layersmith.probe.gradients.describe import located, unnamed
-from layersmith.probe.gradients.projection import Named
+from layersmith.probe.gradients.projection import Named, norm
 from layersmith.probe.gradients.report import Leg, WrongGradient
 from layersmith.probe.gradients.station import Site, Station
 
@@ -82,13 +82,15 @@ def again(bench: Bench, name: str, picked: list[Tensor], meaning: str, still: Se
         bench.fault(name, "raises in backward", f"{meaning}: {first_line(error)}")
         return
     limit = closeness.GRADIENT_TWICE[bench.site.precision.dtype]
-    gaps = contrast(found, bench.station.gradients, limit=limit, floor=floor_of(bench))
+    gaps = contrast(found, bench.station.gradients, limit=limit, floor=floor_of(bench, limit))
     bench.settle(name, gaps.only([i for i in range(len(found)) if i not in still]), meaning)
 
 
-def floor_of(bench: Bench) -> float:
+def floor_of(bench: Bench, limit: float, *, dtype: torch.dtype = torch.float64) -> float:
     """Below this size a gradient is rounding: that of a bias before a norm, of a key's bias in attention."""
-    return max(bench.station.steep, default=0.0) * closeness.RELATIVE[torch.float32]
+    rounding = torch.finfo(dtype).eps * norm(bench.station.projection.along)
+    largest = max(bench.station.steep, default=0.0)
+    return max(largest * closeness.RELATIVE[torch.float32], closeness.GRADIENT_ROUNDINGS * rounding / limit)
 
 
 def first_line(error: Exception) -> str:

@@ -26,7 +26,7 @@ def layouts(bench: Bench) -> None:
         )
         return
     total = [plus(a, b) for a, b in zip(ones, bench.station.gradients, strict=True)]
-    found = contrast(both, total, limit=limit, floor=floor_of(bench))
+    found = contrast(both, total, limit=limit, floor=floor_of(bench, limit))
     if not found.wrong:
         bench.legs.append(Leg(name, "right", "", found.worst, found.limit))
         return
@@ -35,15 +35,15 @@ def layouts(bench: Bench) -> None:
     again = bench.pull([one.clone() for one in u])
     bench.settle(
         "backward twice",
-        contrast(again, bench.station.gradients, limit=limit, floor=floor_of(bench)),
+        contrast(again, bench.station.gradients, limit=limit, floor=floor_of(bench, limit)),
         "called a second time",
     )
     if len(bench.errors) > settled:
         return
-    expanded = contrast(ones, plain, limit=limit, floor=floor_of(bench))
+    expanded = contrast(ones, plain, limit=limit, floor=floor_of(bench, limit))
     bench.settle("grad_output expanded", expanded, "for an expanded grad_output")
     apart = bench.pull([scattered(one) for one in u])
-    found = contrast(apart, bench.station.gradients, limit=limit, floor=floor_of(bench))
+    found = contrast(apart, bench.station.gradients, limit=limit, floor=floor_of(bench, limit))
     bench.settle("grad_output scattered", found, "for a non-contiguous grad_output")
 
 
@@ -65,5 +65,5 @@ def undefined(bench: Bench) -> None:
         return
     total = [plus(a, b) for a, b in zip(*parts, strict=True)]
     limit = closeness.GRADIENT_TWICE[bench.site.footing.dtype]
-    found = contrast(total, bench.station.gradients, limit=limit, floor=floor_of(bench))
+    found = contrast(total, bench.station.gradients, limit=limit, floor=floor_of(bench, limit))
     bench.settle(name, found, "when one output does not enter the loss")
