@@ -5,8 +5,9 @@ The caller still holds the tensor: a residual connection around the layer, a sec
 or a dataset held in memory then sees other numbers, without any error.
 
 ## How it is tested
-The inputs are compared with a copy taken before the call, in eval and in train mode. A change that comes only from a
-submodule with `inplace=True` is declared by its author and not reported.
+The inputs are compared with a copy taken before the call, in eval and in train mode, and the operation after which
+they differ is found. A dict or list that gained, lost or changed members is a warning. A change that comes only
+from a submodule with `inplace=True` is declared by its author and not reported.
 
 ## How to fix it
 Use the operation without the underscore (`x = x + 1`, not `x += 1`), or `x = x.clone()` first.
@@ -16,10 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, source
+from layersmith.probe import closeness, source, steps
+from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import rule
@@ -28,34 +31,67 @@ from layersmith.subject import Case
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.INPUTS_UNTOUCHED)
 def input_modified(case: Case) -> Iterator[Finding]:
-    """Call it on a copy of the inputs and look at the copy."""
+    """Call it on a copy of the inputs and look at the copy; if that changed, again, to see where."""
     for training in (False, True):
-        changed = [gap for gap in _changed(case.fresh(training=training)) if gap.max_abs > 0]
-        if changed:
-            yield from (_finding(case, gap) for gap in changed)
+        held = case.inputs.clone()
+        own = dict(held.named_tensors())
+        _call(case.fresh(training=training), held)
+        gaps = [closeness.gap(old, own[path], where=path) for path, old in case.inputs.named_tensors()]
+        if changed := [gap for gap in gaps if gap.max_abs > 0]:
+            yield _finding(changed, _place(case, training=training))
+            return
+        now = dict(held.named_tensors())
+        if members := [path for path in own.keys() | now.keys() if own.get(path) is not now.get(path)]:
+            yield _members(sorted(members), _place(case, training=training))
             return
 
 
-def _changed(case: Case) -> list[closeness.Gap]:
+def _call(case: Case, held: Inputs) -> None:
     for module in case.module.modules():
         if getattr(module, "inplace", False) is True:
             module.inplace = False  # type: ignore[assignment]
-    held = case.inputs.clone()
     with preserved(seed=case.seed):
         case.module(*held.args, **held.kwargs)
-    pairs = zip(case.inputs.named_tensors(), held.named_tensors(), strict=False)
-    return [closeness.gap(before, after, where=path) for (path, before), (_, after) in pairs]
 
 
-def _finding(case: Case, gap: closeness.Gap) -> Finding:
-    file, line = source.class_line(type(case.module))
+def _place(case: Case, *, training: bool) -> tuple[str, int]:
+    """File and line of the first operation after which an argument is no longer what it was."""
+    held = case.inputs.clone()
+    own = dict(held.named_tensors())
+
+    def differs(_: object) -> bool:
+        is_held = all(own.get(path) is tensor for path, tensor in held.named_tensors())
+        return not is_held or any(
+            closeness.gap(old, own[p]).max_abs > 0 for p, old in case.inputs.named_tensors()
+        )
+
+    watched = steps.Steps(differs)
+    with watched:
+        _call(case.fresh(training=training), held)
+    found = next((step for step in watched.seen if step.noted and not source.is_machinery(step.file)), None)
+    return (found.file, found.line) if found is not None else source.class_line(type(case.module))
+
+
+def _finding(gaps: list[closeness.Gap], place: tuple[str, int]) -> Finding:
+    worst = max(gap.max_abs for gap in gaps)
     return Finding(
-        f"forward changed {gap.where} in place, by up to {gap.max_abs:.2g}",
-        where=gap.where,
-        file=file,
-        line=line,
+        f"forward changed {', '.join(gap.where for gap in gaps)} in place, by up to {worst:.2g}",
+        where=gaps[0].where,
+        file=place[0],
+        line=place[1],
         fix="use the out-of-place operation, or x = x.clone() first",
-        numbers={"max_abs": gap.max_abs, "limit": 0.0},
+        numbers={"max_abs": worst, "limit": 0.0},
+    )
+
+
+def _members(paths: list[str], place: tuple[str, int]) -> Finding:
+    return Finding(
+        f"forward added, removed or replaced {', '.join(paths)}: the caller's own dict or list changes",
+        where=paths[0],
+        file=place[0],
+        line=place[1],
+        fix="work on a copy: dict(batch), [*features]",
+        severity=Severity.WARNING,
     )
 
 
@@ -71,6 +107,15 @@ class MasksInPlace(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x[x < 0] = 0.0
         return x * 2
+
+
+@input_modified.bad(
+    "replaced input[0]['mask']", inputs=lambda: ({"x": torch.ones(4, 6), "mask": torch.ones(6)},)
+)
+class TakesFromItsDict(nn.Module):
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        mask = batch.pop("mask")
+        return batch["x"] * mask
 
 
 @input_modified.good
