@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layersmith.errors import UsageError
+from layersmith.promises import Promise
 
 if TYPE_CHECKING:  # the command line lists rules without importing torch
     from layersmith.rule import Rule
@@ -52,8 +53,15 @@ def chosen(*, select: Iterable[str] = (), ignore: Iterable[str] = ()) -> tuple[s
     Raises:
         UsageError: for a name that is neither a rule nor a group.
     """
-    names = tuple(select)
-    return tuple(sorted((ids(names) if names else set(rule_files())) - ids(ignore)))
+    names = _names(select)
+    return tuple(sorted((ids(names) if names else set(rule_files())) - ids(_names(ignore))))
+
+
+def _names(given: Iterable[str]) -> tuple[str, ...]:
+    """The names of a list; a string is one name, or several with commas between."""
+    if isinstance(given, str):
+        return tuple(name.strip() for name in given.split(",") if name.strip())
+    return tuple(given)
 
 
 def with_prerequisites(chosen_ids: Iterable[str]) -> tuple[Rule, ...]:
@@ -74,6 +82,12 @@ def ids(names: Iterable[str]) -> set[str]:
         members = {id_ for id_, path in rule_files().items() if path.parent.name == name}
         found |= members or {nearest(name, rule_files())}
     return found
+
+
+def require_known(waived: Iterable[str]) -> None:
+    """Raise UsageError for a waiver of what is neither a rule nor a promise."""
+    for name in waived:
+        nearest(name, [*rule_files(), *Promise])
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -22,12 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the rules; the command line goes before pyproject.toml."""
     settings = examination.settings_for(arguments.targets)
     if arguments.select is not None:
-        settings = replace(settings, select=_names(arguments.select))
+        settings = replace(settings, select=arguments.select)
     if arguments.ignore is not None:
-        settings = replace(settings, ignore=_names(arguments.ignore))
+        settings = replace(settings, ignore=arguments.ignore)
     rules = registry.chosen(select=settings.select, ignore=settings.ignore)
     return examination.run("check", arguments, rules, settings)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -22,12 +22,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="The workbench for people who write their own PyTorch layers and models.",
     )
     parser.add_argument("--version", action="version", version=_version())
-    commands = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    commands = parser.add_subparsers(title="verbs", metavar="VERB")
     for name, module in verbs().items():
         command = commands.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     arguments = parser.parse_args(argv)
+    if not hasattr(arguments, "run"):
+        parser.print_help(sys.stderr)
+        return LayersmithError.exit_code
     try:
         code: int = arguments.run(arguments)
     except LayersmithError as error:
