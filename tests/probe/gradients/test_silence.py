@@ -12,7 +12,7 @@ import torch
 from catalogue import NOT_COVERED, covered  # type: ignore[import-not-found]
 from torch import Tensor, nn
 
-from layersmith.probe.gradients import gradients
+from layersmith.probe.gradients import Mode, gradients
 
 COVERED = covered()
 
@@ -178,3 +178,10 @@ def test_hard_coded_float32_is_examined_in_float32() -> None:
     assert report.ok
     assert report.dtype == "float32"
     assert "examined in float32" in report.notes[0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("mode", ["quick", "full"])
+def test_a_large_offset_of_the_input_is_not_an_error(seed: int, mode: Mode) -> None:
+    x = torch.randn(16, 8, generator=torch.Generator().manual_seed(seed)) + 1e6
+    assert gradients(nn.LayerNorm(8), x, seed=seed, mode=mode).ok

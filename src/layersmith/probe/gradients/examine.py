@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from layersmith.probe.gradients.culprit import functions_in
-from layersmith.probe.gradients.describe import describe, unnamed
+from layersmith.probe.gradients.describe import NO_ONE, describe, unnamed
 from layersmith.probe.gradients.duplicate import UnbornError
 from layersmith.probe.gradients.footing import Found, NoFootingError, born, find_footing
 from layersmith.probe.gradients.joint import Precision, Reading, Verdict, reading_leg
@@ -159,8 +159,9 @@ def _judge(found: Examination, site: Site, station: Station) -> None:
         return
     station, reading = sure
     found.specimens.append(station.specimen)
-    found.legs.append(reading_leg("joint", reading))
-    found.errors += describe(station, reading, "joint", refined=full)
+    errors = describe(station, "joint", refined=full)
+    found.legs.append(reading_leg("joint", reading) if errors else Leg("joint", "unclear", NO_ONE))
+    found.errors += errors
 
 
 def _reconsidered(
@@ -216,8 +217,9 @@ def _detached(found: Examination, site: Site, stand: Found) -> None:
     if reading.verdict is not Verdict.WRONG or not _repeats(station):
         found.legs.append(Leg("joint", "not run", "no output carries a gradient, nor depends on anything"))
         return
-    found.legs.append(reading_leg("joint", reading))
-    found.errors += describe(station, reading, "joint")
+    errors = describe(station, "joint")
+    found.legs.append(reading_leg("joint", reading) if errors else Leg("joint", "unclear", NO_ONE))
+    found.errors += errors
 
 
 def _raised(found: Examination, site: Site, specimen: Specimen, error: BackwardError) -> None:

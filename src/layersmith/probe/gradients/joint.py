@@ -155,7 +155,7 @@ def _in_doubt(line: Line, precision: Precision, got: float, scale: float, *, ref
     plain = _tolerance(
         precision, line, max(scale, abs(got)), line.size * precision.rounding, step * _LADDER[0]
     )
-    if first > closeness.GRADIENT_DOUBT * max(apart, plain):  # two steps agree: nothing else explains it
+    if first > closeness.GRADIENT_DOUBT**2 * max(apart, plain):  # nothing else lets two steps agree so well
         return Reading(Verdict.WRONG, got, slopes[step], plain, scale)
     noise = max(line.noise(precision.step / 1024), line.size * precision.rounding)
     noise = noise if math.isfinite(noise) else line.size * precision.rounding

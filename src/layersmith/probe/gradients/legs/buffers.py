@@ -41,4 +41,4 @@ def buffers(bench: Bench) -> None:
     reading = station.read(only=reached)
     bench.legs.append(reading_leg(name, reading))
     if reading.verdict is Verdict.WRONG:
-        bench.errors += describe(station, reading, name)
+        bench.errors += describe(station, name)

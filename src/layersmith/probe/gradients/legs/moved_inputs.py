@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from layersmith.probe import closeness
-from layersmith.probe.gradients.describe import describe
+from layersmith.probe.gradients.describe import NO_ONE, describe
 from layersmith.probe.gradients.joint import Reading, Verdict, reading_leg
 from layersmith.probe.gradients.layouts import scattered
 from layersmith.probe.gradients.legs.bench import Bench, again, first_line
@@ -51,9 +51,10 @@ def _confirm(bench: Bench, name: str, site: Site, reading: Reading) -> None:
     if reading.verdict is Verdict.WRONG and sure is None:
         bench.legs.append(Leg(name, "right", "a miss at one point was not found again near by: a kink"))
         return
-    bench.legs.append(reading_leg(name, reading))
-    if sure is not None:
-        bench.errors += describe(*sure, name)
+    errors = describe(sure[0], name) if sure is not None else []
+    is_rounding = sure is not None and not errors
+    bench.legs.append(Leg(name, "unclear", NO_ONE) if is_rounding else reading_leg(name, reading))
+    bench.errors += errors
 
 
 def scattered_inputs(bench: Bench) -> None:
