@@ -19,6 +19,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from sklearn.datasets import load_digits
@@ -28,7 +29,7 @@ from torch.nn import functional
 from layersmith.errors import UsageError
 from layersmith.repair import initialize_
 
-FACTOR, STEPS, ROWS, WIDTH, CHANNELS = 3.0, 100, 128, 64, 12
+FACTOR, STEPS, ROWS, WIDTH, CHANNELS = 3.0, 100, 128, 64, 8
 METHODS = ("torch", "kaiming/xavier", "lsuv", "ours")
 DEPTHS = (10, 50, 200, 1000)
 NETS = ("plain linear", "residual linear", "plain conv", "residual conv")
@@ -116,9 +117,9 @@ def network(net: str, depth: int, activation: Callable[[], nn.Module]) -> nn.Seq
     else:
         for _ in range(depth - 2):
             body += [activation(), layer(width, width)]
-    head = [activation(), nn.Linear(width, 10)]
-    pooled = [] if is_linear else [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return nn.Sequential(*body, head[0], *pooled, head[1])
+    if is_linear:
+        return nn.Sequential(*body, activation(), nn.Linear(width, 10))
+    return nn.Sequential(*body, activation(), nn.Flatten(), nn.Linear(64 * width, 10))
 
 
 def start(model: nn.Module, method: str, activation: str, rows: Tensor) -> None:
@@ -129,7 +130,7 @@ def start(model: nn.Module, method: str, activation: str, rows: Tensor) -> None:
     elif method == "lsuv":
         initialize_(model, rows, method="lsuv", generator=generator)
     elif method == "kaiming/xavier":
-        by_name = {"Tanh": "tanh", "Sigmoid": "sigmoid", "LeakyReLU(0.2)": "leaky_relu"}
+        by_name: dict[str, Any] = {"Tanh": "tanh", "Sigmoid": "sigmoid", "LeakyReLU(0.2)": "leaky_relu"}
         for layer in model.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
                 if activation in {"Tanh", "Sigmoid"}:
@@ -146,12 +147,12 @@ def start(model: nn.Module, method: str, activation: str, rows: Tensor) -> None:
 def spreads(model: nn.Sequential, rows: Tensor) -> tuple[float, float]:
     """Largest over smallest std after the layers before the head: of the signal, and of its gradient."""
     after: list[Tensor] = []
-    for layer in model[:-1]:
+    for layer in [*model][:-1]:
         rows = layer(rows)
         if isinstance(layer, nn.Linear | nn.Conv2d | Block):
             rows.retain_grad()
             after.append(rows)
-    output = model[-1](rows)
+    output = [*model][-1](rows)
     (output * torch.randn(output.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
     model.zero_grad()
     gradients = [one.grad for one in after if one.grad is not None]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from layersmith import client, config
 from layersmith.errors import TargetError, UsageError
-from layersmith.finding import Measurement, Result, Status
+from layersmith.finding import Measurement, Result, Status, Suggestion
 from layersmith.load import target as targets
-from layersmith.promises import Contract, Promise
-from layersmith.registry import chosen, nearest, rule_files
+from layersmith.promises import Contract
+from layersmith.registry import chosen, require_known
 from layersmith.report import Report, SubjectReport
 from layersmith.server import OUTPUT_KEPT, Failed, Request
 from layersmith.verbs import VERBS
@@ -91,7 +91,7 @@ def examine(
         UsageError: if nothing could be examined, or a waiver names an unknown rule.
     """
     for waived in settings.waive.values():
-        _validate(waived)
+        require_known(Contract(waived).waived)
     parsed = tuple(dict.fromkeys(target for text in texts for target in targets.parse(text)))
     request = Request(verb, parsed, rules, inputs, settings, seed)
     examined = client.examine(request, on_progress=on_progress)
@@ -104,7 +104,7 @@ def examine(
 def _verb(
     verb: str, target: Any, inputs: Any, rules: tuple[str, ...], waive: Mapping[str, str], seed: int
 ) -> Report:
-    _validate(waive)
+    require_known(Contract(waive).waived)
     if isinstance(target, str | os.PathLike):
         if inputs is not None and not isinstance(inputs, str):
             raise UsageError('inputs for a text target are in notation, such as "f32[2,16,64]"')
@@ -124,6 +124,7 @@ def _here(
 
     start, printed = time.perf_counter(), io.StringIO()
     subject = dataclasses.replace(subject, contract=subject.contract.waiving(waive))
+    require_known(subject.contract.waived)
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         items = [*runner.examine(subject, verb, registry.with_prerequisites(rules), seed=seed)]
     return SubjectReport(
@@ -133,6 +134,7 @@ def _here(
         inferred_from=subject.inferred_from,
         results=tuple(item for item in items if isinstance(item, Result)),
         measurements=tuple(item for item in items if isinstance(item, Measurement)),
+        suggestion="".join(item.diff for item in items if isinstance(item, Suggestion)),
         output=printed.getvalue()[-OUTPUT_KEPT:],
         seconds=time.perf_counter() - start,
     )
@@ -156,11 +158,9 @@ def _subject(target: Any, inputs: Any) -> Subject:
 
 
 def _unimported(failed: Failed) -> SubjectReport:
-    return SubjectReport(str(failed.target), failed.target.path, status=Status.SKIPPED, why=failed.why)
+    """A file that needs a package which is not there is skipped; any other that cannot be imported is broken."""
+    status = Status.SKIPPED if failed.why.startswith("skipped: ") else Status.CRASHED
+    why = failed.why.removeprefix("skipped: ")
+    return SubjectReport(str(failed.target), failed.target.path, status=status, why=why)
 
 
-def _validate(waived: Mapping[str, str]) -> None:
-    """Raise UsageError for a waiver of something unknown or without a reason."""
-    Contract(waived)
-    for name in waived:
-        nearest(name, [*rule_files(), *Promise])

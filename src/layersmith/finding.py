@@ -45,6 +45,13 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A change to the user's source, as a unified diff."""
+
+    diff: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One problem at one place, with the numbers that show it and what to do about it."""
 

@@ -31,6 +31,7 @@ class SubjectReport:
     inferred_from: str = ""
     results: tuple[Result, ...] = ()
     measurements: tuple[Measurement, ...] = ()
+    suggestion: str = ""  # a repair of the source, as a unified diff
     output: str = ""  # the end of what the module printed
     seconds: float = 0.0
 
@@ -108,6 +109,12 @@ class Report:
             "subjects": [_subject_dict(subject) for subject in self.subjects],
         }
 
+    def __str__(self) -> str:
+        """The report as the command line prints it into a file."""
+        from layersmith.render import terminal  # noqa: PLC0415 - as below
+
+        return terminal.text(self)
+
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
         from layersmith.render import terminal  # noqa: PLC0415 - the one look down: a report shows itself
 
@@ -119,7 +126,7 @@ class Report:
         console = Console(record=True, width=100, file=io.StringIO())
         console.print(self)
         return {
-            "text/plain": console.export_text(clear=False),
+            "text/plain": str(self),
             "text/html": console.export_html(inline_styles=True, code_format="<pre>{code}</pre>"),
         }
 
@@ -148,6 +155,7 @@ def _subject_dict(subject: SubjectReport) -> dict[str, Any]:
         "output": subject.output,
         "results": [_result_dict(result) for result in subject.results],
         "measurements": [_measurement_dict(measurement) for measurement in subject.measurements],
+        "suggestion": subject.suggestion,
     }
 
 

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 
-from layersmith.finding import Finding, Measurement, Outcome, Result
+from layersmith.finding import Finding, Measurement, Outcome, Result, Suggestion
 from layersmith.probe.surroundings import preserved
 from layersmith.rule import NotApplicable, Rule
 from layersmith.subject import Subject
@@ -18,7 +18,7 @@ STALE_WAIVER = "waived, but it passes: remove the waiver"
 
 def examine(
     subject: Subject, verb: str, rules: Iterable[Rule], *, seed: int = 0
-) -> Iterator[Result | Measurement]:
+) -> Iterator[Result | Measurement | Suggestion]:
     """All that a verb finds out about one subject, as it comes: its rules' results, then its measurements."""
     is_callable = True
     for result in run(subject, rules, seed=seed):

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from layersmith.config import Config
 from layersmith.errors import LayersmithError, UsageError
-from layersmith.finding import Measurement, Outcome, Result, Status
+from layersmith.finding import Measurement, Outcome, Result, Status, Suggestion
 from layersmith.isolation import Ended, Send, supervised
 from layersmith.load.target import Target
 from layersmith.report import SubjectReport
@@ -160,6 +160,7 @@ def _subject(request: Request, rules: Rules, cls: type[nn.Module]) -> SubjectRep
         report,
         results=tuple(results),
         measurements=tuple(part for part in parts if isinstance(part, Measurement)),
+        suggestion="".join(part.diff for part in parts if isinstance(part, Suggestion)),
         output=printed,
         seconds=time.perf_counter() - start,
     )
@@ -167,7 +168,7 @@ def _subject(request: Request, rules: Rules, cls: type[nn.Module]) -> SubjectRep
 
 def _examine(request: Request, rules: Rules, cls: type[nn.Module], send: Send) -> None:
     """The child's work: find a way to build and call the class, then run rules and probes on it."""
-    from layersmith import runner  # noqa: PLC0415 - needs torch
+    from layersmith import registry, runner  # noqa: PLC0415 - needs torch
     from layersmith.load.build import subject_of_class  # noqa: PLC0415 - needs torch
     from layersmith.load.unbuildable import Unbuildable  # noqa: PLC0415 - as above
     from layersmith.probe import source  # noqa: PLC0415 - as above
@@ -182,6 +183,7 @@ def _examine(request: Request, rules: Rules, cls: type[nn.Module], send: Send) -
         return
     waived = request.settings.waivers_of(cls.__module__, cls.__name__)
     subject = replace(subject, contract=subject.contract.waiving(waived))
+    registry.require_known(subject.contract.waived)
     send(replace(header, inferred_from=subject.inferred_from))
     for item in runner.examine(subject, request.verb, rules, seed=request.seed):
         send(item)

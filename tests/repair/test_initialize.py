@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -99,10 +100,10 @@ def test_the_branches_of_a_residual_network_add_up_to_about_the_input() -> None:
 def test_gain_gives_each_layer_the_gain_of_what_follows() -> None:
     model = nn.Sequential(nn.Linear(400, 300), Scaled(), nn.Linear(300, 200), nn.Tanh(), nn.Linear(200, 100))
     initialize_(model, torch.randn(8, 400), method="gain", generator=fresh())
-    stds = [float(model[i].weight.detach().std()) for i in (0, 2, 4)]
+    stds = [float(model.get_parameter(f"{i}.weight").detach().std()) for i in (0, 2, 4)]
     wanted = [2 * math.sqrt(2 / 400), 1.592537 / math.sqrt(300), 1 / math.sqrt(200)]
     assert stds == pytest.approx(wanted, rel=0.02)
-    assert not any(bool(model[i].bias.count_nonzero()) for i in (0, 2, 4))
+    assert not any(bool(model.get_parameter(f"{i}.bias").count_nonzero()) for i in (0, 2, 4))
 
 
 def test_lsuv_gives_every_product_variance_one_in_one_pass() -> None:
@@ -123,7 +124,7 @@ class Everything(nn.Module):
         self.frozen = nn.Linear(8, 8)
         self.scale = nn.Parameter(torch.full((8,), 1e-4))
         nn.init.zeros_(self.zero.weight)
-        self.frozen.weight.requires_grad_(requires_grad=False)
+        self.frozen.weight.requires_grad_(False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.frozen(self.embedding(tokens))
@@ -207,7 +208,7 @@ class Squares(nn.Module):
     ],
 )
 def test_what_cannot_be_initialised_is_refused_and_left_as_it_was(
-    build: Callable[[], nn.Module], inputs: object, words: dict[str, object], why: str
+    build: Callable[[], nn.Module], inputs: object, words: dict[str, Any], why: str
 ) -> None:
     model = build()
     before = [p.detach().clone() for p in model.parameters() if not (p.is_meta or nn.parameter.is_lazy(p))]

@@ -36,8 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="FILE", help="write the report there instead of to stdout")
 
 
-def run(verb: str, arguments: argparse.Namespace, rules: tuple[str, ...], settings: config.Config) -> int:
-    """Examine the targets, write the report, return the exit code."""
+def run(
+    verb: str,
+    arguments: argparse.Namespace,
+    rules: tuple[str, ...],
+    settings: config.Config,
+    *,
+    finish: Callable[[Report], Report] = lambda report: report,
+) -> int:
+    """Examine the targets, write the report as `finish` returns it, return the exit code."""
     if arguments.timeout is not None:
         if arguments.timeout <= 0:
             raise UsageError(f"--timeout must be a positive number of seconds, not {arguments.timeout:g}")
@@ -52,6 +59,7 @@ def run(verb: str, arguments: argparse.Namespace, rules: tuple[str, ...], settin
             seed=arguments.seed,
             on_progress=on_progress,
         )
+    report = finish(report)
     with _destination(arguments.output) as file:
         _write(report, arguments.format, file)
     if report.interrupted:
@@ -76,7 +84,11 @@ def _destination(path: str | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    with Path(path).open("w", encoding="utf-8") as file:
+    try:
+        file = Path(path).open("w", encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise UsageError(f"--output {path}: {error.strerror}") from error
+    with file:
         yield file
 
 

@@ -51,6 +51,9 @@ SIGNAL_GROWTH = 2.5
 # A tanh is within 1e-3 of its limit beyond 3.8, a sigmoid at 4 within 2 %: such a unit hardly learns.
 SIGNAL_SATURATION = 4.0
 
+# An activation is flat where its slope is below this share of the steepest.
+SATURATED = 0.05
+
 # Two measured shares nearer than so many standard errors of their difference are not told apart (95 %).
 STANDARD_ERRORS = 2.0
 

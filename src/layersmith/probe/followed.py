@@ -18,6 +18,7 @@ class Layer:
     weight: str
     fan_in: int
     is_plain: bool  # the operation uses the whole parameter as one matrix, or is a convolution
+    path: str = ""  # of the submodule that computes the product
     is_input_first: bool = False  # the matrix is [in, out], as in `x @ weight`
     is_convolution: bool = False
     groups: int = 1

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from layersmith.probe.calls import Trace, traced
 from layersmith.probe.contractions import CONVOLUTIONS, NORMALISING, PRODUCTS, aten
 from layersmith.probe.followed import Layer, Signal, extended, viewed
 from layersmith.probe.inputs import Inputs
@@ -40,16 +41,19 @@ def layers(module: nn.Module, inputs: Inputs) -> list[Layer]:
             [('0.weight', '0.bias', 'gelu'), ('2.weight', '2.bias', '')]
     """
     # With gradients and without mkldnn, torch takes no fused path that hides a transformer's or LSTM's products.
-    with rehearsal(module, inputs, seed=0) as twin, unfused():
+    with rehearsal(module, inputs, seed=0) as twin, unfused(module):
         twin.eval()
-        with _Watch(twin) as watch:
+        with traced(twin) as trace, _Watch(twin, trace) as watch:
             inputs.call(twin)
     return [*watch.found.values()]
 
 
 @contextmanager
-def unfused() -> Iterator[None]:
-    """Products, instead of mkldnn's recurrent kernels that hide them."""
+def unfused(module: nn.Module) -> Iterator[None]:
+    """Products, instead of mkldnn's recurrent kernels that hide them; convolutions without those are slow."""
+    if not any(isinstance(part, nn.RNNBase) for part in module.modules()):
+        yield
+        return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns of TF32 on devices that are not there
         with torch.backends.mkldnn.flags(enabled=False):
@@ -59,11 +63,12 @@ def unfused() -> Iterator[None]:
 class _Watch(TorchDispatchMode):
     """Sees every operation of one call."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, trace: Trace) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.parameters = {
             _place(p): (name, p) for name, p in module.named_parameters() if p.is_floating_point()
         }
+        self.trace = trace
         self.found: dict[str, Layer] = {}
         self.signals: dict[int, Signal] = {}  # by storage
         self.origin: dict[int, int] = {}  # by storage: a bit for each storage that it was computed from
@@ -161,6 +166,7 @@ class _Watch(TorchDispatchMode):
             self.found[layer.weight].is_reused = True
             return self.found[layer.weight]
         layer.input_rms = float(taken.double().square().mean().sqrt()) if taken.numel() else 0.0
+        layer.path = self.trace.current.path
         signal = self.signals.get(_place(taken))
         if signal is not None and signal.feature_axis == axis and signal.features == taken.shape[axis]:
             layer.reads = signal.layer

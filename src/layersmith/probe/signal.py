@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 
 import torch
@@ -16,6 +16,8 @@ from layersmith.probe import tree
 from layersmith.probe.calls import Call, traced
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.rehearsal import backward, differentiable, rehearsal
+
+More = Callable[[str, Tensor], Mapping[str, float]]
 
 
 def signal(module: nn.Module, inputs: Inputs, *, seed: int = 0) -> list[Measurement]:
@@ -43,24 +45,37 @@ def signal(module: nn.Module, inputs: Inputs, *, seed: int = 0) -> list[Measurem
         >>> [(m.name, round(m.value, 2)) for m in found if m.where == ""][:4]
         [('mean', 1.33), ('std', 1.89), ('rms', 2.31), ('share_of_zeros', 0.67)]
     """
-    _require_values(module, inputs)
-    found: dict[str, dict[str, float]] = {}  # by where, in call order
-
-    with rehearsal(module, inputs, seed=seed) as twin, ExitStack() as hooks:
-
-        def after(call: Call, output: object) -> None:
-            _measure(call.name, output, found, hooks)
-
-        arguments = differentiable(inputs)
-        for name, tensor in _named_arguments(arguments):
-            _measure(name, tensor, found, hooks)
-        with traced(twin, after=after):
-            output = twin(*arguments.args, **arguments.kwargs)
-        backward(output, seed=seed)
+    require_values(module, inputs)
+    with rehearsal(module, inputs, seed=seed) as twin:
+        found = observe(twin, inputs, seed=seed)
     return [Measurement(name, value, where=where) for where in found for name, value in found[where].items()]
 
 
-def _measure(where: str, output: object, found: dict[str, dict[str, float]], hooks: ExitStack) -> None:
+def observe(
+    twin: nn.Module, inputs: Inputs, *, seed: int, more: More = lambda _where, _values: {}
+) -> dict[str, dict[str, float]]:
+    """The numbers of one forward and backward of a module that may be used up: by where, in call order.
+
+    Gradients of parameters are left in them. `more` is told each place's values and returns further numbers.
+    """
+    found: dict[str, dict[str, float]] = {}
+    with ExitStack() as hooks:
+
+        def after(call: Call, output: object) -> None:
+            _measure(call.name, output, found, hooks, more)
+
+        arguments = differentiable(inputs)
+        for name, tensor in _named_arguments(arguments):
+            _measure(name, tensor, found, hooks, more)
+        with traced(twin, after=after):
+            output = twin(*arguments.args, **arguments.kwargs)
+        backward(output, seed=seed)
+    return found
+
+
+def _measure(
+    where: str, output: object, found: dict[str, dict[str, float]], hooks: ExitStack, more: More
+) -> None:
     """Measure the values now, and their gradient when it arrives."""
     tensor = next((t for t in tree.tensors(output) if _is_measurable(t)), None)
     if tensor is None:
@@ -69,6 +84,7 @@ def _measure(where: str, output: object, found: dict[str, dict[str, float]], hoo
     mean, std = _moments(values)
     zeros = 1 - float(values.count_nonzero()) / values.numel()
     found[where] = {"mean": mean, "std": std, "rms": math.hypot(mean, std), "share_of_zeros": zeros}
+    found[where] |= more(where, values)
     if tensor.requires_grad:
         _await_gradient(tensor, found[where], hooks)
 
@@ -121,7 +137,8 @@ def _named_arguments(inputs: Inputs) -> Iterator[tuple[str, Tensor]]:
     yield from tree.named_tensors(dict(inputs.kwargs), name="input")
 
 
-def _require_values(module: nn.Module, inputs: Inputs) -> None:
+def require_values(module: nn.Module, inputs: Inputs) -> None:
+    """Raise UsageError for tensors on the meta device."""
     held = (*module.named_parameters(), *module.named_buffers(), *inputs.named_tensors())
     if any(tensor.is_meta for _, tensor in held):
         names = ", ".join(name for name, tensor in held if tensor.is_meta)

@@ -50,13 +50,26 @@ def _share(measurement: Measurement) -> str:
     return f"{100 * measurement.value:.0f}%"
 
 
+def _two_digits(measurement: Measurement) -> str:
+    return f"{measurement.value:.2f}"
+
+
 COLUMNS = {
     "init": (
-        Column("mean", "mean", _plain),
         Column("std", "std", _plain),
+        Column("foretold", "predicted_std", _plain),
         Column("zeros", "share_of_zeros", _share),
+        Column("flat", "saturated_share", _share),
+        Column("cosine", "cosine", _two_digits),
         Column("grad std", "gradient_std", _plain),
         Column("gain", "gain", _plain),
+    ),
+    "weights": (
+        Column("std", "weight_std", _plain),
+        Column("fan-in", "fan_in", _plain),
+        Column("fan-out", "fan_out", _plain),
+        Column("update", "update_ratio", _plain),
+        Column("copies", "copied_units", _share),
     ),
     "profile": (
         Column("forward", "forward_seconds", _seconds),
@@ -71,9 +84,7 @@ CURVE = {"init": ("signal", "std"), "profile": ("share", "forward_seconds")}
 
 def measurements(verb: str, found: Iterable[Measurement]) -> Table:
     """A table of what a verb measured, rows in the order of calls."""
-    rows: dict[str, dict[str, Measurement]] = {}
-    for measurement in found:
-        rows.setdefault(measurement.where, {})[measurement.name] = measurement
+    rows = _rows(verb, found)
     columns = [c for c in COLUMNS[verb] if any(c.name in row for row in rows.values())]
     title, curve = CURVE[verb]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
@@ -86,6 +97,33 @@ def measurements(verb: str, found: Iterable[Measurement]) -> Table:
         cells = [column.write(row[column.name]) if column.name in row else "" for column in columns]
         table.add_row(_name(where), *cells, bar(height), style="bold" if where == "" else "")
     return table
+
+
+def weights(found: Iterable[Measurement]) -> Table | None:
+    """A table of the weights; None if there are none."""
+    rows = _rows("weights", found)
+    columns = [c for c in COLUMNS["weights"] if any(c.name in row for row in rows.values())]
+    if not rows:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("weight", overflow="fold", ratio=1, min_width=8)
+    for column in columns:
+        table.add_column(column.title, justify="right", no_wrap=True)
+    for where, row in rows.items():
+        table.add_row(
+            where, *(column.write(row[column.name]) if column.name in row else "" for column in columns)
+        )
+    return table
+
+
+def _rows(kind: str, found: Iterable[Measurement]) -> dict[str, dict[str, Measurement]]:
+    """What the table's columns show, by submodule."""
+    names = {column.name for column in COLUMNS[kind]}
+    rows: dict[str, dict[str, Measurement]] = {}
+    for measurement in found:
+        if measurement.name in names:
+            rows.setdefault(measurement.where, {})[measurement.name] = measurement
+    return rows
 
 
 def bar(height: float) -> Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from layersmith.finding import Finding, Outcome, Result, Severity, Status
-from layersmith.render import tables
+from layersmith.render import curves, tables
 from layersmith.report import Report, SubjectReport
 
 STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
@@ -23,11 +24,29 @@ WIDTH_WITHOUT_TERMINAL = 80
 
 def write(report: Report, file: TextIO) -> None:
     """Print the report; a terminal's own width and colours are used, a file gets 80 plain columns."""
+    if isinstance(file, io.TextIOWrapper):
+        file.reconfigure(errors="replace")  # a mark that the encoding lacks is no reason to lose the report
     console = Console(file=file, highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(file=file, highlight=False, width=WIDTH_WITHOUT_TERMINAL)
+    if console.is_terminal:
+        _print(report, console)
+    else:
+        file.write(text(report))
+
+
+def text(report: Report) -> str:
+    """The report as plain text, of 80 columns unless COLUMNS says otherwise, without blanks at line ends."""
+    width = None if "COLUMNS" in os.environ else WIDTH_WITHOUT_TERMINAL
+    console = Console(
+        file=io.StringIO(), highlight=False, width=width, color_system=None, force_terminal=False
+    )
+    with console.capture() as capture:
+        _print(report, console)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def _print(report: Report, console: Console) -> None:
     for renderable in renderables(report):
-        console.print(renderable)
+        console.print(renderable, crop=False)  # a diff with broken lines could not be applied
 
 
 def renderables(report: Report) -> Iterator[RenderableType]:
@@ -50,10 +69,13 @@ def _subject(verb: str, subject: SubjectReport) -> RenderableType:
         parts.append(_indented(Text(subject.hint, "cyan")))
     if subject.inferred_from:
         parts.append(_indented(Text(f"ran {subject.inferred_from}", "dim")))
-    parts += [_indented(_finding(result, finding, subject)) for result, finding in subject.findings()]
+    parts += [_indented(part) for pair in subject.findings() for part in _finding(*pair, subject)]
     parts += [_indented(Text(line, "dim")) for line in _rules(subject)]
     if subject.measurements:
         parts.append(_indented(tables.measurements(verb, subject.measurements)))
+        parts += _start(subject) if verb == "init" else []
+    if subject.suggestion:
+        parts.append(_suggestion(subject.suggestion))
     if subject.output and subject.status is not Status.CHECKED:
         parts.append(_indented(Text(f"it printed: …{subject.output[-300:]}", "dim")))
     return Group(*parts, Text(""))
@@ -77,17 +99,15 @@ def _headline(subject: SubjectReport) -> Text:
     return line
 
 
-def _finding(result: Result, finding: Finding, subject: SubjectReport) -> Text:
+def _finding(result: Result, finding: Finding, subject: SubjectReport) -> Iterator[RenderableType]:
     severity = result.severity_of(finding)
-    text = Text()
-    text.append(f"{MARK[severity]} {result.rule}", STYLE[severity])
+    headline = Text(f"{MARK[severity]} {result.rule}", STYLE[severity])
     if finding.line and (finding.file, finding.line) != (subject.file, subject.line):
-        text.append(f"  {_place(finding.file, finding.line)}", "bold")
-    text.append(f"\n  {finding.message}")
+        headline.append(f"  {_place(finding.file, finding.line)}", "bold")
+    yield headline
+    yield _indented(Text(finding.message))
     if finding.fix:
-        text.append("\n  fix: ", "green")
-        text.append(finding.fix)
-    return text
+        yield _indented(Text.assemble(("fix: ", "green"), finding.fix))
 
 
 def _rules(subject: SubjectReport) -> Iterator[str]:
@@ -99,15 +119,17 @@ def _rules(subject: SubjectReport) -> Iterator[str]:
     yield f"{outcomes[Outcome.PASS]} of {ran} rules passed"
     reasons: dict[str, list[str]] = defaultdict(list)
     for result in subject.results:
-        if result.outcome in {Outcome.SKIP, Outcome.BROKEN} or result.why:
+        if result.why and not subject.why.startswith(result.why):
             reasons[_why(result)].append(result.rule)
     yield from (f"{', '.join(rules)}: {why}" for why, rules in reasons.items())
 
 
 def _why(result: Result) -> str:
     if result.outcome is Outcome.BROKEN:
-        last = result.why.strip().splitlines()[-1] if result.why.strip() else "no reason given"
-        return f"the rule itself crashed, please report it: {last}"
+        said = [
+            line for line in result.why.splitlines() if line[:1].strip() and not line.startswith("Traceback")
+        ]
+        return f"the rule itself crashed, please report it: {said[0] if said else 'no reason given'}"
     return f"skipped, {result.why}" if result.outcome is Outcome.SKIP else result.why
 
 
@@ -115,7 +137,7 @@ def _summary(report: Report) -> Text:
     summary = report.summary()
     text = Text()
     if report.interrupted:
-        text.append("interrupted: what follows is incomplete\n", STYLE[Severity.WARNING])
+        text.append("interrupted: the report is incomplete\n", STYLE[Severity.WARNING])
     classes = summary["subjects"]
     text.append(f"{classes} class{'es' * (classes != 1)}", "bold")
     for status in Status:
@@ -128,6 +150,24 @@ def _summary(report: Report) -> Text:
             separator = ", " if severity is not Severity.ERROR else ""
             style = STYLE[severity] if count else "dim"
             text.append(f"{separator}{count} {severity}{'s' * (count != 1)}", style)
+    if broken := summary["rules_broken"]:
+        text.append(f", {broken} rule{'s' * (broken != 1)} crashed", STYLE[Severity.WARNING])
+    return text
+
+
+def _start(subject: SubjectReport) -> list[RenderableType]:
+    """The curves by depth, and the weights."""
+    weights = tables.weights(subject.measurements)
+    lines = [_indented(Text(line)) for line in curves.lines(subject.measurements)]
+    return [*lines, *([_indented(weights)] if weights is not None else [])]
+
+
+def _suggestion(diff: str) -> Text:
+    """At the margin, so that it can be given to `git apply`."""
+    text = Text("\n", no_wrap=True, overflow="ignore")
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    for line in diff.splitlines():
+        text.append(f"{line}\n", styles.get(line[:1], ""))
     return text
 
 

@@ -26,7 +26,7 @@ def fit(module: nn.Module, inputs: Inputs, wanted: Mapping[str, float]) -> None:
     if not wanted:
         return
     modes = [(part, part.training) for part in module.modules()]
-    with preserved(seed=0), torch.enable_grad(), unfused():
+    with preserved(seed=0), torch.enable_grad(), unfused(module):
         try:
             with _Fit(module.eval(), wanted):
                 inputs.call(module)

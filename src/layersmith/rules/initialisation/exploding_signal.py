@@ -28,10 +28,15 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from layersmith.errors import UsageError
 from layersmith.finding import Finding, Severity
 from layersmith.probe import source
 from layersmith.probe.closeness import SIGNAL_GROWTH, SIGNAL_SATURATION
 from layersmith.probe.contractions import Contraction, contractions
+from layersmith.probe.followed import Layer
+from layersmith.probe.gain import gain
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.layers import layers
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -54,7 +59,7 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
             continue
         if one.parameter not in worst or one.arriving_rms > worst[one.parameter][0].arriving_rms:
             worst[one.parameter] = judged
-    yield from (_finding(case.module, one, severity) for one, severity in worst.values())
+    yield from (_finding(case.module, case.inputs, one, severity) for one, severity in worst.values())
 
 
 def _explodes(one: Contraction) -> bool:
@@ -71,17 +76,19 @@ def _is_careless(module: nn.Module, one: Contraction) -> bool:
     return one.fan_in >= SMALL_FAN_IN and not one.is_normalised and bool(PLAIN_RANDN.search(text))
 
 
-def _finding(module: nn.Module, one: Contraction, severity: Severity | None) -> Finding:
+def _finding(module: nn.Module, inputs: Inputs, one: Contraction, severity: Severity | None) -> Finding:
     file, line = source.parameter_line(module, one.parameter)
     parameter = module.get_parameter(one.parameter)
     std = float(parameter.detach().double().std())
-    wanted = _wanted(one)
+    layer = next((layer for layer in layers(module, inputs) if layer.weight == one.parameter), None)
+    gain_wanted, follower = _gain(layer)
+    wanted = gain_wanted / math.sqrt(one.fan_in)
     return Finding(
         f"{one.parameter} has std {std:#.3g} at fan_in {one.fan_in}: it multiplies its signal by {one.factor:#.3g}",
         where=one.parameter,
         file=file,
         line=line,
-        fix=f"initialise it with std {wanted:#.3g} = {wanted * math.sqrt(one.fan_in):#.3g} / sqrt(fan_in)",
+        fix=f"initialise it with std {wanted:#.3g} = {gain_wanted:#.3g} / sqrt(fan_in), {follower}",
         numbers={
             "std": std,
             "wanted_std": wanted,
@@ -94,11 +101,14 @@ def _finding(module: nn.Module, one: Contraction, severity: Severity | None) -> 
     )
 
 
-def _wanted(one: Contraction) -> float:
-    """The std at which the next layer gets a signal as strong as this one got."""
-    if one.saturates_at or not one.output_rms:
-        return 1 / math.sqrt(one.fan_in)
-    return one.rms * (one.output_rms / one.arriving_rms if one.arriving_rms else 1.0) / one.factor
+def _gain(layer: Layer | None) -> tuple[float, str]:
+    """The computed gain of what follows the product, and what that is."""
+    if layer is None or not layer.expression.steps:
+        return 1.0, "as no activation follows"
+    try:
+        return float(gain(layer.expression)), f"the gain before what follows it: {layer.expression}"
+    except UsageError:  # softmax and its like
+        return 1.0, f"as what follows has no gain: {layer.expression}"
 
 
 @exploding_signal.bad("weights has std", inputs=lambda: torch.randn(8, 64))
