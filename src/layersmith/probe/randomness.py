@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from layersmith.probe.inputs import Inputs
 from layersmith.probe.steps import caller
+from layersmith.probe.surroundings import preserved
 
 RANDOM = frozenset(
     (
@@ -86,3 +91,17 @@ def _attends(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> boo
     """Whether this attention drops: (query, key, value, attn_mask, dropout_p)."""
     dropout = args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)  # noqa: PLR2004 - fifth argument
     return name == ATTENTION and dropout != 0
+
+
+def draws_outside(module: nn.Module, inputs: Inputs) -> bool:
+    """Whether a call moves Python's or NumPy's global generator on."""
+    with preserved(seed=0):
+        before = _states()
+        inputs.call(module)
+        return _states() != before
+
+
+def _states() -> tuple[object, ...]:
+    numpy = sys.modules.get("numpy")
+    state = numpy.random.get_state() if numpy is not None else None
+    return random.getstate(), state[1].tobytes() if state else b"", state[2] if state else 0

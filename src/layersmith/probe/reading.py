@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import linecache
 import re
 from collections.abc import Iterator
 
@@ -46,6 +47,20 @@ def construction_line(module: nn.Module) -> tuple[str, int]:
             ]
             if lines and method.name != "__init__":
                 return source.file_of(cls), min(lines)
+    return source.class_line(type(module))
+
+
+def line_with(module: nn.Module, pattern: str) -> tuple[str, int]:
+    """The first line of a method other than `__init__` that matches, in any class of the tree; else the class's."""
+    for part in module.modules():
+        cls: type = type(part)
+        node = source.class_node(cls) if not _is_torchs(cls) else None
+        for method in _methods(node) if node is not None else ():
+            for line in range(method.lineno, (method.end_lineno or 0) + 1):
+                if method.name != "__init__" and re.search(
+                    pattern, linecache.getline(source.file_of(cls), line)
+                ):
+                    return source.file_of(cls), line
     return source.class_line(type(module))
 
 

@@ -5,8 +5,8 @@ Nothing else can be said of a module that cannot be called. Every other rule run
 one fails they are skipped: one cause, one finding.
 
 ## How it is tested
-`forward` is called on the example inputs, in eval mode and in train mode. A failure in train mode alone is
-a warning: some modules want targets there that the example may not have.
+`forward` is called on the example inputs, in eval mode and in train mode. It must not raise, nor return None. A
+failure in train mode alone is a warning: some modules want targets there that the example may not have.
 
 ## How to fix it
 Read the error and the line. If the example inputs are wrong rather than the module, say how it is called:
@@ -32,9 +32,12 @@ def forward_raises(case: Case) -> Iterator[Finding]:
     for training in (False, True):
         attempt = case.fresh(training=training)
         try:
-            attempt.run()
+            output = attempt.run()
         except Exception as error:  # noqa: BLE001 - whatever forward raises is the finding
             yield _finding(error, attempt, training=training)
+            return
+        if output is None:
+            yield _returns_none(attempt.module, training=training)
             return
 
 
@@ -48,6 +51,23 @@ def _finding(error: Exception, attempt: Case, *, training: bool) -> Finding:
         fix="mend forward, or show how it is called: --inputs, or an example() classmethod",
         severity=Severity.WARNING if training else None,
     )
+
+
+def _returns_none(module: nn.Module, *, training: bool) -> Finding:
+    cls: type = type(module)
+    node = source.function_node(getattr(cls, "forward", None))
+    return Finding(
+        f"forward returned None in {'train' if training else 'eval'} mode",
+        file=source.file_of(cls),
+        line=node.lineno if node is not None else 0,
+        fix="end forward with a return, on every path",
+    )
+
+
+@forward_raises.bad("returned None in eval mode")
+class ForgetsToReturn(nn.Module):
+    def forward(self, x: Tensor) -> None:
+        x.relu()
 
 
 @forward_raises.bad("mat1 and mat2")

@@ -88,12 +88,14 @@ def _finding(errors: list[WrongGradient], *, is_meant: bool) -> Finding:
     is_cut = first.function.startswith(".") or first.function in {"no_grad", "float()", "int()", "bool()"}
     more = f"; and so is d loss/d {', '.join(one.tensor for one in others)}" if others else ""
     cure = "keep the value in the graph, or waive it where the gradient is stopped on purpose"
+    if "inplace operation" in first.message:
+        cure = "use the out-of-place operation: backward needs the value as it was"
     return Finding(
         first.message + more,
         where=first.tensor,
         file=first.file,
         line=first.line,
-        fix=cure if is_cut else f"correct {first.function or 'its backward'}",
+        fix=cure if is_cut or not first.function else f"correct {first.function}",
         numbers={
             "got": first.got,
             "expected": first.expected,

@@ -5,9 +5,10 @@ A model that answers differently each time cannot be validated, cached, exported
 `F.dropout(x, p)`, whose `training` is True unless it is passed, or noise that is added in eval as well.
 
 ## How it is tested
-Two calls in eval mode, under different seeds; then two under the same seed, on the same module. Random
-operations are recorded with their line. A dropout that is active in eval is an error; other noise is a
-warning, as sampling can be meant: where a method or class is named after sampling, it is a note.
+Two calls in eval mode, under different seeds, and more where random numbers are drawn (a coin may fall twice on
+one side); then two under the same seed, on the same module. Random operations are recorded with their line. A
+dropout that is active in eval is an error; other noise is a warning, as sampling can be meant: where a method or
+class is named after sampling, it is a note.
 
 ## How to fix it
 `F.dropout(x, p, training=self.training)`, or an `nn.Dropout` submodule; noise under `if self.training:`.
@@ -22,12 +23,14 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, source
-from layersmith.probe.randomness import Draw, Draws
+from layersmith.probe import closeness, contents, reading
+from layersmith.probe.randomness import Draw, Draws, draws_outside
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
+COINS = 6  # calls more where random numbers are drawn: all alike in 1 of 128 cases for a fair coin
+OUTSIDE = r"\brandom\b|rng|shuffle|choice"
 MEANT = re.compile(r"sampl|reparam|variational|vae|gumbel|diffusion|stochastic|bayes", re.IGNORECASE)
 
 
@@ -37,7 +40,10 @@ def nondeterministic_eval(case: Case) -> Iterator[Finding]:
     first, again = case.run(seed=1), case.fresh()
     with Draws() as draws:
         second = again.run(seed=2)
-    if gaps := closeness.gaps(first, second):
+    gaps = closeness.gaps(first, second)
+    for seed in range(3, 3 + COINS) if draws.seen or draws_outside(again.module, again.inputs) else ():
+        gaps = gaps or closeness.gaps(first, case.fresh().run(seed=seed))
+    if gaps:
         yield _random(case, gaps[0], draws.seen)
         return
     used = case.fresh()
@@ -48,7 +54,7 @@ def nondeterministic_eval(case: Case) -> Iterator[Finding]:
 def _random(case: Case, gap: closeness.Gap, draws: list[Draw]) -> Finding:
     draw = next((draw for draw in draws if draw.is_dropout), draws[0] if draws else None)
     if draw is None:
-        file, line = source.class_line(type(case.module))
+        file, line = reading.line_with(case.module, OUTSIDE)
         what, fix = "random numbers from outside torch", "draw them from torch, under `if self.training:`"
     else:
         file, line = draw.file, draw.line
@@ -79,14 +85,18 @@ def _severity(module: nn.Module, draw: Draw | None) -> Severity:
 
 
 def _stateful(case: Case, gap: closeness.Gap) -> Finding:
-    file, line = source.class_line(type(case.module))
+    used = case.fresh()
+    used.run()
+    changed = [*contents.differing(used.module, case.fresh().module)]
+    names = ", ".join(one.path for one in changed[:3]) or "state"
+    file, line = reading.line_with(case.module, rf"self\.{changed[0].attribute}\b" if changed else "$^")
     return Finding(
         f"a second eval call gives another {gap.where} for the same input, by up to {gap.max_abs:.2g}: "
-        "forward changes state that it reads",
-        where=gap.where,
+        f"forward changes {names}, which it reads",
+        where=changed[0].path if changed else gap.where,
         file=file,
         line=line,
-        fix="update state only `if self.training:`",
+        fix="update state only `if self.training:`, or take it as an argument and return it",
         numbers={"max_abs": gap.max_abs, "limit": gap.limit},
         severity=Severity.WARNING,
     )
@@ -115,6 +125,14 @@ class AverageMovesInEval(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.mean += 0.1
         return x - self.mean
+
+
+@nondeterministic_eval.bad("rand() changes output")
+class FlipsAtRandom(nn.Module):
+    """Under the first two seeds the coin falls on the same side."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(torch.rand(()) < 0.3, x.flip(-1), x)  # noqa: PLR2004 - a coin
 
 
 @nondeterministic_eval.good

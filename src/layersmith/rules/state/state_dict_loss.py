@@ -25,8 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, source
-from layersmith.probe.registration import hidden
+from layersmith.probe import closeness, contents, source
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -42,14 +41,13 @@ BY_DESIGN = ("parametrized modules", "graph leaves")  # torch refuses parametriz
     after=("forward-raises", "unregistered-parameter", "unregistered-buffer"),
 )
 def state_dict_loss(case: Case) -> Iterator[Finding]:
-    """Save and load, deepcopy, pickle: three ways to the same output."""
+    """Save and load, deepcopy, else pickle: three ways to the same output."""
     _train_a_little(case)
-    before = case.run()
-    if closeness.gaps(before, case.run()):
+    if closeness.gaps(before := case.run(), case.run()):
         raise NotApplicable("its output changes from call to call")
     yield from _lost(case, before, "state_dict", _loaded)
-    yield from _lost(case, before, "copy.deepcopy", lambda case: copy.deepcopy(case.module))
-    yield from _lost(case, before, "pickle", lambda case: pickle.loads(pickle.dumps(case.module)))  # noqa: S301
+    copied = [*_lost(case, before, "copy.deepcopy", lambda case: copy.deepcopy(case.module))]
+    yield from copied or _lost(case, before, "pickle", lambda case: pickle.loads(pickle.dumps(case.module)))  # noqa: S301
 
 
 def _train_a_little(case: Case) -> None:
@@ -63,60 +61,61 @@ def _train_a_little(case: Case) -> None:
 
 
 def _loaded(case: Case) -> nn.Module:
-    file = io.BytesIO()
-    torch.save(case.module.state_dict(), file)
+    torch.save(case.module.state_dict(), file := io.BytesIO())
     file.seek(0)
     other = case.fresh(seed=OTHER_SEED).module
     if not case.subject.is_seeded:
-        _scramble(other)
+        contents.scramble(other)
     other.load_state_dict(torch.load(file, weights_only=True))
     return other
 
 
-def _scramble(module: nn.Module) -> None:
-    for tensor in module.state_dict().values():  # detached: writing to them needs no no_grad
-        if isinstance(tensor, Tensor) and tensor.is_floating_point():
-            tensor.uniform_(0.1, 0.9)
-
-
 def _lost(case: Case, before: object, way: str, make: Callable[[Case], nn.Module]) -> Iterator[Finding]:
     try:
-        again = make(case)
-        again.eval()
+        again = make(case).eval()
         after = Case(case.subject, again, case.inputs, case.seed).run()
     except Exception as error:  # noqa: BLE001 - that the way fails is the finding
         text = " ".join(str(error).split())
-        if any(reason in text for reason in BY_DESIGN) or _is_unreachable(case.module):
-            return
-        yield Finding(
-            f"{way} fails: {type(error).__name__}: {text:.200}",
-            "",
-            *source.class_line(type(case.module)),
-            fix="keep only what can be copied and saved in attributes: no lambdas, locks, files or generators",
-            severity=None if way == "state_dict" else Severity.WARNING,
-        )
+        if not any(reason in text for reason in BY_DESIGN) and contents.is_importable(case.module):
+            yield _fails(case.module, way, f"{type(error).__name__}: {text:.200}")
         return
     for gap in closeness.gaps(before, after)[:1]:
-        yield _differs(case, gap, way)
+        yield _differs(case.module, [*contents.differing(case.module, again)], gap, way)
 
 
-def _differs(case: Case, gap: closeness.Gap, way: str) -> Finding:
-    suspects = [one for one in hidden(case.module) if isinstance(one.value, Tensor)]
-    places = [source.attribute_line(one.owner_class, one.attribute) for one in suspects]
-    names = ", ".join(one.path for one in suspects[:3]) or "non-persistent buffers and plain attributes"
+def _fails(module: nn.Module, way: str, text: str) -> Finding:
+    held = contents.uncopied(module)
+    file, line = (
+        source.attribute_line(held.owner, held.attribute) if held else source.class_line(type(module))
+    )
     return Finding(
-        f"after {way} {gap.where} differs by {gap.max_abs:.2g}, limit {gap.limit:.2g}; look at {names}",
-        suspects[0].path if suspects else gap.where,
-        *[*places, source.class_line(type(case.module))][0],
-        fix='register what must be kept: self.register_buffer("name", tensor)',
-        numbers={"max_abs": gap.max_abs, "limit": gap.limit},
+        f"{way} fails{f' at {held.path}' if held else ''}: {text}",
+        where=held.path if held else "",
+        file=file,
+        line=line,
+        fix="keep only what can be copied and saved in attributes: no lambdas, locks, files or generators",
+        severity=None if way == "state_dict" else Severity.WARNING,
     )
 
 
-def _is_unreachable(module: nn.Module) -> bool:
-    """Whether pickle cannot find a class by name, which is where it was defined and not what it does."""
-    classes = {type(part) for part in module.modules()}
-    return any("<locals>" in cls.__qualname__ or cls.__module__ == "__main__" for cls in classes)
+def _differs(module: nn.Module, lost: list[contents.Held], gap: closeness.Gap, way: str) -> Finding:
+    own = next((name for name in ("state_dict", "load_state_dict") if name in vars(type(module))), "")
+    node = source.function_node(getattr(type(module), own)) if own else None
+    place = (
+        source.attribute_line(lost[0].owner, lost[0].attribute) if lost else source.class_line(type(module))
+    )
+    names = f"its own {own}()" if own else ", ".join(one.path for one in lost[:3]) or "non-persistent buffers"
+    return Finding(
+        f"after {way} {gap.where} differs by {gap.max_abs:.2g}, limit {gap.limit:.2g}; look at {names}",
+        where=lost[0].path if lost else gap.where,
+        file=place[0],
+        line=node.lineno if node else place[1],
+        fix=f"let {own}() keep all of it"
+        if own
+        else 'what must be kept: self.register_buffer("name", tensor)',
+        numbers={"max_abs": gap.max_abs, "limit": gap.limit},
+        severity=Severity.NOTE if lost and all(contents.is_frozen(one.value) for one in lost) else None,
+    )
 
 
 @state_dict_loss.bad("after state_dict output differs")
