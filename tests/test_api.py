@@ -183,3 +183,24 @@ def test_profile_measures_time_flops_and_memory() -> None:
     assert rows["", "forward_seconds"].value > 0
     assert rows["", "backward_seconds"].unit == "s"
     assert ("", "saved_bytes") in rows
+
+
+def test_a_contract_that_waives_an_unknown_rule_is_refused() -> None:
+    @layersmith.contract(waive={"batch-leek": "compares rows"})
+    class Contrast(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x
+
+    with pytest.raises(UsageError, match="did you mean 'batch-leak'"):
+        layersmith.check(Contrast(), torch.randn(4, 6), **FAST)
+
+
+def test_a_report_prints_as_the_command_line_does() -> None:
+    text = str(layersmith.check(Leaks(), torch.randn(4, 6), **FAST))
+    assert "batch-leak" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(line == line.rstrip() for line in text.splitlines())
+
+
+def test_one_rule_can_be_selected_by_a_string() -> None:
+    assert found(layersmith.check(Leaks(), torch.randn(4, 6), select="batch-leak,mode")) == {"batch-leak"}

@@ -81,7 +81,7 @@ def test_a_folder_is_searched_and_one_bad_file_costs_only_itself(
     write(GOOD, "pkg/good.py")
     write(GOOD + "raise ValueError('at import')\n", "pkg/bad.py")
     ended = layersmith("check", "pkg", "--ignore", "compile", "--format", "json")
-    assert ended.code == 0, ended.err
+    assert ended.code == 1, ended.err
     assert ended.subject("Good")["status"] == "checked"
     assert "ValueError" in ended.subject("pkg/bad.py")["why"]
 
@@ -303,3 +303,32 @@ def test_ctrl_c_keeps_what_there_is_and_leaves_no_process(write: Write, tmp_path
     while time.monotonic() < deadline and Path(f"/proc/{hung}").exists():
         time.sleep(0.1)
     assert not Path(f"/proc/{hung}").exists()
+
+
+def test_a_folder_with_a_file_that_cannot_be_imported_is_not_fine(layersmith: Layersmith, write: Write) -> None:
+    write(GOOD, "pkg/good.py")
+    write(GOOD + "1 / 0\n", "pkg/broken.py")
+    write(GOOD + "import no_such_package\n", "pkg/needy.py")
+    ended = layersmith("check", "pkg", "--select", "forward", "--format", "json")
+    assert ended.code == 1
+    assert ended.subject("pkg/broken.py")["status"] == "crashed"
+    assert ended.subject("pkg/needy.py")["status"] == "skipped"
+    assert ended.subject("pkg/needy.py")["why"].startswith("needs no_such_package")
+
+
+def test_a_report_that_cannot_be_written_is_a_wrong_request(layersmith: Layersmith, write: Write) -> None:
+    ended = layersmith("check", str(write(GOOD)), "--select", "mode", "--output", "no/such/folder/x.txt")
+    assert ended.code == 2
+    assert "no/such/folder/x.txt" in ended.err
+
+
+def test_a_poor_encoding_costs_marks_not_the_report(layersmith: Layersmith, write: Write) -> None:
+    path = write(GOOD)
+    done = subprocess.run(
+        [sys.executable, "-m", "layersmith.cli.main", "check", str(path), "--select", "mode"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert done.returncode == 0
+    assert b"Good" in done.stdout

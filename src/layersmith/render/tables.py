@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from rich import box
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
 from layersmith.finding import Measurement
 
 BAR = 12  # characters of a full bar
+BAR_RANK = 2
+WHOLE = "(whole)"
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One measurement and how its value is written."""
+    """One measurement and how its value is written; the higher its rank, the sooner a narrow table leaves it out."""
 
     title: str
     name: str
     write: Callable[[Measurement], str]
+    rank: int = 0
 
 
 def si(value: float, unit: str = "") -> str:
@@ -56,13 +60,14 @@ def _two_digits(measurement: Measurement) -> str:
 
 COLUMNS = {
     "init": (
+        Column("mean", "mean", _plain, 1),
         Column("std", "std", _plain),
-        Column("foretold", "predicted_std", _plain),
-        Column("zeros", "share_of_zeros", _share),
-        Column("flat", "saturated_share", _share),
-        Column("cosine", "cosine", _two_digits),
+        Column("foretold", "predicted_std", _plain, 3),
+        Column("zeros", "share_of_zeros", _share, 1),
+        Column("flat", "saturated_share", _share, 4),
+        Column("cosine", "cosine", _two_digits, 4),
         Column("grad std", "gradient_std", _plain),
-        Column("gain", "gain", _plain),
+        Column("gain", "gain", _plain, 1),
     ),
     "weights": (
         Column("std", "weight_std", _plain),
@@ -74,46 +79,76 @@ COLUMNS = {
     "profile": (
         Column("forward", "forward_seconds", _seconds),
         Column("backward", "backward_seconds", _seconds),
-        Column("FLOP", "flops_forward", _si),
-        Column("params", "parameter_count", _si),
-        Column("saved", "saved_bytes", _si),
+        Column("FLOP", "flops_forward", _si, 1),
+        Column("params", "parameter_count", _si, 1),
+        Column("saved", "saved_bytes", _si, 1),
     ),
 }
 CURVE = {"init": ("signal", "std"), "profile": ("share", "forward_seconds")}
 
 
-def measurements(verb: str, found: Iterable[Measurement]) -> Table:
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table that leaves columns out, last the most telling ones, until names and numbers fit unbroken."""
+
+    title: str  # of the names
+    names: tuple[str, ...]
+    columns: tuple[tuple[Column, tuple[str, ...]], ...]
+    curve: tuple[str, tuple[float, ...]] | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        """The table for the width at hand."""
+        shown, has_curve = self._fitting(options.max_width)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+        table.add_column(self.title, no_wrap=True, overflow="ellipsis")
+        for column, _ in shown:
+            table.add_column(column.title, justify="right", no_wrap=True)
+        if self.curve is not None and has_curve:
+            table.add_column(self.curve[0], no_wrap=True, width=BAR + 1)
+        for row, name in enumerate(self.names):
+            cells: list[str | Text] = [cells[row] for _, cells in shown]
+            if self.curve is not None and has_curve:
+                cells.append(bar(self.curve[1][row]))
+            table.add_row(name, *cells, style="bold" if name == WHOLE else "")
+        yield table
+
+    def _fitting(self, width: int) -> tuple[list[tuple[Column, tuple[str, ...]]], bool]:
+        """The columns that fit, and whether the bars do: they rank between the plain and the rarer numbers."""
+        names = max(map(len, (self.title, *self.names)), default=0) + 1
+        for limit in (4, 3, 2, 1, 0):
+            shown = [pair for pair in self.columns if pair[0].rank <= limit]
+            needed = sum(max(map(len, (column.title, *cells))) + 1 for column, cells in shown)
+            has_curve = limit >= BAR_RANK and self.curve is not None
+            if names + needed + (BAR + 2) * has_curve <= width:
+                break
+        return shown, has_curve
+
+
+def measurements(verb: str, found: Iterable[Measurement]) -> Grid:
     """A table of what a verb measured, rows in the order of calls."""
     rows = _rows(verb, found)
-    columns = [c for c in COLUMNS[verb] if any(c.name in row for row in rows.values())]
     title, curve = CURVE[verb]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("after" if verb == "init" else "submodule", overflow="fold", ratio=1, min_width=8)
-    for column in columns:
-        table.add_column(column.title, justify="right", no_wrap=True)
-    table.add_column(title, no_wrap=True, width=BAR + 1)
     heights = _heights(verb, [row[curve].value if curve in row else math.nan for row in rows.values()])
-    for (where, row), height in zip(rows.items(), heights, strict=True):
-        cells = [column.write(row[column.name]) if column.name in row else "" for column in columns]
-        table.add_row(_name(where), *cells, bar(height), style="bold" if where == "" else "")
-    return table
+    names = tuple(_indented(where) if verb == "profile" else where or WHOLE for where in rows)
+    first = "submodule" if verb == "profile" else "after"
+    return Grid(first, names, _columns(verb, rows), (title, tuple(heights)))
 
 
-def weights(found: Iterable[Measurement]) -> Table | None:
+def weights(found: Iterable[Measurement]) -> Grid | None:
     """A table of the weights; None if there are none."""
     rows = _rows("weights", found)
-    columns = [c for c in COLUMNS["weights"] if any(c.name in row for row in rows.values())]
-    if not rows:
-        return None
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("weight", overflow="fold", ratio=1, min_width=8)
-    for column in columns:
-        table.add_column(column.title, justify="right", no_wrap=True)
-    for where, row in rows.items():
-        table.add_row(
-            where, *(column.write(row[column.name]) if column.name in row else "" for column in columns)
-        )
-    return table
+    return Grid("weight", tuple(rows), _columns("weights", rows)) if rows else None
+
+
+def _columns(
+    kind: str, rows: dict[str, dict[str, Measurement]]
+) -> tuple[tuple[Column, tuple[str, ...]], ...]:
+    """The columns of which anything was measured, with their cells."""
+
+    def cells(column: Column) -> tuple[str, ...]:
+        return tuple(column.write(row[column.name]) if column.name in row else "" for row in rows.values())
+
+    return tuple((column, cells(column)) for column in COLUMNS[kind] if any(cells(column)))
 
 
 def _rows(kind: str, found: Iterable[Measurement]) -> dict[str, dict[str, Measurement]]:
@@ -150,5 +185,9 @@ def _heights(verb: str, values: list[float]) -> list[float]:
     ]
 
 
-def _name(where: str) -> str:
-    return where or "(whole)"
+def _indented(where: str) -> str:
+    """A submodule's own name below its parent's, which comes first: a path would be too long."""
+    if not where:
+        return WHOLE
+    *parents, name = where.split(".")
+    return "  " * len(parents) + ("." if parents else "") + name
