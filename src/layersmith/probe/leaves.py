@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
-
-from layersmith.probe import tree
 
 DEPTH = 3  # of plain objects (a torch.distributions.Normal) in an output
 
@@ -33,8 +31,12 @@ def leaves_behind(outputs: Iterable[Tensor]) -> dict[int, Tensor]:
 
 def tensors_within(value: object, *, depth: int = DEPTH) -> list[Tensor]:
     """Every tensor of an output, those in the attributes of plain objects included."""
-    found = [*tree.tensors(value)]
-    if found or depth == 0:
-        return found
-    held = value if isinstance(value, list | tuple) else [*getattr(value, "__dict__", {}).values()]
-    return [tensor for item in held for tensor in tensors_within(item, depth=depth - 1)]
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        held = [*value.values()]
+    elif isinstance(value, list | tuple):
+        held = [*value]
+    else:
+        held, depth = [*getattr(value, "__dict__", {}).values()], depth - 1
+    return [tensor for item in held for tensor in tensors_within(item, depth=depth)] if depth else []
