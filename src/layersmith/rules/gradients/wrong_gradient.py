@@ -96,12 +96,7 @@ def _finding(errors: list[WrongGradient], *, is_meant: bool) -> Finding:
         file=first.file,
         line=first.line,
         fix=cure if is_cut or not first.function else f"correct {first.function}",
-        numbers={
-            "got": first.got,
-            "expected": first.expected,
-            "ratio": first.ratio,
-            "elements": first.elements,
-        },
+        numbers={name: getattr(first, name) for name in ("got", "expected", "ratio", "elements")},
         severity=Severity.NOTE if is_meant else Severity.WARNING if is_cut else None,  # a cut can be meant
     )
 
@@ -118,20 +113,6 @@ class _Doubled(torch.autograd.Function):
         return gradient
 
 
-class _Cubed(torch.autograd.Function):
-    """Has a right backward."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return gradient * 3 * x**2
-
-
 @wrong_gradient.bad("d loss/d input[0] is 0.5x")
 class ForgetsTheFactor(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
@@ -146,6 +127,20 @@ class DetachesItsScale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.scale.data
+
+
+class _Cubed(torch.autograd.Function):
+    """Has a right backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return gradient * 3 * x**2
 
 
 @wrong_gradient.good
