@@ -84,6 +84,19 @@ def test_a_wrong_request_is_refused(layersmith: Layersmith, arguments: list[str]
     assert why in ended.err + ended.out
 
 
+def test_an_overflow_in_the_middle_is_named(layersmith: Layersmith, write: Write) -> None:
+    path = write("""
+class Overflows(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.second(torch.exp(1e5 + self.first(x)))
+""")
+    assert "the signal is not finite from second on" in layersmith("init", str(path)).out
+
+
 def test_what_has_no_signal_still_gets_an_answer(layersmith: Layersmith, write: Write) -> None:
     path = write("""
 class Counts(nn.Module):

@@ -89,8 +89,24 @@ def balance_of(f: Function, depth: int, *, can_pair: bool, name: str) -> Balance
     balance = _critical(g, 1 / size, is_paired=is_paired)
     if balance.bias_std**2 <= NEGLIGIBLE * balance.variance:
         return balance  # g is linear: pre-activations of any size will do, these give activations of size 1
-    # At each layer two inputs grow alike by about q^2. So they stay apart, however many layers there are.
-    return _critical(g, 1 / math.sqrt(depth), is_paired=is_paired)
+    return _critical(g, _straight(g, depth), is_paired=is_paired)
+
+
+def _straight(g: Function, depth: int) -> float:
+    """The variance q of pre-activations at which two inputs stay apart through so many layers.
+
+    At each layer they grow alike by about q^2 for a smooth g such as tanh: q = 1 / sqrt(depth) will do. A g whose
+    slope has a kink at 0, as softsign's, needs less; it gets what makes its slope vary as little as that of tanh.
+    """
+    slope, variance = derivative(g), 1 / math.sqrt(depth)
+    at_zero = expectation(lambda z: slope(NEGLIGIBLE * z).square())
+    while variance > NEGLIGIBLE:
+        scale = math.sqrt(variance)
+        steepness = expectation(lambda z: slope(scale * z).square())  # noqa: B023 - used before it changes
+        if not steepness < (1 - 2 / math.sqrt(depth)) * at_zero:
+            break
+        variance /= 2
+    return variance
 
 
 def _critical(g: Function, variance: float, *, is_paired: bool) -> Balance:

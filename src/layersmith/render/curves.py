@@ -54,6 +54,11 @@ def lines(measurements: Iterable[Measurement]) -> list[str]:
             continue
         label = f"{curve.title}{' repaired' if curve.is_after else ''}"
         shown.append(f"{label:<18} {sparkline(curve.values)}  {min(known):.3g} to {max(known):.3g}")
+    lost = next(
+        (one.where for one in measurements if one.name == "std" and not math.isfinite(one.value)), None
+    )
+    if lost is not None:
+        shown.append(f"the signal is not finite from {lost or 'the output'} on")
     depth = next((one.value for one in measurements if one.name == "signal_depth"), math.inf)
     if math.isfinite(depth):
         shown.append(f"with these weights a signal survives about {max(depth, 0.1):.2g} layers")
