@@ -1,0 +1,87 @@
+"""Findings point at the cause: the operation, the attribute, the line; and what is meant is only noted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from layersmith import runner
+from layersmith.finding import Result, Severity
+from layersmith.load.build import subject_of_factory
+from layersmith.registry import load
+
+
+def ask(rule: str, cls: type[nn.Module]) -> Result:
+    return runner.ask(subject_of_factory(cls, torch.randn(4, 6)), load(rule))
+
+
+class FrozenBackbone(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Linear(6, 6).requires_grad_(requires_grad=False)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            features = self.backbone(x).relu()
+        return self.head(features)
+
+
+class Counts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += 1
+        return x * self.steps
+
+
+class ShiftsByChance(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = float(torch.rand(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.shift
+
+
+class NormalisesTheBatch(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        y = x * 2
+        return nn.functional.normalize(y, dim=0)
+
+
+class ForgetsTwo(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList([nn.Linear(6, 2) for _ in range(3)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.heads[0](x)
+        return out
+
+
+def test_a_frozen_backbone_is_only_noted() -> None:
+    result = ask("wrong-gradient", FrozenBackbone)
+    assert {result.severity_of(finding) for finding in result.findings} <= {Severity.NOTE}
+
+
+def test_the_attribute_that_an_eval_call_changes_is_named() -> None:
+    (finding,) = ask("nondeterministic-eval", Counts).findings
+    assert finding.where == "steps"
+
+
+def test_the_attribute_that_a_checkpoint_loses_is_named() -> None:
+    assert ask("state-dict-loss", ShiftsByChance).findings[0].where == "shift"
+
+
+def test_a_leak_is_placed_at_the_operation_where_it_starts() -> None:
+    (finding,) = ask("batch-leak", NormalisesTheBatch).findings
+    assert "normalize()" in finding.message
+    assert finding.line == NormalisesTheBatch.forward.__code__.co_firstlineno + 2
+
+
+def test_members_forgotten_on_one_line_are_one_finding() -> None:
+    (finding,) = ask("unused-parameter", ForgetsTwo).findings
+    assert "heads.1, heads.2 never reach the output" in finding.message
