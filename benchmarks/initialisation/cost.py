@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -73,14 +74,14 @@ def main() -> None:
     torch.set_num_threads(1)
     gain(nn.ReLU())
     for activation in ACTIVATIONS:
-        milliseconds = 1e3 * seconds(lambda f=activation: gain(f), times=21)
+        milliseconds = 1e3 * seconds(partial(gain, activation), times=21)
         print(f"gain of {str(activation)[:40]:42}{milliseconds:6.1f} ms")
     for name, build, shape in MODULES:
         torch.manual_seed(0)
         module, x = build(), torch.randn(*shape)
         one_pass(module, x)
-        alone = seconds(lambda m=module, x=x: one_pass(m, x), times=5)
-        audited = seconds(lambda m=module, x=x: audit(m, Inputs.of(x)), times=3)
+        alone = seconds(partial(one_pass, module, x), times=5)
+        audited = seconds(partial(audit, module, Inputs.of(x)), times=3)
         print(f"audit of {name:50}{1e3 * alone:7.0f} ms a pass, {audited / alone:5.2f} passes")
 
 

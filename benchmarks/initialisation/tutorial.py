@@ -6,6 +6,7 @@ python benchmarks/initialisation/tutorial.py
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,13 +16,13 @@ import layersmith
 from layersmith.repair import METHODS, initialize_
 from layersmith.training import load
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
-from tutorial import CustomModel
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from examples.tutorial import CustomModel
 
 
 def built(method: str, x: Tensor) -> nn.Module:
     """The model, as written or repaired on the first rows; from torch's seed."""
-    model: nn.Module = CustomModel(64, 64, 10)
+    model: nn.Module = CustomModel(64, 64, 10)  # type: ignore[no-untyped-call]
     return model if method == "as written" else initialize_(model, x[:64], method=method)
 
 
@@ -33,8 +34,8 @@ def main() -> None:
     for method in ("as written", *METHODS):
         found = []
         for seed in range(3):
-            report = layersmith.train(lambda m=method: built(m, x), seed=seed, baseline=False)
-            found.append(f"{100 * report.best.validation_metric:.1f} %")
+            report = layersmith.train(partial(built, method, x), seed=seed, baseline=False)
+            found.append(f"{100 * report.best.validation_metric:.1f} %" if report.best else "none")
         print(f"{method:12}{', '.join(found)}", flush=True)
 
 
