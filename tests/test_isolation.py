@@ -92,6 +92,15 @@ def test_output_goes_where_it_is_told() -> None:
         assert output.read().split(b"\n") == [b"from python", b"from a shell", b""]
 
 
+def test_a_child_may_close_its_streams() -> None:
+    def work(send: Send) -> None:
+        sys.stdout.close()
+        sys.stderr = None  # type: ignore[assignment]
+        send("done")
+
+    assert ended(work) == (["done"], Ended())
+
+
 def test_a_reader_that_stops_early_leaves_no_child() -> None:
     def work(send: Send) -> None:
         send(os.getpid())

@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from typing import IO, Any
@@ -80,9 +81,10 @@ def _child(work: Callable[[Send], None], sender: Connection, output: IO[bytes] |
             ended = Ended()
         except BaseException as error:  # noqa: BLE001 - sys.exit and the like end this child, not the run
             ended = Ended(Status.CRASHED, _said(error))
+        with suppress(Exception):  # the work may have closed them, or put anything in their place
+            sys.stdout.flush()  # before the parent hears of the end, and ends what is left
+            sys.stderr.flush()
         sender.send(ended)
-        sys.stdout.flush()
-        sys.stderr.flush()
     finally:
         os._exit(0)  # no atexit handlers, no waiting for threads that the module left
 
@@ -93,7 +95,7 @@ def _redirect(descriptor: int) -> None:
         os.dup2(descriptor, standard)
     sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115 - for the life of the child
     sys.stdout, sys.stderr = (
-        open(standard, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - as above
+        open(standard, "w", 1, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - as above
         for standard in (1, 2)
     )
 

@@ -30,15 +30,14 @@ def layers(module: nn.Module, inputs: Inputs) -> list[Layer]:
     """Every trainable weight that is contracted with a signal, in order of first use; in eval mode, on a copy.
 
     Raises:
-            UsageError: if the module cannot be copied.
+        UsageError: if the module cannot be copied.
 
     Example:
-            >>> import torch
-            >>> from layersmith.probe.followed import Layer, Signal, extended, viewed
-    from layersmith.probe.inputs import Inputs
-            >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.GELU(), torch.nn.Linear(8, 2))
-            >>> [(one.weight, one.bias, str(one.expression)) for one in layers(model, Inputs.of(torch.randn(2, 4)))]
-            [('0.weight', '0.bias', 'gelu'), ('2.weight', '2.bias', '')]
+        >>> import torch
+        >>> from layersmith.probe.inputs import Inputs
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.GELU(), torch.nn.Linear(8, 2))
+        >>> [(one.weight, one.bias, str(one.expression)) for one in layers(model, Inputs.of(torch.randn(2, 4)))]
+        [('0.weight', '0.bias', 'gelu'), ('2.weight', '2.bias', '')]
     """
     # With gradients and without mkldnn, torch takes no fused path that hides a transformer's or LSTM's products.
     with rehearsal(module, inputs, seed=0) as twin, unfused(module):
