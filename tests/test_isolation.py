@@ -95,7 +95,7 @@ def test_output_goes_where_it_is_told() -> None:
 def test_a_child_may_close_its_streams() -> None:
     def work(send: Send) -> None:
         sys.stdout.close()
-        sys.stderr = None  # type: ignore[assignment]
+        sys.stderr = None
         send("done")
 
     assert ended(work) == (["done"], Ended())

@@ -162,5 +162,3 @@ def _unimported(failed: Failed) -> SubjectReport:
     status = Status.SKIPPED if failed.why.startswith("skipped: ") else Status.CRASHED
     why = failed.why.removeprefix("skipped: ")
     return SubjectReport(str(failed.target), failed.target.path, status=status, why=why)
-
-

@@ -305,7 +305,9 @@ def test_ctrl_c_keeps_what_there_is_and_leaves_no_process(write: Write, tmp_path
     assert not Path(f"/proc/{hung}").exists()
 
 
-def test_a_folder_with_a_file_that_cannot_be_imported_is_not_fine(layersmith: Layersmith, write: Write) -> None:
+def test_a_folder_with_a_file_that_cannot_be_imported_is_not_fine(
+    layersmith: Layersmith, write: Write
+) -> None:
     write(GOOD, "pkg/good.py")
     write(GOOD + "1 / 0\n", "pkg/broken.py")
     write(GOOD + "import no_such_package\n", "pkg/needy.py")

@@ -145,7 +145,7 @@ def test_the_generators_of_the_user_are_restored() -> None:
 
 
 def numpy_numbers() -> list[int]:
-    numbers: list[int] = np.random.get_state(legacy=False)["state"]["key"].tolist()  # noqa: NPY002 - the global one
+    numbers: list[int] = np.random.get_state(legacy=False)["state"]["key"].tolist()
     return numbers
 
 

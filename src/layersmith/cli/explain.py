@@ -13,7 +13,9 @@ HELP = "show a rule's page: why it matters, how it is tested, how to fix it"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The rule; without one, all are listed."""
-    parser.add_argument("rule", nargs="?", metavar="RULE", help="its name, or a group's; without one, all are listed")
+    parser.add_argument(
+        "rule", nargs="?", metavar="RULE", help="its name, or a group's; without one, all are listed"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

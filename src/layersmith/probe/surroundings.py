@@ -51,7 +51,9 @@ def preserved(*, seed: int | None = None) -> Iterator[None]:
 
 def seed_all(seed: int) -> None:
     """Seed torch's, Python's and NumPy's global generators."""
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every backend, for hundreds of microseconds
+    torch.default_generator.manual_seed(
+        seed
+    )  # torch.manual_seed asks every backend, for hundreds of microseconds
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(seed)
     random.seed(seed)

@@ -43,7 +43,7 @@ def graph_break(case: Case) -> Iterator[Finding]:
         with config.patch(verbose=False):
             compiled = torch.compile(case.module, fullgraph=True, backend="aot_eager")
             Case(case.subject, compiled, case.inputs, case.seed).run()  # type: ignore[arg-type]
-    except Exception as error:  # noqa: BLE001 - it ran before: the compiler is what fails, in one of many ways
+    except Exception as error:
         if TORCHS_OWN_LIMIT in str(error):
             raise NotApplicable("dynamo does not capture torch's own RNN, GRU and LSTM") from error
         yield _finding(case.module, error)
@@ -56,7 +56,8 @@ def _finding(module: nn.Module, error: Exception) -> Finding:
     cause = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     explanation = re.search(r"Explanation: (.+)", text)
     frames = [(match["file"], int(match["line"])) for match in FRAME.finditer(text)]
-    files = {source.file_of(type(part)) for part in module.modules()}
+    classes: set[type] = {type(part) for part in module.modules()}
+    files = set(map(source.file_of, classes))
     own = [frame for frame in frames if frame[0] in files and not frame[0].startswith(TORCH)]
     file, line = (own or frames or [source.class_line(type(module))])[-1]
     return Finding(
