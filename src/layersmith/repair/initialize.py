@@ -112,7 +112,8 @@ def _chosen(module: nn.Module, found: list[Layer], only: Sequence[str] | None) -
     ]
     if not chosen:
         raise UsageError(
-            f"{type(module).__name__} has nothing to initialise: it multiplies its inputs with no trainable weight"
+            f"{type(module).__name__} has nothing to initialise: it multiplies its inputs with no trainable "
+            "weight of its own (one that a parametrization computes has to be drawn before that is registered)"
         )
     return chosen
 
