@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.probe import reading, source, tree
+from layersmith.probe.closeness import UNSATURATED
 from layersmith.probe.inputs import Inputs
 
 BATCH_NAMES = frozenset({"b", "bs", "bsz", "bz", "n", "nb", "batch", "batch_size", "num_samples"})
@@ -101,6 +102,11 @@ def replace_other_rows(inputs: Inputs, keep: int, *, axis: int, seed: int) -> In
         return new
 
     return inputs.map(replaced)
+
+
+def shrunk(inputs: Inputs) -> Inputs:
+    """Smaller inputs: a softmax over rows that is saturated hides what it mixes."""
+    return inputs.map(lambda x: x * UNSATURATED if x.is_floating_point() else x)
 
 
 def batch_size(inputs: Inputs, axis: int) -> int:

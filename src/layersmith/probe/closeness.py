@@ -46,6 +46,10 @@ NEGLIGIBLE = 1e-6
 # Of a factor a layer, such as chi: as near to 1 as this it changes nothing in any depth that is built.
 CRITICAL = 1e-6
 
+# Of a parameter's own size: enough to be seen, too little to change what an argmax chooses.
+NUDGE = 1e-2
+# Of the usual inputs: a softmax over 32 features of such a size is far from one-hot.
+UNSATURATED = 0.1
 # Initialisation: sound gains of common activations multiply by at most 1.9, and at most 2.5 remains after it.
 SIGNAL_GROWTH = 2.5
 # A tanh is within 1e-3 of its limit beyond 3.8, a sigmoid at 4 within 2 %: such a unit hardly learns.

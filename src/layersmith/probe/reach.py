@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.probe import closeness, leaves, tree
+from layersmith.probe.closeness import NUDGE
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.registration import OWN
 from layersmith.probe.surroundings import preserved
-
-NUDGE = 1e-2  # of a parameter's own size: enough to be seen, too little to change what an argmax chooses
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,9 @@ A layer that mixes rows learns from samples that it will not have at batch size 
 the deployed model is wrong. It is usually a reduction or softmax over the wrong axis.
 
 ## How it is tested
-All rows but one are replaced; that row of each output must not move. Asked of the first and of the last row,
-so that a running sum is found as well. The batch axis is 0 unless the code shows that time comes first.
-Outputs without a batch axis (losses) and pairwise outputs (batch by batch) are not judged, nor are graphs.
-The operations of both calls are then compared: the first whose result moves is where it starts.
+All rows but one are replaced; that row of each output must not move. Asked of the first and of the last row, and of
+smaller inputs. The batch axis is 0 unless the code shows that time comes first. Losses, pairwise outputs (batch by batch)
+and graphs are not judged. The first operation whose result moves is where it starts.
 
 ## How to fix it
 Reduce over feature dimensions (`dim=-1`), keep running statistics for eval as BatchNorm does, or, where rows
@@ -19,6 +18,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,17 +43,19 @@ OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_ROWS)
-def batch_leak(case: Case) -> Iterator[Finding]:
+def batch_leak(case: Case) -> list[Finding]:
     """Replace the other rows; report the likeliest axis only if no other axis is free of leaks."""
     names = tuple(inspect.signature(case.module.forward).parameters)
-    is_graph = batch.has_adjacency(case.inputs) and _with_a_row_less(case, 0) is None
-    if is_graph or batch.is_graph(case.inputs, names):
+    has_nodes = batch.has_adjacency(case.inputs) and _with_a_row_less(case, 0) is None
+    if has_nodes or batch.is_graph(case.inputs, names):
         raise NotApplicable("rows are nodes of a graph")
     axes = [axis for axis in batch.axes(case.module, case.inputs) if batch.batch_size(case.inputs, axis) > 1]
-    if not (leaks := [(leak, axis) for axis in axes if (leak := _leak(case, axis)) is not None]):
-        raise NotApplicable("no output has a batch axis of at least two rows")
-    if all(leak.is_open for leak, _ in leaks):
-        yield _finding(case, *leaks[0])
+    for asked in (case, replace(case, inputs=batch.shrunk(case.inputs))):
+        if not (leaks := [(leak, axis) for axis in axes if (leak := _leak(asked, axis)) is not None]):
+            raise NotApplicable("no output has a batch axis of at least two rows")
+        if all(leak.is_open for leak, _ in leaks):
+            return [_finding(asked, *leaks[0])]
+    return []
 
 
 def _with_a_row_less(case: Case, axis: int) -> Any:
@@ -94,13 +96,12 @@ def _is_pairwise(case: Case, output: object, axis: int) -> bool:
 
 def _finding(case: Case, leak: closeness.Gap, axis: int) -> Finding:
     step = _start(case, axis)
-    file, line = (step.file, step.line) if step is not None else source.class_line(type(case.module))
+    place = (step.file, step.line) if step is not None else source.class_line(type(case.module))
     begins = f"; it starts at {step.operation}()" if step is not None else ""
     return Finding(
         f"{leak.where} moved by {leak.max_abs:.2g} when only other rows changed, limit {leak.limit:.2g}{begins}",
-        where=leak.where,
-        file=file,
-        line=line,
+        leak.where,
+        *place,
         fix=BY_OPERATION.get(step.operation if step is not None else "", OTHERWISE),
         numbers={"max_abs": leak.max_abs, "limit": leak.limit},
     )
