@@ -29,8 +29,9 @@ def _start(case: Case) -> Iterator[Measurement | Suggestion]:
 def _cost(case: Case) -> Iterator[Measurement]:
     from layersmith.probe import clock, flops, memory  # noqa: PLC0415 - as above
 
+    step = case.fresh(training=True)  # what is timed is a training step: dropout drops, norms count
     for probe in (memory.parameters, memory.saved_bytes, flops.flops, clock.times):
-        yield from probe(case.module, case.inputs)
+        yield from probe(step.module, step.inputs)
 
 
 VERBS = {

@@ -20,6 +20,7 @@ from layersmith.report import Report, SubjectReport
 STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 MARK = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.NOTE: "·"}
 WIDTH_WITHOUT_TERMINAL = 80
+HOOKS = "a training step; hooks that time submodules cost some µs a call, (whole) has none"
 
 
 def write(report: Report, file: TextIO) -> None:
@@ -73,7 +74,7 @@ def _subject(verb: str, subject: SubjectReport) -> RenderableType:
     parts += [_indented(Text(line, "dim")) for line in _rules(subject)]
     if subject.measurements:
         parts.append(_indented(tables.measurements(verb, subject.measurements)))
-        parts += _start(subject) if verb == "init" else []
+        parts += _start(subject) if verb == "init" else [_indented(Text(HOOKS, "dim"))]
     if subject.suggestion:
         parts.append(_suggestion(subject.suggestion))
     if subject.output and subject.status is not Status.CHECKED:

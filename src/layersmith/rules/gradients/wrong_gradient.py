@@ -95,7 +95,7 @@ def _finding(errors: list[WrongGradient], *, is_meant: bool) -> Finding:
         where=first.tensor,
         file=first.file,
         line=first.line,
-        fix=cure if is_cut or not first.function else f"correct {first.function}",
+        fix=cure if is_cut or not first.function else f"correct {first.function}, or waive it if it is meant",
         numbers={name: getattr(first, name) for name in ("got", "expected", "ratio", "elements")},
         severity=Severity.NOTE if is_meant else Severity.WARNING if is_cut else None,  # a cut can be meant
     )
