@@ -83,8 +83,9 @@ def _finding(module: nn.Module, inputs: Inputs, one: Contraction, severity: Seve
     layer = next((layer for layer in layers(module, inputs) if layer.weight == one.parameter), None)
     gain_wanted, follower = _gain(layer)
     wanted = gain_wanted / math.sqrt(one.fan_in)
+    at = f"at fan_in {one.fan_in}" + (", as at any other (plain torch.randn)" if severity else "")
     return Finding(
-        f"{one.parameter} has std {std:#.3g} at fan_in {one.fan_in}: it multiplies its signal by {one.factor:#.3g}",
+        f"{one.parameter} has std {std:#.3g} {at}: it multiplies its signal by {one.factor:#.3g}",
         where=one.parameter,
         file=file,
         line=line,
