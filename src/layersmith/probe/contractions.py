@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.operations import Operations
 
 aten = torch.ops.aten
 PRODUCTS = {aten.mm: (0, 1), aten.addmm: (1, 2), aten.bmm: (0, 1), aten.baddbmm: (1, 2), aten.mv: (0, 1)}
@@ -62,11 +62,11 @@ def contractions(module: nn.Module, inputs: Inputs) -> list[Contraction]:
     return watch.found
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(Operations):
     """Sees every operation; follows each product's result until a layer takes it up."""
 
     def __init__(self, module: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.names = {
             parameter.untyped_storage().data_ptr(): name
             for name, parameter in module.named_parameters()
@@ -75,11 +75,6 @@ class _Watch(TorchDispatchMode):
         self.found: list[Contraction] = []
         self.followed: dict[int, Contraction] = {}  # storage -> the contraction whose signal lies there
         self.alive: list[Tensor] = []  # keeps storages from being reused while they are followed
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: the guard against being compiled, which nobody does here, imports the compiler for seconds."""
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

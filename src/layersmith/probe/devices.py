@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from layersmith.probe import tree
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.operations import Operations
 from layersmith.probe.surroundings import preserved
 
 aten = torch.ops.aten
@@ -43,19 +43,14 @@ def left_behind(module: nn.Module, inputs: Inputs, tensors: Iterable[Tensor]) ->
     return Meeting(frozenset(watch.met), is_complete=True)
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(Operations):
     """Sees every operation; notes the given tensors that meet one of another device, and lets it pass."""
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.alive = [*tensors]  # keeps storages from being reused while they are followed
         self.origins = {_storage(tensor): {id(tensor)} for tensor in self.alive}
         self.met: set[int] = set()
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: the guard against being compiled, which nobody does here, imports the compiler for seconds."""
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

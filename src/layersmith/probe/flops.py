@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from layersmith.finding import Measurement
 from layersmith.probe.calls import Trace, traced
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.operations import Operations
 from layersmith.probe.rehearsal import as_in_training, backward, rehearsal
 
 Formula = Callable[..., int]
@@ -54,13 +54,13 @@ def flops(module: nn.Module, inputs: Inputs, *, seed: int = 0) -> list[Measureme
     return [Measurement(name, float(counter.counts[name, path]), "FLOP", where=path) for name, path in rows]
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(Operations):
     """Sees every operation that reaches a kernel, and charges it to the call that caused it."""
 
     supports_higher_order_operators = True
 
     def __init__(self, trace: Trace) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.trace = trace
         self.formulas = _formulas()
         self.counts: Counter[tuple[str, str]] = Counter()

@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from layersmith.probe.calls import Trace, traced
 from layersmith.probe.contractions import CONVOLUTIONS, NORMALISING, PRODUCTS, aten
 from layersmith.probe.followed import Layer, Signal, extended, viewed
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.operations import Operations
 from layersmith.probe.rehearsal import rehearsal
 
 SUMS = {aten.add, aten.add_}
@@ -59,11 +59,11 @@ def unfused(module: nn.Module) -> Iterator[None]:
             yield
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(Operations):
     """Sees every operation of one call."""
 
     def __init__(self, module: nn.Module, trace: Trace) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.parameters = {
             _place(p): (name, p) for name, p in module.named_parameters() if p.is_floating_point()
         }
@@ -72,11 +72,6 @@ class _Watch(TorchDispatchMode):
         self.signals: dict[int, Signal] = {}  # by storage
         self.origin: dict[int, int] = {}  # by storage: a bit for each storage that it was computed from
         self.alive: list[Tensor] = []  # keeps storages from being reused while they are followed
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: the guard against being compiled, which nobody does here, imports the compiler for seconds."""
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

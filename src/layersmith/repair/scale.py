@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from layersmith.probe.contractions import CONVOLUTIONS, PRODUCTS, aten
 from layersmith.probe.followed import Layer
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.layers import unfused
+from layersmith.probe.operations import Operations
 from layersmith.probe.surroundings import preserved
 
 
@@ -57,20 +57,15 @@ def shrink_branches(module: nn.Module, chosen: list[Layer]) -> set[str]:
     return {layer.weight for layer in ends}
 
 
-class _Fit(TorchDispatchMode):
+class _Fit(Operations):
     """Scales a weight when it is first used."""
 
     def __init__(self, module: nn.Module, wanted: Mapping[str, float]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.open = {
             module.get_parameter(name).untyped_storage().data_ptr(): (module.get_parameter(name), std)
             for name, std in wanted.items()
         }
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """False: the guard against being compiled, which nobody does here, imports the compiler for seconds."""
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from layersmith.probe import tree
+from layersmith.probe.operations import Operations
 
 
-class RoundingToFloat32(TorchDispatchMode):
+class RoundingToFloat32(Operations):
     """What float32 does to a computation, without the branches a backward takes for float32 itself.
 
     A gradient that is off in float32 and just as much here is ill conditioned; one that is off in float32

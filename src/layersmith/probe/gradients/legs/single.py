@@ -70,7 +70,7 @@ def _ill_conditioned(bench: Bench, found: Contrast) -> set[int]:
     """Leaves whose gradient moves as much when each operation is rounded to float32: no fault of backward."""
     near = bench.site.specimen(0)
     try:
-        with RoundingToFloat32():  # type: ignore[no-untyped-call]
+        with RoundingToFloat32():
             station = occupy(near, near.outputs(), bench.site.precision, seed=bench.site.seed)
     except Exception:  # noqa: BLE001 - some operation does not take the rounding: nothing can be said
         return set(range(len(near.leaves)))
