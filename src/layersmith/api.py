@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from layersmith import client, config
 from layersmith.errors import TargetError, UsageError
-from layersmith.finding import Measurement, Result, Status, Suggestion
+from layersmith.finding import Status
 from layersmith.load import target as targets
 from layersmith.promises import Contract
 from layersmith.registry import chosen, require_known
@@ -127,14 +127,9 @@ def _here(
     require_known(subject.contract.waived)
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         items = [*runner.examine(subject, verb, registry.with_prerequisites(rules), seed=seed)]
-    return SubjectReport(
-        subject.name,
-        subject.file,
-        subject.line,
-        inferred_from=subject.inferred_from,
-        results=tuple(item for item in items if isinstance(item, Result)),
-        measurements=tuple(item for item in items if isinstance(item, Measurement)),
-        suggestion="".join(item.diff for item in items if isinstance(item, Suggestion)),
+    report = SubjectReport(subject.name, subject.file, subject.line, inferred_from=subject.inferred_from)
+    return dataclasses.replace(
+        report.holding(items),
         output=printed.getvalue()[-OUTPUT_KEPT:],
         seconds=time.perf_counter() - start,
     )

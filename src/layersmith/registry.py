@@ -67,7 +67,9 @@ def _names(given: Iterable[str]) -> tuple[str, ...]:
 def with_prerequisites(chosen_ids: Iterable[str]) -> tuple[Rule, ...]:
     """These rules and those that they need first, in order: so that one cause gives one finding."""
     wanted = set(chosen_ids)
-    wanted |= {need for rule in all_rules() if rule.id in wanted for need in rule.after}
+    for rule in reversed(all_rules()):  # what is needed comes before what needs it
+        if rule.id in wanted:
+            wanted |= set(rule.after)
     return tuple(rule for rule in all_rules() if rule.id in wanted)
 
 

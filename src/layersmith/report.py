@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import Any
 
 from layersmith.errors import CheckError
-from layersmith.finding import Finding, Measurement, Outcome, Result, Severity, Status
+from layersmith.finding import Finding, Measurement, Outcome, Result, Severity, Status, Suggestion
 
 SCHEMA = 1
 
@@ -34,6 +34,16 @@ class SubjectReport:
     suggestion: str = ""  # a repair of the source, as a unified diff
     output: str = ""  # the end of what the module printed
     seconds: float = 0.0
+
+    def holding(self, items: Iterable[Result | Measurement | Suggestion]) -> SubjectReport:
+        """The same with what its rules and probes said, in that order."""
+        said = tuple(items)
+        return dataclasses.replace(
+            self,
+            results=tuple(item for item in said if isinstance(item, Result)),
+            measurements=tuple(item for item in said if isinstance(item, Measurement)),
+            suggestion="".join(item.diff for item in said if isinstance(item, Suggestion)),
+        )
 
     def findings(self) -> Iterator[tuple[Result, Finding]]:
         """Every finding with its result, gravest first."""

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from layersmith.config import Config
 from layersmith.errors import LayersmithError, UsageError
-from layersmith.finding import Measurement, Outcome, Result, Status, Suggestion
+from layersmith.finding import Outcome, Result, Status
 from layersmith.isolation import Ended, Send, supervised
 from layersmith.load.target import Target
 from layersmith.report import SubjectReport
@@ -75,7 +75,6 @@ def main() -> None:
     events = Connection(os.dup(1), readable=False)
     os.dup2(2, 1)  # a stray print of some library must not end up among the events
     request: Request = Connection(os.dup(0), writable=False).recv()
-    _warm(request)
     rules = _warm(request)
     if (refusal := _refusal(request)) is not None:
         events.send(refusal)
@@ -156,14 +155,8 @@ def _subject(request: Request, rules: Rules, cls: type[nn.Module]) -> SubjectRep
     if ended.status is not Status.CHECKED:
         report = replace(report, status=ended.status, why=_blamed(rules, results, ended.why))
         results += _unfinished(rules, results, report.why)
-    return replace(
-        report,
-        results=tuple(results),
-        measurements=tuple(part for part in parts if isinstance(part, Measurement)),
-        suggestion="".join(part.diff for part in parts if isinstance(part, Suggestion)),
-        output=printed,
-        seconds=time.perf_counter() - start,
-    )
+    rest = (part for part in parts if not isinstance(part, Result))
+    return replace(report.holding([*results, *rest]), output=printed, seconds=time.perf_counter() - start)
 
 
 def _examine(request: Request, rules: Rules, cls: type[nn.Module], send: Send) -> None:
