@@ -57,10 +57,6 @@ class Clue:
             attributes=self.attributes | other.attributes,
         )
 
-    def softened(self) -> Clue:
-        """Only what still holds after the argument was transformed: its kind, not its shape."""
-        return Clue(dtype=self.dtype, high=self.high, attributes=self.attributes)
-
     @property
     def says_size(self) -> bool:
         """Whether any size is known."""

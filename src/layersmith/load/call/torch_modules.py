@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -11,8 +11,6 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from layersmith.load.call.clue import Clue
-
-_TRANSPARENT = (nn.Identity, nn.Dropout, nn.ReLU, nn.GELU, nn.SiLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.ELU)
 
 
 def clue_of(module: nn.Module, position: int) -> Clue | None:
@@ -95,21 +93,6 @@ def _transformer_stack(module: nn.Module, position: int) -> Clue:
 
 def _transformer(module: nn.Module, position: int) -> Clue:
     return Clue(rank=3, last=_number(module, "d_model")) if position < 2 else Clue()  # noqa: PLR2004 - src and tgt
-
-
-def _container(module: nn.Module, position: int) -> Clue:
-    found = Clue()
-    for child in _children(module):
-        if isinstance(child, _TRANSPARENT):
-            continue
-        found = found.merged(clue_of(child, position) or Clue())
-        if found.says_size or found.rank:
-            break
-    return found
-
-
-def _children(module: nn.Module) -> Iterator[nn.Module]:
-    yield from module.children()
 
 
 def _by_dimension(cls: type) -> Clue:
