@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,43 +19,81 @@ class Promise(enum.StrEnum):
     """The usual promises: they hold unless waived. Each rule asks about one of them."""
 
     CALLABLE = "callable"  # forward accepts the inputs that the module is made for
+    ANY_BATCH_SIZE = "any-batch-size"  # a batch of one, or of an odd number of rows, works as well
+    FINITE = "finite"  # usual and unusual finite inputs give finite outputs and gradients
     SIGNAL_PRESERVED = "signal-preserved"  # at initialisation a signal neither explodes nor vanishes
+    READY_TO_LEARN = "ready-to-learn"  # at initialisation units differ, answer and can be trained
     TRUE_GRADIENT = "true-gradient"  # backward computes the derivative of forward
     EVERY_PARAMETER_LEARNS = "every-parameter-learns"  # every parameter that asks for a gradient gets one
+    EVERY_INPUT_MATTERS = "every-input-matters"  # no argument of forward is without effect
+    EVERY_ARGUMENT_MATTERS = "every-argument-matters"  # constructor arguments work and have an effect
     INDEPENDENT_ROWS = "independent-rows"  # in eval, one row of a batch does not depend on the others
+    INDEPENDENT_CALLS = "independent-calls"  # a call depends on, and keeps, nothing of the calls before it
     INPUTS_UNTOUCHED = "inputs-untouched"  # forward does not change its arguments in place
+    ANY_LAYOUT = "any-layout"  # values do not depend on strides
+    SHAPES_MEANT = "shapes-meant"  # nothing is broadcast by accident
     DETERMINISTIC_EVAL = "deterministic-eval"  # in eval, the same input gives the same output
+    STEADY_EVAL = "steady-eval"  # an eval call changes no state
+    OBEYS_MODES = "obeys-modes"  # train() and eval() reach every submodule and do what they say
     REGISTERED = "registered"  # every tensor and submodule that forward uses is known to nn.Module
     FOLLOWS_DTYPE = "follows-dtype"  # .double() and .bfloat16() work
+    FOLLOWS_DEVICE = "follows-device"  # .to(device) works
+    LOW_PRECISION = "low-precision"  # half precision is as good as its dtype allows, and stays half
     STATE_ROUND_TRIP = "state-round-trip"  # state_dict, deepcopy and pickle carry all of its state
-    COMPILES = "compiles"  # torch.compile captures it as one graph
+    RESETS = "resets"  # reset_parameters draws every parameter anew
+    OWN_RANDOMNESS = "own-randomness"  # the caller's generators are neither seeded nor bypassed
+    OBEYS_MASKS = "obeys-masks"  # what a mask hides has no effect
+    CAUSAL = "causal"  # a step does not see later ones, where that is promised
+    COMPILES = "compiles"  # torch.compile captures it as one graph, export and transforms work
+    PLAIN_CODE = "plain-code"  # forward stays within what autograd and the compiler follow
+    DECLARED = "declared"  # what its author states beside the usual promises
+
+
+GRADIENTS = ("true", "surrogate")
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What one class promises: all of `Promise`, less what is waived, each waiver with its reason."""
+    """What one class promises: all of `Promise`, less what is waived, and what its author states beside."""
 
-    waived: Mapping[str, str] = field(default_factory=dict)
+    waived: Mapping[str, str] = field(default_factory=dict)  # rule or promise -> reason
+    declared: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # rule of the group `promises` -> what is promised
+    gradient: str = "true"  # or "surrogate": backward is deliberately another function's derivative
+    reason: str = ""  # for a surrogate gradient
 
     def __post_init__(self) -> None:
-        """Raise UsageError for a waiver without a reason."""
+        """Raise UsageError for an exemption without a reason."""
         for name, reason in self.waived.items():
             if not isinstance(reason, str) or not reason.strip():
                 raise UsageError(
                     f"the waiver of {name!r} needs a reason: waive={{{name!r}: 'why this is meant'}}"
                 )
+        if self.gradient not in GRADIENTS:
+            raise UsageError(f"gradient must be one of {', '.join(GRADIENTS)}, not {self.gradient!r}")
+        if self.gradient != "true" and not self.reason.strip():
+            raise UsageError(f"gradient={self.gradient!r} needs a reason: reason='straight-through'")
 
-    def reason(self, rule: str, promise: str) -> str:
+    def waiver(self, rule: str, promise: str) -> str:
         """Why this rule, or the promise it asks about, is waived; "" when it is not."""
         return self.waived.get(rule) or self.waived.get(promise) or ""
 
     def waiving(self, more: Mapping[str, str]) -> Contract:
         """The same contract with more waivers."""
-        return Contract({**self.waived, **more})
+        return dataclasses.replace(self, waived={**self.waived, **more})
 
 
-def contract(*, waive: Mapping[str, str]) -> Callable[[C], C]:
-    """Class decorator that waives rules (or whole promises) by name, each with a reason.
+def contract(
+    *, waive: Mapping[str, str] | None = None, gradient: str = "true", reason: str = "", **declared: Any
+) -> Callable[[C], C]:
+    """Class decorator that waives rules (or whole promises) by name, each with a reason, and states more promises.
+
+    Args:
+        waive: rule or promise -> why it is not kept.
+        gradient: "surrogate" when backward is meant to differ from the derivative (straight-through, reversal).
+        reason: why the gradient is a surrogate.
+        declared: what else is true of the class, by the names of the rules of the group `promises`.
 
     Example:
         >>> from torch import nn
@@ -64,7 +103,7 @@ def contract(*, waive: Mapping[str, str]) -> Callable[[C], C]:
         ...     def forward(self, x):
         ...         return (x @ x.T).softmax(-1) @ x
     """
-    promised = Contract(dict(waive))
+    promised = Contract(dict(waive or {}), declared, gradient, reason)
 
     def attach(cls: C) -> C:
         setattr(cls, ATTRIBUTE, promised)

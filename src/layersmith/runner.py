@@ -37,7 +37,7 @@ def run(subject: Subject, rules: Iterable[Rule], *, seed: int = 0) -> Iterator[R
         result = _skipped(rule, causes) if causes else ask(subject, rule, seed=seed)
         if causes or result.outcome is Outcome.FAIL:
             failed.add(rule.id)
-        yield _waived(result, subject.contract.reason(rule.id, rule.promise))
+        yield _waived(result, subject.contract.waiver(rule.id, rule.promise))
 
 
 def ask(subject: Subject, rule: Rule, *, seed: int = 0) -> Result:

@@ -49,7 +49,7 @@ def _gains(module: nn.Module) -> Iterator[Measurement]:
 
 def _broken(case: Case) -> list[str]:
     """The weights that the rules about initialisation find fault with, unless that is waived."""
-    if case.subject.contract.reason(exploding_signal.id, exploding_signal.promise):
+    if case.subject.contract.waiver(exploding_signal.id, exploding_signal.promise):
         return []
     return [finding.where for finding in exploding_signal.body(case.fresh())]
 
