@@ -38,7 +38,7 @@ def there_and_back(module: nn.Module, inputs: Inputs, *, seed: int, call: Call |
     with preserved(seed=seed), torch.enable_grad():
         copy = inputs.clone().map(lambda x: x.requires_grad_() if tree.is_differentiable(x) else x)
         taken = copy.map(lambda x: x * 1 if x.requires_grad else x)  # so that the module may write to it
-        output = (call or module)(*taken.args, **taken.kwargs)
+        output = (module if call is None else call)(*taken.args, **taken.kwargs)
         outputs = [tensor for tensor in leaves.tensors_within(output) if tensor.requires_grad]
         generator = torch.Generator().manual_seed(seed)
         along = [torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype) for x in outputs]
