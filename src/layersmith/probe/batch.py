@@ -143,9 +143,7 @@ def grown(inputs: Inputs, count: int, *, axis: int) -> Inputs:
     """The same inputs, with so many of the rows once more at the end."""
     size = batch_size(inputs, axis)
     order = torch.arange(size + count) % max(size, 1)
-    return inputs.map(
-        lambda t: t.index_select(axis, order) if t.ndim > axis and t.shape[axis] == size else t
-    )
+    return inputs.map(lambda t: t.index_select(axis, order) if t.ndim > axis and t.shape[axis] == size else t)
 
 
 def _shuffled(tensor: Tensor, generator: torch.Generator) -> Tensor:

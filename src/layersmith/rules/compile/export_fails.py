@@ -28,7 +28,6 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.probe import batch, closeness, source
 from layersmith.probe.compiler import is_torchs, sizes_fixed
-from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -85,7 +84,11 @@ def _exported(case: Case, axis: int | None) -> Any:
             shapes[tensor] = {axis: Dim.DYNAMIC}
     with preserved(seed=case.seed), torch.no_grad():
         return export(
-            case.module, inputs.args, dict(inputs.kwargs), dynamic_shapes=shapes if size else None, strict=False
+            case.module,
+            inputs.args,
+            dict(inputs.kwargs),
+            dynamic_shapes=shapes if size else None,
+            strict=False,
         )
 
 
@@ -105,7 +108,9 @@ def _otherwise(case: Case, program: Any, axis: int) -> str:
 def _fixed(case: Case, error: Exception, seen: list[Place]) -> Finding:
     number = FIXED.search(str(error))
     what = f"the batch axis is fixed to {number[1]}" if number else _first_line(error)
-    return _for_one_size(case.module, f"cannot be had: {what}", seen or [source.error_line(error, case.module)])
+    return _for_one_size(
+        case.module, f"cannot be had: {what}", seen or [source.error_line(error, case.module)]
+    )
 
 
 def _for_one_size(module: nn.Module, what: str, seen: list[Place]) -> Finding:
