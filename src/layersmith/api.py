@@ -115,7 +115,7 @@ def _verb(
         return examine(
             verb, [os.fspath(target)], rules=rules, settings=settings, inputs=inputs or "", seed=seed
         )
-    return Report((_here(verb, _subject(target, inputs), rules, waive, seed),), verb)
+    return Report((_here(verb, subject_of(target, inputs), rules, waive, seed),), verb)
 
 
 def _here(
@@ -137,7 +137,13 @@ def _here(
     )
 
 
-def _subject(target: Any, inputs: Any) -> Subject:
+def subject_of(target: Any, inputs: Any = None) -> Subject:
+    """The Subject of a module, a class or a function that builds one.
+
+    Raises:
+        UsageError: if the target is something else.
+        Unbuildable: if no way to build or to call it was found.
+    """
     from torch import nn  # noqa: PLC0415 - `import layersmith` must not import torch
 
     from layersmith.load import build  # noqa: PLC0415 - as above

@@ -64,6 +64,7 @@ class Finding:
     fix: str = ""
     numbers: Mapping[str, float] = field(default_factory=dict)
     severity: Severity | None = None  # when this finding is less (or more) certain than its rule says
+    also_seen_as: tuple[str, ...] = ()  # what other rules saw of the same cause: "rule: message"
 
 
 @dataclass(frozen=True, slots=True)

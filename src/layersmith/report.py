@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
+from layersmith.causes import grouped
 from layersmith.errors import CheckError
 from layersmith.finding import Finding, Measurement, Outcome, Result, Severity, Status, Suggestion
 
@@ -40,7 +41,7 @@ class SubjectReport:
         said = tuple(items)
         return dataclasses.replace(
             self,
-            results=tuple(item for item in said if isinstance(item, Result)),
+            results=grouped(item for item in said if isinstance(item, Result)),
             measurements=tuple(item for item in said if isinstance(item, Measurement)),
             suggestion="".join(item.diff for item in said if isinstance(item, Suggestion)),
         )
@@ -187,6 +188,7 @@ def _result_dict(result: Result) -> dict[str, Any]:
                 "line": finding.line,
                 "fix": finding.fix,
                 "numbers": {name: _json_number(value) for name, value in finding.numbers.items()},
+                "also_seen_as": list(finding.also_seen_as),
             }
             for finding in result.findings
         ],
@@ -215,7 +217,7 @@ def merged(parts: Iterable[SubjectReport]) -> SubjectReport:
     results |= {result.rule: result for result in first.results}
     return dataclasses.replace(
         first,
-        results=tuple(results.values()) if first.status is not Status.SKIPPED else (),
+        results=grouped(results.values()) if first.status is not Status.SKIPPED else (),
         output=next((part.output for part in (first, *others) if part.output), ""),
         seconds=sum(part.seconds for part in (first, *others)),
     )

@@ -14,7 +14,7 @@ from torch import nn
 from layersmith.finding import Finding, Severity
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise, contract_of
-from layersmith.subject import Case, Subject
+from layersmith.subject import Case, Construction, Subject
 
 Body = Callable[[Case], Iterable[Finding]]
 M = TypeVar("M", bound=type[nn.Module])
@@ -71,7 +71,13 @@ class Rule:
         source = sys.modules[cls.__module__].__file__ or ""
         line = inspect.getsourcelines(cls)[1]
         subject = Subject(
-            cls.__name__, lambda _: cls(), lambda _: Inputs.of(inputs()), source, line, contract_of(cls)
+            cls.__name__,
+            lambda _: cls(),
+            lambda _: Inputs.of(inputs()),
+            source,
+            line,
+            contract_of(cls),
+            construction=Construction(cls, {}, lambda made, given: made(**given), f"{cls.__name__}()"),
         )
         self.examples.append(Example(subject, expect))
         return cls

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,20 @@ MakeInputs = Callable[[int], Inputs]  # seed -> inputs that the module accepts
 
 
 @dataclass(frozen=True, slots=True)
+class Construction:
+    """How a module was built: the class and its arguments, so that it can be built otherwise."""
+
+    cls: type[nn.Module]
+    arguments: Mapping[str, Any]  # by the constructor's parameter; descriptions, made afresh by `make`
+    make: Callable[[type[nn.Module], Mapping[str, Any]], nn.Module]
+    text: str  # as in source: `Block(64, heads=4)`
+
+    def build(self, **changes: Any) -> nn.Module:
+        """A fresh module, with some arguments changed."""
+        return self.make(self.cls, {**self.arguments, **changes})
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """A named recipe: how to build the module, how to call it, where its source is, what it promises."""
 
@@ -29,6 +43,7 @@ class Subject:
     line: int = 0
     contract: Contract = field(default_factory=Contract)
     inferred_from: str = ""  # how it was built and called, in words or notation; "" when the user said it
+    construction: Construction | None = None  # None where it is not known, as for an object the user passed
     is_seeded: bool = True  # whether another seed builds another module; False for an object the user passed
 
     def case(self, *, seed: int = 0, training: bool = False, dtype: torch.dtype | None = None) -> Case:

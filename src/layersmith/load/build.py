@@ -141,7 +141,9 @@ def _subject(cls: type[nn.Module], found: Found) -> Subject:
 def _described(cls: type[nn.Module], found: Found) -> Subject:
     file, line = source.class_line(cls)
     said = f"{found.notation} {found.how}" if found.how else ""
-    return Subject(cls.__name__, found.build, found.inputs, file, line, contract_of(cls), said)
+    return Subject(
+        cls.__name__, found.build, found.inputs, file, line, contract_of(cls), said, found.construction
+    )
 
 
 def _why(request: Request) -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
 from layersmith.load.attempt import contained
+from layersmith.load.constructor.recording import recorded
+from layersmith.load.constructor.search import call_text, construct
 from layersmith.load.strategy import Found, Request
 from layersmith.load.unbuildable import Unbuildable
 from layersmith.load.values import Call, TensorSpec
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import seed_all
 from layersmith.probe.tree import map_tensors
+from layersmith.subject import Construction
 
 _ADVICE = (
     "let it return a module and its inputs:\n"
@@ -33,7 +37,7 @@ def by_example(request: Request) -> Found | None:
     example = inspect.getattr_static(request.cls, "example", None)
     if not isinstance(example, classmethod | staticmethod):
         return None
-    module, inputs = _tried(request)
+    module, inputs, arguments = _tried(request)
 
     def build(seed: int) -> nn.Module:
         seed_all(seed)
@@ -45,7 +49,9 @@ def by_example(request: Request) -> Found | None:
 
     call = described(inputs)
     said = request.inputs or make_inputs
-    return Found(build, said, f"{type(module).__name__}(...)({request.call or call})", "from example()")
+    built = _construction(module, arguments)
+    text = built.text if built is not None else f"{type(module).__name__}(...)"
+    return Found(build, said, f"{text}({request.call or call})", "from example()", built)
 
 
 def described(inputs: Inputs) -> Call:
@@ -59,17 +65,26 @@ def described(inputs: Inputs) -> Call:
     )
 
 
-def _tried(request: Request) -> tuple[nn.Module, Inputs]:
-    """What `example()` returns, after one call that worked."""
+def _tried(request: Request) -> tuple[nn.Module, Inputs, Mapping[int, dict[str, Any]]]:
+    """What `example()` returns, after one call that worked, and what every module was built with, by its id."""
     name = request.cls.__name__
     try:
-        with contained(request.deadline):
+        with contained(request.deadline), recorded(request.cls) as arguments:
             module, inputs = _pair(request.cls)
     except Unbuildable:
         raise
     except Exception as error:
         raise Unbuildable(f"{name}.example() raised {type(error).__name__}: {error}", _ADVICE) from error
-    return module, inputs
+    return module, inputs, arguments
+
+
+def _construction(module: nn.Module, arguments: Mapping[int, dict[str, Any]]) -> Construction | None:
+    """How the module of an example was built, where its arguments can be used again."""
+    given = arguments.get(id(module))
+    if given is None or any(isinstance(value, nn.Module) for value in given.values()):
+        return None
+    cls = type(module)
+    return Construction(cls, given, construct, call_text(cls, given))
 
 
 def _pair(cls: type[nn.Module]) -> tuple[nn.Module, Inputs]:

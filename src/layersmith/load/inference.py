@@ -65,7 +65,7 @@ def _with_given(request: Request, make: MakeInputs, construction: Construction) 
         construction = adapted
         error = _error_with(make, construction, request.deadline)
     built = construction
-    found = Found(lambda _: built.build(), make, f"{built}({text})", built.how)
+    found = Found(lambda _: built.build(), make, f"{built}({text})", built.how, built.recipe)
     if error is None:
         return found, True
     request.failures.append(Failure(str(built), text, _said(error)))
@@ -124,7 +124,9 @@ def _is_certain(construction: Construction, count: int, error: Exception | None)
 
 
 def _found(construction: Construction, call: Call, how: str) -> Found:
-    return Found(lambda _: construction.build(), call.make, f"{construction}({call})", how)
+    return Found(
+        lambda _: construction.build(), call.make, f"{construction}({call})", how, construction.recipe
+    )
 
 
 def _said(error: Exception) -> str:

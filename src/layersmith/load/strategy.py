@@ -9,7 +9,7 @@ from torch import nn
 
 from layersmith.load.attempt import Deadline
 from layersmith.load.values import Call
-from layersmith.subject import Build, MakeInputs
+from layersmith.subject import Build, Construction, MakeInputs
 
 
 @dataclass(slots=True)
@@ -40,6 +40,7 @@ class Found:
     inputs: MakeInputs
     notation: str  # paste-ready: `Block(64, heads=4)(f32[2,16,64])`
     how: str  # "from example()", "from names"
+    construction: Construction | None = None
 
 
 Strategy = Callable[[Request], Found | None]

@@ -117,6 +117,9 @@ def _finding(result: Result, finding: Finding, subject: SubjectReport) -> Iterat
     yield _indented(Text(finding.message))
     if finding.fix:
         yield _indented(Text.assemble(("fix: ", "green"), finding.fix))
+    if finding.also_seen_as:
+        rules = dict.fromkeys(seen.partition(":")[0] for seen in finding.also_seen_as)
+        yield _indented(Text(f"also seen as {', '.join(rules)}", "dim"))
 
 
 def _rules(subject: SubjectReport) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from layersmith.load.constructor.repair import Arguments, repaired
 from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.constructor.usage import constructor, usages
 from layersmith.load.values import Made, realise, written
+from layersmith.subject import Construction as Recipe
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _DEEPEST = 2  # how far module-valued arguments may nest
@@ -35,12 +36,17 @@ class Construction:
         """A fresh module."""
         return construct(self.cls, self.arguments)
 
+    @property
+    def recipe(self) -> Recipe:
+        """The same without the module: what a Subject keeps."""
+        return Recipe(self.cls, dict(self.arguments), construct, str(self))
+
     def __str__(self) -> str:
         """As in source: `Block(64, heads=4)`."""
         return call_text(self.cls, self.arguments)
 
 
-def construct(cls: type[nn.Module], arguments: Arguments) -> nn.Module:
+def construct(cls: type[nn.Module], arguments: Mapping[str, Any]) -> nn.Module:
     """Build the class: positional-only and variadic parameters included."""
     parameters = inspect.signature(constructor(cls)).parameters
     made = {name: realise(value) for name, value in arguments.items()}
