@@ -15,12 +15,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Targets, and which rules."""
     examination.add_arguments(parser)
     parser.add_argument("--select", metavar="RULES", help="only these rules or groups, separated by commas")
+    parser.add_argument(
+        "--locked",
+        action="store_true",
+        help="end with code 2 unless layersmith.lock has every class as it is now",
+    )
     parser.add_argument("--ignore", metavar="RULES", help="not these rules or groups, separated by commas")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the rules; the command line goes before pyproject.toml."""
-    settings = examination.settings_for(arguments.targets)
+    settings = replace(examination.settings_for(arguments), is_locked=arguments.locked)
     if arguments.select is not None:
         settings = replace(settings, select=arguments.select)
     if arguments.ignore is not None:
