@@ -50,7 +50,7 @@ def construct(cls: type[nn.Module], arguments: Mapping[str, Any]) -> nn.Module:
     """Build the class: positional-only and variadic parameters included."""
     parameters = inspect.signature(constructor(cls)).parameters
     made = {name: realise(value) for name, value in arguments.items()}
-    leading = {inspect.Parameter.POSITIONAL_ONLY}
+    leading: set[Any] = {inspect.Parameter.POSITIONAL_ONLY}
     if any(parameters[name].kind is inspect.Parameter.VAR_POSITIONAL for name in made if name in parameters):
         leading.add(inspect.Parameter.POSITIONAL_OR_KEYWORD)  # what `*args` follow
     positional = []
