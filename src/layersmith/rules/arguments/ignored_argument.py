@@ -17,13 +17,10 @@ those of a base class's constructor.
 Use it where the literal stands, or take it out of the signature.
 
 ## How to reproduce it
-    code = type(module).__init__.__code__
-    import ast, inspect, textwrap
-    tree = ast.parse(textwrap.dedent(inspect.getsource(type(module))))
-    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    read |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
-    ignored = {*code.co_varnames[1 : code.co_argcount]} - read
-    assert not ignored, f"never read: {ignored}"
+    import dis
+    steps = dis.get_instructions(type(module).__init__)
+    read = {step.argval for step in steps if step.opname.startswith("LOAD")}
+    assert where in read or not where, f"{where} is never read"
 """
 
 from __future__ import annotations
