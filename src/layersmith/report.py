@@ -180,6 +180,7 @@ def _result_dict(result: Result) -> dict[str, Any]:
         "severity": result.severity.value,
         "seconds": round(result.seconds, 6),
         "why": result.why,
+        "script": result.script,
         "findings": [
             {
                 "message": finding.message,
