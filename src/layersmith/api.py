@@ -96,7 +96,9 @@ def examine(
     """
     for waived in settings.waive.values():
         require_known(Contract(waived).waived)
-    parsed = tuple(dict.fromkeys(target for text in texts for target in targets.parse(text)))
+    parsed = tuple(
+        dict.fromkeys(target for text in texts for target in targets.parse(text, exclude=settings.exclude))
+    )
     lock = _lock(verb, parsed, required=settings.is_locked)
     request = Request(verb, parsed, rules, inputs, settings, seed, lock=lock)
     examined = client.examine(request, on_progress=on_progress)

@@ -43,7 +43,7 @@ class Lock:
 
     def key(self, file: str, module: str, name: str) -> str:
         """The key of a class: by its file, where that lies beside or below the lock file."""
-        folder = self.path.parent.resolve()
+        folder, file = self.path.parent.resolve(), file.partition(", cell ")[0]
         if file and Path(file).resolve().is_relative_to(folder):
             return f"{Path(file).resolve().relative_to(folder).as_posix()}::{name}"
         return f"{module}:{name}"

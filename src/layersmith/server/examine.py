@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from layersmith.finding import Result, Status
@@ -30,14 +31,26 @@ REPLAY_SECONDS = 1.0  # of CPU, to see what would fit in the place of a hint tha
 
 def examine(request: Request, target: Target, index: int, send: Send) -> None:
     """Examine the class of that number, and send what is known of it as soon as it is."""
-    from layersmith.load.hint import Stale  # noqa: PLC0415 - needs torch
-    from layersmith.load.unbuildable import Unbuildable  # noqa: PLC0415 - needs torch
-    from layersmith.probe import source  # noqa: PLC0415 - as above
-    from layersmith.server.file import classes  # noqa: PLC0415 - it starts what this file describes
+    from layersmith.load.discovery import Unreachable  # noqa: PLC0415 - needs torch
+    from layersmith.server.file import name_of, things  # noqa: PLC0415 - it starts what this file describes
 
     if not request.settings.fork:  # started anew: the kernel's walls stand, the hook in Python does not
         confine(Path(request.scratch), unconfined=request.settings.unconfined)
-    cls = classes(target)[index]
+    thing = things(target)[index]
+    if isinstance(thing, Unreachable):
+        header = SubjectReport(thing.name, thing.file, thing.line)
+        send(replace(header, status=Status.SKIPPED, why=thing.why, hint=thing.hint))
+    elif isinstance(thing, type):
+        _examine_class(request, thing, send)
+    else:
+        _examine_object(request, thing, SubjectReport(name_of(thing, target), target.path), send)
+
+
+def _examine_class(request: Request, cls: type[nn.Module], send: Send) -> None:
+    from layersmith.load.hint import Stale  # noqa: PLC0415 - needs torch
+    from layersmith.load.unbuildable import Unbuildable  # noqa: PLC0415 - as above
+    from layersmith.probe import source  # noqa: PLC0415 - as above
+
     header = SubjectReport(cls.__name__, *source.class_line(cls))
     send(header)
     known = _Known(request, cls, header)
@@ -56,6 +69,28 @@ def examine(request: Request, target: Target, index: int, send: Send) -> None:
     except Unbuildable as error:
         hint = TRUST if LIFTED_BY in error.why else error.hint
         send(known.left_out(error.why, hint))
+
+
+def _examine_object(
+    request: Request, thing: FunctionType | nn.Module, header: SubjectReport, send: Send
+) -> None:
+    """Examine what a function builds, or a module that the file holds."""
+    from layersmith.load.build import subject_of_factory, subject_of_object  # noqa: PLC0415 - needs torch
+    from layersmith.load.unbuildable import Unbuildable  # noqa: PLC0415 - as above
+    from layersmith.probe import source  # noqa: PLC0415 - as above
+
+    send(header)
+    make: Any = subject_of_factory if isinstance(thing, FunctionType) else subject_of_object
+    try:
+        subject: Subject = make(thing, request.inputs or None)
+    except Unbuildable as error:
+        send(replace(header, status=Status.SKIPPED, why=error.why, hint=error.hint))
+        return
+    is_theirs = not subject.file.startswith(source.TORCH)
+    place = (subject.file, subject.line) if is_theirs else (header.file, 0)
+    send(replace(header, file=place[0], line=place[1], inferred_from=subject.inferred_from))
+    for item in _items(request, subject):
+        send(item)
 
 
 class _Known:

@@ -32,7 +32,7 @@ class Class:
 
     index: int  # among those of its target
     name: str
-    place: tuple[str, str]  # its module and qualified name: the same class has the same place in every target
+    place: tuple[str, str]  # its file and qualified name: the same class has the same place in every target
 
 
 @dataclass(frozen=True, slots=True)
