@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 from layersmith import client, config
 from layersmith.errors import TargetError, UsageError
 from layersmith.finding import Status
+from layersmith.load import lock as locks
 from layersmith.load import target as targets
+from layersmith.load.lock import Lock
+from layersmith.load.target import Target
 from layersmith.promises import Contract
 from layersmith.registry import chosen, require_known
 from layersmith.report import Report, SubjectReport, environment
@@ -94,13 +97,25 @@ def examine(
     for waived in settings.waive.values():
         require_known(Contract(waived).waived)
     parsed = tuple(dict.fromkeys(target for text in texts for target in targets.parse(text)))
-    request = Request(verb, parsed, rules, inputs, settings, seed)
+    lock = _lock(verb, parsed, required=settings.is_locked)
+    request = Request(verb, parsed, rules, inputs, settings, seed, lock=lock)
     examined = client.examine(request, on_progress=on_progress)
     if examined.failed and not examined.subjects:
         raise TargetError("\n".join(failed.why for failed in examined.failed))
     subjects = (*examined.subjects, *map(_unimported, examined.failed))
     confinement = {"confinement": examined.confinement.words} if examined.confinement.words else {}
     return Report(subjects, verb, {**environment(), **confinement}, interrupted=examined.interrupted)
+
+
+def _lock(verb: str, parsed: tuple[Target, ...], *, required: bool) -> Lock | None:
+    """The lock file of the project that the first target lies in; for `infer` the one that is to be."""
+    start = Path(parsed[0].path).parent if parsed and parsed[0].path else Path.cwd()
+    found = locks.find(start)
+    if found is None and required:
+        raise UsageError(
+            f"--locked, but there is no {locks.NAME} in {start.resolve()} or above: `layersmith infer` writes it"
+        )
+    return found or (Lock(locks.place(start)) if verb == "infer" else None)
 
 
 def _verb(

@@ -31,6 +31,7 @@ class Status(enum.StrEnum):
     SKIPPED = "skipped"  # it could not be built or called: `why` says what would help
     CRASHED = "crashed"  # its process died
     TIMEOUT = "timeout"  # it ran past its time limit
+    STALE = "stale"  # what the user said of how it is built and called no longer fits: `why` says how
 
 
 @dataclass(frozen=True, slots=True)

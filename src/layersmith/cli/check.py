@@ -16,6 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     examination.add_arguments(parser)
     parser.add_argument("--select", metavar="RULES", help="only these rules or groups, separated by commas")
     parser.add_argument(
+        "--locked",
+        action="store_true",
+        help="end with code 2 unless layersmith.lock has every class as it is now",
+    )
+    parser.add_argument(
         "--reproduce",
         metavar="RULE",
         help="only this rule; print a script that shows each failure without Layersmith",
@@ -25,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the rules; the command line goes before pyproject.toml."""
-    settings = examination.settings_for(arguments.targets)
+    settings = replace(examination.settings_for(arguments), is_locked=arguments.locked)
     if arguments.select is not None:
         settings = replace(settings, select=arguments.select)
     if arguments.ignore is not None:
