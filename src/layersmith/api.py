@@ -17,8 +17,9 @@ from layersmith.finding import Status
 from layersmith.load import target as targets
 from layersmith.promises import Contract
 from layersmith.registry import chosen, require_known
-from layersmith.report import Report, SubjectReport
-from layersmith.server import OUTPUT_KEPT, Failed, Request
+from layersmith.report import Report, SubjectReport, environment
+from layersmith.server import Failed, Request
+from layersmith.server.subject import OUTPUT_KEPT
 from layersmith.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def examine(
     if examined.failed and not examined.subjects:
         raise TargetError("\n".join(failed.why for failed in examined.failed))
     subjects = (*examined.subjects, *map(_unimported, examined.failed))
-    return Report(subjects, verb, interrupted=examined.interrupted)
+    confinement = {"confinement": examined.confinement.words} if examined.confinement.words else {}
+    return Report(subjects, verb, {**environment(), **confinement}, interrupted=examined.interrupted)
 
 
 def _verb(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,11 +23,22 @@ class Config:
     ignore: tuple[str, ...] = ()
     timeout: float = TIMEOUT
     waive: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # class -> rule -> reason; "*": all
+    jobs: int = field(default_factory=lambda: cores())  # noqa: PLW0108 - defined below; this and the following
+    unconfined: bool = False  # are of one run only: they have no key in the file
+    hide_cuda: bool = False
+    fork: bool = hasattr(os, "fork")  # copy a warm process for every class, or else start Python anew
 
     def waivers_of(self, module: str, name: str) -> dict[str, str]:
         """The waivers of one class: those of all, of its name and of its dotted path."""
         keys = ("*", name, f"{module}.{name}")
         return {rule: reason for key in keys for rule, reason in self.waive.get(key, {}).items()}
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def find(start: Path) -> Config:

@@ -78,6 +78,7 @@ class Result:
     findings: tuple[Finding, ...] = ()
     why: str = ""
     seconds: float = 0.0
+    script: str = ""  # shows a failure without Layersmith
 
     def severity_of(self, finding: Finding) -> Severity:
         """The finding's own severity, or else its rule's."""

@@ -65,6 +65,7 @@ class Report:
     verb: str = "check"
     environment: Mapping[str, str] = field(default_factory=lambda: environment())  # noqa: PLW0108 - defined below
     interrupted: bool = False
+    shows_output: bool = False  # whether what the code printed is shown with every subject
 
     @property
     def ok(self) -> bool:
@@ -178,6 +179,7 @@ def _result_dict(result: Result) -> dict[str, Any]:
         "severity": result.severity.value,
         "seconds": round(result.seconds, 6),
         "why": result.why,
+        "script": result.script,
         "findings": [
             {
                 "message": finding.message,

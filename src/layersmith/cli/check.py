@@ -15,6 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Targets, and which rules."""
     examination.add_arguments(parser)
     parser.add_argument("--select", metavar="RULES", help="only these rules or groups, separated by commas")
+    parser.add_argument(
+        "--reproduce",
+        metavar="RULE",
+        help="only this rule; print a script that shows each failure without Layersmith",
+    )
     parser.add_argument("--ignore", metavar="RULES", help="not these rules or groups, separated by commas")
 
 
@@ -25,5 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
         settings = replace(settings, select=arguments.select)
     if arguments.ignore is not None:
         settings = replace(settings, ignore=arguments.ignore)
+    if arguments.reproduce is not None:
+        arguments.format = "script"
+        settings = replace(
+            settings, select=(registry.nearest(arguments.reproduce, registry.rule_files()),), ignore=()
+        )
     rules = registry.chosen(select=settings.select, ignore=settings.ignore)
     return examination.run("check", arguments, rules, settings)

@@ -32,6 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="wall clock that one class may take (default 60)"
     )
+    parser.add_argument(
+        "-j", "--jobs", type=int, metavar="N", help="how many classes at a time (default: one a core)"
+    )
+    parser.add_argument("--hide-cuda", action="store_true", help="let the code see no graphics card")
+    parser.add_argument(
+        "--unconfined", action="store_true", help="let the code use the network and write files anywhere"
+    )
+    parser.add_argument("--show-output", action="store_true", help="show what the code printed")
     parser.add_argument("--format", choices=render.formats(), default="terminal", help="default: terminal")
     parser.add_argument("--output", metavar="FILE", help="write the report there instead of to stdout")
 
@@ -45,10 +53,7 @@ def run(
     finish: Callable[[Report], Report] = lambda report: report,
 ) -> int:
     """Examine the targets, write the report as `finish` returns it, return the exit code."""
-    if arguments.timeout is not None:
-        if arguments.timeout <= 0:
-            raise UsageError(f"--timeout must be a positive number of seconds, not {arguments.timeout:g}")
-        settings = replace(settings, timeout=arguments.timeout)
+    settings = _settings(arguments, settings)
     with _progress(verb) as on_progress:
         report = api.examine(
             verb,
@@ -59,12 +64,25 @@ def run(
             seed=arguments.seed,
             on_progress=on_progress,
         )
-    report = finish(report)
+    report = finish(replace(report, shows_output=arguments.show_output))
     with _destination(arguments.output) as file:
         _write(report, arguments.format, file)
     if report.interrupted:
         return INTERRUPTED
     return 0 if report.ok else 1
+
+
+def _settings(arguments: argparse.Namespace, settings: config.Config) -> config.Config:
+    """The settings with what the command line says of this run."""
+    if arguments.timeout is not None:
+        if arguments.timeout <= 0:
+            raise UsageError(f"--timeout must be a positive number of seconds, not {arguments.timeout:g}")
+        settings = replace(settings, timeout=arguments.timeout)
+    if arguments.jobs is not None:
+        if arguments.jobs < 1:
+            raise UsageError(f"--jobs must be at least 1, not {arguments.jobs}")
+        settings = replace(settings, jobs=arguments.jobs)
+    return replace(settings, unconfined=arguments.unconfined, hide_cuda=arguments.hide_cuda)
 
 
 def settings_for(targets: list[str]) -> config.Config:

@@ -10,6 +10,10 @@ error names the line. Modules whose branches depend on data by design fail this 
 
 ## How to fix it
 `torch.where` and masks instead of `if x.sum() > 0`; no print, `.item()`, `.tolist()` or NumPy in forward.
+
+## How to reproduce it
+    module.eval()
+    torch.compile(module, fullgraph=True, backend="eager")(*args, **kwargs)
 """
 
 from __future__ import annotations

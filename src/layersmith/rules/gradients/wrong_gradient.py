@@ -14,6 +14,16 @@ statistics), or for an input of a part without a gradient (a frozen backbone).
 ## How to fix it
 Correct the named `backward`, or let autograd derive it. Where the gradient is meant to differ (straight-through,
 reversal), waive it: `@layersmith.contract(waive={"wrong-gradient": "straight-through"})`.
+
+## How to reproduce it
+    module, leaves = module.double(), [x.double().requires_grad_() for x in args]
+    tensors = [*leaves, *module.parameters()]
+    u, steps = torch.randn_like(run(*leaves)), [torch.randn_like(tensor) for tensor in tensors]
+    gradients = torch.autograd.grad((run(*leaves) * u).sum(), tensors, allow_unused=True)
+    slope = sum((g * step).sum() for g, step in zip(gradients, steps) if g is not None)
+    move = lambda h: torch._foreach_add_([t.data for t in tensors], steps, alpha=h) and (run(*leaves) * u).sum().item()
+    found = (move(1e-6) - move(-2e-6)) / 2e-6
+    assert abs(found - slope) < 1e-4 * (1 + abs(slope)), f"by finite differences {found:.5g}, by backward {slope:.5g}"
 """
 
 from __future__ import annotations
