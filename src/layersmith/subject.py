@@ -17,6 +17,8 @@ from layersmith.promises import Contract
 Build = Callable[[int], nn.Module]  # seed -> a fresh module in train mode
 MakeInputs = Callable[[int], Inputs]  # seed -> inputs that the module accepts
 
+UNUSED = -1  # the seed of what is built without one and not remembered
+
 
 @dataclass(frozen=True, slots=True)
 class Construction:
@@ -45,6 +47,10 @@ class Subject:
     inferred_from: str = ""  # how it was built and called, in words or notation; "" when the user said it
     construction: Construction | None = None  # None where it is not known, as for an object the user passed
     is_seeded: bool = True  # whether another seed builds another module; False for an object the user passed
+
+    def anew(self) -> nn.Module:
+        """A module that is really built, under the generators as they are; a copy of an object the user passed."""
+        return self.construction.build() if self.construction is not None else self.build(UNUSED)
 
     def case(self, *, seed: int = 0, training: bool = False, dtype: torch.dtype | None = None) -> Case:
         """One fresh module with its inputs; what the user holds is never handed out."""
@@ -94,6 +100,8 @@ def copying(build: Build) -> Build:
     originals: dict[int, nn.Module] = {}
 
     def build_copy(seed: int) -> nn.Module:
+        if seed == UNUSED:
+            return build(seed)
         if seed not in originals:
             originals[seed] = build(seed)
         try:

@@ -46,6 +46,9 @@ NEGLIGIBLE = 1e-6
 # Of a factor a layer, such as chi: as near to 1 as this it changes nothing in any depth that is built.
 CRITICAL = 1e-6
 
+# An answer below this is an ordinary number: an output that is not finite beside it has overflowed on its way.
+ORDINARY = 1e30
+
 # Of a parameter's own size: enough to be seen, too little to change what an argmax chooses.
 NUDGE = 1e-2
 # Of the usual inputs: a softmax over 32 features of such a size is far from one-hot.
