@@ -106,7 +106,13 @@ def examine(
         raise TargetError("\n".join(failed.why for failed in examined.failed))
     subjects = (*examined.subjects, *map(_unimported, examined.failed))
     confinement = {"confinement": examined.confinement.words} if examined.confinement.words else {}
-    return Report(subjects, verb, {**environment(), **confinement}, interrupted=examined.interrupted)
+    return Report(
+        subjects,
+        verb,
+        {**environment(), **confinement},
+        interrupted=examined.interrupted,
+        is_confined=examined.confinement.is_whole,
+    )
 
 
 def _lock(verb: str, parsed: tuple[Target, ...], *, required: bool) -> Lock | None:

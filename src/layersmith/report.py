@@ -70,6 +70,7 @@ class Report:
     verb: str = "check"
     environment: Mapping[str, str] = field(default_factory=lambda: environment())  # noqa: PLW0108 - defined below
     interrupted: bool = False
+    is_confined: bool = True  # or else the environment says what the code could have done
     shows_output: bool = False  # whether what the code printed is shown with every subject
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from layersmith.errors import UsageError
-from layersmith.load import notation
+from layersmith.load import inline, notation
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.conventions import by_attribute, by_functions_of_file
@@ -155,9 +155,8 @@ def _subject(cls: type[nn.Module], found: Found) -> Subject:
 def _described(cls: type[nn.Module], found: Found) -> Subject:
     file, line = source.class_line(cls)
     said = f"{found.notation} {found.how}" if found.how else ""
-    return Subject(
-        cls.__name__, found.build, found.inputs, file, line, contract_of(cls), said, found.construction
-    )
+    contract = contract_of(cls).waiving(inline.waivers(cls))
+    return Subject(cls.__name__, found.build, found.inputs, file, line, contract, said, found.construction)
 
 
 def _why(request: Request) -> str:

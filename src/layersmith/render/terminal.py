@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from layersmith.finding import Finding, Outcome, Result, Severity, Status
-from layersmith.render import curves, tables
+from layersmith.render import curves, overview, tables
 from layersmith.report import Report, SubjectReport
 
 STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
@@ -60,6 +60,8 @@ def renderables(report: Report) -> Iterator[RenderableType]:
 
     for subject in sorted(report.subjects, key=rank):
         yield _subject(report, subject)
+    for line in overview.lines(report):
+        yield Text(line)
     yield _summary(report)
 
 
@@ -151,6 +153,8 @@ def _summary(report: Report) -> Text:
     text = Text()
     if report.interrupted:
         text.append("interrupted: the report is incomplete\n", STYLE[Severity.WARNING])
+    if not report.is_confined:
+        text.append(f"{report.environment['confinement']}\n", STYLE[Severity.WARNING])
     classes = summary["subjects"]
     text.append(f"{classes} class{'es' * (classes != 1)}", "bold")
     for status in Status:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from layersmith.errors import UsageError
 from layersmith.finding import Result, Status
 from layersmith.isolation import Send, confine
 from layersmith.isolation.guard import LIFTED_BY
@@ -69,6 +70,8 @@ def _examine_class(request: Request, cls: type[nn.Module], send: Send) -> None:
     except Unbuildable as error:
         hint = TRUST if LIFTED_BY in error.why else error.hint
         send(known.left_out(error.why, hint))
+    except UsageError as error:  # a waiver without a reason, of an unknown rule: the whole request is wrong
+        send(error)
 
 
 def _examine_object(
@@ -147,7 +150,12 @@ class _Known:
             self.unlocked = f"its call in the lock file no longer works: {said.misfits[0]}"
         waived = self.request.settings.waivers_of(self.cls.__module__, self.cls.__name__)
         found = replace(found, contract=found.contract.waiving(waived))
-        registry.require_known(found.contract.waived)
+        try:
+            registry.require_known(found.contract.waived)
+        except UsageError as error:
+            raise UsageError(
+                f"{self.header.file}:{self.header.line}: {self.cls.__name__} waives: {error}"
+            ) from error
         return found
 
     def described(self, subject: Subject) -> SubjectReport:

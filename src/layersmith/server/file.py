@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layersmith.errors import LayersmithError
+from layersmith.errors import LayersmithError, UsageError
 from layersmith.isolation import Ended, Send, confine, tree
 from layersmith.isolation.child import LOOK
 from layersmith.load.target import Target
@@ -26,7 +26,8 @@ def serve(request: Request, target: Target, commands: Connection, send: Send) ->
     try:
         found = things(target)
     except LayersmithError as error:
-        send(Failed(target, str(error)))
+        is_refused = isinstance(error.__cause__, UsageError)  # such as a contract without a reason
+        send(error.__cause__ if is_refused else Failed(target, str(error)))
         return
     send(Found(target, tuple(_said_of(index, thing, target) for index, thing in enumerate(found))))
     helpers = tree.children(os.getpid())  # whatever the import has started is needed
@@ -42,7 +43,7 @@ def serve(request: Request, target: Target, commands: Connection, send: Send) ->
             for index, one in [*running.items()]:
                 if isinstance(one.listen(), Ended):
                     del running[index]
-                    send(Reported(target, index, one.report()))
+                    send(one.refusal or Reported(target, index, one.report()))
                     tree.end_orphans(keep=helpers | {other.child.pid for other in running.values()})
     except EOFError:
         return

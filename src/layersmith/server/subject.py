@@ -11,6 +11,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import IO, Any
 
+from layersmith.errors import UsageError
 from layersmith.finding import Outcome, Result, Status
 from layersmith.isolation import Child, Ended, start
 from layersmith.load.target import Target
@@ -32,6 +33,7 @@ class Examination:
     header: SubjectReport
     parts: list[Any] = field(default_factory=list)
     ended: Ended = field(default_factory=Ended)
+    refusal: UsageError | None = None  # what is wrong with the request, as only this class shows
     started: float = field(default_factory=time.perf_counter)
 
     @classmethod
@@ -59,6 +61,8 @@ class Examination:
                 return item
             if isinstance(item, SubjectReport):
                 self.header = item
+            elif isinstance(item, UsageError):
+                self.refusal = item
             else:
                 self.parts.append(item)
         return None
@@ -93,10 +97,16 @@ def _worst(results: Iterable[Result]) -> list[Result]:
         before = found.setdefault(result.rule, result)
         if before is result:
             continue
-        gravest = min(before, result, key=lambda one: GRAVITY.index(one.outcome))
+        gravest = min(before, result, key=_gravity)
         seconds = before.seconds + result.seconds
         found[result.rule] = replace(gravest, findings=before.findings + result.findings, seconds=seconds)
     return [*found.values()]
+
+
+def _gravity(result: Result) -> int:
+    """A waiver that one example needs is not stale because another does not."""
+    is_waived = result.outcome is Outcome.SKIP and result.why.startswith("waived: ")
+    return GRAVITY.index(Outcome.BROKEN if is_waived else result.outcome)
 
 
 def tail(output: IO[bytes], before: str) -> str:
