@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from layersmith.errors import UsageError
+from layersmith.promises import EXAMINATIONS
 
-KEYS = ("select", "ignore", "timeout", "waive")
+KEYS = ("select", "ignore", "timeout", "waive", "gradients")
 TIMEOUT = 60.0  # seconds of wall clock that one class may take
 
 
@@ -22,6 +23,7 @@ class Config:
     ignore: tuple[str, ...] = ()
     timeout: float = TIMEOUT
     waive: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # class -> rule -> reason; "*": all
+    gradients: str = "quick"  # how far gradients are examined: "quick" or "full"
 
     def waivers_of(self, module: str, name: str) -> dict[str, str]:
         """The waivers of one class: those of all, of its name and of its dotted path."""
@@ -56,7 +58,12 @@ def parse(table: Mapping[str, Any], *, source: str) -> Config:
     timeout = table.get("timeout", TIMEOUT)
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
         raise UsageError(f"{source}: timeout must be a positive number of seconds, not {timeout!r}")
-    return Config(_names(table, "select", source), _names(table, "ignore", source), float(timeout), waive)
+    gradients = table.get("gradients", EXAMINATIONS[0])
+    if gradients not in EXAMINATIONS:
+        raise UsageError(f"{source}: gradients must be one of {', '.join(EXAMINATIONS)}, not {gradients!r}")
+    return Config(
+        _names(table, "select", source), _names(table, "ignore", source), float(timeout), waive, gradients
+    )
 
 
 def _names(table: Mapping[str, Any], key: str, source: str) -> tuple[str, ...]:

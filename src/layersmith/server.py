@@ -175,7 +175,9 @@ def _examine(request: Request, rules: Rules, cls: type[nn.Module], send: Send) -
         send(replace(header, status=Status.SKIPPED, why=error.why, hint=error.hint))
         return
     waived = request.settings.waivers_of(cls.__module__, cls.__name__)
-    subject = replace(subject, contract=subject.contract.waiving(waived))
+    subject = replace(
+        subject, contract=subject.contract.waiving(waived), gradients=request.settings.gradients
+    )
     registry.require_known(subject.contract.waived)
     send(replace(header, inferred_from=subject.inferred_from))
     for item in runner.examine(subject, request.verb, rules, seed=request.seed):

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from layersmith import registry
 from layersmith.cli import examination
+from layersmith.promises import EXAMINATIONS
 
 HELP = "ask every rule about every module class: is it right?"
 
@@ -16,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     examination.add_arguments(parser)
     parser.add_argument("--select", metavar="RULES", help="only these rules or groups, separated by commas")
     parser.add_argument("--ignore", metavar="RULES", help="not these rules or groups, separated by commas")
+    parser.add_argument(
+        "--gradients", choices=EXAMINATIONS, help="how far gradients are examined (default quick)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -25,5 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings = replace(settings, select=arguments.select)
     if arguments.ignore is not None:
         settings = replace(settings, ignore=arguments.ignore)
+    if arguments.gradients is not None:
+        settings = replace(settings, gradients=arguments.gradients)
     rules = registry.chosen(select=settings.select, ignore=settings.ignore)
     return examination.run("check", arguments, rules, settings)
