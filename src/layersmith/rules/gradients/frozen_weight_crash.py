@@ -31,7 +31,12 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.TRUE_GRADIENT, after=("wrong-gradient",))
+@rule(
+    severity=Severity.ERROR,
+    since="0.2",
+    promise=Promise.TRUE_GRADIENT,
+    after=("wrong-gradient", "no-gradient"),
+)
 def frozen_weight_crash(case: Case) -> Iterator[Finding]:
     """Report the tensors whose gradient depends on which others ask for one."""
     reports = case.once(gradient_reports)

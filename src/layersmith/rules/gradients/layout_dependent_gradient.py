@@ -28,7 +28,9 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.ANY_LAYOUT, after=("wrong-gradient",))
+@rule(
+    severity=Severity.ERROR, since="0.2", promise=Promise.ANY_LAYOUT, after=("wrong-gradient", "no-gradient")
+)
 def layout_dependent_gradient(case: Case) -> Iterator[Finding]:
     """Report the tensors whose gradient depends on strides."""
     reports = case.once(gradient_reports)

@@ -2,7 +2,8 @@
 
 ## Why it matters
 Gradient penalties, meta-learning and forces in molecules differentiate the gradient. An `autograd.Function` whose
-backward reads a plain attribute (`ctx.x = x`) or detaches a saved tensor has a second derivative, silently without a term.
+backward reads a plain attribute (`ctx.x = x`) or detaches a saved tensor has a second derivative, silently without a
+term.
 
 ## How it is tested
 Where an `autograd.Function` takes part (with `--gradients full`: always), backward through backward is compared with
@@ -10,8 +11,8 @@ differences of backward itself, along one random direction, at two points. A bac
 second derivative (`once_differentiable`) passes: it fails loudly when it is used.
 
 ## How to fix it
-Keep tensors with `ctx.save_for_backward` and compute backward from `ctx.saved_tensors` with differentiable operations; or
-mark backward `@once_differentiable`.
+Keep tensors with `ctx.save_for_backward` and compute backward from `ctx.saved_tensors` with differentiable
+operations; or mark backward `@once_differentiable`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,12 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.TRUE_GRADIENT, after=("wrong-gradient",))
+@rule(
+    severity=Severity.ERROR,
+    since="0.2",
+    promise=Promise.TRUE_GRADIENT,
+    after=("wrong-gradient", "no-gradient"),
+)
 def wrong_double_backward(case: Case) -> Iterator[Finding]:
     """Report the tensors whose second derivative is wrong."""
     reports = case.once(gradient_reports)

@@ -28,7 +28,12 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.TRUE_GRADIENT, after=("wrong-gradient",))
+@rule(
+    severity=Severity.ERROR,
+    since="0.2",
+    promise=Promise.TRUE_GRADIENT,
+    after=("wrong-gradient", "no-gradient"),
+)
 def wrong_jvp(case: Case) -> Iterator[Finding]:
     """Report the tensors along which forward mode differs from backward."""
     reports = case.once(gradient_reports)
