@@ -33,6 +33,7 @@ def examine(
 def run(subject: Subject, rules: Iterable[Rule], *, seed: int = 0) -> Iterator[Result]:
     """One result a rule, as it comes; a rule after one that failed is skipped: one cause, one finding."""
     failed: set[str] = set()
+    subject = dataclasses.replace(subject)  # what is known of it holds for one run
     for rule in rules:
         causes = [id_ for id_ in rule.after if id_ in failed]
         result = _skipped(rule, causes) if causes else ask(subject, rule, seed=seed)

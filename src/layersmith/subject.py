@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from layersmith.promises import Contract
 
 Build = Callable[[int], nn.Module]  # seed -> a fresh module in train mode
 MakeInputs = Callable[[int], Inputs]  # seed -> inputs that the module accepts
+Said = TypeVar("Said")
 
 UNUSED = -1  # the seed of what is built without one and not remembered
 
@@ -47,6 +48,8 @@ class Subject:
     inferred_from: str = ""  # how it was built and called, in words or notation; "" when the user said it
     construction: Construction | None = None  # None where it is not known, as for an object the user passed
     is_seeded: bool = True  # whether another seed builds another module; False for an object the user passed
+    gradients: str = "quick"  # how far the gradient rules go: "quick" or "full"
+    known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def anew(self) -> nn.Module:
         """A module that is really built, under the generators as they are; a copy of an object the user passed."""
@@ -83,6 +86,17 @@ class Case:
     ) -> Case:
         """Another case of the same subject: a new module, by default at the same seed."""
         return self.subject.case(seed=self.seed if seed is None else seed, training=training, dtype=dtype)
+
+    def once(self, ask: Callable[[Case], Said]) -> Said:
+        """What a function says of a fresh case at this seed: asked once, for all rules of a run.
+
+        What it says must be immutable and hold no tensor, so that no rule can disturb another.
+        """
+        known = self.subject.known
+        if (ask, self.seed) not in known:
+            known[ask, self.seed] = ask(self.fresh())
+        said: Said = known[ask, self.seed]
+        return said
 
 
 def _materialise(module: nn.Module, inputs: Inputs) -> None:

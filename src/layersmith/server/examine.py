@@ -149,7 +149,9 @@ class _Known:
         if said.misfits:
             self.unlocked = f"its call in the lock file no longer works: {said.misfits[0]}"
         waived = self.request.settings.waivers_of(self.cls.__module__, self.cls.__name__)
-        found = replace(found, contract=found.contract.waiving(waived))
+        found = replace(
+            found, contract=found.contract.waiving(waived), gradients=self.request.settings.gradients
+        )
         try:
             registry.require_known(found.contract.waived)
         except UsageError as error:
