@@ -108,6 +108,11 @@ def mentions(module: nn.Module, pattern: str) -> bool:
     return any(_has(file, pattern) for file in files)
 
 
+def says(module: nn.Module, pattern: str) -> bool:
+    """Whether the source of any class of the tree itself, torch's own left aside, has a match."""
+    return any(re.search(pattern, _text(cls)) for cls in _own(module))
+
+
 def is_quick(module: nn.Module) -> bool:
     """Whether building it again takes no time that matters, by its numbers."""
     return sum(parameter.numel() for parameter in module.parameters()) <= QUICK
