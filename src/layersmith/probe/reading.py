@@ -17,6 +17,7 @@ TIME = r"(?:t|l|s|w|seq\w*|src_len|tgt_len|time\w*|steps?|length|max_len|win_len
 BATCH = r"(?:b|n|bs|bsz|batch\w*)"
 TIME_FIRST = re.compile(rf"[\[(]\s*{TIME}\s*[,x*]\s*{BATCH}\s*[,x*\])]", re.IGNORECASE)
 BATCH_FIRST = re.compile(rf"[\[(]\s*{BATCH}\s*[,x*]\s*{TIME}\s*[,x*\])]", re.IGNORECASE)
+FILLING = r"(?:init\.\w|\.data\b|_\()"  # how a parameter is given values: nn.init, `.data = `, `.fill_(`
 QUICK = 100_000  # numbers drawn in a few milliseconds
 BATCH_SIZE = re.compile(r"^(?:b|bs|bsz|bz|batch|batch_size|n_batch|nbatch)$", re.IGNORECASE)
 
@@ -82,10 +83,34 @@ def line_matching(
     return default or source.class_line(type(module))
 
 
+def drawn_line(root: nn.Module, path: str) -> tuple[str, int]:
+    """Where the user's own code gives a parameter its first values, else where it makes it."""
+    *_, holder, leaf = ["", *path.split(".")]
+    place = source.parameter_line(root, path)
+    for name in (rf"{holder}\.{leaf}\b", rf"self\.{leaf}\b", rf"\.{leaf}\b"):
+        found = line_matching(root, rf"{name}.*{FILLING}|{FILLING}.*{name}", default=("", 0))
+        if found[1] and found[0] == (place[0] or found[0]):
+            return found
+    return place
+
+
+def spelled(path: str) -> str:
+    """`layers.0.weight` as code in a class writes it: `self.layers[0].weight`."""
+    text = "self"
+    for part in path.split("."):
+        text += f".{part}" if part.isidentifier() else f"[{part}]" if part.isdigit() else f'["{part}"]'
+    return text
+
+
 def mentions(module: nn.Module, pattern: str) -> bool:
     """Whether the file of any class of the tree, torch's own left aside, has a match."""
     files = {source.file_of(cls) for cls in _own(module)} - {""}
     return any(_has(file, pattern) for file in files)
+
+
+def says(module: nn.Module, pattern: str) -> bool:
+    """Whether the source of any class of the tree itself, torch's own left aside, has a match."""
+    return any(re.search(pattern, _text(cls)) for cls in _own(module))
 
 
 def is_quick(module: nn.Module) -> bool:
