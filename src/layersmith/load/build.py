@@ -10,13 +10,14 @@ from typing import Any
 from torch import nn
 
 from layersmith.errors import UsageError
-from layersmith.load import notation
+from layersmith.load import inline, notation
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.conventions import by_attribute, by_functions_of_file
 from layersmith.load.example import by_example, described
+from layersmith.load.hint import by_hint, by_lock
 from layersmith.load.inference import by_inference
-from layersmith.load.strategy import Failure, Found, Request, Strategy
+from layersmith.load.strategy import Failure, Found, Request, Said, Strategy
 from layersmith.load.unbuildable import Unbuildable
 from layersmith.load.values import Call, TensorSpec
 from layersmith.probe import source
@@ -25,12 +26,23 @@ from layersmith.probe.inputs import Inputs
 from layersmith.promises import contract_of
 from layersmith.subject import MakeInputs, Subject, copying
 
-_STRATEGIES: tuple[Strategy, ...] = (by_example, by_functions_of_file, by_attribute, by_inference)
+_STRATEGIES: tuple[Strategy, ...] = (
+    by_hint,
+    by_example,
+    by_lock,
+    by_functions_of_file,
+    by_attribute,
+    by_inference,
+)
 _SECONDS = 10.0
 
 
 def subject_of_class(
-    cls: type[nn.Module], *, inputs: object | None = None, seconds: float = _SECONDS
+    cls: type[nn.Module],
+    *,
+    inputs: object | None = None,
+    seconds: float = _SECONDS,
+    said: Said | None = None,
 ) -> Subject:
     """The class with a way to build and to call it.
 
@@ -39,12 +51,14 @@ def subject_of_class(
         inputs: what to call it with: notation (`"f32[2,16,64]"`), a tensor, a tuple, a dict, or a function
             without arguments that returns one of these. Found if left out.
         seconds: CPU time for the search.
+        said: what the settings and the lock file say of the class.
 
     Raises:
         Unbuildable: with the reason in one line and the smallest hint that would help.
         UsageError: if `inputs` cannot be read.
     """
     request = _request(cls, inputs, seconds)
+    request.said = said or request.said
     try:
         found = next(
             (one for one in (strategy(request) for strategy in _STRATEGIES) if one is not None), None
@@ -141,9 +155,8 @@ def _subject(cls: type[nn.Module], found: Found) -> Subject:
 def _described(cls: type[nn.Module], found: Found) -> Subject:
     file, line = source.class_line(cls)
     said = f"{found.notation} {found.how}" if found.how else ""
-    return Subject(
-        cls.__name__, found.build, found.inputs, file, line, contract_of(cls), said, found.construction
-    )
+    contract = contract_of(cls).waiving(inline.waivers(cls))
+    return Subject(cls.__name__, found.build, found.inputs, file, line, contract, said, found.construction)
 
 
 def _why(request: Request) -> str:

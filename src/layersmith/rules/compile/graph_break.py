@@ -11,6 +11,10 @@ index), it is a note.
 
 ## How to fix it
 `torch.where` and masks instead of `if x.sum() > 0`; no print, `.item()`, `.tolist()` or NumPy in forward.
+
+## How to reproduce it
+    module.eval()
+    torch.compile(module, fullgraph=True, backend="eager")(*args, **kwargs)
 """
 
 from __future__ import annotations

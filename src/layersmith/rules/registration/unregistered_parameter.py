@@ -13,6 +13,15 @@ and frozen modules that are hidden on purpose, are not reported.
 ## How to fix it
 `nn.ModuleList`, `nn.ModuleDict`, `nn.ParameterList` instead of list and dict. For an attribute: assign the
 `nn.Parameter` itself; `nn.Parameter(t) * 0.1` and `nn.Parameter(t).to(device)` are plain tensors again.
+
+## How to reproduce it
+    known = {id(p) for p in module.parameters()}
+    graph, seen, used = [run().grad_fn], set(), []
+    while graph:
+        node = graph.pop()
+        if node is not None and node not in seen:
+            seen.add(node); used.append(getattr(node, "variable", None)); graph += [n for n, _ in node.next_functions]
+    assert all(p is None or id(p) in known for p in used), "forward trains tensors that parameters() does not list"
 """
 
 from __future__ import annotations
