@@ -152,7 +152,8 @@ def _pytest_torch(subject: Subject, *, compiles: bool) -> None:
         lambda: assert_export_parity(subject.build(0).eval(), first, **limits),
         lambda: assert_compile_parity(subject.build(0).eval(), first, backend="eager", **limits),
     )
-    for check in compiling if compiles else without:
+    checks: tuple[Callable[[], Any], ...] = compiling if compiles else without
+    for check in checks:
         with contextlib.suppress(Exception):
             check()
 
