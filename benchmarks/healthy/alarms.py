@@ -43,7 +43,7 @@ NEEDED = (  # by pip's names; without their dependencies, which would bring anot
     "einops vit-pytorch x-transformers rotary-embedding-torch local-attention "
     "hyper-connections torch-einops-utils einx loguru frozendict packaging"
 ).split()
-SECONDS = 120.0  # of wall clock after which a class is given up
+SECONDS = 600.0  # of wall clock after which a class is given up, with all its visits
 GRAVE = ("error", "warning")
 
 
@@ -165,7 +165,7 @@ def examination(one: Examined, rules: Sequence[Rule], visits: Sequence[str]) -> 
     found = Examination(one.package, one.name)
     with Path("/dev/null").open("w+b") as nowhere:
         for item in supervised(
-            lambda send: visit_all(one, rules, visits, send), seconds=SECONDS, renew=True, output=nowhere
+            lambda send: visit_all(one, rules, visits, send), seconds=SECONDS, output=nowhere
         ):
             if isinstance(item, Ended):
                 found.ended = item.why

@@ -33,7 +33,7 @@ from layersmith.isolation import Ended, Send, supervised
 from layersmith.load.unbuildable import Unbuildable
 from layersmith.subject import Subject
 
-SECONDS = 120.0  # of wall clock for one tool on one module
+SECONDS = 600.0  # of wall clock for one tool on one module
 Tool = Callable[[Subject, Send], None]
 
 
