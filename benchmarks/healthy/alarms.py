@@ -132,7 +132,7 @@ def examinations(options: argparse.Namespace) -> Iterator[Examination]:
     packages = options.package or [TORCH_NN, *LIBRARIES]
     chosen = [one for package in packages for one in of_package(package)]
     if options.classes:
-        chosen = [one for one in chosen if one.name in options.classes]
+        chosen = [one for one in chosen if one.name.rpartition(".")[2] in options.classes]
     visits = [f"seed {seed}" for seed in range(options.seeds)]
     visits += [] if options.no_modes else ["train", "eval"]
     yield from divided(chosen[:: options.every], rules, visits, jobs=options.jobs)

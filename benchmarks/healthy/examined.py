@@ -33,7 +33,7 @@ BESIDE = {  # of torch.nn, what the catalogue of gradients leaves out
 
 def stand_in_for_torchvision() -> None:
     """Let vit_pytorch be imported: it takes image transforms from there, whose release must match torch's build."""
-    if importlib.util.find_spec("torchvision") is None:
+    if "torchvision" not in sys.modules and importlib.util.find_spec("torchvision") is None:
         vision = types.ModuleType("torchvision")
         vision.transforms = types.ModuleType("torchvision.transforms")  # type: ignore[attr-defined]
         sys.modules |= {"torchvision": vision, "torchvision.transforms": vision.transforms}
@@ -56,7 +56,8 @@ def of_package(package: str) -> Iterator[Examined]:
         return
     stand_in_for_torchvision()
     for cls in inference.classes_of(package):
-        yield Examined(package, cls.__name__, partial(subject_of_class, cls, seconds=SECONDS))
+        name = f"{cls.__module__}.{cls.__qualname__}".removeprefix(f"{package}.")
+        yield Examined(package, name, partial(subject_of_class, cls, seconds=SECONDS))
 
 
 def _documented(name: str, build: Callable[[], nn.Module], inputs: Callable[[], object]) -> Subject:
