@@ -44,6 +44,7 @@ class Subject:
     contract: Contract = field(default_factory=Contract)
     inferred_from: str = ""  # how it was built and called, in words or notation; "" when the user said it
     construction: Construction | None = None  # None where it is not known, as for an object the user passed
+    doubt: str = ""  # why the call is but a guess: rules that depend on it have no say
     is_seeded: bool = True  # whether another seed builds another module; False for an object the user passed
 
     def case(self, *, seed: int = 0, training: bool = False, dtype: torch.dtype | None = None) -> Case:

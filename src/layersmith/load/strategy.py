@@ -21,6 +21,9 @@ class Request:
     call: Call | None = None  # inputs in notation
     inputs: MakeInputs | None = None  # inputs that the user said, in whatever form
     failures: list[Failure] = field(default_factory=list)  # the closest attempts
+    may_run_examples: bool = (
+        False  # whether documentation and scripts may be executed: the process is confined
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Found:
     notation: str  # paste-ready: `Block(64, heads=4)(f32[2,16,64])`
     how: str  # "from example()", "from names"
     construction: Construction | None = None
+    doubt: str = ""  # why the call is but a guess; "" where the source or a real call confirms it
 
 
 Strategy = Callable[[Request], Found | None]

@@ -104,7 +104,7 @@ def examine(request: Request, target: Target, index: int, send: Send) -> None:
     header = SubjectReport(cls.__name__, *source.class_line(cls))
     send(header)
     try:
-        found = subject_of_class(cls, inputs=request.inputs or None)
+        found = subject_of_class(cls, inputs=request.inputs or None, may_run_examples=True)
     except Unbuildable as error:
         send(replace(header, status=Status.SKIPPED, why=error.why, hint=_hint(error)))
         return
