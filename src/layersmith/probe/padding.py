@@ -62,7 +62,9 @@ def _reached(module: nn.Module, run: Run, inputs: Inputs) -> set[str]:
         return set()
     gradients = torch.autograd.grad(tree.total(found), [one for _, one in named], allow_unused=True)
     return {
-        name for (name, _), one in zip(named, gradients, strict=True) if one is not None and bool(one.count_nonzero())
+        name
+        for (name, _), one in zip(named, gradients, strict=True)
+        if one is not None and bool(one.count_nonzero())
     }
 
 

@@ -90,6 +90,7 @@ class MeanOfThePadding(nn.Module):
         kept = (~mask).unsqueeze(-1).to(x.dtype)
         return (x * kept).sum(1) / kept.sum(1).clamp(min=1)
 
+
 @mask_inverted.good(inputs=_sequence)
 class HidesThePadding(nn.Module):
     """mask: True at positions that must not be attended to."""
