@@ -47,6 +47,7 @@ class Subject:
     contract: Contract = field(default_factory=Contract)
     inferred_from: str = ""  # how it was built and called, in words or notation; "" when the user said it
     construction: Construction | None = None  # None where it is not known, as for an object the user passed
+    doubt: str = ""  # why the call is but a guess: rules that depend on it have no say
     is_seeded: bool = True  # whether another seed builds another module; False for an object the user passed
     gradients: str = "quick"  # how far the gradient rules go: "quick" or "full"
     known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)

@@ -71,6 +71,11 @@ def is_machinery(file: str) -> bool:
     return file.startswith(OWN) and not file.startswith(_EXAMINED)
 
 
+def is_torchs(module: str) -> bool:
+    """Whether a module's name is torch's or below it."""
+    return module.partition(".")[0] == "torch"
+
+
 def owner(root: nn.Module, path: str) -> tuple[nn.Module, str]:
     """The submodule that holds a parameter, buffer or module, and its name there: "block.0.weight"."""
     parent, _, leaf = path.rpartition(".")
