@@ -46,18 +46,18 @@ def ask(subject: Subject, rule: Rule, *, seed: int = 0) -> Result:
     """Ask one rule about one fresh case; a crash in the rule is BROKEN, never the module's fault."""
     start = time.perf_counter()
     findings: tuple[Finding, ...] = ()
-    why = ""
+    why, applies = "", True
     try:
         with preserved(seed=seed):
             findings = tuple(rule.body(subject.case(seed=seed)))
         outcome = Outcome.FAIL if findings else Outcome.PASS
     except NotApplicable as reason:
-        outcome, why = Outcome.SKIP, str(reason)
+        outcome, why, applies = Outcome.SKIP, str(reason), False
     except Exception:  # noqa: BLE001 - whatever it is, the run goes on
         outcome, why = Outcome.BROKEN, traceback.format_exc(limit=-4)
     script = _script(subject, rule, findings[0].where) if findings else ""
     seconds = time.perf_counter() - start
-    return Result(rule.id, rule.group, outcome, rule.severity, findings, why, seconds, script)
+    return Result(rule.id, rule.group, outcome, rule.severity, findings, why, seconds, script, applies)
 
 
 def _script(subject: Subject, rule: Rule, where: str) -> str:

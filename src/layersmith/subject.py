@@ -18,7 +18,7 @@ Build = Callable[[int], nn.Module]  # seed -> a fresh module in train mode
 MakeInputs = Callable[[int], Inputs]  # seed -> inputs that the module accepts
 Said = TypeVar("Said")
 
-UNUSED = -1  # the seed of what is built without one and not remembered
+UNUSED = -1  # the seed of what is built with the generators as they are, and not remembered
 
 
 @dataclass(frozen=True, slots=True)
