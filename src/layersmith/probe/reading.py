@@ -169,6 +169,7 @@ def _methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef]:
     return (child for child in node.body if isinstance(child, ast.FunctionDef))
 
 
+@functools.lru_cache(maxsize=512)
 def _text(cls: type) -> str:
     try:
         return inspect.getsource(cls)
