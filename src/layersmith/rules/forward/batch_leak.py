@@ -39,10 +39,11 @@ FIXES = {  # by the operations where it starts
     "roll flip cumsum cumprod sort": "pass dim: here it goes over the batch",
 }
 BY_OPERATION = {operation: fix for names, fix in FIXES.items() for operation in names.split()}
+AFTER = ("forward-raises", "state-changes-in-eval", "silent-broadcast")
 OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 
-@rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_ROWS)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_ROWS, after=AFTER)
 def batch_leak(case: Case) -> list[Finding]:
     """Replace the other rows; report the likeliest axis only if no other axis is free of leaks."""
     names = tuple(inspect.signature(case.module.forward).parameters)
