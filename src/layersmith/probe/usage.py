@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
-import inspect
+import linecache
 import re
 from typing import TypeGuard
 
@@ -53,7 +53,7 @@ def _asks_for_none(node: ast.AST) -> TypeGuard[ast.Compare]:
 
 
 def _text(cls: type) -> str:
-    try:
-        return inspect.getsource(cls)
-    except (OSError, TypeError):
-        return ""
+    """The source of the class, without its decorators."""
+    node = source.class_node(cls)
+    lines = linecache.getlines(source.file_of(cls))
+    return "".join(lines[node.lineno - 1 : node.end_lineno]) if node is not None else ""

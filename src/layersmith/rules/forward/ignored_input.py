@@ -5,10 +5,10 @@
 what the model is given never arrives. Shapes fit, the loss falls, only the result is worse than it should be.
 
 ## How it is tested
-Each tensor is replaced by others of its kind, in eval and in train mode, after every parameter was moved a little (a gate
-may start at zero). If no output moves and no gradient arrives, it is ignored. Features are found by gradients that are
-exactly zero, and confirmed by changing them. Masks and lengths, arguments of which only the shape, device or dtype
-is read, and those that the code calls unused pass.
+Each tensor is replaced by others of its kind, in eval and in train mode, after every parameter was moved a
+little (a gate may start at zero). If no output moves and no gradient arrives, it is ignored. Features are found
+by gradients that are exactly zero, and confirmed by changing them. Masks and lengths, arguments of which only
+the shape, device or dtype is read, and those that the code calls unused pass.
 
 ## How to fix it
 Use it; if the interface demands it, name it `_context`, or say in a comment that it is unused.
@@ -48,7 +48,7 @@ def ignored_input(case: Case) -> Iterator[Finding]:
         if not _matters(case, tensor):
             if len(named) > 1 and not usage.is_excused(cls, name):
                 yield _finding(case.module, path, f"{name or path} has no effect on any output")
-        elif dead := _dead(case, tensor):
+        elif len(dead := _dead(case, tensor)) > 1:  # a single one may be where a window is zero
             size = tensor.shape[influence.feature_axis(case.module, tensor) or 0]
             message = f"{len(dead)} of {size} features of {name or path} ({_span(dead)}) have no effect on any output"
             yield _finding(case.module, path, message)

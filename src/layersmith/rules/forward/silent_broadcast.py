@@ -5,9 +5,10 @@
 that is a plausible loss which falls to the variance of the targets and stays there. Nothing raises.
 
 ## How it is tested
-Arithmetic and losses are watched while forward runs in train mode, and again with one row more. Reported is an operation
-whose result has the batch on two axes, where neither operand had, and one operand has fewer axes than the other. Pairs
-that are meant are passed: comparisons, operands that share memory, `unsqueeze` and `[:, None]`.
+Arithmetic and losses are watched while forward runs in train mode, and again with one row more. Reported is an
+operation whose result has the batch on two axes, where neither operand had, and one operand has fewer axes than
+the other. Pairs that are meant are passed: comparisons, operands that share memory, `unsqueeze` and `[:,
+None]`.
 
 ## How to fix it
 `prediction.squeeze(-1) - target`, or `target.unsqueeze(-1)`: give both the same number of axes.
