@@ -51,6 +51,11 @@ ORDINARY = 1e30
 
 # Of a parameter's own size: enough to be seen, too little to change what an argmax chooses.
 NUDGE = 1e-2
+# An answer below this fits float16, which ends at 65504, with room for its rounding.
+FITS_HALF = 6e4
+
+# Of a parameter's own size plus one: opens a gate that starts at zero so far that what is behind it is seen.
+GATE = 0.1
 # Of the usual inputs: a softmax over 32 features of such a size is far from one-hot.
 UNSATURATED = 0.1
 # Initialisation: sound gains of common activations multiply by at most 1.9, and at most 2.5 remains after it.
