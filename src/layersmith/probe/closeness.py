@@ -48,6 +48,8 @@ CRITICAL = 1e-6
 
 # Of a parameter's own size: enough to be seen, too little to change what an argmax chooses.
 NUDGE = 1e-2
+# A table that was made in float32 may be so many times coarser than float64 asks.
+COARSER = 1e7
 # Of the usual inputs: a softmax over 32 features of such a size is far from one-hot.
 UNSATURATED = 0.1
 # Initialisation: sound gains of common activations multiply by at most 1.9, and at most 2.5 remains after it.

@@ -57,6 +57,14 @@ def error_line(error: BaseException, module: nn.Module) -> tuple[str, int]:
     return (own or outside or [UNKNOWN])[-1]
 
 
+def text_of(cls: type) -> str:
+    """The source of a class; "" where there is none."""
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        return ""
+
+
 def is_machinery(file: str) -> bool:
     """Whether a file is Layersmith's own, and no layer or example of it."""
     return file.startswith(OWN) and not file.startswith(_EXAMINED)

@@ -1,17 +1,18 @@
 """A causal module's output at one step must not depend on later steps of its input.
 
 ## Why it matters
-A model that sees ahead learns to copy: the training loss is wonderful, and generation, where there is no future
-yet, is noise. One diagonal too many, a symmetric padding or a statistic over time is enough.
+A model that sees ahead learns to copy: the training loss is wonderful, and generation, where there is no
+future yet, is noise. One diagonal too many, a symmetric padding or a statistic over time is enough.
 
 ## How it is tested
-Asked where causality is promised: by contract (`causal=1`, the time axis), by a flag (`causal=True`), by the class's name, or by
-a triangular mask in its source. All steps from some step on are replaced, quietly and loudly, and the outputs before it must not
-move; a gradient would miss what a top-k sees. Then the output of a prefix must be the prefix of the output.
+Asked where causality is promised: by contract (`causal=1`, the time axis), by a flag (`causal=True`), by
+the class's name, or by a triangular mask in its source. All steps from some step on are replaced, quietly
+and loudly, and the outputs before it must not move; a gradient would miss what a top-k sees. Then the
+output of a prefix must be the prefix of the output.
 
 ## How to fix it
-`torch.triu(ones, diagonal=1)` is what to hide; pad a convolution by `(kernel_size - 1) * dilation` on the left only; normalise
-each step by itself or with running sums.
+`torch.triu(ones, diagonal=1)` is what to hide; pad a convolution by `(kernel_size - 1) * dilation` on the
+left only; normalise each step by itself or with running sums.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
@@ -167,7 +167,7 @@ class CausalConvPadsLeft(nn.Module):
         self.conv = nn.Conv1d(6, 6, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pad(x, (2, 0)))
+        return self.conv(nn.functional.pad(x, (2, 0)))
 
 
 @future_leak.good(inputs=_sequence)
