@@ -16,7 +16,7 @@ from layersmith.errors import TargetError, UsageError
 from layersmith.finding import Status
 from layersmith.load import target as targets
 from layersmith.promises import Contract
-from layersmith.registry import chosen, require_known
+from layersmith.registry import chosen, require_known, require_sound
 from layersmith.report import Report, SubjectReport, environment
 from layersmith.server import Failed, Request
 from layersmith.server.subject import OUTPUT_KEPT
@@ -126,7 +126,7 @@ def _here(
 
     start, printed = time.perf_counter(), io.StringIO()
     subject = dataclasses.replace(subject, contract=subject.contract.waiving(waive))
-    require_known(subject.contract.waived)
+    require_sound(subject.contract)
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         items = [*runner.examine(subject, verb, registry.with_prerequisites(rules), seed=seed)]
     report = SubjectReport(subject.name, subject.file, subject.line, inferred_from=subject.inferred_from)

@@ -110,7 +110,7 @@ def examine(request: Request, target: Target, index: int, send: Send) -> None:
         return
     waived = request.settings.waivers_of(cls.__module__, cls.__name__)
     found = replace(found, contract=found.contract.waiving(waived))
-    registry.require_known(found.contract.waived)
+    registry.require_sound(found.contract)
     send(replace(header, inferred_from=found.inferred_from))
     rules = registry.with_prerequisites(request.rules)
     for item in runner.examine(found, request.verb, rules, seed=request.seed):

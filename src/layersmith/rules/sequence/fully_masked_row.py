@@ -44,7 +44,7 @@ def fully_masked_row(case: Case) -> Iterator[Finding]:
     if any(isinstance(part, nn.MultiheadAttention) for part in case.module.modules()):
         raise NotApplicable("torch's own attention is known to do so")
     asked = False
-    for masking in masks.studied(case.module, case.inputs, case.run):
+    for masking in masks.studied(case.module, case.inputs, case.run_fresh):
         for encoding in masking.working[:1] if masking.shape in OF_ROWS else ():
             asked = True
             if _is_nan(case, masking, encoding):

@@ -38,15 +38,17 @@ SUSPECT = r"\btri[lu]_?\(|subsequent_mask|is_causal|masked_fill|padding\s*=|\bpa
     severity=Severity.ERROR,
     since="0.2",
     promise=Promise.CAUSAL,
-    after=("forward-raises", "nondeterministic-eval"),
+    after=("forward-raises", "nondeterministic-eval", "causal"),
 )
 def future_leak(case: Case) -> Iterator[Finding]:
     """Replace the future; then cut it off."""
     axis, why = _promised(case)
-    layout = sequence.layout(case.module, case.inputs, case.run) if axis is None else _stated(case, axis)
+    layout = (
+        sequence.layout(case.module, case.inputs, case.run_fresh) if axis is None else _stated(case, axis)
+    )
     if layout is None:
         raise NotApplicable("which axis is time is not sure")
-    found = [(cut, gap) for cut, gap in causality.leaks(layout, case.inputs, case.run)]
+    found = [(cut, gap) for cut, gap in causality.leaks(layout, case.inputs, case.run_fresh)]
     if not found:
         raise NotApplicable("no output has a time axis")
     severity = None if causality.is_explicit(why) else Severity.WARNING
@@ -54,7 +56,7 @@ def future_leak(case: Case) -> Iterator[Finding]:
     if opened:
         yield _seen(case, layout, *max(opened, key=lambda pair: pair[1].max_abs), why, severity)
         return
-    gap = causality.growth(layout, case.inputs, case.run)
+    gap = causality.growth(layout, case.inputs, case.run_fresh)
     if gap is not None and gap.is_open:
         yield _grown(case, layout, gap, why)
 
@@ -83,7 +85,9 @@ def _stated(case: Case, axis: int) -> Layout | None:
 def _seen(case: Case, layout: Layout, cut: int, gap: Gap, why: str, severity: Severity | None) -> Finding:
     file, line = _place(case, layout, cut)
     turned = (
-        "" if causality.past(layout, case.inputs, case.run) else "; it sees only ahead: turn the mask round"
+        ""
+        if causality.past(layout, case.inputs, case.run_fresh)
+        else "; it sees only ahead: turn the mask round"
     )
     return Finding(
         f"{gap.where} before step {cut} moved by {gap.max_abs:.2g} when only steps {cut} to {layout.steps - 1} of "

@@ -43,7 +43,7 @@ def mask_ignored(case: Case) -> Iterator[Finding]:
     if not masks.arguments(case.module):
         raise NotApplicable("forward takes no mask")
     asked = 0
-    for masking in masks.studied(case.module, case.inputs, case.run):
+    for masking in masks.studied(case.module, case.inputs, case.run_fresh):
         asked += bool(masking.trials)
         if masking.trials and not any(trial.effect for trial in masking.trials):
             yield _without_effect(case, masking)

@@ -43,7 +43,7 @@ def mask_inverted(case: Case) -> Iterator[Finding]:
     stated = {name: conventions.stated(cls, name) for name in masks.arguments(case.module)}
     if not any(stated.values()):
         raise NotApplicable("no mask whose convention is stated")
-    for masking in masks.studied(case.module, case.inputs, case.run):
+    for masking in masks.studied(case.module, case.inputs, case.run_fresh):
         means = stated[masking.argument]
         follows = {"hides" if one.hides_true else "keeps" for one in masking.working if not one.is_added}
         if means is not None and follows and means.convention not in follows:

@@ -42,13 +42,13 @@ def padding_changes_output(case: Case) -> Iterator[Finding]:
     token = padding.token(case.module)
     if not masks.arguments(case.module) and token is None:
         raise NotApplicable("forward takes no mask, and knows no padding token")
-    found = [*padding.by_masks(case.module, case.inputs, case.run)]
+    found = [*padding.by_masks(case.module, case.inputs, case.run_fresh)]
     if token is not None:
         found += padding.by_token(case.module, case.inputs, case.run, token)
     if not found:
         raise NotApplicable("no mask that it obeys, or padding that it tells from the rest, was found")
     opened = [(how, gap) for how, gap in found if gap.is_open]
-    if opened and not padding.fills_in(case.module, case.inputs, case.run):
+    if opened and not padding.fills_in(case.module, case.inputs, case.run_fresh):
         yield _finding(case, *opened[0])
 
 
