@@ -18,20 +18,17 @@ left only; normalise each step by itself or with running sums.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import causality, masks, reading, sequence, source, steps, tree
+from layersmith.probe import causality, masks, sequence, source
 from layersmith.probe.closeness import Gap
 from layersmith.probe.sequence import Layout
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
-
-SUSPECT = r"\btri[lu]_?\(|subsequent_mask|is_causal|masked_fill|padding\s*=|\bpad\("
 
 
 @rule(
@@ -83,7 +80,7 @@ def _stated(case: Case, axis: int) -> Layout | None:
 
 
 def _seen(case: Case, layout: Layout, cut: int, gap: Gap, why: str, severity: Severity | None) -> Finding:
-    file, line = _place(case, layout, cut)
+    file, line = causality.origin(case.module, layout, case.inputs, cut)
     turned = (
         ""
         if causality.past(layout, case.inputs, case.run_fresh)
@@ -114,28 +111,6 @@ def _grown(case: Case, layout: Layout, gap: Gap, why: str) -> Finding:
         numbers={"max_abs": gap.max_abs, "limit": gap.limit},
         severity=Severity.WARNING,
     )
-
-
-def _place(case: Case, layout: Layout, cut: int) -> tuple[str, int]:
-    """The line that masks or pads, else the first operation whose earlier steps move, else the class."""
-    suspect = reading.line_with(case.module, SUSPECT)
-    if suspect != source.class_line(type(case.module)):
-        return suspect
-    note = partial(_earlier, layout=layout, cut=cut)
-    changed = layout.scrambled(case.inputs, range(cut, layout.steps), seed=1, loud=sequence.LOUD)
-    runs = [steps.watched(case.module, inputs, note) for inputs in (case.inputs, changed)]
-    step = steps.first_apart(*runs)
-    return (step.file, step.line) if step is not None and not source.is_machinery(step.file) else suspect
-
-
-def _earlier(result: object, *, layout: Layout, cut: int) -> list[Tensor]:
-    found = [tensor.detach() for tensor in tree.tensors(result) if tree.is_differentiable(tensor)][:1]
-    return [
-        t.narrow(axis, 0, cut).clone()
-        for t in found
-        for axis in range(t.ndim)
-        if t.shape[axis] == layout.steps
-    ]
 
 
 def _sequence() -> Tensor:
