@@ -24,8 +24,23 @@ def _rows_of_features() -> object:
     return torch.randn(4, 6)
 
 
+NOT_PROMISED = "not promised"
+
+
 class NotApplicable(Exception):  # noqa: N818 - nothing went wrong
     """Raised by a rule that has nothing to ask of this module; its text says why, and the result is SKIP."""
+
+
+def promised(case: Case, name: str) -> Any:
+    """What the contract of the case states under that keyword.
+
+    Raises:
+        NotApplicable: if it states nothing.
+    """
+    stated = case.subject.contract.declared
+    if name not in stated:
+        raise NotApplicable(NOT_PROMISED)
+    return stated[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,10 @@ class Case:
         with preserved(seed=self.seed if seed is None else seed):
             return (inputs or self.inputs).call(self.module)
 
+    def run_fresh(self, inputs: Inputs) -> Any:
+        """The output of another module, which no call before can have changed."""
+        return self.fresh().run(inputs)
+
     def fresh(
         self, *, seed: int | None = None, training: bool = False, dtype: torch.dtype | None = None
     ) -> Case:

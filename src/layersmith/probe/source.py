@@ -66,6 +66,15 @@ def is_refusal(error: BaseException, module: nn.Module) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=512)
+def text_of(cls: type) -> str:
+    """The source of a class; "" where there is none."""
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        return ""
+
+
 def is_machinery(file: str) -> bool:
     """Whether a file is Layersmith's own, and no layer or example of it."""
     return file.startswith(OWN) and not file.startswith(_EXAMINED)
