@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -62,7 +63,7 @@ def _passed(case: Case, *, is_kept: bool = True) -> Pass:
         return there_and_back(case.module, case.inputs, seed=case.seed)
     from torch.utils.checkpoint import checkpoint  # noqa: PLC0415 - calling it imports the compiler
 
-    def call(*args: object, **kwargs: object) -> object:
+    def call(*args: Any, **kwargs: Any) -> Any:
         return checkpoint(case.module, *args, use_reentrant=False, **kwargs)
 
     return there_and_back(case.module, case.inputs, seed=case.seed, call=call)

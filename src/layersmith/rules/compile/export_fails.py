@@ -77,7 +77,8 @@ def _open_axis(case: Case) -> int | None:
 def _exported(case: Case, axis: int | None) -> Any:
     from torch.export import Dim, ShapesCollection, export  # noqa: PLC0415 - slow, and only here
 
-    inputs, shapes = case.inputs.clone(), ShapesCollection()
+    inputs = case.inputs.clone()
+    shapes: Any = ShapesCollection()
     size = batch.batch_size(inputs, axis) if axis is not None else 0
     for tensor in inputs.tensors():
         if axis is not None and tensor.ndim > axis and tensor.shape[axis] == size:

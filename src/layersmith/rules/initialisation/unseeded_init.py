@@ -98,3 +98,15 @@ class DrawsFromASeed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ self.weight
+
+
+@unseeded_init.good
+class DrawsWhenItIsCalled(nn.Module):
+    """Has no values to compare before its first call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.LazyLinear(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
