@@ -31,7 +31,13 @@ from layersmith.subject import Case
     severity=Severity.ERROR,
     since="0.1",
     promise=Promise.FOLLOWS_DTYPE,
-    after=("forward-raises", "unregistered-parameter", "unregistered-buffer"),
+    after=(
+        "forward-raises",
+        "unregistered-parameter",
+        "unregistered-module",
+        "parameter-not-a-leaf",
+        "unregistered-buffer",
+    ),
 )
 def hard_coded_dtype(case: Case) -> Iterator[Finding]:
     """Run it in float64."""

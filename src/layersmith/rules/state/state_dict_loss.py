@@ -38,7 +38,13 @@ BY_DESIGN = ("parametrized modules", "graph leaves")  # torch refuses parametriz
     severity=Severity.ERROR,
     since="0.1",
     promise=Promise.STATE_ROUND_TRIP,
-    after=("forward-raises", "unregistered-parameter", "unregistered-buffer"),
+    after=(
+        "forward-raises",
+        "unregistered-parameter",
+        "unregistered-module",
+        "parameter-not-a-leaf",
+        "unregistered-buffer",
+    ),
 )
 def state_dict_loss(case: Case) -> Iterator[Finding]:
     """Save and load, deepcopy, else pickle: three ways to the same output."""
