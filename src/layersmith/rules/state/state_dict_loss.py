@@ -32,19 +32,14 @@ from layersmith.subject import Case
 
 OTHER_SEED = 1729
 BY_DESIGN = ("parametrized modules", "graph leaves")  # torch refuses parametrizations and weight_norm
+FIRST = "forward-raises unregistered-parameter unregistered-module parameter-not-a-leaf unregistered-buffer"
 
 
 @rule(
     severity=Severity.ERROR,
     since="0.1",
     promise=Promise.STATE_ROUND_TRIP,
-    after=(
-        "forward-raises",
-        "unregistered-parameter",
-        "unregistered-module",
-        "parameter-not-a-leaf",
-        "unregistered-buffer",
-    ),
+    after=tuple(FIRST.split()),
 )
 def state_dict_loss(case: Case) -> Iterator[Finding]:
     """Save and load, deepcopy, else pickle: three ways to the same output."""
