@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -16,6 +16,9 @@ from layersmith.promises import Contract
 
 Build = Callable[[int], nn.Module]  # seed -> a fresh module in train mode
 MakeInputs = Callable[[int], Inputs]  # seed -> inputs that the module accepts
+Said = TypeVar("Said")
+
+UNUSED = -1  # the seed of what is built without one and not remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,14 @@ class Subject:
     contract: Contract = field(default_factory=Contract)
     inferred_from: str = ""  # how it was built and called, in words or notation; "" when the user said it
     construction: Construction | None = None  # None where it is not known, as for an object the user passed
+    doubt: str = ""  # why the call is but a guess: rules that depend on it have no say
     is_seeded: bool = True  # whether another seed builds another module; False for an object the user passed
+    gradients: str = "quick"  # how far the gradient rules go: "quick" or "full"
+    known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def anew(self) -> nn.Module:
+        """A module that is really built, under the generators as they are; a copy of an object the user passed."""
+        return self.construction.build() if self.construction is not None else self.build(UNUSED)
 
     def case(self, *, seed: int = 0, training: bool = False, dtype: torch.dtype | None = None) -> Case:
         """One fresh module with its inputs; what the user holds is never handed out."""
@@ -78,6 +88,17 @@ class Case:
         """Another case of the same subject: a new module, by default at the same seed."""
         return self.subject.case(seed=self.seed if seed is None else seed, training=training, dtype=dtype)
 
+    def once(self, ask: Callable[[Case], Said]) -> Said:
+        """What a function says of a fresh case at this seed: asked once, for all rules of a run.
+
+        What it says must be immutable and hold no tensor, so that no rule can disturb another.
+        """
+        known = self.subject.known
+        if (ask, self.seed) not in known:
+            known[ask, self.seed] = ask(self.fresh())
+        said: Said = known[ask, self.seed]
+        return said
+
 
 def _set_mode(module: nn.Module, *, training: bool) -> None:
     """Train or eval mode as the module itself does it; by force where its `train` is something else altogether."""
@@ -103,6 +124,8 @@ def copying(build: Build) -> Build:
     originals: dict[int, nn.Module] = {}
 
     def build_copy(seed: int) -> nn.Module:
+        if seed == UNUSED:
+            return build(seed)
         if seed not in originals:
             originals[seed] = build(seed)
         try:

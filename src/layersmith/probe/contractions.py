@@ -40,6 +40,7 @@ class Contraction:
     fan_in: int  # how many products are summed for one number of the output
     rms: float  # of the parameter
     input_rms: float
+    input_spread: float  # of the signal over a batch: what tells one row from another; NaN of a single row
     output_rms: float  # directly after the product
     arriving_rms: float  # after the elementwise operations that follow: what the next layer gets
     saturates_at: float = 0.0  # the rms that reached a tanh, sigmoid or softmax; 0 if none did
@@ -101,7 +102,7 @@ class _Watch(Operations):
         if name is None:
             return
         rms = _rms(result)
-        one = Contraction(name, fan_in, _rms(parameter), _rms(signal), rms, rms)
+        one = Contraction(name, fan_in, _rms(parameter), _rms(signal), _spread(signal), rms, rms)
         self.found.append(one)
         self._follow(one, result)
 
@@ -132,6 +133,10 @@ def _operands(packet: Any, args: tuple[Any, ...]) -> Iterator[tuple[Tensor, Tens
         yield left, right, left.shape[-1]
     elif packet in CONVOLUTIONS:
         yield args[0], args[1], args[1][0].numel()
+
+
+def _spread(signal: Tensor) -> float:
+    return _rms(signal - signal.mean(0, keepdim=True)) if len(signal) > 1 else math.nan
 
 
 def _rms(tensor: Tensor) -> float:

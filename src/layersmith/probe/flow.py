@@ -1,182 +1,84 @@
-"""Where the values in a function go: which names and attributes of `self` it reads, keeps, checks or uses."""
+"""Which parameters get a gradient in a few steps of training, on other inputs each time."""
 
 from __future__ import annotations
 
-import ast
-import copy
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from layersmith.probe import source
+import torch
+from torch import Tensor, nn
 
-PURE = {
-    "int",
-    "float",
-    "bool",
-    "str",
-    "tuple",
-    "list",
-    "dict",
-    "set",
-    "min",
-    "max",
-    "round",
-    "abs",
-    "len",
-    "sum",
-}
-
-Names = frozenset[str]
+from layersmith.probe import closeness, leaves, tree
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.reach import kept, others
+from layersmith.probe.surroundings import preserved
 
 
-def simplified(node: source.Function) -> source.Function:
-    """A copy of a function without the choices that make no difference."""
-    found: source.Function = _Simplified().visit(copy.deepcopy(node))
-    return found
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Parameters by name."""
+
+    reached: frozenset[str]
+    without_path: frozenset[str]  # from no output does autograd's graph lead to them
+    always_zero: frozenset[str]  # it does, but every gradient was exactly zero
+    changed: frozenset[str]  # forward itself changes them, as an averaged codebook
 
 
-class _Simplified(ast.NodeTransformer):
-    """A function without choices that make no difference: every branch the same, or nothing done in any."""
+def flow(module: nn.Module, inputs: Inputs, *, seed: int, rounds: int) -> Flow:
+    """Train a little, at most so many rounds, until every parameter got a gradient; the module is changed for good.
 
-    def visit_If(self, node: ast.If) -> Any:
-        """The branch instead of the choice, if there is only one."""
-        sides = [*_sides(node)]
-        is_choice = len({ast.dump(ast.Module(side, [])) for side in sides}) > 1 or len(sides) == 1
-        return self.generic_visit(node) if is_choice else [self.visit(child) for child in sides[0]]
-
-    def visit_IfExp(self, node: ast.IfExp) -> Any:
-        """As for a statement."""
-        self.generic_visit(node)
-        return node.body if ast.dump(node.body) == ast.dump(node.orelse) else node
-
-
-def _sides(node: ast.If) -> Iterator[list[ast.stmt]]:
-    """The branches of a chain of `if` and `elif`; one that only refuses is none."""
-    yield node.body
-    if len(node.orelse) == 1 and isinstance(node.orelse[0], ast.If):
-        yield from _sides(node.orelse[0])
-    elif not (len(node.orelse) == 1 and isinstance(node.orelse[0], ast.Raise)):
-        yield node.orelse or [ast.Pass()]
-
-
-class Reading:
-    """Which names and attributes of `self` each assignment of a constructor passes on, and what is used otherwise."""
-
-    def __init__(self, node: source.Function) -> None:
-        self.goes_to: dict[str, set[str]] = {}
-        self.used: set[str] = set()
-        self.checked: set[str] = set()
-        self.deleted = {
-            part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Del)
-        }
-        for statement in node.body:
-            self._statement(statement, frozenset())
-
-    def live(self, is_read: Callable[[str], bool]) -> Names:
-        """Every name whose value has an effect; `is_read` says so of an attribute, written `self.x`."""
-        attributes = {end for ends in self.goes_to.values() for end in ends if end.startswith("self.")}
-        found = self.used | {name for name in attributes if is_read(name[5:])}
-        while more := {name for name, ends in self.goes_to.items() if ends & found} - found:
-            found |= more
-        return frozenset(found)
-
-    def end(self, name: str, named: Names) -> str:
-        """What becomes of a parameter without effect."""
-        seen, waiting = {name}, [name]
-        while waiting:
-            for end in sorted(self.goes_to.get(waiting.pop(), set()) - seen):
-                if end.startswith("self."):
-                    return f"kept in {end}, which nothing reads"
-                seen.add(end)
-                waiting.append(end)
-        if name in self.checked:
-            return "only checked"
-        if copies := sorted(self.goes_to.get(name, set()) - {name}):
-            return f"only copied to {', '.join(copies)}"
-        if name in self.goes_to:
-            return "given a value, which is never read"
-        return "asked for, but every answer does the same" if name in named else "never read"
-
-    def _statement(self, node: ast.stmt, conditions: Names) -> None:
-        if isinstance(node, ast.If):
-            self._branch(node, conditions)
-        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) and node.value is not None:
-            targets: list[ast.expr] = [*node.targets] if isinstance(node, ast.Assign) else [node.target]
-            self._assignment(targets, node.value, conditions)
-        elif isinstance(node, ast.Assert):
-            self._check(node.test, conditions)
-        elif not isinstance(node, ast.Pass):
-            self.used |= loads(node) | conditions
-
-    def _check(self, test: ast.expr, conditions: Names) -> None:
-        """A test of size or of divisibility is no use; one that lets a single value pass says that it has none."""
-        if any(isinstance(part, ast.Mod | ast.Lt | ast.LtE | ast.Gt | ast.GtE) for part in ast.walk(test)):
-            self.checked |= loads(test)
-        else:
-            self.used |= loads(test) | conditions
-
-    def _branch(self, node: ast.If, conditions: Names) -> None:
-        if all(map(_refuses, node.body)) and not node.orelse:
-            self._check(node.test, conditions)
-            return
-        inside = conditions | loads(node.test)
-        if _has_effect(node.test):
-            self.used |= inside
-        for child in [*node.body, *node.orelse]:
-            self._statement(child, inside)
-
-    def _assignment(self, targets: list[ast.expr], value: ast.expr, conditions: Names) -> None:
-        ends = [end for target in targets for end in ends_of(target)]
-        is_plain = all(ends) and not _has_effect(value)
-        is_plain = is_plain and not (any(e.startswith("self.") for e in ends) and _makes(value))
-        given = loads(value) | conditions
-        if not is_plain:
-            self.used |= given | {name for target in targets for name in loads(target)}
-            return
-        for name in given:
-            self.goes_to.setdefault(name, set()).update(ends)
+    A round that raises counts for nothing: other inputs need not be accepted.
+    """
+    parameters: dict[str, Tensor] = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    reached, moved, changed = set[str](), set[str](), set[str]()
+    for number in range(rounds):
+        module.train(number % 2 == 0)
+        before = {name: p._version for name, p in parameters.items()}  # noqa: SLF001 - counts changes in place
+        try:
+            with preserved(seed=seed + number), torch.enable_grad():
+                call = inputs if number < 2 else others(inputs)  # noqa: PLR2004 - as they are in both modes
+                outputs = (*leaves.tensors_within(call.call(module)), *kept(module))
+                found = _gradients(outputs, [*parameters.values()], seed=seed + number)
+        except Exception:  # noqa: BLE001, S112
+            continue
+        changed |= {name for name, p in parameters.items() if p._version != before[name]}  # noqa: SLF001
+        there = {name: one for name, one in zip(parameters, found, strict=True) if one is not None}
+        reached |= there.keys()
+        moved |= {name for name, one in there.items() if bool(one.any())}
+        if len(moved) == len(parameters):
+            break
+        _descend(parameters, there)
+    return Flow(
+        frozenset(reached),
+        frozenset(parameters.keys() - reached),
+        frozenset(reached - moved),
+        frozenset(changed),
+    )
 
 
-def _refuses(node: ast.stmt) -> bool:
-    """Whether a statement refuses a value, other than for want of code."""
-    return isinstance(node, ast.Raise) and "NotImplemented" not in ast.unparse(node)
+def is_moved_by(call: Callable[[], object], parameter: Tensor) -> bool:
+    """Whether an output changes when a parameter becomes quite another one."""
+    with torch.no_grad():
+        one = leaves.tensors_within(call())
+        parameter.copy_(3 * torch.randn_like(parameter) * (1 + parameter.abs().mean()))
+        return bool(closeness.gaps(one, leaves.tensors_within(call())))
 
 
-def ends_of(target: ast.expr) -> list[str]:
-    """What an assignment's target sets; "" for anything but names and attributes of `self`."""
-    if isinstance(target, ast.Tuple | ast.List):
-        return [end for part in target.elts for end in ends_of(part)]
-    name = _name(target)
-    return ["" if name == "self" else name]
+def _gradients(outputs: Iterable[Tensor], parameters: list[Tensor], *, seed: int) -> list[Tensor | None]:
+    outputs = [one for one in outputs if one.requires_grad]
+    if not outputs:
+        return [None] * len(parameters)
+    generator = torch.Generator().manual_seed(seed)
+    mixed = [one * torch.randn(one.shape, generator=generator).to(one) for one in outputs]
+    found = torch.autograd.grad(tree.total(mixed), parameters, allow_unused=True)
+    return [one.to_dense() if one is not None and one.is_sparse else one for one in found]
 
 
-def _name(node: ast.AST) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    is_own = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
-    return f"self.{node.attr}" if is_own and isinstance(node, ast.Attribute) else ""
-
-
-def loads(node: ast.AST) -> Names:
-    """Names and attributes of `self` that are read anywhere below."""
-    found = set()
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name | ast.Attribute) and not isinstance(part.ctx, ast.Store):
-            found.add(_name(part))
-    return frozenset(found - {"", "self"})
-
-
-def _has_effect(value: ast.expr) -> bool:
-    """Whether evaluating may do more than give a value: `self` or a method of it is handed out or called."""
-    calls = [part for part in ast.walk(value) if isinstance(part, ast.Call)]
-    handed = [
-        argument for call in calls for argument in [*call.args, *(word.value for word in call.keywords)]
-    ]
-    is_handed = any(isinstance(one, ast.Name) and one.id == "self" for one in handed)
-    own = any("self" in {getattr(p, "id", "") for p in ast.walk(call.func)} for call in calls)
-    return is_handed or own or any(isinstance(part, ast.NamedExpr | ast.Lambda) for part in ast.walk(value))
-
-
-def _makes(value: ast.expr) -> bool:
-    """Whether a call that is not a plain conversion stands in the expression: it may build with its arguments."""
-    return any(isinstance(p, ast.Call) and getattr(p.func, "id", "") not in PURE for p in ast.walk(value))
+def _descend(parameters: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
+    """One step, as long for every parameter as a tenth of its size."""
+    with torch.no_grad():
+        for name, gradient in gradients.items():
+            size = float(gradient.norm())
+            if 0 < size < float("inf"):
+                parameter = parameters[name]
+                parameter.sub_(gradient * (0.1 * (float(parameter.norm()) + 0.1) / size))

@@ -67,6 +67,15 @@ def error_line(error: BaseException, module: nn.Module) -> tuple[str, int]:
     return (own or outside or [UNKNOWN])[-1]
 
 
+def is_refusal(error: BaseException, module: nn.Module) -> bool:
+    """Whether the module's own code refuses, by an `assert` or a `raise`: no operation failed."""
+    file, line = error_line(error, module)
+    return any(
+        isinstance(node, ast.Raise | ast.Assert) and node.lineno <= line <= (node.end_lineno or 0)
+        for node in ast.walk(tree_of(file))
+    )
+
+
 def is_machinery(file: str) -> bool:
     """Whether a file is Layersmith's own, and no layer or example of it."""
     return file.startswith(OWN) and not file.startswith(_EXAMINED)

@@ -14,12 +14,13 @@ from rich.padding import Padding
 from rich.text import Text
 
 from layersmith.finding import Finding, Outcome, Result, Severity, Status
-from layersmith.render import curves, tables
+from layersmith.render import curves, overview, tables
 from layersmith.report import Report, SubjectReport
 
 STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 MARK = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.NOTE: "·"}
 WIDTH_WITHOUT_TERMINAL = 80
+OUTPUT_SHOWN = 300  # characters, unless all of it is asked for
 HOOKS = "a training step; hooks that time submodules cost some µs a call, (whole) has none"
 
 
@@ -58,11 +59,14 @@ def renderables(report: Report) -> Iterator[RenderableType]:
         return next((i for i, severity in enumerate(gravity) if subject.count(severity)), len(gravity))
 
     for subject in sorted(report.subjects, key=rank):
-        yield _subject(report.verb, subject)
+        yield _subject(report, subject)
+    for line in overview.lines(report):
+        yield Text(line)
     yield _summary(report)
 
 
-def _subject(verb: str, subject: SubjectReport) -> RenderableType:
+def _subject(report: Report, subject: SubjectReport) -> RenderableType:
+    verb = report.verb
     parts: list[RenderableType] = [_headline(subject)]
     if subject.why:
         parts.append(_indented(Text(f"{subject.status}: {subject.why}", STYLE[Severity.WARNING])))
@@ -77,9 +81,15 @@ def _subject(verb: str, subject: SubjectReport) -> RenderableType:
         parts += _start(subject) if verb == "init" else [_indented(Text(HOOKS, "dim"))]
     if subject.suggestion:
         parts.append(_suggestion(subject.suggestion))
-    if subject.output and subject.status is not Status.CHECKED:
-        parts.append(_indented(Text(f"it printed: …{subject.output[-300:]}", "dim")))
+    if subject.output and (report.shows_output or subject.status is not Status.CHECKED):
+        parts.append(_indented(Text(_printed(subject.output, whole=report.shows_output), "dim")))
     return Group(*parts, Text(""))
+
+
+def _printed(output: str, *, whole: bool) -> str:
+    if whole or len(output) <= OUTPUT_SHOWN:
+        return f"it printed:\n{output}"
+    return f"it printed: …{output[-OUTPUT_SHOWN:]}"
 
 
 def _headline(subject: SubjectReport) -> Text:
@@ -120,7 +130,8 @@ def _rules(subject: SubjectReport) -> Iterator[str]:
     if not subject.results:
         return
     ran = outcomes[Outcome.PASS] + outcomes[Outcome.FAIL]
-    yield f"{outcomes[Outcome.PASS]} of {ran} rules passed"
+    if ran:
+        yield f"{outcomes[Outcome.PASS]} of {ran} rules passed"
     reasons: dict[str, list[str]] = defaultdict(list)
     for result in subject.results:
         if result.why and not subject.why.startswith(result.why):
@@ -142,6 +153,8 @@ def _summary(report: Report) -> Text:
     text = Text()
     if report.interrupted:
         text.append("interrupted: the report is incomplete\n", STYLE[Severity.WARNING])
+    if not report.is_confined:
+        text.append(f"{report.environment['confinement']}\n", STYLE[Severity.WARNING])
     classes = summary["subjects"]
     text.append(f"{classes} class{'es' * (classes != 1)}", "bold")
     for status in Status:

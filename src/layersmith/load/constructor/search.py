@@ -57,9 +57,12 @@ def construct(cls: type[nn.Module], arguments: Mapping[str, Any], *, is_forgivin
     """
     parameters = inspect.signature(constructor(cls)).parameters
     made = {name: realise(value) for name, value in arguments.items()}
+    leading: set[Any] = {inspect.Parameter.POSITIONAL_ONLY}
+    if any(parameters[name].kind is inspect.Parameter.VAR_POSITIONAL for name in made if name in parameters):
+        leading.add(inspect.Parameter.POSITIONAL_OR_KEYWORD)  # what `*args` follow
     positional = []
     for name, parameter in parameters.items():
-        if parameter.kind is parameter.POSITIONAL_ONLY and name in made:
+        if parameter.kind in leading and name in made:
             positional.append(made.pop(name))
         if parameter.kind is parameter.VAR_POSITIONAL and name in made:
             positional += made.pop(name)
@@ -94,7 +97,12 @@ def call_text(cls: type, arguments: Arguments) -> str:
         if parameter is not None and parameter.kind is parameter.VAR_POSITIONAL:
             parts += [written(item) for item in value]
             continue
-        by_position = by_position and parameter is not None and parameter.default is parameter.empty
+        by_position = (
+            by_position
+            and parameter is not None
+            and parameter.default is parameter.empty
+            and parameter.kind is not parameter.KEYWORD_ONLY
+        )
         parts.append(written(value) if by_position and len(parts) < 3 else f"{name}={written(value)}")  # noqa: PLR2004
     return f"{cls.__name__}({', '.join(parts)})"
 

@@ -25,7 +25,7 @@ from layersmith.finding import Finding, Severity
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.values import written
-from layersmith.probe import arguments, options, refusal, source, wording
+from layersmith.probe import options, parameters, refusal, source, wording
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case, Construction
@@ -107,7 +107,7 @@ def _finding(construction: Construction, option: options.Option, error: Exceptio
     cls = construction.cls
     is_certain = where == "the constructor" or isinstance(error, SLIPS)
     severity = None if is_certain else Severity.WARNING
-    file = arguments.file(cls)
+    file = parameters.file(cls)
     said = f"{cls.__name__}({option.name}={written(option.value)})"
     return Finding(
         f"{said} ({option.why}): {where} raised {wording.short(error)}",

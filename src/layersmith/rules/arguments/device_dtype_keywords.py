@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import arguments, refusal, source, wording
+from layersmith.probe import parameters, refusal, source, wording
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -91,7 +91,7 @@ def _is_there(tensor: Tensor, name: str) -> bool:
 def _finding(cls: type[nn.Module], module: nn.Module, name: str, stayed: list[str], count: int) -> Finding:
     file, line = source.parameter_line(module, stayed[0])
     named = wording.listed(stayed)
-    is_other = len(stayed) == count and arguments.is_kept(cls, name)
+    is_other = len(stayed) == count and parameters.is_kept(cls, name)
     return Finding(
         f"{cls.__name__}({name}={_said(name)}) leaves {named} behind: {len(stayed)} of {count} tensors",
         where=stayed[0],
@@ -104,7 +104,7 @@ def _finding(cls: type[nn.Module], module: nn.Module, name: str, stayed: list[st
 
 
 def _crash(cls: type[nn.Module], name: str, error: Exception) -> Finding:
-    file = arguments.file(cls)
+    file = parameters.file(cls)
     return Finding(
         f"{cls.__name__}({name}={_said(name)}) raised {wording.short(error)}",
         where=name,

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import arguments
+from layersmith.probe import parameters
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -33,11 +33,11 @@ from layersmith.subject import Case
 def ignored_argument(case: Case) -> Iterator[Finding]:
     """One finding for every argument that the source shows to be without effect."""
     cls: type = type(case.module)
-    for one in arguments.idle(cls):
+    for one in parameters.idle(cls):
         yield Finding(
             f"argument {one.name} of {cls.__name__} changes nothing: it is {one.how}",
             where=one.name,
-            file=arguments.file(cls),
+            file=parameters.file(cls),
             line=one.line,
             fix=f"use {one.name}, or remove it from the signature",
         )

@@ -12,6 +12,15 @@ and graphs are not judged. The first operation whose result moves is where it st
 ## How to fix it
 Reduce over feature dimensions (`dim=-1`), keep running statistics for eval as BatchNorm does, or, where rows
 are meant to be compared, waive it: `@layersmith.contract(waive={"batch-leak": "contrastive"})`.
+
+## How to reproduce it
+    module.eval()
+    for keep in (0, -1):
+        others = [x * 2 if x.is_floating_point() else x.flip(-1) for x in args]
+        for x, other in zip(args, others):
+            other[keep] = x[keep]
+        one, two = run()[keep], run(*others)[keep]
+        assert torch.allclose(one, two, rtol=1e-3, atol=1e-5), f"row {keep} moved by {(one - two).abs().max()}"
 """
 
 from __future__ import annotations

@@ -16,6 +16,11 @@ plain `torch.randn` are a warning in small layers too, since they will not shrin
 `std = gain / sqrt(fan_in)`, with the gain of the activation that follows (`layersmith.gain`): in
 `reset_parameters`, `nn.init.normal_(self.weight, std=gain / fan_in**0.5)`, or use `layersmith.nn.Linear`.
 Source: He et al. 2015, Delving Deep into Rectifiers.
+
+## How to reproduce it
+    weight = dict(module.named_parameters()).get(where, torch.zeros(2, 2))
+    fan_in = min(weight.shape) if weight.ndim == 2 else weight[0].numel()
+    assert weight.std() < 2.5 / fan_in**0.5, f"{where} has std {weight.std():.3g}, fan_in {fan_in}"
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.load.constructor.search import UNINITIALISED, construct
-from layersmith.probe import arguments, refusal, source
+from layersmith.probe import parameters, refusal, source
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -34,7 +34,7 @@ def missing_super_init(case: Case) -> Iterator[Finding]:
     if construction is None:
         raise NotApplicable("it was passed as an object: it is built")
     cls = construction.cls
-    file, line = arguments.file(cls), 0
+    file, line = parameters.file(cls), 0
     try:
         with preserved(seed=0):
             module = construct(cls, construction.arguments, is_forgiving=False)

@@ -98,7 +98,7 @@ class FreezesItsNorm(nn.Module):
         self.linear = nn.Linear(6, 6)
         self.norm = nn.LayerNorm(6)
 
-    def train(self, mode: bool = True, *, deep: bool = True) -> FreezesItsNorm:  # noqa: FBT001, FBT002 - torch's
+    def train(self, mode: bool = True, *, deep: bool = True) -> FreezesItsNorm:
         super().train(mode)
         self.norm.requires_grad_(deep)
         return self

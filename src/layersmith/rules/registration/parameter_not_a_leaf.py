@@ -10,6 +10,15 @@ from the output, and that were made by the constructor, are reported.
 
 ## How to fix it
 Do the arithmetic first: `self.scale = nn.Parameter(0.1 * torch.ones(n))`; move the whole module, not one parameter.
+
+## How to reproduce it
+    known = {id(p) for p in module.parameters()}
+    graph, seen, used = [run().grad_fn], set(), []
+    while graph:
+        node = graph.pop()
+        if node is not None and node not in seen:
+            seen.add(node); used.append(getattr(node, "variable", None)); graph += [n for n, _ in node.next_functions]
+    assert all(p is None or id(p) in known for p in used), "forward trains tensors that parameters() does not list"
 """
 
 from __future__ import annotations

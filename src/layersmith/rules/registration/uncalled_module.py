@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import arguments, calls, source
+from layersmith.probe import calls, parameters, source
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -67,7 +67,7 @@ def _is_suspect(root: nn.Module, path: str, part: nn.Module) -> bool:
     if isinstance(holder, CONTAINERS) or source.is_torchs(type(holder).__module__):
         return False
     cls: type = type(holder)
-    return bool(source.attribute_line(cls, attribute)[1]) and not arguments.is_read(cls, attribute)
+    return bool(source.attribute_line(cls, attribute)[1]) and not parameters.is_read(cls, attribute)
 
 
 def _twin(parts: dict[str, nn.Module], counts: Counter[str], path: str) -> str:

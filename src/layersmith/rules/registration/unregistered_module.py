@@ -12,6 +12,15 @@ to what is registered elsewhere, and frozen modules that are hidden on purpose, 
 ## How to fix it
 `nn.ModuleList([...])`, `nn.ModuleDict({...})` instead of list and dict; an attribute of the module instead of a
 variable that a function closes over.
+
+## How to reproduce it
+    known = {id(p) for p in module.parameters()}
+    graph, seen, used = [run().grad_fn], set(), []
+    while graph:
+        node = graph.pop()
+        if node is not None and node not in seen:
+            seen.add(node); used.append(getattr(node, "variable", None)); graph += [n for n, _ in node.next_functions]
+    assert all(p is None or id(p) in known for p in used), "forward trains tensors that parameters() does not list"
 """
 
 from __future__ import annotations

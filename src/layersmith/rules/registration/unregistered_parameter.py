@@ -11,6 +11,15 @@ and that nn.Module does not know of. They are reported when a gradient reaches t
 ## How to fix it
 `nn.ParameterList` and `nn.ParameterDict` instead of list and dict; `nn.Parameter(t)` instead of
 `t.requires_grad_()`, assigned to an attribute of the module.
+
+## How to reproduce it
+    known = {id(p) for p in module.parameters()}
+    graph, seen, used = [run().grad_fn], set(), []
+    while graph:
+        node = graph.pop()
+        if node is not None and node not in seen:
+            seen.add(node); used.append(getattr(node, "variable", None)); graph += [n for n, _ in node.next_functions]
+    assert all(p is None or id(p) in known for p in used), "forward trains tensors that parameters() does not list"
 """
 
 from __future__ import annotations

@@ -13,6 +13,11 @@ submodule is called and its result changes nothing.
 
 ## How to fix it
 Use it in forward, delete it, or set `requires_grad=False`.
+
+## How to reproduce it
+    run().sum().backward()
+    idle = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+    assert not idle, f"no gradient reaches {idle}"
 """
 
 from __future__ import annotations

@@ -12,6 +12,16 @@ object cannot be built anew: a copy of it with scrambled state is loaded instead
 ## How to fix it
 Register what was drawn or learned: `register_buffer("table", t)`. For pickle, replace lambdas and local
 functions in attributes by methods or module-level functions.
+
+## How to reproduce it
+    import copy, pickle
+    copy.deepcopy(module)
+    pickle.loads(pickle.dumps(module))
+    before, saved = (module.eval(), run())[1], module.state_dict()
+    torch.manual_seed(1)
+    module = build().eval()
+    module.load_state_dict(saved)
+    assert torch.allclose(before, run()), "what was loaded answers differently"
 """
 
 from __future__ import annotations
