@@ -62,7 +62,7 @@ class Subject:
             module = self.build(seed)
             inputs = self.inputs(seed)
             _materialise(module, inputs)
-        module.train(training)
+        _set_mode(module, training=training)
         if dtype is not None:
             module, inputs = module.to(dtype), inputs.to(dtype)
         return Case(self, module, inputs, seed)
@@ -102,6 +102,15 @@ class Case:
             known[ask, self.seed] = ask(self.fresh())
         said: Said = known[ask, self.seed]
         return said
+
+
+def _set_mode(module: nn.Module, *, training: bool) -> None:
+    """Train or eval mode as the module itself does it; by force where its `train` is something else altogether."""
+    try:
+        module.train(training)
+    except Exception:  # noqa: BLE001 - a method of the user's that bears torch's name
+        for part in nn.Module.modules(module):
+            part.training = training
 
 
 def _materialise(module: nn.Module, inputs: Inputs) -> None:
