@@ -19,7 +19,7 @@ from layersmith.load import target as targets
 from layersmith.load.lock import Lock
 from layersmith.load.target import Target
 from layersmith.promises import EXAMINATIONS, Contract
-from layersmith.registry import chosen, require_known
+from layersmith.registry import chosen, require_known, require_sound
 from layersmith.report import Report, SubjectReport, environment
 from layersmith.server import Failed, Request
 from layersmith.server.subject import OUTPUT_KEPT
@@ -159,7 +159,7 @@ def _here(
 
     start, printed = time.perf_counter(), io.StringIO()
     subject = dataclasses.replace(subject, contract=subject.contract.waiving(waive))
-    require_known(subject.contract.waived)
+    require_sound(subject.contract)
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         items = [*runner.examine(subject, verb, registry.with_prerequisites(rules), seed=seed)]
     report = SubjectReport(subject.name, subject.file, subject.line, inferred_from=subject.inferred_from)

@@ -16,7 +16,18 @@ from layersmith.subject import Case
 
 # Calls that take a value out of the graph, as the engine names them.
 CUTS = frozenset(
-    {".detach()", ".detach_()", ".data", ".numpy()", "NumPy", ".item()", ".tolist()", "float()", "no_grad"}
+    {
+        ".detach()",
+        ".detach_()",
+        ".data",
+        ".numpy()",
+        "NumPy",
+        ".item()",
+        ".tolist()",
+        "float()",
+        "int()",
+        "no_grad",
+    }
 )
 
 

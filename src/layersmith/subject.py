@@ -18,7 +18,7 @@ Build = Callable[[int], nn.Module]  # seed -> a fresh module in train mode
 MakeInputs = Callable[[int], Inputs]  # seed -> inputs that the module accepts
 Said = TypeVar("Said")
 
-UNUSED = -1  # the seed of what is built without one and not remembered
+UNUSED = -1  # the seed of what is built with the generators as they are, and not remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Subject:
             module = self.build(seed)
             inputs = self.inputs(seed)
             _materialise(module, inputs)
-        module.train(training)
+        _set_mode(module, training=training)
         if dtype is not None:
             module, inputs = module.to(dtype), inputs.to(dtype)
         return Case(self, module, inputs, seed)
@@ -82,6 +82,10 @@ class Case:
         with preserved(seed=self.seed if seed is None else seed):
             return (inputs or self.inputs).call(self.module)
 
+    def run_fresh(self, inputs: Inputs) -> Any:
+        """The output of another module, which no call before can have changed."""
+        return self.fresh().run(inputs)
+
     def fresh(
         self, *, seed: int | None = None, training: bool = False, dtype: torch.dtype | None = None
     ) -> Case:
@@ -98,6 +102,15 @@ class Case:
             known[ask, self.seed] = ask(self.fresh())
         said: Said = known[ask, self.seed]
         return said
+
+
+def _set_mode(module: nn.Module, *, training: bool) -> None:
+    """Train or eval mode as the module itself does it; by force where its `train` is something else altogether."""
+    try:
+        module.train(training)
+    except Exception:  # noqa: BLE001 - a method of the user's that bears torch's name
+        for part in nn.Module.modules(module):
+            part.training = training
 
 
 def _materialise(module: nn.Module, inputs: Inputs) -> None:

@@ -51,6 +51,16 @@ ORDINARY = 1e30
 
 # Of a parameter's own size: enough to be seen, too little to change what an argmax chooses.
 NUDGE = 1e-2
+# An answer below this fits float16, which ends at 65504, with room for its rounding.
+FITS_HALF = 6e4
+
+# Of a parameter's own size plus one: opens a gate that starts at zero so far that what is behind it is seen.
+GATE = 0.1
+# A table that was made in float32 may be so many times coarser than float64 asks.
+COARSER = 1e7
+# Relative to the norm of an input: how near a point is at which a stretch is measured; and what rounding may make of it.
+NEAR = 1e-2
+STRETCH = 1e-3
 # Of the usual inputs: a softmax over 32 features of such a size is far from one-hot.
 UNSATURATED = 0.1
 # Initialisation: sound gains of common activations multiply by at most 1.9, and at most 2.5 remains after it.

@@ -71,7 +71,8 @@ def _reached(module: nn.Module, run: Run, inputs: Inputs) -> set[str]:
 def token(module: nn.Module) -> int | None:
     """The token that forward compares its ids with to find padding: `ids != self.pad_idx`; None where it does not."""
     for part in module.modules():
-        node = source.class_node(type(part))
+        cls: type = type(part)
+        node = source.class_node(cls)
         text = _called_text(node) if node is not None else ""
         for name in NAMES:
             value = getattr(part, name, None)

@@ -46,7 +46,7 @@ def idle(cls: type) -> tuple[Idle, ...]:
     if node is None or owner is nn.Module or node.decorator_list or _reflects(cls) or _is_trivial(node):
         return ()
     reading = dataflow.Reading(dataflow.simplified(node))
-    live = reading.live(lambda name: _is_read(cls, owner, name))
+    live = reading.live(lambda name: is_read(cls, name))
     found = []
     for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs][1:]:
         name, overwritten = argument.arg, _overwritten(node, argument.arg)
@@ -76,8 +76,9 @@ def _overwritten(node: source.Function, name: str) -> int:
     return 0
 
 
-def _is_read(cls: type, owner: type, attribute: str) -> bool:
+def is_read(cls: Any, attribute: str) -> bool:
     """Whether anything but a constructor's own assignment, or a text for people, reads the attribute."""
+    owner = next((base for base in cls.__mro__ if "__init__" in vars(base)), cls)
     if any(attribute in _names_read(base) for base in cls.__mro__ if base not in (nn.Module, object)):
         return True
     if any(

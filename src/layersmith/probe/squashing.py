@@ -34,8 +34,8 @@ class Squashed:
     operation: str
     file: str
     line: int
-    taken: Tensor  # with its graph, which leads to the parameters before it
-    result: Tensor
+    values: Tensor  # what it took
+    result: Tensor  # with its graph, which leads to the parameters before it
     flat: float  # share of values where the slope is zero, or below a hundredth of the steepest
     is_one_sided: bool  # all of those at the same end
     is_gate: bool = False  # something is multiplied with the result
@@ -57,18 +57,21 @@ class Squashings(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         is_watched = name in self.operations and args and isinstance(args[0], Tensor)
         taken = args[0] if is_watched else None
-        if taken is not None and name.endswith("_"):
-            taken = taken.clone()
+        values = taken.detach().clone() if taken is not None else None  # it may work in place
         result = func(*args, **(kwargs or {}))
         if name in SCALING:
             for one in self.seen:
                 one.is_gate |= any(arg is one.result for arg in args)
-        if taken is not None and taken.requires_grad and taken.numel() >= FEW and isinstance(result, Tensor):
-            self._note(name, taken, result)
+        if (
+            values is not None
+            and isinstance(result, Tensor)
+            and result.requires_grad
+            and values.numel() >= FEW
+        ):
+            self._note(name, values, result)
         return result
 
-    def _note(self, name: str, taken: Tensor, result: Tensor) -> None:
-        values = taken.detach()
+    def _note(self, name: str, values: Tensor, result: Tensor) -> None:
         is_one_sided = False
         if name in CUTTING:
             flat = _cut(values, result.detach())
@@ -78,7 +81,7 @@ class Squashings(TorchFunctionMode):
             flat = float(is_flat.double().mean())
         else:
             flat = _one_hot(values, result.detach())
-        self.seen.append(Squashed(name.strip("_"), *caller(), taken, result, flat, is_one_sided))
+        self.seen.append(Squashed(name.strip("_"), *caller(), values, result, flat, is_one_sided))
 
 
 def _cut(values: Tensor, result: Tensor) -> float:

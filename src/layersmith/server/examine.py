@@ -158,7 +158,7 @@ class _Known:
             found, contract=found.contract.waiving(waived), gradients=self.request.settings.gradients
         )
         try:
-            registry.require_known(found.contract.waived)
+            registry.require_sound(found.contract)
         except UsageError as error:
             raise UsageError(
                 f"{self.header.file}:{self.header.line}: {self.cls.__name__} waives: {error}"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from layersmith.probe import tree
@@ -102,8 +101,7 @@ def _calls(found: Specimen) -> Iterator[tuple[str, nn.Module, Inputs]]:
 
     handles = [child.register_forward_pre_hook(note(n), with_kwargs=True) for n, child in children.items()]
     try:
-        with torch.no_grad():
-            found.outputs()
+        found.values()
     finally:
         for handle in handles:
             handle.remove()

@@ -24,6 +24,8 @@ CUTS = {
     "torch.Tensor.item": ".item()",
     "torch.Tensor.tolist": ".tolist()",
     "torch.Tensor.__float__": "float()",
+    "torch.Tensor.__int__": "int()",
+    "torch.Tensor.__index__": "int()",
 }
 _WIDTH = {torch.float16: 2, torch.bfloat16: 2, torch.float32: 4, torch.float64: 8}
 

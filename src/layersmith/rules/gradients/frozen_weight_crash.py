@@ -35,7 +35,7 @@ from layersmith.subject import Case
     severity=Severity.ERROR,
     since="0.2",
     promise=Promise.TRUE_GRADIENT,
-    after=("wrong-gradient", "no-gradient"),
+    after=("wrong-gradient",),
 )
 def frozen_weight_crash(case: Case) -> Iterator[Finding]:
     """Report the tensors whose gradient depends on which others ask for one."""

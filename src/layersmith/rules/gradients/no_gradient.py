@@ -47,7 +47,9 @@ FIX = (
 def no_gradient(case: Case) -> Iterator[Finding]:
     """What differences contradict, then what no run reaches."""
     reports = case.once(gradient_reports)
-    told: set[str] = set()
+    told = {
+        error.tensor for error in reports.errors("frozen")
+    }  # a gradient that is there when others ask for one
     for same in places(error for error in reports.errors("derivative") if is_cut_off(error)):
         told |= {error.tensor for error in same}
         are_inputs = all(error.tensor.startswith("input[") for error in same)

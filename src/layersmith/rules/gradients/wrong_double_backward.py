@@ -7,8 +7,10 @@ term.
 
 ## How it is tested
 Where an `autograd.Function` takes part (with `--gradients full`: always), backward through backward is compared with
-differences of backward itself, along one random direction, at two points. A backward that says that it has no
-second derivative (`once_differentiable`) passes: it fails loudly when it is used.
+differences of backward itself, along one random direction, at two points. It is an error where backward calls a
+Function itself, and so has a second derivative on purpose, a warning where it detaches or keeps tensors as
+attributes, and a note where forward only saves what it has computed, as fast layers do. A backward that says that it
+has no second derivative (`once_differentiable`) passes: it fails loudly when it is used.
 
 ## How to fix it
 Keep tensors with `ctx.save_for_backward` and compute backward from `ctx.saved_tensors` with differentiable
@@ -17,6 +19,8 @@ operations; or mark backward `@once_differentiable`.
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,10 +29,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from layersmith.finding import Finding, Severity
-from layersmith.observations import findings, gradient_reports, require_asked
+from layersmith.observations import findings, gradient_reports, places, require_asked
+from layersmith.probe import source
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
+
+FIX = (
+    "compute backward from ctx.saved_tensors with differentiable operations, or mark it @once_differentiable"
+)
 
 
 @rule(
@@ -40,11 +49,20 @@ from layersmith.subject import Case
 def wrong_double_backward(case: Case) -> Iterator[Finding]:
     """Report the tensors whose second derivative is wrong."""
     reports = case.once(gradient_reports)
-    yield from findings(
-        reports.errors("second order"),
-        fix="compute backward from ctx.saved_tensors with differentiable operations, or mark it @once_differentiable",
-    )
+    for same in places(reports.errors("second order")):
+        yield from findings(same, fix=FIX, severity=_severity(same[0].file, same[0].line))
     require_asked(reports, "second order")
+
+
+def _severity(file: str, line: int) -> Severity:
+    """How surely a second derivative was meant to be right: what backward's source says."""
+    tree = source.tree_of(file)
+    backward = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.lineno == line), None)
+    text = ast.unparse(backward) if backward is not None else ""
+    if ".apply(" in text:
+        return Severity.ERROR
+    drops = re.search(r"\.detach\(|\.data\b|no_grad", text) or ".saved_tensors" not in text
+    return Severity.WARNING if drops else Severity.NOTE
 
 
 class _KeptOutside(torch.autograd.Function):

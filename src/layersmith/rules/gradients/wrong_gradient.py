@@ -29,6 +29,7 @@ is finite and repeats itself is asked: `@layersmith.contract(gradient="surrogate
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -57,7 +58,7 @@ DECLARE = '@layersmith.contract(gradient="surrogate", reason="...")'
 def wrong_gradient(case: Case) -> Iterator[Finding]:
     """Report what is wrong in the first mode in which something is; what is cut off altogether is another rule's."""
     reports = case.once(gradient_reports)
-    wrong = [error for error in reports.errors("derivative") if not is_cut_off(error)]
+    wrong = [e for e in reports.errors("derivative") if not (is_cut_off(e) or _is_not_finite(e))]
     if wrong and reports.has_ctc:
         raise NotApplicable("torch's CTC loss has a right gradient only behind a log_softmax")
     for same in places(wrong):
@@ -70,6 +71,11 @@ def wrong_gradient(case: Case) -> Iterator[Finding]:
     if not any(report.judged for report in reports.both):
         reasons = [leg.why for report in reports.both for leg in report.legs if leg.why]
         raise NotApplicable(reasons[-1] if reasons else "nothing is differentiable")
+
+
+def _is_not_finite(error: WrongGradient) -> bool:
+    """Whether there is no gradient to judge: `nonfinite-gradient` says so."""
+    return any(not math.isfinite(one.got) for one in error.worst)
 
 
 def _severity(same: list[WrongGradient], *, is_usual: bool) -> Severity | None:

@@ -46,8 +46,8 @@ def dead_at_init(case: Case) -> Iterator[Finding]:
 
 
 def _finding(module: nn.Module, one: Squashed) -> Finding:
-    values = one.taken.detach().double()
-    names = leaves.nearest(one.taken, module)
+    values = one.values.double()
+    names = leaves.nearest(one.result, module)
     blamed = next((name for name in names if name.endswith("bias")), next(iter(names), ""))
     file, line = reading.drawn_line(module, blamed) if blamed else (one.file, one.line)
     return Finding(

@@ -28,6 +28,7 @@ import contextlib
 import inspect
 import math
 import re
+import statistics
 from collections.abc import Iterator
 
 from torch import Tensor, nn
@@ -55,14 +56,17 @@ COSINES = r"normalize\(|cosine"
 )
 def overconfident_logits(case: Case) -> Iterator[Finding]:
     """Ask how certain it is on several inputs."""
+    first = _scores(case.run())
+    if not first or not _is_classifier(case, first[0]):
+        raise NotApplicable("nothing says that its outputs are classes")
     if reading.says(case.module, COSINES):
         raise NotApplicable("it compares directions: its logits are scaled on purpose")
+    if _costs(first[0])[0] <= COSTLY * math.log(first[0].shape[-1]):
+        return
     found = [tensor for output in outputs(case.module, case.inputs) for tensor in _scores(output)]
-    if not found or not _is_classifier(case, found[0]):
-        raise NotApplicable("nothing says that its outputs are classes")
     losses, certainties = zip(*map(_costs, found), strict=True)
     guess = math.log(found[0].shape[-1])
-    if min(certainties) >= OVERCONFIDENT and min(losses) > COSTLY * guess:
+    if statistics.mean(certainties) >= OVERCONFIDENT and min(losses) > COSTLY * guess:
         yield _finding(case.module, found[0], losses[0], certainties[0])
 
 

@@ -60,8 +60,8 @@ def _is_meant(module: nn.Module, calls: list[Squashed]) -> bool:
 
 
 def _finding(module: nn.Module, one: Squashed) -> Finding:
-    values = one.taken.detach().double()
-    names = leaves.nearest(one.taken, module)
+    values = one.values.double()
+    names = leaves.nearest(one.result, module)
     blamed = next(iter(names), "")
     file, line = (one.file, one.line) if one.line else source.parameter_line(module, blamed)
     what = "is nearly one-hot" if one.operation == "softmax" else "has hardly any slope"

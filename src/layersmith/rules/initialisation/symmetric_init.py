@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import reading
+from layersmith.probe import reading, tree
 from layersmith.probe.closeness import ALIKE, NUDGE
 from layersmith.probe.first_steps import gradients, share_of_twins
 from layersmith.probe.followed import Layer
@@ -51,14 +51,16 @@ def symmetric_init(case: Case) -> Iterator[Finding]:
     if not alike:
         return
     copies = _copies(case, alike)
-    for name, axis in copies.items():
-        yield _of_copies(case.module, name, axis)
+    if copies:
+        yield _of_copies(case.module, copies)
     constants = {
         name for name, _ in alike if name not in copies and _is_constant(case.module.get_parameter(name))
     }
-    for layer in layers(case.module, case.inputs) if constants else ():
-        if layer.weight in constants and _is_blind(case.module, layer):
-            yield _of_constant(case.module, layer)
+    found = {one.weight: one for one in layers(case.module, case.inputs)} if constants else {}
+    blind = [layer for name, layer in found.items() if name in constants and _is_blind(case.module, layer)]
+    yield from (_of_constant(case.module, layer) for layer in blind)
+    if constants - set(found) and not blind and not copies and _is_one_number(case):
+        yield _of_one_number(case.module, min(constants - set(found)))
 
 
 def _twins(module: nn.Module) -> Twins:
@@ -109,14 +111,30 @@ def _is_blind(module: nn.Module, layer: Layer) -> bool:
     return layer.fan_in > 1 and layer.groups == 1 and parameter.numel() > layer.fan_in and not is_average
 
 
-def _of_copies(module: nn.Module, name: str, axis: int) -> Finding:
-    parameter = module.get_parameter(name)
+def _is_one_number(case: Case) -> bool:
+    """Whether all features of the output are the same, though rows differ: the constant is used in some other way."""
+    output = next(tree.tensors(case.run()), torch.empty(0)).detach()
+    axis = 1 if output.ndim > 3 else -1  # noqa: PLR2004 - images have channels first
+    if output.ndim < 2 or output.shape[axis] < 2 or share_of_twins(output, 0) >= NEARLY_ALL:  # noqa: PLR2004
+        return False
+    return bool((output.amax(axis) - output.amin(axis)).abs().max() <= ALIKE * output.abs().max())
+
+
+def _of_copies(module: nn.Module, copies: dict[str, int]) -> Finding:
+    name, axis = next(iter(copies.items()))
+    more = f" (and of {len(copies) - 1} parameters more)" if len(copies) > 1 else ""
     return _finding(
         module,
         name,
-        f"the {parameter.shape[axis]} {('rows', 'columns')[axis]} of {name} start equal and get equal gradients: "
-        "they stay copies of each other",
+        f"the {module.get_parameter(name).shape[axis]} {('rows', 'columns')[axis]} of {name}{more} start equal and get "
+        "equal gradients: they stay copies of each other",
     )
+
+
+def _of_one_number(module: nn.Module, name: str) -> Finding:
+    value = float(module.get_parameter(name).detach().flatten()[0])
+    message = f"{name} is {value:.3g} everywhere: all features of the output start as the same number"
+    return _finding(module, name, message, Severity.WARNING)
 
 
 def _of_constant(module: nn.Module, layer: Layer) -> Finding:

@@ -40,12 +40,20 @@ USUAL = (0.018, 0.022)  # std of transformers' weights, right at their width
     severity=Severity.WARNING,
     since="0.1",
     promise=Promise.SIGNAL_PRESERVED,
-    after=("forward-raises", "nondeterministic-eval", "exploding-signal", "symmetric-init"),
+    after=(
+        "forward-raises",
+        "nondeterministic-eval",
+        "exploding-signal",
+        "symmetric-init",
+        "dead-at-init",
+        "saturated-at-init",
+    ),
 )
 def vanishing_signal(case: Case) -> Iterator[Finding]:
     """Where the signal begins to be lost, and how much of it arrives."""
     case.module.train()
-    found = contractions(case.module, case.inputs)
+    # What is alike in all rows, as a first state of zeros or a learned query, is no signal of theirs.
+    found = [one for one in contractions(case.module, case.inputs) if one.input_spread != 0.0]
     if len(found) < 2 or any(math.isnan(one.input_spread) for one in found):  # noqa: PLR2004 - first and last
         raise NotApplicable("it has no two layers with weights, or its batch has one row")
     lossy = [one for index, one in enumerate(found[:-1]) if _is_lossy(case.module, one, found[index + 1 :])]
