@@ -222,11 +222,11 @@ class StacksOfChoices(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.ModuleList([OneOfTwo(kind)]) for kind in ("wide", "plain"))
+        self.layers = nn.ModuleList(nn.Sequential(OneOfTwo(kind)) for kind in ("wide", "plain"))
         self.last = nn.Linear(6, 6)
 
     def forward(self, x: Tensor) -> Tensor:
-        for (layer,) in self.layers:
+        for layer in self.layers:
             x = layer(x) + x
         return self.last(x)
 
