@@ -12,11 +12,7 @@ under `no_grad` excepted. NumPy on sizes and constants is no such case.
 Use the torch function of the same name. For what only NumPy or SciPy has, and no gradient is needed: `torch.no_grad()`.
 
 ## How to reproduce it
-    leaf = args[0].clone().requires_grad_()
-    with torch.autograd.set_detect_anomaly(True):
-        run(leaf, *args[1:]).sum().backward()
-    import ast, inspect, textwrap
-    names = {n.attr for n in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(type(module).forward)))) if hasattr(n, "attr")}
+    names = type(module).forward.__code__.co_names
     assert "numpy" not in names and "from_numpy" not in names, "forward leaves torch"
 """
 

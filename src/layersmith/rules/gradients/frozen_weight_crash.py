@@ -20,7 +20,7 @@ in any case. Use `checkpoint(..., use_reentrant=False)`. Register hooks only whe
         return torch.autograd.grad(run(*leaves).square().sum(), parameters)
     asked = gradients(*(x.clone().requires_grad_() for x in args))
     frozen = gradients(*args)
-    assert all(torch.allclose(a, b) for a, b in zip(asked, frozen)), "freezing the inputs changes the gradients of weights"
+    assert all(torch.allclose(a, b) for a, b in zip(asked, frozen)), "freezing inputs changes other gradients"
 """
 
 from __future__ import annotations

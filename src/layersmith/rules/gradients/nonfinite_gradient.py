@@ -18,7 +18,8 @@ safe values before the operation, not only after it: `torch.where(ok, x, 1.0).lo
 ## How to reproduce it
     leaves = [torch.zeros_like(x).requires_grad_() for x in args]
     output = run(*leaves)
-    assert not output.isfinite().all() or all(g.isfinite().all() for g in torch.autograd.grad(output.sum(), leaves)), "NaN"
+    gradients = torch.autograd.grad(output.sum(), leaves)
+    assert not output.isfinite().all() or all(g.isfinite().all() for g in gradients), "a finite output, a NaN gradient"
 """
 
 from __future__ import annotations

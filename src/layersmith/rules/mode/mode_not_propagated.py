@@ -105,7 +105,7 @@ class ForgetsItsChildren(nn.Module):
         self.training = False
         return self
 
-    def train(self, mode: bool = True) -> ForgetsItsChildren:  # noqa: FBT001, FBT002 - torch's signature
+    def train(self, mode: bool = True) -> ForgetsItsChildren:
         self.training = mode
         return self
 
@@ -119,7 +119,7 @@ class ReturnsNothing(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm1d(6)
 
-    def train(self, mode: bool = True) -> None:  # type: ignore[override]  # noqa: FBT001, FBT002 - torch's signature
+    def train(self, mode: bool = True) -> None:  # type: ignore[override]
         super().train(mode)
         self.norm.eval()
 
@@ -147,7 +147,7 @@ class KeepsItsBackboneAsleep(nn.Module):
         self.norm = nn.BatchNorm1d(6)
         self.head = nn.Linear(6, 2)
 
-    def train(self, mode: bool = True) -> KeepsItsBackboneAsleep:  # noqa: FBT001, FBT002 - torch's signature
+    def train(self, mode: bool = True) -> KeepsItsBackboneAsleep:
         super().train(mode)
         self.norm.eval()
         return self

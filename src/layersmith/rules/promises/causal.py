@@ -19,7 +19,7 @@ still does, and printed.
     changed = args[0].clone()
     changed.select(axis, -1).add_(1.0)
     one, other = (y.narrow(axis, 0, y.shape[axis] - 1) for y in (run(), run(changed)))
-    assert torch.allclose(one, other, rtol=1e-3, atol=1e-5), f"steps before the last moved by {(one - other).abs().max():.2g}"
+    assert torch.allclose(one, other, rtol=1e-3, atol=1e-5), f"earlier steps moved by {(one - other).abs().max():.2g}"
 """
 
 from __future__ import annotations

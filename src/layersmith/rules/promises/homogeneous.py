@@ -18,7 +18,7 @@ Leave out biases, epsilons and saturating activations.
     degree = type(module).layersmith_contract.declared["homogeneous"]
     for scale in (0.1, 10.0):
         x = args[0]
-        assert torch.allclose(run(scale * x), scale**degree * run(x), rtol=1e-3, atol=1e-4), f"not homogeneous for {scale} x"
+        assert torch.allclose(run(scale * x), scale**degree * run(x), rtol=1e-3, atol=1e-4), f"not so for {scale} x"
 """
 
 from __future__ import annotations
