@@ -128,7 +128,7 @@ def _searched(cls: type[nn.Module]) -> Outcome:
     begin = time.process_time()
     is_built = is_called = False
     try:
-        what = subject_of_class(cls, seconds=SECONDS).inferred_from
+        what = subject_of_class(cls, seconds=SECONDS, may_run_examples=True).inferred_from
         is_built = is_called = True
     except Unbuildable as error:
         is_built, what = "no way to call" in error.why, error.why

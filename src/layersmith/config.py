@@ -12,8 +12,9 @@ from typing import Any
 from layersmith.errors import UsageError
 from layersmith.load import examples
 from layersmith.load.examples import Example
+from layersmith.promises import EXAMINATIONS
 
-KEYS = ("select", "ignore", "exclude", "timeout", "waive", "examples")
+KEYS = ("select", "ignore", "exclude", "timeout", "waive", "examples", "gradients")
 TIMEOUT = 60.0  # seconds of wall clock that one class may take
 
 
@@ -25,6 +26,7 @@ class Config:
     ignore: tuple[str, ...] = ()
     timeout: float = TIMEOUT
     waive: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # class -> rule -> reason; "*": all
+    gradients: str = "quick"  # how far gradients are examined: "quick" or "full"
     exclude: tuple[str, ...] = ()  # patterns as in .gitignore: files and folders that are left out
     examples: Mapping[str, Example] = field(default_factory=dict)  # class -> how it is called
     jobs: int = field(default_factory=lambda: cores())  # noqa: PLW0108 - defined below
@@ -75,11 +77,15 @@ def parse(table: Mapping[str, Any], *, source: str) -> Config:
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
         raise UsageError(f"{source}: timeout must be a positive number of seconds, not {timeout!r}")
     _require_reasons(waive, source)
+    gradients = table.get("gradients", EXAMINATIONS[0])
+    if gradients not in EXAMINATIONS:
+        raise UsageError(f"{source}: gradients must be one of {', '.join(EXAMINATIONS)}, not {gradients!r}")
     return Config(
         select=_names(table, "select", source),
         ignore=_names(table, "ignore", source),
         timeout=float(timeout),
         waive=waive,
+        gradients=gradients,
         exclude=_names(table, "exclude", source),
         examples=examples.parse(table.get("examples", {}), source=source),
     )

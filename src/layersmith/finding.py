@@ -80,6 +80,7 @@ class Result:
     why: str = ""
     seconds: float = 0.0
     script: str = ""  # shows a failure without Layersmith
+    applies: bool = True  # False where the rule has nothing to ask of this module: `why` says why
 
     def severity_of(self, finding: Finding) -> Severity:
         """The finding's own severity, or else its rule's."""

@@ -72,6 +72,7 @@ class Report:
     interrupted: bool = False
     is_confined: bool = True  # or else the environment says what the code could have done
     shows_output: bool = False  # whether what the code printed is shown with every subject
+    shows_reasons: bool = False  # whether each rule that does not apply is named, with why
 
     @property
     def ok(self) -> bool:
@@ -181,6 +182,7 @@ def _result_dict(result: Result) -> dict[str, Any]:
         "severity": result.severity.value,
         "seconds": round(result.seconds, 6),
         "why": result.why,
+        "applies": result.applies,
         "script": result.script,
         "findings": [
             {

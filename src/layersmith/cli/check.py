@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from layersmith import registry
 from layersmith.cli import examination
+from layersmith.promises import EXAMINATIONS
 
 HELP = "ask every rule about every module class: is it right?"
 
@@ -26,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only this rule; print a script that shows each failure without Layersmith",
     )
     parser.add_argument("--ignore", metavar="RULES", help="not these rules or groups, separated by commas")
+    parser.add_argument(
+        "--gradients", choices=EXAMINATIONS, help="how far gradients are examined (default quick)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,6 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         settings = replace(settings, select=arguments.select)
     if arguments.ignore is not None:
         settings = replace(settings, ignore=arguments.ignore)
+    if arguments.gradients is not None:
+        settings = replace(settings, gradients=arguments.gradients)
     if arguments.reproduce is not None:
         arguments.format = "script"
         settings = replace(

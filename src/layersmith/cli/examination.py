@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of builds, inputs and draws (default 0)")
     add_running(parser)
     parser.add_argument("--show-output", action="store_true", help="show what the code printed")
+    parser.add_argument(
+        "--verbose", action="store_true", help="name each rule that does not apply, and say why"
+    )
     parser.add_argument("--format", choices=render.formats(), default="terminal", help="default: terminal")
     parser.add_argument("--output", metavar="FILE", help="write the report there instead of to stdout")
 
@@ -72,7 +75,7 @@ def run(
 ) -> int:
     """Examine the targets, write the report as `finish` returns it, return the exit code."""
     report = examined(verb, arguments, rules, settings)
-    report = finish(replace(report, shows_output=arguments.show_output))
+    report = finish(replace(report, shows_output=arguments.show_output, shows_reasons=arguments.verbose))
     with _destination(arguments.output) as file:
         _write(report, arguments.format, file)
     if report.interrupted:

@@ -11,7 +11,7 @@ from torch import nn
 
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.constructor.recording import recorded
-from layersmith.load.constructor.search import call_text, construct
+from layersmith.load.constructor.search import UNINITIALISED, call_text, construct
 from layersmith.load.strategy import Found, Request
 from layersmith.load.unbuildable import Unbuildable
 from layersmith.load.values import Call, TensorSpec
@@ -40,7 +40,12 @@ def by_example(request: Request) -> Found | None:
     if not isinstance(example, classmethod | staticmethod):
         return None
     number = request.said.number
-    module, inputs, arguments = _tried(request)
+    try:
+        module, inputs, arguments = _tried(request)
+    except Unbuildable as error:
+        if UNINITIALISED in error.why:
+            return None  # it can be built in another way, for a rule to tell
+        raise
 
     def build(seed: int) -> nn.Module:
         seed_all(seed)

@@ -33,6 +33,9 @@ class Request:
     inputs: MakeInputs | None = None  # inputs that the user said, in whatever form
     failures: list[Failure] = field(default_factory=list)  # the closest attempts
     said: Said = field(default_factory=Said)
+    may_run_examples: bool = (
+        False  # whether documentation and scripts may be executed: the process is confined
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Found:
     notation: str  # paste-ready: `Block(64, heads=4)(f32[2,16,64])`
     how: str  # "from example()", "from names"
     construction: Construction | None = None
+    doubt: str = ""  # why the call is but a guess; "" where the source or a real call confirms it
 
 
 Strategy = Callable[[Request], Found | None]

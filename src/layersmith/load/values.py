@@ -75,6 +75,7 @@ class Made:
 
     text: str
     make: Callable[[], object] = field(compare=False)
+    is_stand_in: bool = False  # for a module that nobody knows
 
     def __str__(self) -> str:
         """The text that stands for it."""

@@ -6,11 +6,12 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from layersmith.probe import closeness, source, tree
+from layersmith.probe import closeness, reading, source, steps, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.sequence import LOUD, Layout, Run
 
@@ -22,6 +23,7 @@ CAUSAL = re.compile(
     r"(?<!Non)(?<!Un)Causal(?![a-z])(?!Inference|Discovery|Effect|Graph|VAE|LM)|^GPT|GPT$|(?<=[a-z])GPT"
 )
 BY_TRIANGLE = re.compile(r"Decoder|Masked|GPT|Autoregressive|LanguageModel|CausalLM")
+SUSPECT = r"\btri[lu]_?\(|subsequent_mask|is_causal|masked_fill|padding\s*=|\bpad\("
 HERE, BELOW = "its source builds a triangular mask", "its parts build a triangular mask"
 
 
@@ -86,9 +88,9 @@ def growth(layout: Layout, inputs: Inputs, run: Run) -> closeness.Gap | None:
     return max(found, key=lambda one: one.max_abs - one.limit, default=None)
 
 
-def _apart(layout: Layout, before: object, after: object, steps: Any) -> Iterator[closeness.Gap]:
-    others = dict(layout.at(after, steps))
-    for path, tensor in layout.at(before, steps):
+def _apart(layout: Layout, before: object, after: object, places: Any) -> Iterator[closeness.Gap]:
+    others = dict(layout.at(after, places))
+    for path, tensor in layout.at(before, places):
         if path in others and bool(tensor.isfinite().all()):
             yield closeness.gap(tensor, others[path], where=path)
 
@@ -115,3 +117,24 @@ def _own_text(cls: type) -> str:
         text for name, text in texts.items() if name not in ("__init__", "forward") and f".{name}(" in main
     ]
     return "\n".join([main, *called])
+
+
+def origin(module: nn.Module, layout: Layout, inputs: Inputs, cut: int) -> tuple[str, int]:
+    """The line that masks or pads, else the first operation whose earlier steps move, else the class."""
+    suspect = reading.line_with(module, SUSPECT)
+    if suspect != source.class_line(type(module)):
+        return suspect
+    note = partial(_earlier, layout=layout, cut=cut)
+    changed = layout.scrambled(inputs, range(cut, layout.steps), seed=1, loud=LOUD)
+    step = steps.first_apart(*(steps.watched(module, call, note) for call in (inputs, changed)))
+    return (step.file, step.line) if step is not None and not source.is_machinery(step.file) else suspect
+
+
+def _earlier(result: object, *, layout: Layout, cut: int) -> list[Tensor]:
+    found = [tensor.detach() for tensor in tree.tensors(result) if tree.is_differentiable(tensor)][:1]
+    return [
+        tensor.narrow(axis, 0, cut).clone()
+        for tensor in found
+        for axis in range(tensor.ndim)
+        if tensor.shape[axis] == layout.steps
+    ]

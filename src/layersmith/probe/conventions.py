@@ -10,8 +10,14 @@ from dataclasses import dataclass
 
 from layersmith.probe import source
 
-HIDING = r"pad\w*|ignor\w*|hid(?:e|es|den)|exclud\w*|mask(?:s|ed)(?: out)?|block\w*|invalid|disallow\w*|drop\w*|forbid\w*|prevent\w*"
-KEEPING = r"valid|keeps?|kept|real|attend\w*|visible|allow\w*|use[ds]?|present|observed|include\w*|participat\w*|takes? part"
+HIDING = (
+    r"pad\w*|ignor\w*|hid(?:e|es|den)|exclud\w*|mask(?:s|ed)(?: out)?|block\w*|invalid|disallow\w*|drop\w*|"
+    r"forbid\w*|prevent\w*"
+)
+KEEPING = (
+    r"valid|keeps?|kept|real|attend\w*|visible|allow\w*|use[ds]?|present|observed|include\w*|participat\w*|"
+    r"takes? part"
+)
 NOT = re.compile(r"\b(?:not|non|no|never|cannot|without|un)\b|n't", re.IGNORECASE)
 TRUE = r"(?:\bTrue\b|\b1s?\b|\bones?\b|\b1\.0\b|\bnonzero\b)"
 SAYS = re.compile(rf"{TRUE}(?P<between>[^.;,\n]{{0,50}}?)\b(?P<word>{HIDING}|{KEEPING})\b", re.IGNORECASE)
@@ -67,7 +73,7 @@ def _lines(cls: type, argument: str) -> list[str]:
         for child in node.body
         if isinstance(child, ast.FunctionDef) and child.name in ("forward", "__init__")
     ]
-    docs = [ast.get_docstring(one) or "" for one in (node, *methods)]
+    docs = [ast.get_docstring(node) or "", *(ast.get_docstring(one) or "" for one in methods)]
     comments = [
         text.partition("#")[2]
         for number in range(node.lineno, (node.end_lineno or 0) + 1)

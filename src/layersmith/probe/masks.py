@@ -67,6 +67,7 @@ class Trial:
     encoding: Encoding
     effect: bool
     leak: closeness.Gap  # of the outputs at visible steps, when only hidden steps changed
+    alive: bool  # whether those outputs depend on the visible steps: zeros would not leak either
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,9 @@ class Masking:
     @property
     def working(self) -> list[Encoding]:
         """The encodings under which what is hidden has no effect."""
-        return [trial.encoding for trial in self.trials if trial.effect and not trial.leak.is_open]
+        return [
+            trial.encoding for trial in self.trials if trial.effect and trial.alive and not trial.leak.is_open
+        ]
 
     def masked(self, encoding: Encoding, hidden: tuple[int, ...], *, inputs: Inputs | None = None) -> Inputs:
         """The call with these steps hidden."""
@@ -101,7 +104,7 @@ class Masking:
         return with_argument(self.module, inputs, self.argument, mask)
 
     def visible(self, output: object, steps: tuple[int, ...], *, length: int) -> Tensor | None:
-        """The first output at these steps, or whole where it has no time axis; without row 0, which lengths leave full."""
+        """The first output at these steps, or whole where it has no time axis; less row 0 under lengths."""
         tensor = next((one for one in tree.tensors(output) if tree.is_differentiable(one)), None)
         if tensor is None:
             return None
@@ -163,22 +166,26 @@ def _study(module: nn.Module, inputs: Inputs, bare: Inputs, name: str, run: Run)
     if laid is None:
         return None
     bare = _odd_batch(module, start, laid, run)
-    before = _tried(run, bare)
     for shape in _shapes(inputs, module, name, laid):
         masking = Masking(name, shape, module, bare, laid, ())
         encodings = (AS_LENGTHS,) if shape == "lengths" else _encodings(old)
         runnable = [one for one in encodings if _tried(run, masking.masked(one, ())) is not None]
         if runnable:
-            return _with_trials(masking, runnable, before, run)
+            open_calls = [bare] if start is not inputs else [masking.masked(one, ()) for one in runnable[:2]]
+            if shape == "lengths":  # turned round, lengths hide most where they are full
+                open_calls.append(masking.masked(AS_LENGTHS, tuple(range(1, laid.steps))))
+            return _with_trials(masking, runnable, open_calls, run)
     return None
 
 
-def _with_trials(masking: Masking, encodings: list[Encoding], before: Any, run: Run) -> Masking | None:
+def _with_trials(
+    masking: Masking, encodings: list[Encoding], open_calls: list[Inputs], run: Run
+) -> Masking | None:
     for hidden in _places(masking.layout.steps, masking.shape):
         found = Masking(
             masking.argument, masking.shape, masking.module, masking.inputs, masking.layout, hidden
         )
-        if before is not None and not _matters(found, before, run):
+        if not any(_matters(found, call, run) for call in open_calls):
             continue
         for encoding in encodings:
             if found.working and encoding.dtype != found.working[0].dtype:
@@ -195,10 +202,11 @@ def _places(steps: int, shape: str) -> Iterator[tuple[int, ...]]:
         yield (1,)
 
 
-def _matters(masking: Masking, before: Any, run: Run) -> bool:
-    """Whether, without a mask, the outputs at the other steps depend on the steps to hide."""
+def _matters(masking: Masking, call: Inputs, run: Run) -> bool:
+    """Whether, in a call that hides nothing, the outputs at the other steps depend on the steps to hide."""
     rest = tuple(step for step in range(masking.layout.steps) if step not in masking.hidden)
-    after = run(masking.layout.scrambled(masking.inputs, masking.hidden, seed=0, loud=LOUD))
+    changed = masking.layout.scrambled(call, masking.hidden, seed=0, loud=LOUD)
+    before, after = _tried(run, call), _tried(run, changed)
     one, other = (masking.visible(out, rest, length=masking.layout.steps) for out in (before, after))
     return one is not None and other is not None and closeness.gap(one, other).is_open
 
@@ -221,7 +229,9 @@ def _trial(masking: Masking, encoding: Encoding, run: Run) -> Trial | None:
         )
         gap = closeness.gap(seen, other if other is not None else seen)
         leak = max(leak, gap, key=lambda one: one.max_abs - one.limit)
-    return Trial(encoding, bool(closeness.gaps(full, base)), leak)
+    other = masking.visible(run(layout.scrambled(call, rest, seed=0)), rest, length=layout.steps)
+    alive = other is not None and closeness.gap(seen, other).is_open
+    return Trial(encoding, bool(closeness.gaps(full, base)), leak, alive)
 
 
 def _spread(places: Tensor, shape: str, rows: int) -> Tensor:

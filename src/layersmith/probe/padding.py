@@ -62,14 +62,17 @@ def _reached(module: nn.Module, run: Run, inputs: Inputs) -> set[str]:
         return set()
     gradients = torch.autograd.grad(tree.total(found), [one for _, one in named], allow_unused=True)
     return {
-        name for (name, _), one in zip(named, gradients, strict=True) if one is not None and bool(one.count_nonzero())
+        name
+        for (name, _), one in zip(named, gradients, strict=True)
+        if one is not None and bool(one.count_nonzero())
     }
 
 
 def token(module: nn.Module) -> int | None:
     """The token that forward compares its ids with to find padding: `ids != self.pad_idx`; None where it does not."""
     for part in module.modules():
-        node = source.class_node(type(part))
+        cls: type = type(part)
+        node = source.class_node(cls)
         methods = (
             [child for child in node.body if isinstance(child, ast.FunctionDef)] if node is not None else []
         )

@@ -95,7 +95,8 @@ def layout(
 
 
 def _time(module: nn.Module, inputs: Inputs, x: Tensor, rows: int, run: Run, first: str) -> int | None:
-    said = batch.shape_names(type(module))
+    cls: type = type(module)
+    said = batch.shape_names(cls)
     if len(said) == x.ndim:
         found = [axis for axis, name in enumerate(said) if name in batch.TIME_NAMES]
         if len(found) == 1 and found[0] != rows:

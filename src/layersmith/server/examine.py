@@ -145,13 +145,20 @@ class _Known:
         from layersmith.load.build import subject_of_class  # noqa: PLC0415 - as above
 
         said = replace(self.said, number=number)
-        found = subject_of_class(self.cls, inputs=self.request.inputs or None, said=said)
+        found = subject_of_class(
+            self.cls,
+            inputs=self.request.inputs or None,
+            said=said,
+            may_run_examples=not self.request.settings.unconfined,
+        )
         if said.misfits:
             self.unlocked = f"its call in the lock file no longer works: {said.misfits[0]}"
         waived = self.request.settings.waivers_of(self.cls.__module__, self.cls.__name__)
-        found = replace(found, contract=found.contract.waiving(waived))
+        found = replace(
+            found, contract=found.contract.waiving(waived), gradients=self.request.settings.gradients
+        )
         try:
-            registry.require_known(found.contract.waived)
+            registry.require_sound(found.contract)
         except UsageError as error:
             raise UsageError(
                 f"{self.header.file}:{self.header.line}: {self.cls.__name__} waives: {error}"

@@ -62,6 +62,11 @@ class Clue:
         """Whether any size is known."""
         return bool(self.last or self.channels or self.trailing or any(self.sizes))
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of rank, size or dtype."""
+        return bool(self.rank or self.says_size or self.min_rank or self.dtype or self.parts)
+
 
 def shaped(clue: Clue, rank: int, *, spatial: int | None = None) -> TensorSpec:
     """A tensor of the given rank that agrees with the clue; what it leaves open gets primes, or `spatial`."""

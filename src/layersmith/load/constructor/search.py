@@ -20,6 +20,7 @@ from layersmith.load.values import Made, realise, written
 from layersmith.subject import Construction as Recipe
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+UNINITIALISED = "before Module.__init__() call"  # in what torch says of a missing super().__init__()
 _DEEPEST = 2  # how far module-valued arguments may nest
 
 
@@ -46,8 +47,14 @@ class Construction:
         return call_text(self.cls, self.arguments)
 
 
-def construct(cls: type[nn.Module], arguments: Mapping[str, Any]) -> nn.Module:
-    """Build the class: positional-only and variadic parameters included."""
+def construct(cls: type[nn.Module], arguments: Mapping[str, Any], *, is_forgiving: bool = True) -> nn.Module:
+    """Build the class: positional-only and variadic parameters included.
+
+    Args:
+        cls: the class.
+        arguments: by the constructor's parameter; descriptions are made.
+        is_forgiving: whether to build also what does not call `super().__init__()` first, for a rule to tell.
+    """
     parameters = inspect.signature(constructor(cls)).parameters
     made = {name: realise(value) for name, value in arguments.items()}
     leading: set[Any] = {inspect.Parameter.POSITIONAL_ONLY}
@@ -59,7 +66,26 @@ def construct(cls: type[nn.Module], arguments: Mapping[str, Any]) -> nn.Module:
             positional.append(made.pop(name))
         if parameter.kind is parameter.VAR_POSITIONAL and name in made:
             positional += made.pop(name)
-    return cls(*positional, **made)
+    try:
+        module = cls(*positional, **made)
+    except AttributeError as error:
+        if not (is_forgiving and UNINITIALISED in str(error)):
+            raise
+    else:
+        if not is_forgiving or "_modules" in vars(module):
+            return module
+    return _initialised_first(cls, positional, made)
+
+
+def _initialised_first(cls: type[nn.Module], args: list[Any], kwargs: dict[str, Any]) -> nn.Module:
+    """What the constructor would build if it began with `super().__init__()`."""
+    module = cls.__new__(cls)
+    nn.Module.__init__(module)
+    before = {name: vars(module)[name] for name in ("_modules", "_parameters", "_buffers")}
+    module.__init__(*args, **kwargs)  # type: ignore[misc]
+    for name, held in before.items():  # a later super().__init__() threw these away
+        vars(module)[name] = {**held, **vars(module)[name]}
+    return module
 
 
 def call_text(cls: type, arguments: Arguments) -> str:

@@ -5,10 +5,10 @@ One NaN in one batch ends a training run: a padded row of zeros in a norm withou
 without the maximum subtracted. It comes hours after the start and points at nothing.
 
 ## How it is tested
-Forward is called with rows of zeros, constant rows, one-hot rows, inputs times 1e-4, 100 and 1e4, plus 5000, and of
-+-25, within the range that the example shows (a mask, a variance and a probability are left alone). What is not finite
-is computed again in float64: an ordinary number there is an error, a NaN at zero or constant rows a warning (0 / 0), and
-an overflow that is the true result passes.
+Forward is called with rows of zeros, constant rows, one-hot rows, inputs times 1e-4, 100 and 1e4, plus 5000,
+and of +-25, within the range that the example shows (a mask, a variance and a probability are left alone). What
+is not finite is computed again in float64: an ordinary number there is an error, a NaN at zero or constant rows
+a warning (0 / 0), and an overflow that is the true result passes.
 
 ## How to fix it
 `x / (norm + eps)`, `rsqrt(var + eps)`, `log(x.clamp_min(eps))`; `softmax`, `logsumexp`, `log_softmax`,
@@ -113,8 +113,7 @@ def _start(case: Case, usual: Inputs, inputs: Inputs) -> steps.Step | None:
         return any(not bool(tensor.isfinite().all()) for tensor in _floats(result))
 
     before, after = (steps.watched(case.fresh().module, given, note) for given in (usual, inputs))
-    pairs = zip(before, after, strict=False)
-    apart = (new for old, new in pairs if new.line and new.noted and not old.noted)
+    apart = (b for a, b in zip(before, after, strict=False) if b.line and b.noted and not a.noted)
     step = next(apart, next((one for one in after if one.line and one.noted), None))
     return step if step is not None and not source.is_machinery(step.file) else None
 

@@ -5,8 +5,9 @@ Starting weights from `numpy.random.default_rng()`, the clock or the operating s
 a run that went wrong is not reproduced, and the ranks of a distributed job start from different weights.
 
 ## How it is tested
-The module is built twice with torch's, Python's and NumPy's global generators seeded alike. Parameters, buffers and
-plain attributes must agree. Global generators other than torch's are `foreign-rng`'s business.
+Where its file speaks of randomness or time, the module is built twice with torch's, Python's and NumPy's global
+generators seeded alike. Parameters, buffers and plain attributes must agree. Global generators other than torch's are
+`foreign-rng`'s business.
 
 ## How to fix it
 Draw with torch's global generator (`nn.init`), or from a `torch.Generator` whose seed is an argument.
@@ -35,7 +36,8 @@ from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
-OTHERS = r"default_rng|RandomState|SystemRandom|urandom|secrets|uuid|time\b|datetime|perf_counter|random|seed|enerator"
+SURE = r"default_rng\(\)|RandomState\(\)|SystemRandom|urandom|secrets\.|uuid\d|\btime\w*\(|now\(|perf_counter|\.seed\(\)"
+OTHERS = r"default_rng|RandomState|random|seed|enerator|\btime\b|secrets|uuid|urandom|datetime"
 
 
 @rule(
@@ -46,13 +48,14 @@ OTHERS = r"default_rng|RandomState|SystemRandom|urandom|secrets|uuid|time\b|date
 )
 def unseeded_init(case: Case) -> Iterator[Finding]:
     """Build twice, compare."""
-    if not (reading.is_quick(case.module) or reading.mentions(case.module, OTHERS)):
+    if not reading.mentions(case.module, OTHERS):
         return
     one, other = (observed(case.subject.anew, seed=0).result for _ in range(2))
     held = next((one for one in contents.differing(one, other) if isinstance(one.value, Tensor)), None)
     if held is None:
         return
-    file, line = reading.line_matching(case.module, OTHERS, default=source.parameter_line(one, held.path))
+    place = reading.line_matching(case.module, OTHERS, default=source.parameter_line(one, held.path))
+    file, line = reading.line_matching(case.module, SURE, default=place)
     yield Finding(
         f"{held.path} differs between two builds under the same seed",
         where=held.path,
@@ -95,3 +98,15 @@ class DrawsFromASeed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ self.weight
+
+
+@unseeded_init.good
+class DrawsWhenItIsCalled(nn.Module):
+    """Has no values to compare before its first call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.LazyLinear(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)

@@ -50,6 +50,8 @@ def consumes_rng_in_eval(case: Case) -> Iterator[Finding]:
         return
     with Draws() as draws:
         case.run()
+    if any(draw.is_inherent for draw in draws.seen):
+        return
     if draws.seen:
         file, line, what = draws.seen[0].file, draws.seen[0].line, f"{draws.seen[0].operation}()"
     else:

@@ -6,9 +6,9 @@ again: the same dropout masks at every step, the same weights in two modules tha
 augmentation. The user's own seed no longer means anything.
 
 ## How it is tested
-The module is built, and called in train and in eval mode, from two different states of torch's, Python's and NumPy's
-generators. If one of them stands at the same place afterwards, it was seeded. What restores it
-(`torch.random.fork_rng`) passes. A seed at the top level of a file that otherwise only defines is a note.
+Where its file speaks of seeds, the module is built, and called in train and in eval mode, from two different states
+of torch's, Python's and NumPy's generators. If one of them stands at the same place afterwards, it was seeded. What
+restores it (`torch.random.fork_rng`) passes. A seed at the top level of a file that otherwise only defines is a note.
 
 ## How to fix it
 Take a `torch.Generator` as an argument, or draw in a `with torch.random.fork_rng():` block; seed in the script that
@@ -40,18 +40,19 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 SEEDS = r"manual_seed\w*\(|\bset_rng_state\(|(?<!def )\b\w*seed\w*\("
+SEEDING = r"(?i)seed|set_rng_state|reproducib|determin"
 FUNCTIONS = {"torch": "torch.manual_seed", "random": "random.seed", "numpy": "numpy.random.seed"}
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.OWN_RANDOMNESS)
 def reseeds_global_rng(case: Case) -> Iterator[Finding]:
     """Ask of the constructor, then of both modes of forward, then read the file."""
-    subject = case.subject
-    if reading.is_quick(case.module) or reading.mentions(case.module, "seed"):
-        found = reseeded(subject.anew)
-        yield from (_finding(case.module, name, "building it") for name in sorted(found)[:1])
-        if found:
-            return
+    if not reading.mentions(case.module, SEEDING):
+        return
+    found = reseeded(case.subject.anew)
+    if found:
+        yield _finding(case.module, min(found), "building it")
+        return
     for training in (True, False):
         fresh = case.fresh(training=training)
         found = reseeded(functools.partial(_called, fresh))

@@ -1,14 +1,17 @@
 """A row of which everything is masked should give finite numbers.
 
 ## Why it matters
-The softmax of a row of -inf is NaN, and one NaN in a loss ends a training. Rows without any valid step come with empty texts, with the
-last batch filled up, and with left padding under a causal mask. torch's own MultiheadAttention gives NaN there as well.
+The softmax of a row of -inf is NaN, and one NaN in a loss ends a training. Rows without any valid step come
+with empty texts, with the last batch filled up, and with left padding under a causal mask. torch's own
+MultiheadAttention gives NaN there as well.
 
 ## How it is tested
-Where forward takes a mask and obeys it: all steps of one row are hidden. Inputs are finite, and the output should be.
+Where forward takes a mask and obeys it: all steps of one row are hidden. Inputs are finite, and the output
+should be.
 
 ## How to fix it
-Fill with a large negative number (`torch.finfo(x.dtype).min`) instead of `-inf`, or set such rows to zero afterwards.
+Fill with a large negative number (`torch.finfo(x.dtype).min`) instead of `-inf`, or set such rows to zero
+afterwards.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ def fully_masked_row(case: Case) -> Iterator[Finding]:
     if any(isinstance(part, nn.MultiheadAttention) for part in case.module.modules()):
         raise NotApplicable("torch's own attention is known to do so")
     asked = False
-    for masking in masks.studied(case.module, case.inputs, case.run):
+    for masking in masks.studied(case.module, case.inputs, case.run_fresh):
         for encoding in masking.working[:1] if masking.shape in OF_ROWS else ():
             asked = True
             if _is_nan(case, masking, encoding):

@@ -1,52 +1,51 @@
 """A causal module's output at one step must not depend on later steps of its input.
 
 ## Why it matters
-A model that sees ahead learns to copy: the training loss is wonderful, and generation, where there is no future
-yet, is noise. One diagonal too many, a symmetric padding or a statistic over time is enough.
+A model that sees ahead learns to copy: the training loss is wonderful, and generation, where there is no
+future yet, is noise. One diagonal too many, a symmetric padding or a statistic over time is enough.
 
 ## How it is tested
-Asked where causality is promised: by contract (`causal=1`, the time axis), by a flag (`causal=True`), by the class's name, or by
-a triangular mask in its source. All steps from some step on are replaced, quietly and loudly, and the outputs before it must not
-move; a gradient would miss what a top-k sees. Then the output of a prefix must be the prefix of the output.
+Asked where causality is promised: by contract (`causal=1`, the time axis), by a flag (`causal=True`), by
+the class's name, or by a triangular mask in its source. All steps from some step on are replaced, quietly
+and loudly, and the outputs before it must not move; a gradient would miss what a top-k sees. Then the
+output of a prefix must be the prefix of the output.
 
 ## How to fix it
-`torch.triu(ones, diagonal=1)` is what to hide; pad a convolution by `(kernel_size - 1) * dilation` on the left only; normalise
-each step by itself or with running sums.
+`torch.triu(ones, diagonal=1)` is what to hide; pad a convolution by `(kernel_size - 1) * dilation` on the
+left only; normalise each step by itself or with running sums.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import causality, masks, reading, sequence, source, steps, tree
+from layersmith.probe import causality, masks, sequence, source
 from layersmith.probe.closeness import Gap
 from layersmith.probe.sequence import Layout
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-SUSPECT = r"\btri[lu]_?\(|subsequent_mask|is_causal|masked_fill|padding\s*=|\bpad\("
-
 
 @rule(
     severity=Severity.ERROR,
     since="0.2",
     promise=Promise.CAUSAL,
-    after=("forward-raises", "nondeterministic-eval"),
+    after=("forward-raises", "nondeterministic-eval", "causal"),
 )
 def future_leak(case: Case) -> Iterator[Finding]:
     """Replace the future; then cut it off."""
     axis, why = _promised(case)
-    layout = sequence.layout(case.module, case.inputs, case.run) if axis is None else _stated(case, axis)
+    layout = (
+        sequence.layout(case.module, case.inputs, case.run_fresh) if axis is None else _stated(case, axis)
+    )
     if layout is None:
         raise NotApplicable("which axis is time is not sure")
-    found = [(cut, gap) for cut, gap in causality.leaks(layout, case.inputs, case.run)]
+    found = [(cut, gap) for cut, gap in causality.leaks(layout, case.inputs, case.run_fresh)]
     if not found:
         raise NotApplicable("no output has a time axis")
     severity = None if causality.is_explicit(why) else Severity.WARNING
@@ -54,7 +53,7 @@ def future_leak(case: Case) -> Iterator[Finding]:
     if opened:
         yield _seen(case, layout, *max(opened, key=lambda pair: pair[1].max_abs), why, severity)
         return
-    gap = causality.growth(layout, case.inputs, case.run)
+    gap = causality.growth(layout, case.inputs, case.run_fresh)
     if gap is not None and gap.is_open:
         yield _grown(case, layout, gap, why)
 
@@ -81,9 +80,11 @@ def _stated(case: Case, axis: int) -> Layout | None:
 
 
 def _seen(case: Case, layout: Layout, cut: int, gap: Gap, why: str, severity: Severity | None) -> Finding:
-    file, line = _place(case, layout, cut)
+    file, line = causality.origin(case.module, layout, case.inputs, cut)
     turned = (
-        "" if causality.past(layout, case.inputs, case.run) else "; it sees only ahead: turn the mask round"
+        ""
+        if causality.past(layout, case.inputs, case.run_fresh)
+        else "; it sees only ahead: turn the mask round"
     )
     return Finding(
         f"{gap.where} before step {cut} moved by {gap.max_abs:.2g} when only steps {cut} to {layout.steps - 1} of "
@@ -110,28 +111,6 @@ def _grown(case: Case, layout: Layout, gap: Gap, why: str) -> Finding:
         numbers={"max_abs": gap.max_abs, "limit": gap.limit},
         severity=Severity.WARNING,
     )
-
-
-def _place(case: Case, layout: Layout, cut: int) -> tuple[str, int]:
-    """The line that masks or pads, else the first operation whose earlier steps move, else the class."""
-    suspect = reading.line_with(case.module, SUSPECT)
-    if suspect != source.class_line(type(case.module)):
-        return suspect
-    note = partial(_earlier, layout=layout, cut=cut)
-    changed = layout.scrambled(case.inputs, range(cut, layout.steps), seed=1, loud=sequence.LOUD)
-    runs = [steps.watched(case.module, inputs, note) for inputs in (case.inputs, changed)]
-    step = steps.first_apart(*runs)
-    return (step.file, step.line) if step is not None and not source.is_machinery(step.file) else suspect
-
-
-def _earlier(result: object, *, layout: Layout, cut: int) -> list[Tensor]:
-    found = [tensor.detach() for tensor in tree.tensors(result) if tree.is_differentiable(tensor)][:1]
-    return [
-        t.narrow(axis, 0, cut).clone()
-        for t in found
-        for axis in range(t.ndim)
-        if t.shape[axis] == layout.steps
-    ]
 
 
 def _sequence() -> Tensor:
@@ -167,7 +146,7 @@ class CausalConvPadsLeft(nn.Module):
         self.conv = nn.Conv1d(6, 6, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pad(x, (2, 0)))
+        return self.conv(nn.functional.pad(x, (2, 0)))
 
 
 @future_leak.good(inputs=_sequence)

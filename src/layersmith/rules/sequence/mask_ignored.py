@@ -1,17 +1,18 @@
 """What a mask hides must have no effect on what it leaves visible.
 
 ## Why it matters
-A mask that is accepted and dropped, or applied in one layer of two, lets padding into every result: the model works on
-batches of equal lengths, and gives another answer for the same text in other company.
+A mask that is accepted and dropped, or applied in one layer of two, lets padding into every result: the
+model works on batches of equal lengths, and gives another answer for the same text in other company.
 
 ## How it is tested
-Asked of arguments named as masks or lengths (`mask`, `attn_mask`, `key_padding_mask`, `padding_mask`, `lengths`). Some steps are
-hidden, in every usual encoding (True hides, True keeps, 0 and 1, -inf added) that forward takes. The mask must change something,
-and under one of the encodings, replacing what is hidden must not move the outputs of visible steps.
+Asked of arguments named as masks or lengths (`mask`, `attn_mask`, `key_padding_mask`, `padding_mask`,
+`lengths`). Some steps are hidden, in every usual encoding (True hides, True keeps, 0 and 1, -inf added)
+that forward takes. The mask must change something, and under one of the encodings, replacing what is hidden
+must not move the outputs of visible steps.
 
 ## How to fix it
-Pass the mask on to every layer that mixes steps, along the keys: `scores.masked_fill(mask[:, None, :], float("-inf"))` before the
-softmax; multiply convolution inputs by it before each convolution.
+Pass the mask on to every layer that mixes steps, along the keys: `scores.masked_fill(mask[:, None, :],
+float("-inf"))` before the softmax; multiply convolution inputs by it before each convolution.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ def mask_ignored(case: Case) -> Iterator[Finding]:
     if not masks.arguments(case.module):
         raise NotApplicable("forward takes no mask")
     asked = 0
-    for masking in masks.studied(case.module, case.inputs, case.run):
+    for masking in masks.studied(case.module, case.inputs, case.run_fresh):
         asked += bool(masking.trials)
         if masking.trials and not any(trial.effect for trial in masking.trials):
             yield _without_effect(case, masking)
-        elif masking.trials and not masking.working:
+        elif masking.trials and not masking.working and any(trial.leak.is_open for trial in masking.trials):
             yield _leaking(case, masking)
     if not asked:
         raise NotApplicable("its shape, or what the steps to hide would change, is not known")
@@ -67,7 +68,7 @@ def _without_effect(case: Case, masking: Masking) -> Finding:
 
 
 def _leaking(case: Case, masking: Masking) -> Finding:
-    leak = min((trial.leak for trial in masking.trials if trial.effect), key=lambda gap: gap.max_abs)
+    leak = min((trial.leak for trial in masking.trials if trial.leak.is_open), key=lambda gap: gap.max_abs)
     file, line = reading.line_with(case.module, rf"^(?!\s*def\b)(?=.*\b{masking.argument}\b).*({APPLIES})")
     return Finding(
         f"what {masking.argument} hides still matters: outputs at visible steps moved by {leak.max_abs:.2g} when only "

@@ -1,16 +1,19 @@
 """A mask must hide what its name or documentation says that it hides.
 
 ## Why it matters
-There are two conventions: in `nn.MultiheadAttention` True hides, in `scaled_dot_product_attention` True keeps. A layer that
-states one and follows the other attends to nothing but padding, and trains to something all the same.
+There are two conventions: in `nn.MultiheadAttention` True hides, in `scaled_dot_product_attention` True
+keeps. A layer that states one and follows the other attends to nothing but padding, and trains to something
+all the same.
 
 ## How it is tested
-Steps are hidden in both ways; under the one that the layer follows, replacing what is hidden moves nothing. That way must be the one
-stated: by a name (`key_padding_mask`, `src_key_padding_mask`: True hides; `valid_mask`, `keep_mask`: True keeps; lengths: the first
-steps are kept), or by a docstring such as "mask: True where padded". Where nothing is stated, nothing is asked.
+Steps are hidden in both ways; under the one that the layer follows, replacing what is hidden moves nothing.
+That way must be the one stated: by a name (`key_padding_mask`, `src_key_padding_mask`: True hides;
+`valid_mask`, `keep_mask`: True keeps; lengths: the first steps are kept), or by a docstring such as "mask:
+True where padded". Where nothing is stated, nothing is asked.
 
 ## How to fix it
-`scores.masked_fill(~mask, float("-inf"))` keeps where it is True, `scores.masked_fill(mask, float("-inf"))` hides there.
+`scores.masked_fill(~mask, float("-inf"))` keeps where it is True, `scores.masked_fill(mask, float("-inf"))`
+hides there.
 """
 
 from __future__ import annotations
@@ -36,10 +39,11 @@ from layersmith.subject import Case
 )
 def mask_inverted(case: Case) -> Iterator[Finding]:
     """Compare the convention that is stated with the one that is followed."""
-    stated = {name: conventions.stated(type(case.module), name) for name in masks.arguments(case.module)}
+    cls: type = type(case.module)
+    stated = {name: conventions.stated(cls, name) for name in masks.arguments(case.module)}
     if not any(stated.values()):
         raise NotApplicable("no mask whose convention is stated")
-    for masking in masks.studied(case.module, case.inputs, case.run):
+    for masking in masks.studied(case.module, case.inputs, case.run_fresh):
         means = stated[masking.argument]
         follows = {"hides" if one.hides_true else "keeps" for one in masking.working if not one.is_added}
         if means is not None and follows and means.convention not in follows:
@@ -89,6 +93,7 @@ class MeanOfThePadding(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         kept = (~mask).unsqueeze(-1).to(x.dtype)
         return (x * kept).sum(1) / kept.sum(1).clamp(min=1)
+
 
 @mask_inverted.good(inputs=_sequence)
 class HidesThePadding(nn.Module):

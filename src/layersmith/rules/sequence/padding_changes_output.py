@@ -1,17 +1,18 @@
 """More padding must not change the outputs of what is valid.
 
 ## Why it matters
-The same sentence gets another answer in a batch with a longer one. It is not seen in training, where everything is padded alike,
-but the answers at batch size 1, and after sorting by length, are others.
+The same sentence gets another answer in a batch with a longer one. It is not seen in training, where
+everything is padded alike, but the answers at batch size 1, and after sorting by length, are others.
 
 ## How it is tested
-Where forward takes a mask or lengths and obeys it: the valid steps alone, with nothing hidden, against the same steps followed by
-padding that is hidden. The outputs at the valid steps (or the one output of all) must agree. Where forward finds the padding itself, by
-comparing token ids with `pad_idx` or `padding_idx`, more such tokens are appended instead.
+Where forward takes a mask or lengths and obeys it: the valid steps alone, with nothing hidden, against the
+same steps followed by padding that is hidden. The outputs at the valid steps (or the one output of all)
+must agree. Where forward finds the padding itself, by comparing token ids with `pad_idx` or `padding_idx`,
+more such tokens are appended instead.
 
 ## How to fix it
-Divide by the number of valid steps, not by the length: `(x * m).sum(1) / m.sum(1)`; give hidden scores `-inf` before the softmax or the
-maximum, not 0; pack what goes through a backward RNN.
+Divide by the number of valid steps, not by the length: `(x * m).sum(1) / m.sum(1)`; give hidden scores
+`-inf` before the softmax or the maximum, not 0; pack what goes through a backward RNN.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ def padding_changes_output(case: Case) -> Iterator[Finding]:
     token = padding.token(case.module)
     if not masks.arguments(case.module) and token is None:
         raise NotApplicable("forward takes no mask, and knows no padding token")
-    found = [*padding.by_masks(case.module, case.inputs, case.run)]
+    found = [*padding.by_masks(case.module, case.inputs, case.run_fresh)]
     if token is not None:
         found += padding.by_token(case.module, case.inputs, case.run, token)
     if not found:
         raise NotApplicable("no mask that it obeys, or padding that it tells from the rest, was found")
     opened = [(how, gap) for how, gap in found if gap.is_open]
-    if opened and not padding.fills_in(case.module, case.inputs, case.run):
+    if opened and not padding.fills_in(case.module, case.inputs, case.run_fresh):
         yield _finding(case, *opened[0])
 
 
