@@ -10,14 +10,15 @@ from typing import Any
 from torch import nn
 
 from layersmith.errors import UsageError
-from layersmith.load import notation
+from layersmith.load import inline, notation
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.conventions import by_attribute, by_functions_of_file
 from layersmith.load.documented import by_documentation, by_small_documentation
 from layersmith.load.example import by_example, described
+from layersmith.load.hint import by_hint, by_lock
 from layersmith.load.inference import by_inference
-from layersmith.load.strategy import Failure, Found, Request, Strategy
+from layersmith.load.strategy import Failure, Found, Request, Said, Strategy
 from layersmith.load.unbuildable import Unbuildable
 from layersmith.load.users import by_users
 from layersmith.load.values import Call, TensorSpec
@@ -28,7 +29,9 @@ from layersmith.promises import contract_of
 from layersmith.subject import MakeInputs, Subject, copying
 
 _STRATEGIES: tuple[Strategy, ...] = (
+    by_hint,
     by_example,
+    by_lock,
     by_functions_of_file,
     by_attribute,
     by_small_documentation,
@@ -44,6 +47,7 @@ def subject_of_class(
     *,
     inputs: object | None = None,
     seconds: float = _SECONDS,
+    said: Said | None = None,
     may_run_examples: bool = False,
 ) -> Subject:
     """The class with a way to build and to call it.
@@ -53,6 +57,7 @@ def subject_of_class(
         inputs: what to call it with: notation (`"f32[2,16,64]"`), a tensor, a tuple, a dict, or a function
             without arguments that returns one of these. Found if left out.
         seconds: CPU time for the search.
+        said: what the settings and the lock file say of the class.
         may_run_examples: whether its documentation, tests and `__main__` may be executed to watch them call it;
             only where the process is confined.
 
@@ -61,6 +66,7 @@ def subject_of_class(
         UsageError: if `inputs` cannot be read.
     """
     request = dataclasses.replace(_request(cls, inputs, seconds), may_run_examples=may_run_examples)
+    request.said = said or request.said
     try:
         found = _first_sure(request)
     except MemoryError:
@@ -168,6 +174,7 @@ def _subject(cls: type[nn.Module], found: Found) -> Subject:
 def _described(cls: type[nn.Module], found: Found) -> Subject:
     file, line = source.class_line(cls)
     said = f"{found.notation} {found.how}" if found.how else ""
+    contract = contract_of(cls).waiving(inline.waivers(cls))
     said += f"; a guess: {found.doubt}" if found.doubt else ""
     return Subject(
         cls.__name__,
@@ -175,7 +182,7 @@ def _described(cls: type[nn.Module], found: Found) -> Subject:
         found.inputs,
         file,
         line,
-        contract_of(cls),
+        contract,
         said,
         found.construction,
         found.doubt,

@@ -34,7 +34,7 @@ def parse(text: str) -> Call:
         >>> str(parse("f32[2, 16, 64], mask=bool[2,16]"))
         'f32[2,16,64], mask=bool[2,16]'
     """
-    source = re.sub(rf"\b({'|'.join(DTYPES)})\[\s*\]", r"\1[()]", text.strip())
+    source = _with_scalars(text)
     opening = "_("
     try:
         tree = ast.parse(f"{opening}{source})", mode="eval").body
@@ -45,6 +45,55 @@ def parse(text: str) -> Call:
     reader = _Reader(source, len(opening))
     args = tuple(reader.value(node) for node in tree.args)
     return Call(args, {reader.name(word): reader.value(word.value) for word in tree.keywords})
+
+
+def described(text: str) -> tuple[str, dict[str, TensorSpec]]:
+    """A Python expression with a name for every tensor that the text describes, and the tensors by these names.
+
+    Raises:
+        UsageError: for a description that is none.
+
+    Example:
+        >>> described("Block(64)(f32[2,64])")[0]
+        'Block(64)(tensor_0_)'
+    """
+    source = _with_scalars(text)
+    try:
+        tree = ast.parse(source, mode="eval").body
+    except SyntaxError as error:
+        raise _bad(source, (error.offset or 1) - 1, "this cannot be read") from None
+    specs = _Specs(_Reader(source, 0))
+    return ast.unparse(specs.visit(tree)), specs.found
+
+
+class _Specs(ast.NodeTransformer):
+    """Puts a name in the place of every tensor that is described."""
+
+    def __init__(self, reader: _Reader) -> None:
+        self.reader = reader
+        self.found: dict[str, TensorSpec] = {}
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        """`f32[2,3]`."""
+        return self.named(self.reader.tensor(node)) if _is_tensor(node) else self.generic_visit(node)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        """`i64[2,3]<100`."""
+        return self.named(self.reader.bounded(node)) if _is_tensor(node.left) else self.generic_visit(node)
+
+    def named(self, spec: TensorSpec) -> ast.Name:
+        name = f"tensor_{len(self.found)}_"
+        self.found[name] = spec
+        return ast.Name(name, ast.Load())
+
+
+def _is_tensor(node: ast.expr) -> bool:
+    return isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in DTYPES
+
+
+def _with_scalars(text: str) -> str:
+    """The text with `f32[]` as Python can read it."""
+    return re.sub(rf"\b({'|'.join(DTYPES)})\[\s*\]", r"\1[()]", text.strip())
 
 
 class _Reader:

@@ -13,6 +13,17 @@ from layersmith.subject import Build, Construction, MakeInputs
 
 
 @dataclass(slots=True)
+class Said:
+    """What was said of a class before: notations `Block(64)(f32[2,64])`, and which of them is wanted."""
+
+    hints: tuple[str, ...] = ()  # by the user, in the settings
+    locked: tuple[str, ...] = ()  # by an earlier search, in the lock file
+    number: int = 0
+    must_work: bool = True  # whether what is locked is known to work; otherwise it is the module that fails
+    misfits: list[str] = field(default_factory=list)  # why what was locked no longer fits
+
+
+@dataclass(slots=True)
 class Request:
     """A class to build and call, and what became known of it on the way."""
 
@@ -21,6 +32,7 @@ class Request:
     call: Call | None = None  # inputs in notation
     inputs: MakeInputs | None = None  # inputs that the user said, in whatever form
     failures: list[Failure] = field(default_factory=list)  # the closest attempts
+    said: Said = field(default_factory=Said)
     may_run_examples: bool = (
         False  # whether documentation and scripts may be executed: the process is confined
     )

@@ -1,8 +1,7 @@
 """In eval mode, one row's output must not depend on the other rows of its batch.
 
 ## Why it matters
-A layer that mixes rows learns from samples that it will not have at batch size 1: validation looks fine and
-the deployed model is wrong. It is usually a reduction or softmax over the wrong axis.
+A layer that mixes rows learns from samples that it lacks at batch size 1. Usually a reduction is over the wrong axis.
 
 ## How it is tested
 All rows but one are replaced; that row of each output must not move. Asked of the first and of the last row, and of
@@ -25,6 +24,7 @@ are meant to be compared, waive it: `@layersmith.contract(waive={"batch-leak": "
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Iterator
 from dataclasses import replace
@@ -48,10 +48,11 @@ FIXES = {  # by the operations where it starts
     "roll flip cumsum cumprod sort": "pass dim: here it goes over the batch",
 }
 BY_OPERATION = {operation: fix for names, fix in FIXES.items() for operation in names.split()}
+AFTER = ("forward-raises", "state-changes-in-eval", "silent-broadcast")
 OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 
-@rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_ROWS)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_ROWS, after=AFTER)
 def batch_leak(case: Case) -> list[Finding]:
     """Replace the other rows; report the likeliest axis only if no other axis is free of leaks."""
     names = tuple(inspect.signature(case.module.forward).parameters)
@@ -69,10 +70,8 @@ def batch_leak(case: Case) -> list[Finding]:
 
 def _with_a_row_less(case: Case, axis: int) -> Any:
     """The output for all rows but the last; None if it does not take them."""
-    try:
+    with contextlib.suppress(Exception):
         return case.fresh().run(batch.take(case.inputs, batch.batch_size(case.inputs, axis) - 1, axis=axis))
-    except Exception:  # noqa: BLE001 - whatever it raises, the answer is None
-        return None
 
 
 def _leak(case: Case, axis: int) -> closeness.Gap | None:
