@@ -26,6 +26,7 @@ indices, and lengths that have to be on the CPU pass, and so does whatever needs
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -37,6 +38,8 @@ from layersmith.probe.registration import hidden
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
+
+DEVICES = re.compile(r"(?:same|expected|correct) device|on the same device", re.IGNORECASE)
 
 
 @rule(
@@ -50,7 +53,8 @@ def hard_coded_device(case: Case) -> Iterator[Finding]:
     plain = [one.value for one in hidden(case.module) if isinstance(one.value, Tensor)]
     inside = [x for one in hidden(case.module) if isinstance(one.value, nn.Module) for x in _all(one.value)]
     seen: set[tuple[str, int]] = set()
-    for one in devices.strangers(case.module, case.inputs, [*plain, *inside]):
+    found, error = devices.strangers(case.module, case.inputs, [*plain, *inside])
+    for one in found:
         if one.line and (one.file, one.line) not in seen and not source.is_machinery(one.file):
             seen.add((one.file, one.line))
             yield Finding(
@@ -59,6 +63,11 @@ def hard_coded_device(case: Case) -> Iterator[Finding]:
                 line=one.line,
                 fix="pass device=x.device",
             )
+
+    if not seen and error is not None and not plain and DEVICES.search(str(error)):
+        file, line = source.error_line(error, case.module)
+        text = " ".join(str(error).split())
+        yield Finding(f"forward fails after .to(device): {text:.200}", "", file, line, "pass device=x.device")
 
 
 def _all(module: nn.Module) -> Iterator[Tensor]:
