@@ -142,3 +142,19 @@ class EmbeddingMeanOverTokens(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         valid = (ids != self.pad_idx).unsqueeze(-1)
         return (self.embedding(ids) * valid).sum(1) / valid.sum(1).clamp(min=1)
+
+
+@padding_changes_output.good(inputs=lambda: torch.randint(1, 9, (3, 7)))
+class PadsWhatItGenerates(nn.Module):
+    """Knows the token for what it gives out; forward takes sequences that are full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad_idx = 0
+        self.embedding = nn.Embedding(9, 6)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.embedding(ids).mean(1)
+
+    def lengths(self, ids: Tensor) -> Tensor:
+        return (ids != self.pad_idx).sum(1)
