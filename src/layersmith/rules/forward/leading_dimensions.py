@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import arguments, closeness, annotated, source, tree
+from layersmith.probe import annotated, arguments, closeness, source, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
