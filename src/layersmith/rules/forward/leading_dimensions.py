@@ -11,6 +11,12 @@ as its first element alone: outputs must be the same, with one axis more or less
 
 ## How to fix it
 Count axes from the end: `dim=-1`, `x.shape[-2]`, `flatten(-2)`; or promise what is true: `"batch dim"`.
+
+## How to reproduce it
+    module.eval()
+    one = run()
+    deeper = run(*(x.unsqueeze(0) for x in args))[0]
+    assert torch.allclose(one, deeper, rtol=1e-3, atol=1e-5), "with one axis more in front, the output differs"
 """
 
 from __future__ import annotations

@@ -11,6 +11,11 @@ raise. What it refuses itself, by `assert` or `raise`, passes.
 
 ## How to fix it
 Take the length from the input: `x.shape[-2]`; or make it an argument of the constructor, of the same name.
+
+## How to reproduce it
+    module.eval()
+    for steps in (args[0].shape[1] - 1, args[0].shape[1] + 1):
+        module(torch.randn(args[0].shape[0], steps, *args[0].shape[2:]), *args[1:], **kwargs)
 """
 
 from __future__ import annotations

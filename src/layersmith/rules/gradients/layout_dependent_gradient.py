@@ -37,7 +37,7 @@ from layersmith.subject import Case
 
 
 @rule(
-    severity=Severity.ERROR, since="0.2", promise=Promise.ANY_LAYOUT, after=("wrong-gradient", "no-gradient")
+    severity=Severity.ERROR, since="0.1", promise=Promise.ANY_LAYOUT, after=("wrong-gradient", "no-gradient")
 )
 def layout_dependent_gradient(case: Case) -> Iterator[Finding]:
     """Report the tensors whose gradient depends on strides."""

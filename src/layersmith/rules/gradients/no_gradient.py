@@ -45,7 +45,7 @@ FIX = (
 
 @rule(
     severity=Severity.WARNING,
-    since="0.2",
+    since="0.1",
     promise=Promise.EVERY_PARAMETER_LEARNS,
     after=("forward-raises", "input-modified", "unused-parameter"),
 )

@@ -38,7 +38,7 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 
-@rule(severity=Severity.WARNING, since="0.2", promise=Promise.FINITE)
+@rule(severity=Severity.WARNING, since="0.1", promise=Promise.FINITE)
 def nonfinite_gradient(case: Case) -> Iterator[Finding]:
     """Ask at each edge; one finding a line, that of the most usual inputs."""
     told: set[tuple[str, int]] = set()

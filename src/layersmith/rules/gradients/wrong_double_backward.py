@@ -46,7 +46,7 @@ FIX = (
 
 @rule(
     severity=Severity.ERROR,
-    since="0.2",
+    since="0.1",
     promise=Promise.TRUE_GRADIENT,
     after=("wrong-gradient", "no-gradient"),
 )

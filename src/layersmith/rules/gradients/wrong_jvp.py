@@ -37,7 +37,7 @@ from layersmith.subject import Case
 
 @rule(
     severity=Severity.ERROR,
-    since="0.2",
+    since="0.1",
     promise=Promise.TRUE_GRADIENT,
     after=("wrong-gradient", "no-gradient"),
 )

@@ -37,7 +37,7 @@ def read(value: object) -> bool:
     return declared.true("affine", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def affine(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     promised(case, "affine")

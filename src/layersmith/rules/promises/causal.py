@@ -42,7 +42,7 @@ def read(value: object) -> int:
     return declared.axis("causal", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def causal(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     axis = read(promised(case, "causal"))

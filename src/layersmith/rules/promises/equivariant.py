@@ -38,7 +38,7 @@ def read(value: object) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], 
     return declared.maps("equivariant", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def equivariant(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     map_in, map_out = read(promised(case, "equivariant"))

@@ -40,7 +40,7 @@ def read(value: object) -> float:
     return declared.number("homogeneous", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def homogeneous(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     degree = read(promised(case, "homogeneous"))

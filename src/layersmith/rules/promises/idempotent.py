@@ -36,7 +36,7 @@ def read(value: object) -> bool:
     return declared.true("idempotent", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def idempotent(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     promised(case, "idempotent")

@@ -43,7 +43,7 @@ def read(value: object) -> float:
     return declared.number("lipschitz", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def lipschitz(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     bound = read(promised(case, "lipschitz"))

@@ -41,7 +41,7 @@ def read(value: object) -> str:
     return declared.one_of("monotone", value, ("increasing", "decreasing"))
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def monotone(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     direction = read(promised(case, "monotone"))

@@ -38,7 +38,7 @@ def read(value: object) -> bool:
     return declared.true("norm_preserving", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def norm_preserving(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     promised(case, "norm_preserving")

@@ -39,7 +39,7 @@ def read(value: object) -> int:
     return declared.axis("permutation_equivariant", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def permutation_equivariant(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     axis = read(promised(case, "permutation_equivariant"))

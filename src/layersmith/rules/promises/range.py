@@ -40,7 +40,7 @@ def read(value: object) -> tuple[float, float]:
     return declared.interval("range", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def range(case: Case) -> Iterator[Finding]:  # noqa: A001 - the keyword of the contract
     """Compare both sides."""
     low, high = read(promised(case, "range"))

@@ -42,7 +42,7 @@ def read(value: object) -> axes.Pattern:
     return axes.parse(value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def shape(case: Case) -> Iterator[Finding]:
     """The given sizes, then others."""
     pattern = read(promised(case, "shape"))

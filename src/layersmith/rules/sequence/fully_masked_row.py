@@ -38,7 +38,7 @@ OF_ROWS = ("bt", "b1t", "b11t", "bt1")  # masks by rows and steps; nobody hides 
 
 @rule(
     severity=Severity.NOTE,
-    since="0.2",
+    since="0.1",
     promise=Promise.OBEYS_MASKS,
     after=("forward-raises", "nondeterministic-eval", "mask-ignored"),
 )

@@ -40,7 +40,7 @@ APPLIES = r"masked_fill|where|softmax|mask|\*"
 
 @rule(
     severity=Severity.WARNING,
-    since="0.2",
+    since="0.1",
     promise=Promise.OBEYS_MASKS,
     after=("forward-raises", "nondeterministic-eval", "batch-leak"),
 )

@@ -41,7 +41,7 @@ SUSPECT = r"mean\(|\.size\(1\)|shape\[1\]|/\s*\w|max\(|amax|softmax|pad"
 
 @rule(
     severity=Severity.WARNING,
-    since="0.2",
+    since="0.1",
     promise=Promise.OBEYS_MASKS,
     after=("forward-raises", "nondeterministic-eval", "batch-leak", "mask-ignored", "mask-inverted"),
 )

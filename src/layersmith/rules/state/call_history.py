@@ -38,7 +38,7 @@ from layersmith.subject import Case
 
 @rule(
     severity=Severity.ERROR,
-    since="0.2",
+    since="0.1",
     promise=Promise.INDEPENDENT_CALLS,
     after=("forward-raises", "nondeterministic-eval", "hard-coded-dtype"),
 )

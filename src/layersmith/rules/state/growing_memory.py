@@ -43,7 +43,7 @@ BOUNDED = (
 )
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.INDEPENDENT_CALLS)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_CALLS)
 def growing_memory(case: Case) -> Iterator[Finding]:
     """Count, call twice, count, call twice, count."""
     for training in (False, True):

@@ -40,7 +40,7 @@ HOLDS = r"lambda|partial\(|register_\w*hook|def \w+\("
 
 @rule(
     severity=Severity.ERROR,
-    since="0.2",
+    since="0.1",
     promise=Promise.STATE_ROUND_TRIP,
     after=("forward-raises", "nondeterministic-eval", "unregistered-parameter"),
 )

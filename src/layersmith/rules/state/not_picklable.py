@@ -38,7 +38,7 @@ BY_DESIGN = ("parametrized modules", "graph leaves", "ScriptModule")  # torch re
 
 @rule(
     severity=Severity.WARNING,
-    since="0.2",
+    since="0.1",
     promise=Promise.STATE_ROUND_TRIP,
     after=("forward-raises", "not-copyable"),
 )

@@ -45,7 +45,7 @@ WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.STATE_ROUND_TRIP, after=())
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.STATE_ROUND_TRIP, after=())
 def tied_weights_broken(case: Case) -> Iterator[Finding]:
     """Note the ties of a module as it was built; look for them again after each way."""
     module = case.subject.construction.build() if case.subject.construction else case.module
