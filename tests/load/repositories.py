@@ -23,7 +23,10 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(planes)
         self.shortcut = nn.Sequential()
         if stride != 1 or in_planes != self.expansion * planes:
-            self.shortcut = nn.Sequential(nn.Conv2d(in_planes, self.expansion * planes, 1, stride=stride, bias=False), nn.BatchNorm2d(planes))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(in_planes, self.expansion * planes, 1, stride=stride, bias=False),
+                nn.BatchNorm2d(planes),
+            )
 
     def forward(self, x):
         out = F.relu(self.bn1(self.conv1(x)))
@@ -114,7 +117,9 @@ class GraphNet(nn.Module):
 class EdgeMLP(nn.Module):
     def __init__(self, node_dim, edge_dim, hidden):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(2 * node_dim + edge_dim, hidden), nn.ReLU(), nn.Linear(hidden, edge_dim))
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * node_dim + edge_dim, hidden), nn.ReLU(), nn.Linear(hidden, edge_dim)
+        )
 
     def forward(self, x, edge_index, edge_attr):
         src, dst = edge_index[0], edge_index[1]
@@ -142,9 +147,14 @@ class Generator(nn.Module):
     def __init__(self, nz, ngf, nc):
         super().__init__()
         self.main = nn.Sequential(
-            nn.ConvTranspose2d(nz, ngf * 4, 4, 1, 0, bias=False), nn.BatchNorm2d(ngf * 4), nn.ReLU(True),
-            nn.ConvTranspose2d(ngf * 4, ngf, 4, 2, 1, bias=False), nn.BatchNorm2d(ngf), nn.ReLU(True),
-            nn.ConvTranspose2d(ngf, nc, 4, 2, 1, bias=False), nn.Tanh(),
+            nn.ConvTranspose2d(nz, ngf * 4, 4, 1, 0, bias=False),
+            nn.BatchNorm2d(ngf * 4),
+            nn.ReLU(True),
+            nn.ConvTranspose2d(ngf * 4, ngf, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(ngf),
+            nn.ReLU(True),
+            nn.ConvTranspose2d(ngf, nc, 4, 2, 1, bias=False),
+            nn.Tanh(),
         )
 
     def forward(self, z):
@@ -155,7 +165,9 @@ class LinearGenerator(nn.Module):
     def __init__(self, latent_dim, img_shape):
         super().__init__()
         self.img_shape = img_shape
-        self.model = nn.Sequential(nn.Linear(latent_dim, 64), nn.LeakyReLU(0.2), nn.Linear(64, math.prod(img_shape)), nn.Tanh())
+        self.model = nn.Sequential(
+            nn.Linear(latent_dim, 64), nn.LeakyReLU(0.2), nn.Linear(64, math.prod(img_shape)), nn.Tanh()
+        )
 
     def forward(self, z):
         return self.model(z).view(z.size(0), *self.img_shape)
@@ -164,7 +176,13 @@ class LinearGenerator(nn.Module):
 class Discriminator(nn.Module):
     def __init__(self, ndf=16, nc=3):
         super().__init__()
-        self.main = nn.Sequential(nn.Conv2d(nc, ndf, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(ndf, ndf * 2, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(ndf * 2, 1, 8))
+        self.main = nn.Sequential(
+            nn.Conv2d(nc, ndf, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(ndf, ndf * 2, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(ndf * 2, 1, 8),
+        )
 
     def forward(self, x):
         return torch.sigmoid(self.main(x)).view(-1, 1)
@@ -175,7 +193,9 @@ class ConditionalDiscriminator(nn.Module):
         super().__init__()
         self.label_embedding = nn.Embedding(num_classes, img_size * img_size)
         self.img_size = img_size
-        self.net = nn.Sequential(nn.Conv2d(4, 16, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(16 * (img_size // 2) ** 2, 1))
+        self.net = nn.Sequential(
+            nn.Conv2d(4, 16, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(16 * (img_size // 2) ** 2, 1)
+        )
 
     def forward(self, img, labels):
         maps = self.label_embedding(labels).view(-1, 1, self.img_size, self.img_size)
@@ -188,7 +208,9 @@ class VAE(nn.Module):
         self.input_dim = input_dim
         self.fc1 = nn.Linear(input_dim, hidden_dim)
         self.mu, self.logvar = nn.Linear(hidden_dim, latent_dim), nn.Linear(hidden_dim, latent_dim)
-        self.dec = nn.Sequential(nn.Linear(latent_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, input_dim), nn.Sigmoid())
+        self.dec = nn.Sequential(
+            nn.Linear(latent_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, input_dim), nn.Sigmoid()
+        )
 
     def reparameterize(self, mu, logvar):
         return mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
@@ -202,7 +224,9 @@ class VAE(nn.Module):
 class ConvVAE(nn.Module):
     def __init__(self, image_channels=3, z_dim=16):
         super().__init__()
-        self.encoder = nn.Sequential(nn.Conv2d(image_channels, 16, 4, 2), nn.ReLU(), nn.Conv2d(16, 32, 4, 2), nn.ReLU(), nn.Flatten())
+        self.encoder = nn.Sequential(
+            nn.Conv2d(image_channels, 16, 4, 2), nn.ReLU(), nn.Conv2d(16, 32, 4, 2), nn.ReLU(), nn.Flatten()
+        )
         self.fc = nn.Linear(32 * 6 * 6, 2 * z_dim)
         self.dec = nn.Linear(z_dim, image_channels * 28 * 28)
         self.image_channels = image_channels
@@ -230,7 +254,9 @@ class TimeResBlock(nn.Module):
         super().__init__()
         self.time = nn.Linear(time_emb_dim, out_ch)
         self.conv1 = nn.Sequential(nn.GroupNorm(4, in_ch), nn.SiLU(), nn.Conv2d(in_ch, out_ch, 3, padding=1))
-        self.conv2 = nn.Sequential(nn.GroupNorm(4, out_ch), nn.SiLU(), nn.Conv2d(out_ch, out_ch, 3, padding=1))
+        self.conv2 = nn.Sequential(
+            nn.GroupNorm(4, out_ch), nn.SiLU(), nn.Conv2d(out_ch, out_ch, 3, padding=1)
+        )
         self.skip = nn.Conv2d(in_ch, out_ch, 1)
 
     def forward(self, x, t):
@@ -261,7 +287,9 @@ class FPN(nn.Module):
     def __init__(self, in_channels_list, out_channels):
         super().__init__()
         self.inner = nn.ModuleList(nn.Conv2d(c, out_channels, 1) for c in in_channels_list)
-        self.layer = nn.ModuleList(nn.Conv2d(out_channels, out_channels, 3, padding=1) for _ in in_channels_list)
+        self.layer = nn.ModuleList(
+            nn.Conv2d(out_channels, out_channels, 3, padding=1) for _ in in_channels_list
+        )
 
     def forward(self, features):
         last = self.inner[-1](features[-1])
@@ -328,7 +356,11 @@ class AttentionGate(nn.Module):
 class Up(nn.Module):
     def __init__(self, in_channels, out_channels, bilinear=True):
         super().__init__()
-        self.up = nn.Upsample(scale_factor=2, mode="bilinear") if bilinear else nn.ConvTranspose2d(in_channels, in_channels // 2, 2, 2)
+        self.up = (
+            nn.Upsample(scale_factor=2, mode="bilinear")
+            if bilinear
+            else nn.ConvTranspose2d(in_channels, in_channels // 2, 2, 2)
+        )
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
 
     def forward(self, x1, x2):
@@ -417,7 +449,9 @@ class TripletLoss(nn.Module):
         self.margin = margin
 
     def forward(self, anchor, positive, negative):
-        return F.relu((anchor - positive).pow(2).sum(1) - (anchor - negative).pow(2).sum(1) + self.margin).mean()
+        return F.relu(
+            (anchor - positive).pow(2).sum(1) - (anchor - negative).pow(2).sum(1) + self.margin
+        ).mean()
 
 
 class CenterLoss(nn.Module):
@@ -447,7 +481,11 @@ class EncoderRNN(nn.Module):
 class BahdanauAttention(nn.Module):
     def __init__(self, hidden_size):
         super().__init__()
-        self.Wa, self.Ua, self.Va = nn.Linear(hidden_size, hidden_size), nn.Linear(hidden_size, hidden_size), nn.Linear(hidden_size, 1)
+        self.Wa, self.Ua, self.Va = (
+            nn.Linear(hidden_size, hidden_size),
+            nn.Linear(hidden_size, hidden_size),
+            nn.Linear(hidden_size, 1),
+        )
 
     def forward(self, query, keys):
         scores = self.Va(torch.tanh(self.Wa(query) + self.Ua(keys))).squeeze(2).unsqueeze(1)
@@ -513,7 +551,9 @@ class PackedClassifier(nn.Module):
         self.fc = nn.Linear(hidden_dim * 2, output_dim)
 
     def forward(self, text, text_lengths):
-        packed = nn.utils.rnn.pack_padded_sequence(self.embedding(text), text_lengths, batch_first=True, enforce_sorted=False)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            self.embedding(text), text_lengths, batch_first=True, enforce_sorted=False
+        )
         _, (hidden, _) = self.rnn(packed)
         return self.fc(torch.cat((hidden[-2], hidden[-1]), dim=1))
 
@@ -564,7 +604,10 @@ class GPT(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
-        self.wte, self.wpe = nn.Embedding(config.vocab_size, config.n_embd), nn.Embedding(config.block_size, config.n_embd)
+        self.wte, self.wpe = (
+            nn.Embedding(config.vocab_size, config.n_embd),
+            nn.Embedding(config.block_size, config.n_embd),
+        )
         self.h = nn.ModuleList([CausalSelfAttention(config) for _ in range(config.n_layer)])
         self.head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
 
@@ -575,7 +618,9 @@ class GPT(nn.Module):
         for block in self.h:
             x = x + block(x)
         logits = self.head(x)
-        loss = None if targets is None else F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
+        loss = (
+            None if targets is None else F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1))
+        )
         return logits, loss
 
 
@@ -597,7 +642,12 @@ class MaskedEncoder(nn.Module):
     def __init__(self, src_vocab_size, d_model, num_heads, num_layers, max_len=100):
         super().__init__()
         self.embed, self.pos = nn.Embedding(src_vocab_size, d_model), nn.Embedding(max_len, d_model)
-        self.layers = nn.ModuleList([nn.TransformerEncoderLayer(d_model, num_heads, 4 * d_model, batch_first=True) for _ in range(num_layers)])
+        self.layers = nn.ModuleList(
+            [
+                nn.TransformerEncoderLayer(d_model, num_heads, 4 * d_model, batch_first=True)
+                for _ in range(num_layers)
+            ]
+        )
 
     def forward(self, src, src_mask):
         x = self.embed(src) + self.pos(torch.arange(src.shape[1]))
@@ -626,7 +676,9 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x):
         B, C, H, W = x.shape
-        assert H == self.img_size and W == self.img_size, f"Input image size ({H}*{W}) doesn't match model ({self.img_size})."
+        assert H == self.img_size and W == self.img_size, (
+            f"Input image size ({H}*{W}) doesn't match model ({self.img_size})."
+        )
         return self.proj(x).flatten(2).transpose(1, 2)
 
 
@@ -635,7 +687,9 @@ class WindowAttention(nn.Module):
         super().__init__()
         self.window_size, self.num_heads = window_size, num_heads
         self.table = nn.Parameter(torch.zeros((2 * window_size[0] - 1) * (2 * window_size[1] - 1), num_heads))
-        coords = torch.stack(torch.meshgrid(torch.arange(window_size[0]), torch.arange(window_size[1]), indexing="ij")).flatten(1)
+        coords = torch.stack(
+            torch.meshgrid(torch.arange(window_size[0]), torch.arange(window_size[1]), indexing="ij")
+        ).flatten(1)
         rel = (coords[:, :, None] - coords[:, None, :]).permute(1, 2, 0).contiguous()
         rel[:, :, 0] += window_size[0] - 1
         rel[:, :, 1] += window_size[1] - 1
@@ -647,7 +701,9 @@ class WindowAttention(nn.Module):
         B_, N, C = x.shape
         q, k, v = self.qkv(x).reshape(B_, N, 3, self.num_heads, C // self.num_heads).permute(2, 0, 3, 1, 4)
         attn = q @ k.transpose(-2, -1)
-        bias = self.table[self.index.view(-1)].view(self.window_size[0] * self.window_size[1], self.window_size[0] * self.window_size[1], -1)
+        bias = self.table[self.index.view(-1)].view(
+            self.window_size[0] * self.window_size[1], self.window_size[0] * self.window_size[1], -1
+        )
         attn = (attn + bias.permute(2, 0, 1).unsqueeze(0)).softmax(-1)
         return self.proj((attn @ v).transpose(1, 2).reshape(B_, N, C))
 
@@ -664,7 +720,9 @@ class PatchMerging(nn.Module):
         B, L, C = x.shape
         assert L == H * W, "input feature has wrong size"
         x = x.view(B, H, W, C)
-        x = torch.cat([x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]], -1).view(B, -1, 4 * C)
+        x = torch.cat([x[:, 0::2, 0::2], x[:, 1::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 1::2]], -1).view(
+            B, -1, 4 * C
+        )
         return self.reduction(self.norm(x))
 
 
@@ -699,7 +757,9 @@ class NeRF(nn.Module):
     def __init__(self, D=4, W=64, input_ch=3, input_ch_views=3, skips=(2,)):
         super().__init__()
         self.input_ch, self.input_ch_views, self.skips = input_ch, input_ch_views, skips
-        self.pts = nn.ModuleList([nn.Linear(input_ch, W)] + [nn.Linear(W + input_ch if i in skips else W, W) for i in range(D - 1)])
+        self.pts = nn.ModuleList(
+            [nn.Linear(input_ch, W)] + [nn.Linear(W + input_ch if i in skips else W, W) for i in range(D - 1)]
+        )
         self.views = nn.Linear(input_ch_views + W, W // 2)
         self.rgb, self.alpha = nn.Linear(W // 2, 3), nn.Linear(W, 1)
 
@@ -771,7 +831,9 @@ class ActorCritic(nn.Module):
 class DeepFM(nn.Module):
     def __init__(self, field_dims, embed_dim):
         super().__init__()
-        self.register_buffer("offsets", torch.tensor([0, *torch.cumsum(torch.tensor(field_dims), 0)[:-1].tolist()]))
+        self.register_buffer(
+            "offsets", torch.tensor([0, *torch.cumsum(torch.tensor(field_dims), 0)[:-1].tolist()])
+        )
         self.embedding = nn.Embedding(sum(field_dims), embed_dim)
         self.mlp = nn.Linear(len(field_dims) * embed_dim, 1)
 
@@ -783,7 +845,9 @@ class DeepFM(nn.Module):
 class TemporalBlock(nn.Module):
     def __init__(self, n_inputs, n_outputs, kernel_size, stride, dilation, padding, dropout=0.2):
         super().__init__()
-        self.conv = nn.Conv1d(n_inputs, n_outputs, kernel_size, stride=stride, padding=padding, dilation=dilation)
+        self.conv = nn.Conv1d(
+            n_inputs, n_outputs, kernel_size, stride=stride, padding=padding, dilation=dilation
+        )
         self.chomp, self.down = padding, nn.Conv1d(n_inputs, n_outputs, 1) if n_inputs != n_outputs else None
 
     def forward(self, x):
@@ -797,7 +861,16 @@ class TCN(nn.Module):
         layers = []
         for i, out in enumerate(num_channels):
             d = 2**i
-            layers.append(TemporalBlock(num_inputs if i == 0 else num_channels[i - 1], out, kernel_size, 1, d, (kernel_size - 1) * d))
+            layers.append(
+                TemporalBlock(
+                    num_inputs if i == 0 else num_channels[i - 1],
+                    out,
+                    kernel_size,
+                    1,
+                    d,
+                    (kernel_size - 1) * d,
+                )
+            )
         self.network = nn.Sequential(*layers)
 
     def forward(self, x):
@@ -807,7 +880,16 @@ class TCN(nn.Module):
 class Siamese(nn.Module):
     def __init__(self):
         super().__init__()
-        self.cnn = nn.Sequential(nn.Conv2d(1, 8, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16 * 22 * 22, 32))
+        self.cnn = nn.Sequential(
+            nn.Conv2d(1, 8, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(8, 16, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(16 * 22 * 22, 32),
+        )
 
     def forward(self, input1, input2):
         return self.cnn(input1), self.cnn(input2)
@@ -849,20 +931,74 @@ class Downsampler(nn.Module):
         self.low, self.high = nn.Conv2d(channels, channels, 1), nn.Conv2d(channels, channels, 1)
 
     def forward(self, features):
-        return self.low(features["res2"]) + F.interpolate(self.high(features["res3"]), size=features["res2"].shape[-2:])
+        return self.low(features["res2"]) + F.interpolate(
+            self.high(features["res3"]), size=features["res2"].shape[-2:]
+        )
 
 
 # What real use is: rank (0: no tensor) and i(nteger), f(loat) or b(ool) of every argument; a tuple in a container.
 REAL = {
-    "BasicBlock": "4f", "ResNet": "4f", "WideNet": "4f", "GCNConv": "2f 2i", "GCN": "2f 2i", "GraphNet": "(1i", "EdgeMLP": "2f 2i 2f",
-    "GraphAttention": "2f 2*", "Generator": "4f", "LinearGenerator": "2f", "Discriminator": "4f", "ConditionalDiscriminator": "4f 1i",
-    "VAE": "*f", "ConvVAE": "4f", "SinusoidalPosEmb": "1*", "TimeResBlock": "4f 2f", "DiffusionUNet": "4f 1*", "FPN": "(4f",
-    "DetectionHead": "(4f", "YoloLayer": "4f", "ASPP": "4f", "AttentionGate": "4f 4f", "Up": "4f 4f", "FocalLoss": "*f *i",
-    "GatherFocalLoss": "2f 1i", "BinaryFocalLoss": "*f *f", "DiceLoss": "4f 3i", "LabelSmoothing": "2f 1i", "SupConLoss": "2f 1i",
-    "TripletLoss": "2f 2f 2f", "CenterLoss": "2f 1i", "EncoderRNN": "2i", "BahdanauAttention": "3f 3f", "DecoderStep": "1i 3f",
-    "Seq2Seq": "2i 2i", "LSTMTagger": "1i", "BagClassifier": "1i 1i", "PackedClassifier": "2i 1i", "ConvLSTMCell": "4f (4f",
-    "CausalSelfAttention": "3f", "GPT": "2i", "PositionalEncoding": "3f", "MaskedEncoder": "2i 2b", "ScaledDotProduct": "*f *f *f *b",
-    "PatchEmbed": "4f", "WindowAttention": "3f", "PatchMerging": "3f", "MixFFN": "3f 0 0", "DictModel": "(2i", "NeRF": "2f",
-    "FourierFeatures": "4f", "TNet": "3f", "MatrixFactorization": "1i 1i", "Critic": "2f 2f", "ActorCritic": "2f", "DeepFM": "2i",
-    "TemporalBlock": "3f", "TCN": "3f", "Siamese": "4f 4f", "Lenet300": "*f", "Residual": "*f", "PreNorm": "3f", "Downsampler": "(4f",
+    "BasicBlock": "4f",
+    "ResNet": "4f",
+    "WideNet": "4f",
+    "GCNConv": "2f 2i",
+    "GCN": "2f 2i",
+    "GraphNet": "(1i",
+    "EdgeMLP": "2f 2i 2f",
+    "GraphAttention": "2f 2*",
+    "Generator": "4f",
+    "LinearGenerator": "2f",
+    "Discriminator": "4f",
+    "ConditionalDiscriminator": "4f 1i",
+    "VAE": "*f",
+    "ConvVAE": "4f",
+    "SinusoidalPosEmb": "1*",
+    "TimeResBlock": "4f 2f",
+    "DiffusionUNet": "4f 1*",
+    "FPN": "(4f",
+    "DetectionHead": "(4f",
+    "YoloLayer": "4f",
+    "ASPP": "4f",
+    "AttentionGate": "4f 4f",
+    "Up": "4f 4f",
+    "FocalLoss": "*f *i",
+    "GatherFocalLoss": "2f 1i",
+    "BinaryFocalLoss": "*f *f",
+    "DiceLoss": "4f 3i",
+    "LabelSmoothing": "2f 1i",
+    "SupConLoss": "2f 1i",
+    "TripletLoss": "2f 2f 2f",
+    "CenterLoss": "2f 1i",
+    "EncoderRNN": "2i",
+    "BahdanauAttention": "3f 3f",
+    "DecoderStep": "1i 3f",
+    "Seq2Seq": "2i 2i",
+    "LSTMTagger": "1i",
+    "BagClassifier": "1i 1i",
+    "PackedClassifier": "2i 1i",
+    "ConvLSTMCell": "4f (4f",
+    "CausalSelfAttention": "3f",
+    "GPT": "2i",
+    "PositionalEncoding": "3f",
+    "MaskedEncoder": "2i 2b",
+    "ScaledDotProduct": "*f *f *f *b",
+    "PatchEmbed": "4f",
+    "WindowAttention": "3f",
+    "PatchMerging": "3f",
+    "MixFFN": "3f 0 0",
+    "DictModel": "(2i",
+    "NeRF": "2f",
+    "FourierFeatures": "4f",
+    "TNet": "3f",
+    "MatrixFactorization": "1i 1i",
+    "Critic": "2f 2f",
+    "ActorCritic": "2f",
+    "DeepFM": "2i",
+    "TemporalBlock": "3f",
+    "TCN": "3f",
+    "Siamese": "4f 4f",
+    "Lenet300": "*f",
+    "Residual": "*f",
+    "PreNorm": "3f",
+    "Downsampler": "(4f",
 }
