@@ -55,3 +55,35 @@ def test_the_order_of_the_report_does_not_depend_on_the_number_of_jobs(write: Wr
 def test_what_the_code_is_kept_from_is_said(write: Write) -> None:
     report = api.examine("check", [str(write(CLASSES))], rules=("forward-raises",), settings=Config())
     assert report.environment["confinement"]
+
+
+THINGS = """
+def make():
+    class Inner(nn.Module):
+        def forward(self, x):
+            return x - x.mean(0)
+    return Inner()
+
+class Outer(nn.Module):
+    def forward(self, x):
+        return x * 2
+
+model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+"""
+
+
+def test_functions_and_objects_can_be_named_and_nothing_is_checked_twice(write: Write) -> None:
+    path = write(THINGS, "things.py")
+    texts = [f"{path}::make", f"{path}::model", str(path), f"{path}::Outer", str(path.parent)]
+    report = api.examine("check", texts, rules=("batch-leak",), settings=Config())
+    found = {s.name: s for s in report.subjects}
+    assert sorted(s.name for s in report.subjects) == ["Inner", "Outer", "make", "model"]
+    assert [r.outcome.value for r in found["make"].results][-1] == "fail"
+    assert found["Inner"].why == "it is defined inside the function make, out of reach"
+    assert found["model"].file == str(path)
+
+
+def test_files_of_the_same_name_are_different_files(write: Write) -> None:
+    paths = [write(CLASSES, f"{folder}/net.py") for folder in ("a", "b")]
+    report = api.examine("check", [str(paths[0].parents[1])], rules=("forward-raises",), settings=Config())
+    assert [Path(s.file).parent.name for s in report.subjects] == ["a"] * 3 + ["b"] * 3

@@ -43,7 +43,7 @@ NEEDED = (  # by pip's names; without their dependencies, which would bring anot
     "einops vit-pytorch x-transformers rotary-embedding-torch local-attention "
     "hyper-connections torch-einops-utils einx loguru frozendict packaging"
 ).split()
-SECONDS = 120.0  # of wall clock after which a class is given up
+SECONDS = 600.0  # of wall clock after which a class is given up, with all its visits
 GRAVE = ("error", "warning")
 
 
@@ -83,11 +83,14 @@ def main() -> int:
         return subprocess.run([*command, "--target", options.install, *NEEDED], check=False).returncode
     sys.path.extend(options.packages)
     warnings.simplefilter("ignore")
-    done = [*examinations(options)]
     explained = {(one["package"], one["class"], one["rule"]): one["reason"] for one in known()}
+    shown = (*GRAVE, "broken", *(["note"] if options.notes else []))
+    done, left = [], 0
+    for one in examinations(options):
+        done.append(one)
+        left += print_alarms(one, explained, shown=shown)
     print_table(done, explained)
-    left = print_alarms(done, explained, shown=(*GRAVE, "broken", *(["note"] if options.notes else [])))
-    return 1 if left or any(one.ended for one in done) else 0
+    return 1 if left else 0
 
 
 def arguments() -> argparse.Namespace:
@@ -129,7 +132,7 @@ def examinations(options: argparse.Namespace) -> Iterator[Examination]:
     packages = options.package or [TORCH_NN, *LIBRARIES]
     chosen = [one for package in packages for one in of_package(package)]
     if options.classes:
-        chosen = [one for one in chosen if one.name in options.classes]
+        chosen = [one for one in chosen if one.name.rpartition(".")[2] in options.classes]
     visits = [f"seed {seed}" for seed in range(options.seeds)]
     visits += [] if options.no_modes else ["train", "eval"]
     yield from divided(chosen[:: options.every], rules, visits, jobs=options.jobs)
@@ -162,7 +165,7 @@ def examination(one: Examined, rules: Sequence[Rule], visits: Sequence[str]) -> 
     found = Examination(one.package, one.name)
     with Path("/dev/null").open("w+b") as nowhere:
         for item in supervised(
-            lambda send: visit_all(one, rules, visits, send), seconds=SECONDS, renew=True, output=nowhere
+            lambda send: visit_all(one, rules, visits, send), seconds=SECONDS, output=nowhere
         ):
             if isinstance(item, Ended):
                 found.ended = item.why
@@ -232,24 +235,21 @@ def print_table(done: Iterable[Examination], explained: dict[tuple[str, str, str
 
 
 def print_alarms(
-    done: Iterable[Examination], explained: dict[tuple[str, str, str], str], *, shown: Sequence[str]
+    one: Examination, explained: dict[tuple[str, str, str], str], *, shown: Sequence[str]
 ) -> int:
-    """Every alarm by rule, then those that ended early; the number of errors and warnings without a reason."""
+    """What was found at one class; the number of errors, warnings, crashes and early ends without a reason."""
     left = 0
-    found = [(alarm, visits) for one in done for alarm, visits in one.alarms.items()]
-    for alarm, visits in sorted(found, key=lambda pair: (pair[0].rule, pair[0].package, pair[0].name)):
+    for alarm, visits in sorted(one.alarms.items(), key=lambda pair: pair[0].rule):
         if alarm.severity not in shown:
             continue
         reason = explained.get(alarm.key, "")
         left += not reason and alarm.severity != "note"
-        print(f"\n{alarm.rule} [{alarm.severity}] {alarm.package}:{alarm.name} ({', '.join(visits)})")
+        print(f"{alarm.rule} [{alarm.severity}] {alarm.package}:{alarm.name} ({', '.join(visits)})")
         print(f"    {alarm.text}")
-        if reason:
-            print(f"    true: {reason}")
-    for one in done:
-        if one.ended:
-            print(f"\nended early: {one.package}:{one.name}: {one.ended}")
-    return left
+        print(f"    true: {reason}\n" if reason else "", flush=True)
+    if one.ended:
+        print(f"ended early: {one.package}:{one.name}: {one.ended}\n", flush=True)
+    return left + bool(one.ended)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +31,14 @@ BESIDE = {  # of torch.nn, what the catalogue of gradients leaves out
 }
 
 
+def stand_in_for_torchvision() -> None:
+    """Let vit_pytorch be imported: it takes image transforms from there, whose release must match torch's build."""
+    if "torchvision" not in sys.modules and importlib.util.find_spec("torchvision") is None:
+        vision = types.ModuleType("torchvision")
+        vision.transforms = types.ModuleType("torchvision.transforms")  # type: ignore[attr-defined]
+        sys.modules |= {"torchvision": vision, "torchvision.transforms": vision.transforms}
+
+
 @dataclass(frozen=True, slots=True)
 class Examined:
     """One class, and how a subject is made of it: `Unbuildable` is raised if it cannot be."""
@@ -44,8 +54,10 @@ def of_package(package: str) -> Iterator[Examined]:
         for name, call in (*catalogue.covered().items(), *BESIDE.items()):
             yield Examined(package, name, partial(_documented, name, *call))
         return
+    stand_in_for_torchvision()
     for cls in inference.classes_of(package):
-        yield Examined(package, cls.__name__, partial(subject_of_class, cls, seconds=SECONDS))
+        name = f"{cls.__module__}.{cls.__qualname__}".removeprefix(f"{package}.")
+        yield Examined(package, name, partial(subject_of_class, cls, seconds=SECONDS))
 
 
 def _documented(name: str, build: Callable[[], nn.Module], inputs: Callable[[], object]) -> Subject:

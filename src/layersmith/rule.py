@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.load.constructor.search import construct
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise, contract_of
 from layersmith.subject import Case, Construction, Subject
@@ -87,12 +88,12 @@ class Rule:
         line = inspect.getsourcelines(cls)[1]
         subject = Subject(
             cls.__name__,
-            lambda _: cls(),
+            lambda _: construct(cls, {}),
             lambda _: Inputs.of(inputs()),
             source,
             line,
             contract_of(cls),
-            construction=Construction(cls, {}, lambda made, given: made(**given), f"{cls.__name__}()"),
+            construction=Construction(cls, {}, construct, f"{cls.__name__}()"),
         )
         self.examples.append(Example(subject, expect))
         return cls

@@ -34,6 +34,7 @@ def examine(
 def run(subject: Subject, rules: Iterable[Rule], *, seed: int = 0) -> Iterator[Result]:
     """One result a rule, as it comes; a rule after one that failed is skipped: one cause, one finding."""
     failed: set[str] = set()
+    subject = dataclasses.replace(subject)  # what is known of it holds for one run
     for rule in rules:
         causes = [id_ for id_ in rule.after if id_ in failed]
         result = _skipped(rule, causes) if causes else ask(subject, rule, seed=seed)
@@ -46,20 +47,20 @@ def ask(subject: Subject, rule: Rule, *, seed: int = 0) -> Result:
     """Ask one rule about one fresh case; a crash in the rule is BROKEN, never the module's fault."""
     start = time.perf_counter()
     findings: tuple[Finding, ...] = ()
-    why = ""
+    why, applies = "", True
     if rule.promise is Promise.DECLARED and rule.body.__name__ not in subject.contract.declared:
-        return Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=NOT_PROMISED)
+        return Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=NOT_PROMISED, applies=False)
     try:
         with preserved(seed=seed):
             findings = tuple(rule.body(subject.case(seed=seed)))
         outcome = Outcome.FAIL if findings else Outcome.PASS
     except NotApplicable as reason:
-        outcome, why = Outcome.SKIP, str(reason)
+        outcome, why, applies = Outcome.SKIP, str(reason), False
     except Exception:  # noqa: BLE001 - whatever it is, the run goes on
         outcome, why = Outcome.BROKEN, traceback.format_exc(limit=-4)
     script = _script(subject, rule, findings[0].where) if findings else ""
     seconds = time.perf_counter() - start
-    return Result(rule.id, rule.group, outcome, rule.severity, findings, why, seconds, script)
+    return Result(rule.id, rule.group, outcome, rule.severity, findings, why, seconds, script, applies)
 
 
 def _script(subject: Subject, rule: Rule, where: str) -> str:

@@ -345,3 +345,26 @@ def test_a_poor_encoding_costs_marks_not_the_report(layersmith: Layersmith, writ
     )
     assert done.returncode == 0
     assert b"Good" in done.stdout
+
+
+DOUBLES = """
+class OnlyInFloat32(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * (3 if gradient.dtype is torch.float32 else 2)
+
+class Doubles(nn.Module):
+    def forward(self, x):
+        return OnlyInFloat32.apply(x)
+"""
+
+
+def test_full_examination_of_gradients_can_be_asked_for(layersmith: Layersmith, write: Write) -> None:
+    path = write(DOUBLES)
+    common = (str(path), "--select", "wrong-gradient", "--format", "json")
+    assert not layersmith("check", *common).findings("Doubles")
+    assert set(layersmith("check", *common, "--gradients", "full").findings("Doubles")) == {"wrong-gradient"}

@@ -53,28 +53,37 @@ def end_orphans(*, keep: set[int]) -> None:
 
 
 def children(pid: int) -> set[int]:
-    """The living and the not yet collected children of a process; none where there is no /proc."""
-    return {child for child, (parent, _) in _processes().items() if parent == pid}
+    """The children of a process, also those not yet collected; none where there is no /proc."""
+    lists = [*Path(f"/proc/{pid}/task").glob("*/children")]  # a kernel may be built without
+    if lists or not Path(f"/proc/{pid}").exists():
+        return {int(child) for listed in lists for child in _text(listed).split()}
+    return {child for child, parent in _parents().items() if parent == pid}
 
 
 def descendants(pid: int) -> set[int]:
-    """All that lives below a process."""
-    processes = _processes()
+    """All that is below a process."""
     found, new = set[int](), {pid}
     while new:
         found |= new
-        new = {child for child, (parent, _) in processes.items() if parent in new} - found
-    return {one for one in found - {pid} if processes[one][1] != "Z"}
+        new = {child for one in new for child in children(one)} - found
+    return found - {pid}
 
 
-def _processes() -> dict[int, tuple[int, str]]:
-    """The parent and the state of every process."""
+def _parents() -> dict[int, int]:
+    """The parent of every process."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, ValueError, IndexError):
-            state, parent, *_ = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
-            found[int(folder.name)] = int(parent), state
+        with suppress(ValueError, IndexError):
+            found[int(folder.name)] = int(_text(folder / "stat").rpartition(")")[2].split()[1])
     return found
+
+
+def _text(path: Path) -> str:
+    """What a file of /proc says; nothing once its process is gone."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import reading, source, tree
-from layersmith.probe.closeness import UNSATURATED
+from layersmith.probe import closeness, reading, source, tree
 from layersmith.probe.inputs import Inputs
 
 BATCH_NAMES = frozenset({"b", "bs", "bsz", "bz", "n", "nb", "batch", "batch_size", "num_samples"})
 TIME_NAMES = frozenset(
     {"t", "l", "s", "seq", "seq_len", "seqlen", "length", "time", "steps", "tgt_len", "src_len"}
 )
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 GRAPH_NAMES = ("edge_index", "edge", "edges", "adj", "adjacency", "adj_matrix", "graph")
 
 
@@ -106,7 +107,7 @@ def replace_other_rows(inputs: Inputs, keep: int, *, axis: int, seed: int) -> In
 
 def shrunk(inputs: Inputs) -> Inputs:
     """Smaller inputs: a softmax over rows that is saturated hides what it mixes."""
-    return inputs.map(lambda x: x * UNSATURATED if x.is_floating_point() else x)
+    return inputs.map(lambda x: x * closeness.UNSATURATED if x.is_floating_point() else x)
 
 
 def batch_size(inputs: Inputs, axis: int) -> int:
@@ -133,10 +134,90 @@ def rows(output: object, index: int, *, axis: int, size: int) -> Iterator[tuple[
             yield path, tensor.select(candidates[0], index)
 
 
+def resized(inputs: Inputs, count: int, *, axis: int) -> Inputs | None:
+    """The same rows as a batch of another size, from the first again where they run out.
+
+    None where it cannot be told which axis of an argument holds rows, or whether a number counts them.
+    """
+    size = batch_size(inputs, axis)
+    given = [*inputs.args, *inputs.kwargs.values()]
+    if any(_may_count(value, size) or _may_hold(value, size, axis) for value in given):
+        return None
+    order = torch.arange(count) % max(size, 1)
+
+    def picked(tensor: Tensor) -> Tensor:
+        has_rows = tensor.ndim > axis and tensor.shape[axis] == size
+        return tensor.detach().index_select(axis, order) if has_rows else tensor
+
+    return inputs.map(picked)
+
+
+def independent_axis(module: nn.Module, inputs: Inputs, run: Callable[[Inputs], Any]) -> int | None:
+    """The likeliest batch axis along which a row's answer is seen not to move with the other rows."""
+    if is_graph(inputs, ()):
+        return None
+    for axis in axes(module, inputs):
+        size = batch_size(inputs, axis)
+        if size < 2 or resized(inputs, size, axis=axis) is None:  # noqa: PLR2004 - one row has no others
+            continue
+        ends = [_stays(inputs, keep, axis, run) for keep in (0, size - 1)]  # the first step knows no past
+        if all(ends):
+            return axis
+    return None
+
+
+def _stays(inputs: Inputs, keep: int, axis: int, run: Callable[[Inputs], Any]) -> bool:
+    """Whether outputs have that row, and it keeps its answer when all others are replaced."""
+    size = batch_size(inputs, axis)
+    others = replace_other_rows(inputs, keep, axis=axis, seed=0)
+    before, after = (dict(rows(run(given), keep, axis=axis, size=size)) for given in (inputs, others))
+    pairs = [(before[path], after[path]) for path in before if path in after]
+    return bool(pairs) and not any(closeness.gap(*pair).is_open for pair in pairs)
+
+
+def reversed_rows(inputs: Inputs) -> Inputs:
+    """The same rows in reverse order."""
+    size = batch_size(inputs, 0)
+    return inputs.map(lambda t: t.detach().flip(0) if t.ndim and t.shape[0] == size else t)
+
+
+def is_certain(module: nn.Module, inputs: Inputs) -> bool:
+    """Whether the code leaves no doubt that axis 0 holds independent samples."""
+    cls: type = type(module)
+    names, first = shape_names(cls), next(inputs.tensors(), torch.empty(0))
+    if names or reading.axis_hint(cls):
+        return names[0] in BATCH_NAMES if names else reading.axis_hint(cls) == "batch"
+    parts = [*module.modules()]
+    if any(getattr(part, "batch_first", None) is False for part in parts):
+        return False
+    is_image = first.ndim > 3 and any(isinstance(part, CONVOLUTIONS) for part in parts)  # noqa: PLR2004 - batch, channels, places
+    return is_image or any(getattr(part, "batch_first", None) is True for part in parts)
+
+
+def _may_count(value: object, size: int) -> bool:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return (is_number and value == size) or (isinstance(value, list | tuple) and len(value) == size)
+
+
+def _may_hold(value: object, size: int, axis: int) -> bool:
+    """Whether a tensor has an axis as long as the batch, but not where the batch lies."""
+    return any(
+        size in tensor.shape and not (tensor.ndim > axis and tensor.shape[axis] == size)
+        for tensor in tree.tensors(value)
+    )
+
+
 def take(inputs: Inputs, count: int, *, axis: int) -> Inputs:
     """The first `count` rows of every tensor that has the batch axis."""
     size = batch_size(inputs, axis)
     return inputs.map(lambda t: t.narrow(axis, 0, count) if t.ndim > axis and t.shape[axis] == size else t)
+
+
+def grown(inputs: Inputs, count: int, *, axis: int) -> Inputs:
+    """The same inputs, with so many of the rows once more at the end."""
+    size = batch_size(inputs, axis)
+    order = torch.arange(size + count) % max(size, 1)
+    return inputs.map(lambda t: t.index_select(axis, order) if t.ndim > axis and t.shape[axis] == size else t)
 
 
 def _shuffled(tensor: Tensor, generator: torch.Generator) -> Tensor:

@@ -81,8 +81,8 @@ def _is_same(left: Any, right: Any) -> bool:
         return False
     if isinstance(left, nn.Module):
         left, right = left.state_dict(), right.state_dict()
-    if isinstance(left, Tensor):
-        return left.shape == right.shape and torch.equal(left, right)
+    if isinstance(left, Tensor):  # a lazy one has no values yet
+        return nn.parameter.is_lazy(left) or (left.shape == right.shape and torch.equal(left, right))
     if isinstance(left, Mapping):
         return left.keys() == right.keys() and all(_is_same(left[key], right[key]) for key in left)
     if isinstance(left, list | tuple):

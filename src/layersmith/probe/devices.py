@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from layersmith.probe import tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.operations import Operations
+from layersmith.probe.steps import caller
 from layersmith.probe.surroundings import preserved
 
 aten = torch.ops.aten
 CROSSING = {aten.copy_, aten._to_copy}  # noqa: SLF001 - ATen's name
+KEEPS_CPU = {aten._pack_padded_sequence, aten.tensor_split}  # noqa: SLF001 - their lengths have to be on the CPU
 INDEXING = {aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}
 
 
@@ -43,6 +45,34 @@ def left_behind(module: nn.Module, inputs: Inputs, tensors: Iterable[Tensor]) ->
     return Meeting(frozenset(watch.met), is_complete=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A tensor that forward made on the CPU, and that met a moved one."""
+
+    operation: str
+    file: str
+    line: int
+
+
+def strangers(
+    module: nn.Module, inputs: Inputs, known: Iterable[Tensor]
+) -> tuple[list[Stranger], Exception | None]:
+    """The same, for tensors made during the call, and the error in which it ended.
+
+    Left out are those computed from the given ones.
+    """
+    watch = _Watch(known)
+    moved = inputs.map(lambda tensor: tensor.to("meta"))
+    module.to("meta")
+    error = None
+    try:
+        with preserved(), torch.no_grad(), watch:
+            moved.call(module)
+    except Exception as raised:  # noqa: BLE001 - data-dependent code cannot run on meta, whatever it raises
+        error = raised
+    return [*dict.fromkeys(watch.strangers)], error
+
+
 class _Watch(Operations):
     """Sees every operation; notes the given tensors that meet one of another device, and lets it pass."""
 
@@ -51,6 +81,8 @@ class _Watch(Operations):
         self.alive = [*tensors]  # keeps storages from being reused while they are followed
         self.origins = {_storage(tensor): {id(tensor)} for tensor in self.alive}
         self.met: set[int] = set()
+        self.made: dict[int, Stranger] = {}
+        self.strangers: list[Stranger] = []
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -61,7 +93,9 @@ class _Watch(Operations):
         if func.overloadpacket in CROSSING or all(_is_here(tensor) for tensor in operands):
             result = func(*args, **(kwargs or {}))
             self._follow(result, origins)
+            self._remember(func, operands, result)
             return result
+        self._note(func.overloadpacket, operands)
         self.met |= origins if any(tensor.device.type == "meta" for tensor in operands) else set()
         return func(*_moved(args), **_moved(dict(kwargs or {})))
 
@@ -70,6 +104,21 @@ class _Watch(Operations):
             if _is_here(tensor):
                 self.alive.append(tensor)
                 self.origins[_storage(tensor)] = origins
+
+    def _remember(self, func: Any, operands: list[Tensor], result: object) -> None:
+        """Where a tensor was made: by a factory, or from what was made."""
+        before = next((self.made[_storage(x)] for x in operands if _storage(x) in self.made), None)
+        for tensor in tree.tensors(result):
+            if _is_here(tensor) and _storage(tensor) not in self.made:
+                name = func.overloadpacket.__name__.strip("_")
+                self.alive.append(tensor)
+                self.made[_storage(tensor)] = before or Stranger(name, *caller())
+
+    def _note(self, packet: Any, operands: list[Tensor]) -> None:
+        if packet in KEEPS_CPU or not any(not _is_here(tensor) for tensor in operands):
+            return
+        here = (tensor for tensor in operands if _is_here(tensor) and _storage(tensor) not in self.origins)
+        self.strangers += [self.made[_storage(tensor)] for tensor in here if _storage(tensor) in self.made]
 
 
 def _operands(packet: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:

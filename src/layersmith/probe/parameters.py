@@ -1,168 +1,197 @@
-"""What becomes of a constructor's parameters: read from the source, so that nothing needs to be run."""
+"""What a constructor does with its parameters, read from its source: which of them end without any effect."""
 
 from __future__ import annotations
 
 import ast
-import inspect
+import functools
+import linecache
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from layersmith.probe import source
+from torch import nn
 
-READS_ALL = re.compile(r"\b(locals|vars|save_hyperparameters|getcallargs|inspect|signature)\b")
-VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+from layersmith.probe import dataflow, source
+
+HARMLESS = re.compile(
+    r"^(?:_.*|device|dtype|name|verbose|debug|log\w*|unused\w*|deprecated\w*|dummy\w*|args|kwargs|factory_kwargs|"
+    r"config|cfg|layer_idx|layer_id|training|quiet|prefix|inplace)$"
+)
+SAID_UNUSED = re.compile(
+    r"unused|not used|deprecat|ignored|compat|legacy|reserved|placeholder|no effect|no-op|noop|interface|noqa: ARG",
+    re.IGNORECASE,
+)
+SHOWS = {"extra_repr", "__repr__", "__str__"}
+REFLECTION = re.compile(
+    r"\blocals\(\)|\bvars\(|__dict__|save_hyperparameters|signature\(|\b_?get_?frame|getfullargspec"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """A parameter that nothing depends on."""
+    """A parameter that changes nothing: what becomes of it, and where."""
 
     name: str
-    how: str  # "is never read", "is kept in self.eps, which nothing reads"
-    file: str
     line: int
+    how: str
 
 
-def idle(cls: type) -> Iterator[Idle]:
-    """The parameters of the class's own `__init__` that have no effect, whatever is given.
-
-    A parameter is idle if each use of it only stores it where nothing reads it, checks it, or makes a local variable
-    that is idle itself. Nothing is said of a constructor that reads all its parameters at once, as `locals()` does.
-    """
-    node = source.function_node(vars(cls).get("__init__"))
-    if node is None or READS_ALL.search(ast.unparse(node)) or _does_nothing(node):
-        return
-    file = source.file_of(cls)
-    reader = _Reader(cls, node, file)
+@functools.lru_cache(maxsize=512)
+def idle(cls: type) -> tuple[Idle, ...]:
+    """The constructor's parameters that its class does nothing with; variadic ones left out."""
+    owner = next((base for base in cls.__mro__ if "__init__" in vars(base)), nn.Module)
+    node = source.function_node(vars(owner).get("__init__"))
+    if node is None or owner is nn.Module or node.decorator_list or _reflects(cls) or _is_trivial(node):
+        return ()
+    reading = dataflow.Reading(dataflow.simplified(node))
+    live = reading.live(lambda name: is_read(cls, name))
+    found = []
     for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs][1:]:
-        if (how := reader.idleness(argument.arg)) is not None:
-            yield Idle(argument.arg, how, file, argument.lineno)
+        name, overwritten = argument.arg, _overwritten(node, argument.arg)
+        is_meant = name in reading.deleted or HARMLESS.match(name) or _is_said(cls, node, name)
+        if is_meant or (name in live and not overwritten) or _is_interface(owner, node, name):
+            continue
+        how = (
+            f"replaced in line {overwritten} before it is read"
+            if overwritten
+            else reading.end(name, dataflow.loads(node))
+        )
+        found.append(Idle(name, overwritten or argument.lineno, how))
+    return tuple(found)
 
 
-class _Reader:
-    """The uses of names in one constructor."""
+def _overwritten(node: source.Function, name: str) -> int:
+    """The line of a plain statement that replaces a parameter before anything has read it; 0 if there is none."""
+    for statement in node.body:
+        if name in dataflow.loads(statement):
+            return 0
+        if isinstance(statement, ast.Assign) and name in {
+            end for t in statement.targets for end in dataflow.ends_of(t)
+        }:
+            return statement.lineno
+        if any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(statement)):
+            return 0
+    return 0
 
-    def __init__(self, cls: type, node: source.Function, file: str) -> None:
-        self.cls = cls
-        self.node = node
-        self.parents = {child: parent for parent in ast.walk(node) for child in ast.iter_child_nodes(parent)}
-        self.attributes_read = _attributes_read(file)
 
-    def idleness(self, name: str, seen: frozenset[str] = frozenset()) -> str | None:
-        """Why nothing depends on a name; None if something may."""
-        uses = [part for part in ast.walk(self.node) if isinstance(part, ast.Name) and part.id == name]
-        loads = [use for use in uses if isinstance(use.ctx, ast.Load)]
-        if not loads:
-            return "is never read"
-        hows = [self._end(use, name, seen) for use in loads]
-        if any(how is None for how in hows):
-            return None
-        return next((how for how in hows if how), "is only checked, never used")
+def is_read(cls: Any, attribute: str) -> bool:
+    """Whether anything but a constructor's own assignment, or a text for people, reads the attribute."""
+    owner = next((base for base in cls.__mro__ if "__init__" in vars(base)), cls)
+    if any(attribute in _names_read(base) for base in cls.__mro__ if base not in (nn.Module, object)):
+        return True
+    if any(
+        attribute in getattr(base, "__annotations__", {}) for base in cls.__mro__[1:] if base is not owner
+    ):
+        return True
+    home, own = source.tree_of(source.file_of(owner)), source.class_node(owner)
+    inside = {id(part) for part in ast.walk(own)} if own is not None else set()
+    is_read = any(_reads(part, attribute, is_inside=id(part) in inside) for part in ast.walk(home))
+    return is_read or _is_read_elsewhere(owner, attribute)
 
-    def _end(self, use: ast.Name, name: str, seen: frozenset[str]) -> str | None:
-        """Where one use ends; "" for a mere check, None where it may have an effect."""
-        child: ast.AST = use
-        while not isinstance(child, ast.stmt):
-            if isinstance(child, ast.NamedExpr | ast.Lambda | ast.Await | ast.Yield):
-                return None
-            if isinstance(child, ast.Call) and not _is_pure(child):
-                return "" if self._is_in_check(child) else None
-            child = self.parents[child]
-        if self._is_in_check(use):
-            return ""
-        return self._stored(child, name, seen)
 
-    def _is_in_check(self, node: ast.AST) -> bool:
-        """Whether it stands in an assert, in a `raise`, or in an `if` that only raises or warns, and is reckoned with.
+@functools.lru_cache(maxsize=1024)
+def _names_read(cls: type) -> dataflow.Names:
+    """The attributes of `self` that a class's methods read, where the answer makes a difference."""
+    node = source.class_node(cls)
+    methods = [child for child in node.body if isinstance(child, source.Function)] if node is not None else []
+    methods = [method for method in methods if method.name not in {"__init__", *SHOWS}]
+    simplified = [dataflow.simplified(method) for method in methods]
+    return frozenset(
+        name[5:] for method in simplified for name in dataflow.loads(method) if name.startswith("self.")
+    )
 
-        A mere comparison with a constant is how an option is refused that is not supported: that is an effect.
-        """
-        is_reckoned = False
-        while node is not self.node:
-            node, inner = self.parents[node], node
-            is_reckoned = is_reckoned or isinstance(node, ast.BinOp | ast.Raise)
-            if isinstance(node, ast.Assert | ast.Raise):
-                return is_reckoned
-            if isinstance(node, ast.If) and (inner is node.test or not node.orelse) and _only_complains(node):
-                return is_reckoned
+
+def _reads(node: ast.AST, attribute: str, *, is_inside: bool) -> bool:
+    """Whether a node reads it: through another object than `self` in the class, anyhow outside; or names it in text."""
+    if isinstance(node, ast.Constant):
+        return node.value == attribute
+    if not isinstance(node, ast.Attribute) or node.attr != attribute or isinstance(node.ctx, ast.Store):
         return False
-
-    def _stored(self, statement: ast.AST, name: str, seen: frozenset[str]) -> str | None:
-        if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
-            return None
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        hows = [self._kept(target, statement.value, name, seen) for target in targets]
-        return None if None in hows else " ".join(how for how in hows if how is not None)
-
-    def _kept(self, target: ast.expr, value: ast.expr, name: str, seen: frozenset[str]) -> str | None:
-        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
-            is_plain = isinstance(value, ast.Name) and target.value.id == "self"
-            is_read = target.attr in self.attributes_read or hasattr(self.cls, target.attr)
-            return f"is kept in self.{target.attr}, which nothing reads" if is_plain and not is_read else None
-        if isinstance(target, ast.Name):
-            if target.id == name or target.id in seen:
-                return ""
-            inner = self.idleness(target.id, seen | {name, target.id})
-            return f"only makes {target.id}, which {inner}" if inner else None
-        return None
+    return not is_inside or getattr(node.value, "id", "") != "self"
 
 
-def _attributes_read(file: str) -> set[str]:
-    """Every attribute name that any code of the file reads, and every string in it, which `getattr` may take."""
-    found: set[str] = set()
-    for node in ast.walk(source.tree_of(file)):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            found.add(node.attr)
-        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Attribute):
-            found.add(node.target.attr)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            found |= set(re.findall(r"\w+", node.value)) if len(node.value) < 40 else set()  # noqa: PLR2004 - no prose
-    return found
+def _is_read_elsewhere(owner: type, attribute: str) -> bool:
+    """Whether another imported file of the same package reads an attribute of this name."""
+    package, _, rest = owner.__module__.partition(".")
+    if not rest or package == "layersmith":
+        return False
+    pattern = re.compile(rf"\.{re.escape(attribute)}\b(?!\s*=[^=])")
+    files = {
+        getattr(module, "__file__", None) or ""
+        for name, module in [*sys.modules.items()]
+        if name.startswith(f"{package}.")
+    } - {source.file_of(owner), ""}
+    return any(pattern.search("".join(linecache.getlines(file))) for file in files if file.endswith(".py"))
 
 
-def has_twin(cls: type) -> bool:
-    """Whether another class of the file has a constructor with the very same parameters: an interface they share."""
-    mine = source.class_node(cls)
-    names = _parameter_names(mine) if mine is not None else ()
-    others = (
-        node for node in ast.walk(source.tree_of(source.file_of(cls))) if isinstance(node, ast.ClassDef)
-    )
-    return any(
-        _parameter_names(other) == names for other in others if mine is None or other.lineno != mine.lineno
-    )
+def _is_said(cls: type, node: source.Function, name: str) -> bool:
+    """Whether a comment or docstring near the name says that it is not used."""
+    own = source.class_node(cls)
+    file = source.file_of(cls) if own is not None else ""
+    lines = linecache.getlines(file)[own.lineno - 1 : node.end_lineno] if own is not None else []
+    word = re.compile(rf"\b{re.escape(name)}\b")
+    return any(word.search(line) and SAID_UNUSED.search(line) for line in lines)
 
 
-def _parameter_names(node: ast.ClassDef) -> tuple[str, ...]:
-    for child in node.body:
-        if isinstance(child, ast.FunctionDef) and child.name == "__init__":
-            arguments = child.args
-            return tuple(one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs))
-    return ()
+def _is_interface(owner: Any, node: source.Function, name: str) -> bool:
+    """Whether another class of the file has the same constructor and does use the parameter: one call makes either."""
+    signature = [argument.arg for argument in node.args.args]
+    for other in ast.walk(source.tree_of(source.file_of(owner))):
+        if not isinstance(other, ast.FunctionDef) or other.name != "__init__" or other.lineno == node.lineno:
+            continue
+        if [argument.arg for argument in other.args.args] == signature and name in _loads_in(other):
+            return True
+    return False
 
 
-def _is_pure(call: ast.Call) -> bool:
-    """Whether a call only computes: a builtin that has no effect but its value."""
-    return isinstance(call.func, ast.Name) and call.func.id in {
-        "int", "float", "bool", "str", "len", "max", "min", "abs", "round", "tuple", "list", "isinstance", "sum",
-    }  # fmt: skip
+def _loads_in(node: ast.FunctionDef) -> dataflow.Names:
+    return frozenset(name for statement in node.body for name in dataflow.loads(statement))
 
 
-def _only_complains(node: ast.If) -> bool:
+def _reflects(cls: type) -> bool:
+    """Whether the class or a base of it looks at its arguments or attributes by other means than their names."""
+    return any(REFLECTION.search(text) for text in _texts(cls))
+
+
+def _texts(cls: type) -> Iterator[str]:
+    for base in cls.__mro__:
+        if base not in (nn.Module, object) and not base.__module__.startswith("torch."):
+            node = source.class_node(base)
+            lines = linecache.getlines(source.file_of(base)) if node is not None else []
+            yield "".join(lines[node.lineno - 1 : node.end_lineno]) if node is not None else ""
+
+
+def _is_trivial(node: source.Function) -> bool:
+    """Whether the constructor does nothing but call that of its base without arguments: a placeholder."""
     return all(
-        isinstance(part, ast.Raise | ast.Assert | ast.Pass)
-        or (isinstance(part, ast.Expr) and "warn" in ast.unparse(part))
+        isinstance(part, ast.Pass | ast.Raise)
+        or (isinstance(part, ast.Expr) and ast.unparse(part.value).endswith("__init__()"))
+        or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
         for part in node.body
     )
 
 
-def _does_nothing(node: source.Function) -> bool:
-    """Whether a constructor is a stub: a docstring, `pass`, a mere `super().__init__()`, or one that only raises."""
-    rest = [
-        part
-        for part in node.body
-        if not isinstance(part, ast.Pass | ast.Raise)
-        and not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
-        and "super()" not in ast.unparse(part)
-    ]
-    return not rest
+def file(cls: type) -> str:
+    """The file of the constructor."""
+    return source.file_of(next((base for base in cls.__mro__ if "__init__" in vars(base)), cls))
+
+
+def line(cls: Any, name: str) -> int:
+    """The line of a parameter in the signature; 0 without source."""
+    node = source.function_node(cls.__init__)
+    return (
+        next((a.lineno for a in ast.walk(node) if isinstance(a, ast.arg) and a.arg == name), 0) if node else 0
+    )
+
+
+def is_kept(cls: Any, name: str) -> bool:
+    """Whether the constructor keeps a parameter as it is, for later: `self.device = device`."""
+    node = source.function_node(cls.__init__)
+    return any(
+        isinstance(part, ast.Assign)
+        and getattr(part.value, "id", "") == name
+        and any(isinstance(target, ast.Attribute) for target in part.targets)
+        for part in (ast.walk(node) if node is not None else ())
+    )

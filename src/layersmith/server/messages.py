@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from layersmith.config import Config
 from layersmith.isolation import Confinement
+from layersmith.load.lock import Lock
 from layersmith.load.target import Target
 from layersmith.report import SubjectReport
 
@@ -21,6 +22,7 @@ class Request:
     settings: Config = field(default_factory=Config)
     seed: int = 0
     warm: tuple[str, ...] = ()  # modules to import before the first fork
+    lock: Lock | None = None
     scratch: str = ""  # the folder in which the code may write
 
 
@@ -30,7 +32,7 @@ class Class:
 
     index: int  # among those of its target
     name: str
-    place: tuple[str, str]  # its module and qualified name: the same class has the same place in every target
+    place: tuple[str, str]  # its file and qualified name: the same class has the same place in every target
 
 
 @dataclass(frozen=True, slots=True)

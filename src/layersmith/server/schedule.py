@@ -12,6 +12,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import IO
 
+from layersmith.errors import UsageError
 from layersmith.finding import Status
 from layersmith.isolation import Child, Ended, start, tree
 from layersmith.isolation.child import LOOK
@@ -23,7 +24,7 @@ from layersmith.server.subject import tail
 
 IMPORT_FACTOR = 2.0  # importing a file may take so many times as long as a class
 GRACE = 60.0  # seconds of silence of a target's process, beyond the time limit that it sets its own children
-Event = Found | Failed | Reported
+Event = Found | Failed | Reported | UsageError
 
 
 def examined(request: Request, *, private: Connection) -> Iterator[Event]:
@@ -118,6 +119,9 @@ class _Schedule:
                 self.close(file)
                 yield from self.mourn(file, event)
                 return
+            if isinstance(event, UsageError):
+                yield event
+                continue
             if isinstance(event, Found):
                 event = self.begin(file, event)
             elif isinstance(event, Reported):

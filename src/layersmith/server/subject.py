@@ -1,4 +1,4 @@
-"""The examination of one class: what its process does, and what comes in from there."""
+"""The examination of one class in a process of its own, as the process of its file sees it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from layersmith.errors import UsageError
 from layersmith.finding import Outcome, Result, Status
-from layersmith.isolation import Child, Ended, Send, confine, start
-from layersmith.isolation.guard import LIFTED_BY
+from layersmith.isolation import Child, Ended, start
 from layersmith.load.target import Target
 from layersmith.report import SubjectReport
+from layersmith.server.examine import examine
 from layersmith.server.messages import Request
 
-if TYPE_CHECKING:
-    from layersmith.load.unbuildable import Unbuildable
-
-TRUST = f"run it with {LIFTED_BY} if you trust this code"
 OUTPUT_KEPT = 10_000  # characters of what a module printed
+GRAVITY = (Outcome.FAIL, Outcome.BROKEN, Outcome.PASS, Outcome.SKIP)
 
 
 @dataclass(slots=True)
@@ -36,6 +33,7 @@ class Examination:
     header: SubjectReport
     parts: list[Any] = field(default_factory=list)
     ended: Ended = field(default_factory=Ended)
+    refusal: UsageError | None = None  # what is wrong with the request, as only this class shows
     started: float = field(default_factory=time.perf_counter)
 
     @classmethod
@@ -63,6 +61,8 @@ class Examination:
                 return item
             if isinstance(item, SubjectReport):
                 self.header = item
+            elif isinstance(item, UsageError):
+                self.refusal = item
             else:
                 self.parts.append(item)
         return None
@@ -72,7 +72,7 @@ class Examination:
         from layersmith import registry  # noqa: PLC0415 - the rules need torch
 
         rules = registry.with_prerequisites(self.request.rules)
-        results = [part for part in self.parts if isinstance(part, Result)]
+        results = _worst(part for part in self.parts if isinstance(part, Result))
         found = self.header
         if self.ended.status is not Status.CHECKED:
             running = next((rule.id for rule in rules if rule.id not in {r.rule for r in results}), "")
@@ -90,36 +90,23 @@ class Examination:
         return replace(found.holding([*results, *rest]), output=printed, seconds=seconds)
 
 
-def examine(request: Request, target: Target, index: int, send: Send) -> None:
-    """The child's work: find a way to build and call the class, then run rules and probes on it."""
-    from layersmith import registry, runner  # noqa: PLC0415 - needs torch
-    from layersmith.load.build import subject_of_class  # noqa: PLC0415 - needs torch
-    from layersmith.load.unbuildable import Unbuildable  # noqa: PLC0415 - as above
-    from layersmith.probe import source  # noqa: PLC0415 - as above
-    from layersmith.server.file import classes  # noqa: PLC0415 - it starts what this file describes
-
-    if not request.settings.fork:  # as in the process of the file
-        confine(Path(request.scratch), unconfined=request.settings.unconfined)
-    cls = classes(target)[index]
-    header = SubjectReport(cls.__name__, *source.class_line(cls))
-    send(header)
-    try:
-        found = subject_of_class(cls, inputs=request.inputs or None)
-    except Unbuildable as error:
-        send(replace(header, status=Status.SKIPPED, why=error.why, hint=_hint(error)))
-        return
-    waived = request.settings.waivers_of(cls.__module__, cls.__name__)
-    found = replace(found, contract=found.contract.waiving(waived))
-    registry.require_sound(found.contract)
-    send(replace(header, inferred_from=found.inferred_from))
-    rules = registry.with_prerequisites(request.rules)
-    for item in runner.examine(found, request.verb, rules, seed=request.seed):
-        send(item)
+def _worst(results: Iterable[Result]) -> list[Result]:
+    """One result a rule, of a class with several examples: the gravest, with the findings of all."""
+    found: dict[str, Result] = {}
+    for result in results:
+        before = found.setdefault(result.rule, result)
+        if before is result:
+            continue
+        gravest = min(before, result, key=_gravity)
+        seconds = before.seconds + result.seconds
+        found[result.rule] = replace(gravest, findings=before.findings + result.findings, seconds=seconds)
+    return [*found.values()]
 
 
-def _hint(error: Unbuildable) -> str:
-    """The hint; what the confinement refused is no matter of how the class is called."""
-    return TRUST if LIFTED_BY in error.why else error.hint
+def _gravity(result: Result) -> int:
+    """A waiver that one example needs is not stale because another does not."""
+    is_waived = result.outcome is Outcome.SKIP and result.why.startswith("waived: ")
+    return GRAVITY.index(Outcome.BROKEN if is_waived else result.outcome)
 
 
 def tail(output: IO[bytes], before: str) -> str:

@@ -1,1 +1,1 @@
-"""Rules about the arguments of the constructor."""
+"""Do the constructor's arguments do what they say?"""

@@ -31,12 +31,14 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+FIRST = "forward-raises unregistered-parameter unregistered-module parameter-not-a-leaf unregistered-buffer"
+
 
 @rule(
     severity=Severity.ERROR,
     since="0.1",
     promise=Promise.FOLLOWS_DTYPE,
-    after=("forward-raises", "unregistered-parameter", "unregistered-buffer"),
+    after=tuple(FIRST.split()),
 )
 def hard_coded_dtype(case: Case) -> Iterator[Finding]:
     """Run it in float64."""

@@ -1,8 +1,7 @@
 """In eval mode, one row's output must not depend on the other rows of its batch.
 
 ## Why it matters
-A layer that mixes rows learns from samples that it will not have at batch size 1: validation looks fine and
-the deployed model is wrong. It is usually a reduction or softmax over the wrong axis.
+A layer that mixes rows learns from samples that it lacks at batch size 1. Usually a reduction is over the wrong axis.
 
 ## How it is tested
 All rows but one are replaced; that row of each output must not move. Asked of the first and of the last row, and of
@@ -25,6 +24,7 @@ are meant to be compared, waive it: `@layersmith.contract(waive={"batch-leak": "
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Iterator
 from dataclasses import replace
@@ -48,16 +48,19 @@ FIXES = {  # by the operations where it starts
     "roll flip cumsum cumprod sort": "pass dim: here it goes over the batch",
 }
 BY_OPERATION = {operation: fix for names, fix in FIXES.items() for operation in names.split()}
+AFTER = ("forward-raises", "state-changes-in-eval", "silent-broadcast")
 OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 
-@rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_ROWS)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_ROWS, after=AFTER)
 def batch_leak(case: Case) -> list[Finding]:
     """Replace the other rows; report the likeliest axis only if no other axis is free of leaks."""
     names = tuple(inspect.signature(case.module.forward).parameters)
     has_nodes = batch.has_adjacency(case.inputs) and _with_a_row_less(case, 0) is None
     if has_nodes or batch.is_graph(case.inputs, names):
         raise NotApplicable("rows are nodes of a graph")
+    if _adds_the_batch(case):
+        raise NotApplicable("it takes the example for one sample: its output has the batch axis in front")
     axes = [axis for axis in batch.axes(case.module, case.inputs) if batch.batch_size(case.inputs, axis) > 1]
     for asked in (case, replace(case, inputs=batch.shrunk(case.inputs))):
         if not (leaks := [(leak, axis) for axis in axes if (leak := _leak(asked, axis)) is not None]):
@@ -69,10 +72,15 @@ def batch_leak(case: Case) -> list[Finding]:
 
 def _with_a_row_less(case: Case, axis: int) -> Any:
     """The output for all rows but the last; None if it does not take them."""
-    try:
+    with contextlib.suppress(Exception):
         return case.fresh().run(batch.take(case.inputs, batch.batch_size(case.inputs, axis) - 1, axis=axis))
-    except Exception:  # noqa: BLE001 - whatever it raises, the answer is None
-        return None
+
+
+def _adds_the_batch(case: Case) -> bool:
+    """Whether the output is a batch of one around an input of one axis less."""
+    shapes = [tensor.shape for tensor in tree.tensors(case.run())]
+    given = [tensor.ndim for tensor in case.inputs.tensors()]
+    return bool(given) and all(len(shape) == given[0] + 1 and shape[0] == 1 for shape in shapes)
 
 
 def _leak(case: Case, axis: int) -> closeness.Gap | None:
@@ -198,3 +206,16 @@ class SimilarityOfPairs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ x.T
+
+
+@batch_leak.good(inputs=lambda: torch.randn(8, 5, 5))
+class TakesAnImageWithoutItsBatch(nn.Module):
+    """Broadcasting makes a batch of one of it: what looks like rows are channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, 8, 1, 1))
+        self.mix = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mix(x * self.scale)

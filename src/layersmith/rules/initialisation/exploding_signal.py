@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from layersmith.errors import UsageError
 from layersmith.finding import Finding, Severity
-from layersmith.probe import source
+from layersmith.probe import reading, source
 from layersmith.probe.closeness import SIGNAL_GROWTH, SIGNAL_SATURATION
 from layersmith.probe.contractions import Contraction, contractions
 from layersmith.probe.followed import Layer
@@ -68,7 +68,9 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
 
 
 def _explodes(one: Contraction) -> bool:
-    if one.is_normalised or one.factor <= SIGNAL_GROWTH:
+    if (
+        one.is_normalised or one.factor <= SIGNAL_GROWTH or one.is_constant
+    ):  # `symmetric-init` tells of a constant
         return False
     grows = one.arriving_rms > SIGNAL_GROWTH * max(one.input_rms, 1.0)
     return grows or one.saturates_at > SIGNAL_SATURATION
@@ -82,7 +84,7 @@ def _is_careless(module: nn.Module, one: Contraction) -> bool:
 
 
 def _finding(module: nn.Module, inputs: Inputs, one: Contraction, severity: Severity | None) -> Finding:
-    file, line = source.parameter_line(module, one.parameter)
+    file, line = reading.drawn_line(module, one.parameter)
     parameter = module.get_parameter(one.parameter)
     std = float(parameter.detach().double().std())
     layer = next((layer for layer in layers(module, inputs) if layer.weight == one.parameter), None)

@@ -39,7 +39,12 @@ OUTSIDE = r"\brandom\b|rng|shuffle|choice"
 MEANT = re.compile(r"sampl|reparam|variational|vae|gumbel|diffusion|stochastic|bayes", re.IGNORECASE)
 
 
-@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DETERMINISTIC_EVAL)
+@rule(
+    severity=Severity.ERROR,
+    since="0.1",
+    promise=Promise.DETERMINISTIC_EVAL,
+    after=("forward-raises", "mode-not-propagated"),
+)
 def nondeterministic_eval(case: Case) -> Iterator[Finding]:
     """First ask of randomness, then, if there is none, of state that one call leaves to the next."""
     first, again = case.run(seed=1), case.fresh()
@@ -53,7 +58,7 @@ def nondeterministic_eval(case: Case) -> Iterator[Finding]:
         return
     used = case.fresh()
     if gaps := closeness.gaps(used.run(), used.run()):
-        yield _stateful(case, gaps[0])
+        yield from _stateful(case, gaps[0])
 
 
 def _random(case: Case, gap: closeness.Gap, draws: list[Draw]) -> Finding:
@@ -89,13 +94,16 @@ def _severity(module: nn.Module, draw: Draw | None) -> Severity:
     return Severity.NOTE if any(MEANT.search(name) for name in names) else Severity.WARNING
 
 
-def _stateful(case: Case, gap: closeness.Gap) -> Finding:
+def _stateful(case: Case, gap: closeness.Gap) -> Iterator[Finding]:
+    """What a call leaves to the next; what is saved besides is asked about by `state-changes-in-eval`."""
     used = case.fresh()
     used.run()
     changed = [*contents.differing(used.module, case.fresh().module)]
+    if any(one.path in case.module.state_dict() for one in changed):
+        return
     names = ", ".join(one.path for one in changed[:3]) or "state"
     file, line = reading.line_with(case.module, rf"self\.{changed[0].attribute}\b" if changed else "$^")
-    return Finding(
+    yield Finding(
         f"a second eval call gives another {gap.where} for the same input, by up to {gap.max_abs:.2g}: "
         f"forward changes {names}, which it reads",
         where=changed[0].path if changed else gap.where,
@@ -125,7 +133,7 @@ class AverageMovesInEval(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(6))
+        self.register_buffer("mean", torch.zeros(6), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         self.mean += 0.1

@@ -37,13 +37,17 @@ from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
 OTHER_SEED = 1729
+FIRST = (
+    "forward-raises unregistered-parameter unregistered-module parameter-not-a-leaf unregistered-buffer "
+    "transient-state-saved"
+)
 
 
 @rule(
     severity=Severity.ERROR,
     since="0.1",
     promise=Promise.STATE_ROUND_TRIP,
-    after=("forward-raises", "unregistered-parameter", "unregistered-buffer", "transient-state-saved"),
+    after=tuple(FIRST.split()),
 )
 def state_dict_loss(case: Case) -> Iterator[Finding]:
     """Train a little, save, load into another, compare."""

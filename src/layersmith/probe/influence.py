@@ -1,0 +1,120 @@
+"""Whether an input, or a feature of it, has any effect on an output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.probe import arguments, closeness, leaves, tree
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.surroundings import preserved
+
+SPATIAL = (nn.modules.conv._ConvNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)  # noqa: SLF001
+
+
+def open_gates(module: nn.Module) -> None:
+    """Move every parameter a little, for good: a branch behind a gate that starts at zero has an effect too."""
+    with torch.no_grad(), preserved(seed=0):
+        for parameter in module.parameters():
+            if parameter.is_floating_point() and not nn.parameter.is_lazy(parameter):
+                scale = closeness.GATE * (parameter.abs().mean() + 1)
+                parameter.add_(scale * torch.randn_like(parameter))
+
+
+def other_values(tensor: Tensor, seed: int) -> Tensor | None:
+    """Values of the same kind elsewhere; None where all whole numbers are alike, and there is no other to take."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(tensor.numel(), generator=generator)
+    mixed = tensor.detach().reshape(-1)[order].reshape(tensor.shape)
+    if not tensor.is_floating_point():
+        return None if torch.equal(mixed, tensor) else mixed
+    noise = torch.rand(tensor.shape, generator=generator).to(tensor.dtype)
+    return mixed * noise if tensor.min() >= 0 else mixed + noise - 0.5
+
+
+def has_effect(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tuple[int, ...]) -> bool:
+    """Whether any output moves with one input tensor, or passes a gradient to it, in the module's mode."""
+    for seed in seeds:
+        if (other := other_values(tensor, seed)) is None:
+            return True
+        changed = arguments.replaced(inputs, {id(tensor): other})
+        if _differ(_outputs(module, inputs, seed), _outputs(module, changed, seed)):
+            return True
+    return tensor.is_floating_point() and bool((_gradient(module, inputs, tensor, seeds[0]) != 0).any())
+
+
+def dead_features(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tuple[int, ...]) -> list[int]:
+    """The features of an input that no output moves with; counted along `feature_axis`."""
+    axis = feature_axis(module, tensor)
+    if axis is None or tensor.shape[axis] < 2:  # noqa: PLR2004 - the only feature is the input
+        return []
+    dead = torch.ones(tensor.shape[axis], dtype=torch.bool)
+    others = [dim for dim in range(tensor.ndim) if dim != axis % tensor.ndim]
+    for seed in seeds:
+        dead &= (
+            (_gradient(module, inputs, tensor, seed) == 0).all(0)
+            if not others
+            else (_gradient(module, inputs, tensor, seed).abs().sum(others) == 0)
+        )
+        if not dead.any():
+            return []
+    if dead.all():
+        return []
+    index = dead.nonzero().flatten()
+    other = tensor.detach().clone()
+    other.index_add_(axis, index, torch.ones_like(other.index_select(axis, index)))
+    changed = arguments.replaced(inputs, {id(tensor): other})
+    is_same = not _differ(_outputs(module, inputs, 0), _outputs(module, changed, 0))
+    return index.tolist() if is_same else []
+
+
+def is_too_wide(module: nn.Module, inputs: Inputs, tensor: Tensor, dead: list[int]) -> bool:
+    """Whether it is the last features that are dead, and the module answers the same without them."""
+    axis = feature_axis(module, tensor)
+    if axis is None or dead[-1] + 1 != tensor.shape[axis] or dead != [*range(dead[0], dead[-1] + 1)]:
+        return False
+    narrow = arguments.replaced(inputs, {id(tensor): tensor.detach().narrow(axis, 0, dead[0])})
+    try:
+        return not _differ(_outputs(module, inputs, 0), _outputs(module, narrow, 0))
+    except Exception:  # noqa: BLE001 - then it needs them
+        return False
+
+
+def feature_axis(module: nn.Module, tensor: Tensor) -> int | None:
+    """The axis that surely holds features, not places; None where there is none."""
+    is_spatial = any(isinstance(part, SPATIAL) for part in module.modules())
+    if not tensor.is_floating_point() or tensor.ndim < 2:  # noqa: PLR2004 - rows x features
+        return None
+    if is_spatial:
+        return 1 if tensor.ndim > 2 else None  # noqa: PLR2004 - as above
+    return -1 if tensor.ndim <= 3 else None  # noqa: PLR2004 - rows x time x features
+
+
+def _differ(left: list[Tensor], right: list[Tensor]) -> bool:
+    """Whether anything differs at all, be it by one rounding."""
+    pairs = zip(left, right, strict=False)
+    return len(left) != len(right) or any(closeness.gap(a, b).max_abs > 0 for a, b in pairs)
+
+
+def _outputs(module: nn.Module, inputs: Inputs, seed: int) -> list[Tensor]:
+    with preserved(seed=seed), torch.no_grad():
+        return leaves.tensors_within(inputs.call(module))
+
+
+def _gradient(module: nn.Module, inputs: Inputs, tensor: Tensor, seed: int) -> Tensor:
+    """Of a random sum of all outputs, which no symmetry makes constant; ones where there is none to take."""
+    with preserved(seed=seed), torch.enable_grad():
+        asking = tensor.detach().clone().requires_grad_()
+        held = arguments.replaced(inputs, {id(tensor): asking})
+        found = list(_differentiable(module(*held.args, **held.kwargs)))
+        if not found:
+            return torch.zeros_like(asking)
+        total = tree.total([output * torch.randn_like(output) for output in found])
+        (slope,) = torch.autograd.grad(total, asking, allow_unused=True)
+    return slope if slope is not None else torch.zeros_like(asking)
+
+
+def _differentiable(output: object) -> Iterator[Tensor]:
+    return (x for x in leaves.tensors_within(output) if x.requires_grad and tree.is_differentiable(x))

@@ -1,0 +1,72 @@
+"""Where float32 constants turn a half-precision signal into float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from layersmith.probe import tree
+from layersmith.probe.operations import Operations
+from layersmith.probe.steps import caller
+
+HALF = (torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """One operation that met a half-precision signal and a float32 tensor that was not made from it."""
+
+    operation: str
+    file: str
+    line: int
+
+
+class Promotions(Operations):
+    """A context that records, in `seen`, where the signal is promoted, and knows which tensors came of it."""
+
+    def __init__(self, signals: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.alive = [*signals]
+        self.signals = {_storage(tensor) for tensor in self.alive}
+        self.wide: set[int] = set()  # float32 because a promotion made them so
+        self.seen: list[Promotion] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Do the operation and follow what came of the signal."""
+        result = func(*args, **(kwargs or {}))
+        operands = [x for x in tree.tensors([*args, *(kwargs or {}).values()]) if x.is_floating_point()]
+        made = [x for x in tree.tensors(result) if x.is_floating_point()]
+        if any(_storage(x) in self.signals for x in operands):
+            self._follow(func.overloadpacket.__name__, operands, made)
+        return result
+
+    def _follow(self, name: str, operands: list[Tensor], made: list[Tensor]) -> None:
+        narrow = [x for x in operands if x.dtype in HALF and _storage(x) in self.signals and x.ndim]
+        strange = [x for x in operands if _is_float32(x) and _storage(x) not in self.signals]
+        is_promoted = bool(narrow and strange) and any(_is_float32(x) for x in made)
+        if is_promoted:
+            self.seen.append(Promotion(name.strip("_"), *caller()))
+        is_wide = is_promoted or any(_storage(x) in self.wide for x in operands)
+        for tensor in made:
+            self.alive.append(tensor)
+            self.signals.add(_storage(tensor))
+            if is_wide and _is_float32(tensor):
+                self.wide.add(_storage(tensor))
+
+    def is_wide(self, tensor: Tensor) -> bool:
+        """Whether a tensor is float32 for no other reason than a promotion."""
+        return _is_float32(tensor) and _storage(tensor) in self.wide
+
+
+def _is_float32(tensor: Tensor) -> bool:
+    return tensor.dtype is torch.float32 and tensor.ndim > 0
+
+
+def _storage(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()

@@ -1,0 +1,130 @@
+"""In float16 ordinary inputs must not overflow.
+
+## Why it matters
+float16 ends at 65504 and has nothing below 6e-8: a mask of -1e9, a sum of squares, an eps of 1e-8 work in
+float32 and in bfloat16, and give inf or NaN under `.half()` and mixed precision, often only after hours.
+
+## How it is tested
+Where float32 answers with ordinary numbers, float16 must answer with finite ones: for the example's inputs, for
+ten times those, and for zeros (where an eps that float16 cannot hold is 0 / 0: a note).
+
+## How to fix it
+`torch.finfo(x.dtype).min` for masks; squares, sums and norms in float32, cast back; an eps of 1e-5 or
+`finfo(x.dtype).tiny`.
+
+## How to reproduce it
+    module.eval()
+    assert run().isfinite().all()
+    half = module.half()(*(x.half() if x.is_floating_point() else x for x in args), **kwargs)
+    assert half.isfinite().all(), "in float16 it overflows"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import closeness, source, steps, tree
+from layersmith.probe.inputs import Inputs
+from layersmith.promises import Promise
+from layersmith.rule import NotApplicable, rule
+from layersmith.subject import Case
+
+OWN = frozenset(
+    {"normalize", "cosine_similarity", "pairwise_distance", "cosine_embedding_loss", "layer_norm"}
+)
+TOO_LARGE = "Half without overflow"
+
+
+@rule(
+    severity=Severity.WARNING,
+    since="0.1",
+    promise=Promise.LOW_PRECISION,
+    after=(
+        "forward-raises",
+        "nondeterministic-eval",
+        "hard-coded-dtype",
+        "nonfinite-output",
+        "upcast-output",
+    ),
+)
+def half_overflow(case: Case) -> Iterator[Finding]:
+    """Three calls in both precisions; the first that only float16 fails is the finding."""
+    if not any(tensor.is_floating_point() for tensor in case.inputs.tensors()):
+        raise NotApplicable("no floating input")
+    low = case.fresh(dtype=torch.float16)
+    if not all(bool(x.isfinite().all()) for x in low.module.state_dict().values() if isinstance(x, Tensor)):
+        raise NotApplicable("its own constants are infinite in float16")
+    for name, factor in (("the example", 1.0), ("inputs x 10", 10.0), ("all zeros", 0.0)):
+        inputs = case.inputs.map(lambda x, factor=factor: x * factor if x.is_floating_point() else x)
+        try:
+            if not _is_ordinary(case.run(inputs)) or _is_finite(low.run(inputs.to(torch.float16))):
+                continue
+        except Exception as error:
+            if TOO_LARGE in str(error):
+                yield _too_large(error, low.module)
+                return
+            raise NotApplicable(f"it does not run in float16: {error!s:.100}") from error
+        if (step := _start(case, inputs)) is None or step.operation not in OWN:
+            yield _finding(case.module, step, name, Severity.WARNING if factor else Severity.NOTE)
+            return
+
+
+def _is_ordinary(output: object) -> bool:
+    found = [tensor for tensor in tree.tensors(output) if tensor.is_floating_point()]
+    return bool(found) and all(bool((tensor.abs() < closeness.FITS_HALF).all()) for tensor in found)
+
+
+def _is_finite(output: object) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tree.tensors(output))
+
+
+def _start(case: Case, inputs: Inputs) -> steps.Step | None:
+    """The first operation that is finite in float32 and not in float16."""
+    runs = [
+        steps.watched(case.fresh(dtype=dtype).module, inputs.to(dtype), _is_finite)
+        for dtype in (torch.float32, torch.float16)
+    ]
+    return next((b for a, b in zip(*runs, strict=False) if b.line and a.noted and not b.noted), None)
+
+
+def _finding(module: nn.Module, step: steps.Step | None, name: str, severity: Severity) -> Finding:
+    place = (step.file, step.line) if step is not None else source.class_line(type(module))
+    begins = f"; it starts at {step.operation}()" if step is not None else ""
+    message = f"an output is inf or NaN in float16 for {name}, an ordinary number in float32{begins}"
+    fix = "compute it in float32 and cast back; choose constants by torch.finfo(x.dtype)"
+    return Finding(message, "output", *place, fix=fix, severity=severity)
+
+
+def _too_large(error: Exception, module: nn.Module) -> Finding:
+    file, line = source.error_line(error, module)
+    message = "forward fails in float16, which ends at 65504: " + " ".join(str(error).split())
+    return Finding(message, "", file, line, "torch.finfo(x.dtype).min for a mask")
+
+
+@half_overflow.bad("forward fails in float16, which ends at 65504")
+class MasksByABillion(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.masked_fill(x < 0, -1e9).softmax(-1)
+
+
+@half_overflow.bad("in float16 for all zeros")
+class NormWithATinyEps(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x / (x.norm(dim=-1, keepdim=True) + 1e-8)
+
+
+@half_overflow.good
+class MasksByInfinity(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.masked_fill(x < 0, torch.finfo(x.dtype).min).softmax(-1)
+
+
+@half_overflow.good
+class NormInFloat32(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        return (wide / (wide.norm(dim=-1, keepdim=True) + 1e-8)).to(x.dtype)

@@ -1,0 +1,113 @@
+"""Tensors made in forward must lie where the input lies.
+
+## Why it matters
+`torch.zeros(n)` and `torch.arange(n)` make CPU tensors. On your machine's CPU everything passes; the first run
+on a GPU ends with "expected all tensors to be on the same device".
+
+## How it is tested
+Module and inputs are moved to the `meta` device, which needs no GPU, and forward is called. A tensor that it
+made on the CPU, and that meets a moved one in an operation, is reported with the line that made it. Numbers,
+indices, and lengths that have to be on the CPU pass, and so does whatever needs values that `meta` has not.
+
+## How to fix it
+`torch.zeros(n, device=x.device)`, `x.new_zeros(n)`, `torch.zeros_like(x)`; a buffer for what never changes.
+
+## How to reproduce it
+    from torch.overrides import TorchFunctionMode
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            is_here = isinstance(result, torch.Tensor) and result.device.type == "cpu"
+            assert not is_here, f"{function.__name__}() makes a tensor on the CPU"
+            return result
+    module, moved = module.to("meta"), [x.to("meta") for x in args]
+    with Watch(): run(*moved)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import devices, source
+from layersmith.probe.registration import hidden
+from layersmith.promises import Promise
+from layersmith.rule import rule
+from layersmith.subject import Case
+
+DEVICES = re.compile(r"(?:same|expected|correct) device|on the same device", re.IGNORECASE)
+
+
+@rule(
+    severity=Severity.ERROR,
+    since="0.1",
+    promise=Promise.FOLLOWS_DEVICE,
+    after=("forward-raises", "unregistered-parameter", "unregistered-buffer"),
+)
+def hard_coded_device(case: Case) -> Iterator[Finding]:
+    """Move it, call it, and see which tensors of its own making meet a moved one."""
+    plain = [one.value for one in hidden(case.module) if isinstance(one.value, Tensor)]
+    inside = [x for one in hidden(case.module) if isinstance(one.value, nn.Module) for x in _all(one.value)]
+    seen: set[tuple[str, int]] = set()
+    found, error = devices.strangers(case.module, case.inputs, [*plain, *inside])
+    for one in found:
+        if one.line and (one.file, one.line) not in seen and not source.is_machinery(one.file):
+            seen.add((one.file, one.line))
+            yield Finding(
+                f"{one.operation}() makes a tensor on the CPU that meets the input's device",
+                file=one.file,
+                line=one.line,
+                fix="pass device=x.device",
+            )
+
+    if not seen and error is not None and not plain and DEVICES.search(str(error)):
+        file, line = source.error_line(error, case.module)
+        text = " ".join(str(error).split())
+        yield Finding(f"forward fails after .to(device): {text:.200}", "", file, line, "pass device=x.device")
+
+
+def _all(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+@hard_coded_device.bad("arange() makes a tensor on the CPU")
+class CountsOnTheCpu(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(8, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.embedding(torch.arange(x.shape[1])).sum(-1)
+
+
+@hard_coded_device.bad("zeros() makes a tensor on the CPU")
+class StartsOnTheCpu(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.cell(x, torch.zeros(x.shape[0], 6, dtype=x.dtype))
+
+
+@hard_coded_device.good
+class CountsWhereTheInputLies(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(8, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.embedding(torch.arange(x.shape[1], device=x.device)).sum(-1)
+
+
+@hard_coded_device.good
+class PicksByCpuIndex(nn.Module):
+    """Indices may stay on the CPU, and a number goes anywhere."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, torch.arange(x.shape[1])] * torch.tensor(2.0)

@@ -1,0 +1,101 @@
+"""A module in half precision must answer in half precision.
+
+## Why it matters
+One float32 tensor made in forward (`torch.arange(n) / n`, `torch.ones(n)`) promotes everything it meets: from
+there on the model runs in float32, twice as slow and large, or fails in the next layer, whose weights are
+bfloat16.
+
+## How it is tested
+Module and inputs are moved to bfloat16. An output that is float32 because an operation met the signal and a
+float32 tensor made elsewhere is reported, with the line of that operation; and so is a forward that fails
+behind one. What is cast up on purpose (`x.float()`, `softmax(dtype=torch.float32)`) passes.
+
+## How to fix it
+Make constants like the signal: `torch.arange(n, device=x.device, dtype=x.dtype)`, or cast them: `table.to(x.dtype)`.
+
+## How to reproduce it
+    module.eval().bfloat16()
+    output = run(*(x.bfloat16() if x.is_floating_point() else x for x in args))
+    assert output.dtype == torch.bfloat16, f"bfloat16 goes in, {output.dtype} comes out"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import promotion, source, tree
+from layersmith.probe.surroundings import preserved
+from layersmith.promises import Promise
+from layersmith.rule import NotApplicable, rule
+from layersmith.subject import Case
+
+
+@rule(
+    severity=Severity.WARNING,
+    since="0.1",
+    promise=Promise.LOW_PRECISION,
+    after=("forward-raises", "unregistered-buffer", "unregistered-parameter", "hard-coded-dtype"),
+)
+def upcast_output(case: Case) -> Iterator[Finding]:
+    """Run it in bfloat16 and see whether a promotion reaches an output."""
+    if not any(tensor.is_floating_point() for tensor in case.inputs.tensors()):
+        raise NotApplicable("no floating input")
+    low = case.fresh(dtype=torch.bfloat16)
+    held = low.inputs.clone()
+    watch = promotion.Promotions(tensor for tensor in held.tensors() if tensor.is_floating_point())
+    try:
+        with preserved(seed=case.seed), torch.no_grad(), watch:
+            output = low.module(*held.args, **held.kwargs)
+    except Exception as error:
+        if not watch.seen or "not implemented for" in str(error):
+            raise NotApplicable(f"it does not run in bfloat16: {error!s:.100}") from error
+        yield _finding(watch.seen[0], f"and forward fails: {' '.join(str(error).split()):.120}")
+        return
+    wide = [path for path, tensor in tree.named_tensors(output, name="output") if watch.is_wide(tensor)]
+    if wide and watch.seen and not source.is_machinery(watch.seen[0].file):
+        yield _finding(watch.seen[0], f"{', '.join(wide[:3])} of a bfloat16 module is float32")
+
+
+def _finding(first: promotion.Promotion, what: str) -> Finding:
+    return Finding(
+        f"{first.operation}() meets a float32 tensor: {what}",
+        file=first.file,
+        line=first.line,
+        fix="make constants with dtype=x.dtype, or cast them: table.to(x.dtype)",
+    )
+
+
+@upcast_output.bad("output of a bfloat16 module is float32")
+class WeighsByAWindow(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.hamming_window(x.shape[-1], device=x.device)
+
+
+@upcast_output.bad("and forward fails")
+class CountsInFloat32(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        positions = torch.arange(6, device=x.device) / 6
+        return self.linear(x + positions)
+
+
+@upcast_output.good
+class CastsUpAndBack(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        window = torch.hamming_window(x.shape[-1], device=x.device)
+        return (x.float() * window).to(x.dtype)
+
+
+@upcast_output.good
+class AnswersInFloat32OnPurpose(nn.Module):
+    """As a loss, or a head whose logits are wanted in float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float().log_softmax(-1)

@@ -1,0 +1,143 @@
+"""Every input, and every feature of it, must have an effect on some output.
+
+## Why it matters
+`self.attention(x, x, x)` where `context` was meant, `a * sigmoid(a)` where `b` was: one wrong letter, and half of
+what the model is given never arrives. Shapes fit, the loss falls, only the result is worse than it should be.
+
+## How it is tested
+Each tensor is replaced by others of its kind, in eval and in train mode, after every parameter was moved a
+little (a gate may start at zero). If no output moves and no gradient arrives, it is ignored. Features are found
+by gradients that are exactly zero, and confirmed by changing them. Masks and lengths, arguments of which only
+the shape, device or dtype is read, and those that the code calls unused pass.
+
+## How to fix it
+Use it; if the interface demands it, name it `_context`, or say in a comment that it is unused.
+
+## How to reproduce it
+    module.eval()
+    for index, x in enumerate(args):
+        others = [*args]
+        others[index] = torch.randn_like(x) * 3 if x.is_floating_point() else x.flip(-1)
+        assert not where or not torch.equal(run(), run(*others)), f"input {index} has no effect"
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import arguments, influence, source, usage
+from layersmith.promises import Promise
+from layersmith.rule import rule
+from layersmith.subject import Case
+
+SEEDS = (0, 1)
+KEPT = re.compile(r"mask|pad|length|lens|^_|edge|adj|size|shape|hidden|state|^h0?$|^c0?$|hx", re.IGNORECASE)
+
+
+@rule(
+    severity=Severity.WARNING,
+    since="0.1",
+    promise=Promise.EVERY_INPUT_MATTERS,
+    after=("forward-raises", "nondeterministic-eval", "input-modified"),
+)
+def ignored_input(case: Case) -> Iterator[Finding]:
+    """Ask of each input, then of its features."""
+    cls: type = type(case.module)
+    named = [one for one in arguments.named(case.module, case.inputs) if not KEPT.search(one[1])]
+    for path, name, tensor in named:
+        if tensor.dtype is torch.bool or not tensor.numel():
+            continue
+        if not _matters(case, tensor):
+            if len(named) > 1 and not usage.is_excused(cls, name):
+                yield _finding(case.module, path, f"{name or path} has no effect on any output")
+        elif len(dead := _dead(case, tensor)) > 1:  # a single one may be where a window is zero
+            if case.subject.inferred_from and influence.is_too_wide(case.module, case.inputs, tensor, dead):
+                continue  # the guess of its width was
+            size = tensor.shape[influence.feature_axis(case.module, tensor) or 0]
+            message = f"{len(dead)} of {size} features of {name or path} ({_span(dead)}) have no effect on any output"
+            yield _finding(case.module, path, message)
+
+
+def _matters(case: Case, tensor: Tensor) -> bool:
+    for training in (False, True):
+        asked = case.fresh(training=training).module
+        influence.open_gates(asked)
+        try:
+            if influence.has_effect(asked, case.inputs, tensor, seeds=SEEDS):
+                return True
+        except Exception:  # noqa: BLE001 - other values need not be accepted: they are looked at
+            return True
+    return False
+
+
+def _dead(case: Case, tensor: Tensor) -> list[int]:
+    found: set[int] | None = None
+    for training in (False, True):
+        asked = case.fresh(training=training).module
+        influence.open_gates(asked)
+        try:
+            dead = set(influence.dead_features(asked, case.inputs, tensor, seeds=SEEDS))
+        except Exception:  # noqa: BLE001 - as above
+            return []
+        found = dead if found is None else found & dead
+        if not found:
+            return []
+    return sorted(found or ())
+
+
+def _span(dead: list[int]) -> str:
+    is_run = len(dead) > 1 and dead == list(range(dead[0], dead[-1] + 1))
+    return f"{dead[0]} to {dead[-1]}" if is_run else ", ".join(map(str, dead[:6]))
+
+
+def _finding(module: nn.Module, path: str, message: str) -> Finding:
+    cls: type = type(module)
+    node = source.function_node(getattr(cls, "forward", None))
+    line = node.lineno if node is not None else 0
+    return Finding(
+        message, path, source.file_of(cls), line, "use it, or name it _unused where an interface demands it"
+    )
+
+
+@ignored_input.bad("context has no effect", inputs=lambda: (torch.randn(2, 3, 6), torch.randn(2, 4, 6)))
+class AttendsToItself(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        x = x + self.attention(x, x, x)[0]
+        return x if context is None else x + self.attention(x, x, x)[0]
+
+
+@ignored_input.bad("3 of 6 features of x (3 to 5) have no effect")
+class GatesByItself(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        value, _gate = x.chunk(2, dim=-1)
+        return value * value.sigmoid()
+
+
+@ignored_input.good(inputs=lambda: (torch.randn(2, 3, 6), torch.randn(2, 4, 6)))
+class OpensSlowly(nn.Module):
+    """The gate starts at zero, so the context has no effect yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        return x + self.gate.tanh() * self.attention(x, context, context)[0]
+
+
+@ignored_input.good(inputs=lambda: (torch.randn(4, 6), torch.randn(4, 6)))
+class AsLongAsTheOther(nn.Module):
+    """Only the shape of `like` is asked for."""
+
+    def forward(self, x: Tensor, like: Tensor) -> Tensor:
+        return x[:, : like.shape[-1]].relu()

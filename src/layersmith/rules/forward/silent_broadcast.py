@@ -1,0 +1,134 @@
+"""Shapes must meet on purpose: a batch of scalars (N) against a column (N, 1) gives an N by N table.
+
+## Why it matters
+`prediction - target` with (N, 1) and (N) broadcasts to (N, N): every sample is compared with every other. The mean of
+that is a plausible loss which falls to the variance of the targets and stays there. Nothing raises.
+
+## How it is tested
+Arithmetic and losses are watched while forward runs in train mode, and again with one row more. Reported is an
+operation whose result has the batch on two axes, where neither operand had, and one operand has fewer axes than
+the other. Pairs that are meant are passed: comparisons, operands that share memory, `unsqueeze` and `[:,
+None]`.
+
+## How to fix it
+`prediction.squeeze(-1) - target`, or `target.unsqueeze(-1)`: give both the same number of axes.
+
+## How to reproduce it
+    from torch.overrides import TorchFunctionMode
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            sizes = [tuple(x.shape) for x in args if isinstance(x, torch.Tensor)]
+            is_wider = len(sizes) == 2 and tuple(result.shape) not in sizes
+            assert function.__name__ not in ("add", "sub", "mul", "div") or not is_wider, f"{sizes} broadcast"
+            return result
+    with Watch(): run()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import batch, broadcasts
+from layersmith.probe.inputs import Inputs
+from layersmith.promises import Promise
+from layersmith.rule import NotApplicable, rule
+from layersmith.subject import Case
+
+
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.SHAPES_MEANT)
+def silent_broadcast(case: Case) -> Iterator[Finding]:
+    """Watch two batch sizes; what has the batch on two axes in both is reported, once a line."""
+    size = batch.batch_size(case.inputs, 0)
+    more = batch.resized(case.inputs, size + 1, axis=0)
+    if size < 2 or more is None or batch.has_adjacency(case.inputs):  # noqa: PLR2004 - one row has no others
+        raise NotApplicable("there is no batch of at least two rows")
+    found = broadcasts.squares(case.fresh(training=True).module, case.inputs, size)
+    again = _again(case, more, size + 1) if found else []
+    found = [one for one in found if any(one.is_like(other) for other in again)]
+    seen: set[tuple[str, int]] = set()
+    for one in found:
+        if not (one.are_inputs and case.subject.inferred_from) and (one.file, one.line) not in seen:
+            seen.add((one.file, one.line))
+            yield _finding(one)
+
+
+def _again(case: Case, inputs: Inputs, size: int) -> list[broadcasts.Square]:
+    """The same with another batch; none if it does not take that."""
+    try:
+        return broadcasts.squares(case.fresh(training=True).module, inputs, size)
+    except Exception:  # noqa: BLE001 - that is another rule's business
+        return []
+
+
+def _finding(one: broadcasts.Square) -> Finding:
+    left, right = one.shapes
+    return Finding(
+        f"{one.operation}() of {left} and {right} gives {one.result}: every row of the batch meets every other",
+        file=one.file,
+        line=one.line,
+        fix="give both the same axes: squeeze(-1) the column, or unsqueeze(-1) the other",
+    )
+
+
+@silent_broadcast.bad("gives (4, 4): every row", inputs=lambda: (torch.randn(4, 6), torch.randn(4)))
+class ComparesColumnWithRow(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        return (self.score(x) - target).square().mean()
+
+
+@silent_broadcast.bad("mul() of (4, 1) and (4,) gives")
+class WeighsByColumn(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(6, 1)
+        self.gate = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = self.score(x).squeeze(-1)
+        return (self.gate(x).sigmoid() * score).mean(-1)
+
+
+@silent_broadcast.good(inputs=lambda: (torch.randn(4, 6), torch.randn(4)))
+class ComparesColumns(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        return (self.score(x) - target.unsqueeze(-1)).square().mean()
+
+
+@silent_broadcast.good
+class ScalesFeatures(nn.Module):
+    """(4, 1) times (4): a column of the batch and a row of features, which happen to be as many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(6, 1)
+        self.scale = nn.Parameter(torch.randn(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.score(x) * self.scale
+
+
+@silent_broadcast.good
+class DistancesOfPairs(nn.Module):
+    """Pairs on purpose: `[:, None]` says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = self.score(x).squeeze(-1)
+        other = x.mean(-1)
+        return (score[:, None] - other).abs().mean()
