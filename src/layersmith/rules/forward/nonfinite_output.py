@@ -90,8 +90,7 @@ def _severity(case: Case, edge: edges.Edge) -> Severity | None:
         return None
     if all(bool((tensor.abs() < closeness.ORDINARY).all()) for tensor in wide):
         return Severity.ERROR
-    is_undefined = edge.is_degenerate and any(bool(tensor.isnan().any()) for tensor in wide)
-    return Severity.WARNING if is_undefined else None
+    return Severity.WARNING if edge.is_degenerate and any(bool(x.isnan().any()) for x in wide) else None
 
 
 def _finding(case: Case, step: steps.Step | None, what: str, severity: Severity | None) -> Finding:
