@@ -204,3 +204,42 @@ def test_a_report_prints_as_the_command_line_does() -> None:
 
 def test_one_rule_can_be_selected_by_a_string() -> None:
     assert found(layersmith.check(Leaks(), torch.randn(4, 6), select="batch-leak,mode")) == {"batch-leak"}
+
+
+class WrongInFloat32(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.factor = 3 if x.dtype is torch.float32 else 2
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient * float(ctx.factor)
+
+
+class Doubles(nn.Module):
+    def forward(self, x: Tensor) -> Any:
+        return WrongInFloat32.apply(x)
+
+
+def test_gradients_are_examined_as_far_as_asked() -> None:
+    asked: dict[str, Any] = {"select": ["wrong-gradient"]}
+    assert layersmith.check(Doubles(), torch.randn(4, 6), **asked).ok
+    report = layersmith.check(Doubles(), torch.randn(4, 6), gradients="full", **asked)
+    assert found(report) == {"wrong-gradient"}
+    with pytest.raises(UsageError, match="must be one of quick, full, not 'slow'"):
+        layersmith.check(Doubles(), gradients="slow")
+
+
+def test_a_surrogate_gradient_is_only_asked_to_be_finite_and_to_repeat_itself() -> None:
+    @layersmith.contract(gradient="surrogate", reason="twice as steep on purpose")
+    class Meant(Doubles):
+        def forward(self, x: Tensor) -> Any:
+            return 2 * x - x.detach()
+
+    for module in (Meant(), nn.Sequential(nn.Linear(6, 6), Meant())):
+        report = layersmith.check(module, torch.randn(4, 6), select=["wrong-gradient"])
+        assert not found(report)
+    report = layersmith.check(Meant(), torch.randn(4, 6), select=["wrong-gradient"])
+    result = next(r for r in report.subjects[0].results if r.rule == "wrong-gradient")
+    assert result.why.startswith("a surrogate (twice as steep on purpose)")

@@ -30,6 +30,7 @@ def test_without_a_table_the_defaults_hold(tmp_path: Path) -> None:
         ("[tool.layersmith]\nselect = 'all'", "select must be a list"),
         ("[tool.layersmith]\ntimeout = -1", "positive number of seconds, not -1"),
         ("[tool.layersmith]\nwaive = ['x']", "maps a class to its rules"),
+        ("[tool.layersmith]\ngradients = 'slow'", "gradients must be one of quick, full"),
         ("[tool.layersmith", "not valid TOML"),
     ],
 )

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from layersmith.finding import Status
-from layersmith.isolation import BYTES_OF_DATA, Ended, Send, supervised
+from layersmith.isolation import Ended, Send, supervised
+from layersmith.isolation.limits import BYTES_OF_DATA
 
 ENOUGH = 60.0  # seconds: far more than any of these needs
 
@@ -88,10 +89,63 @@ def test_output_goes_where_it_is_told() -> None:
         print("from python", flush=True)
         os.system("echo from a shell")
 
-    with tempfile.TemporaryFile() as output:
+    with tempfile.NamedTemporaryFile() as output:
         [*supervised(work, seconds=ENOUGH, output=output)]
         output.seek(0)
         assert output.read().split(b"\n") == [b"from python", b"from a shell", b""]
+
+
+def test_what_left_the_process_group_ends_too(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    def work(_: Send) -> None:
+        sleeper = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        pid.write_text(str(sleeper.pid))
+        while True:
+            time.sleep(1)
+
+    ended(work, seconds=2.0)
+    deadline = time.monotonic() + ENOUGH
+    while time.monotonic() < deadline and _lives(int(pid.read_text())):
+        time.sleep(0.05)
+    assert not _lives(int(pid.read_text()))
+
+
+def test_a_child_that_forks_is_heard_once() -> None:
+    def work(send: Send) -> None:
+        os.fork()
+        send("once")
+
+    assert ended(work) == (["once"], Ended())
+
+
+def test_a_death_is_noticed_though_a_grandchild_keeps_the_connection() -> None:
+    def work(_: Send) -> None:
+        if os.fork() == 0:
+            time.sleep(1000)
+        os._exit(4)
+
+    assert "exit code 4" in ended(work)[1].why
+
+
+def speaks(send: Send) -> None:
+    send(os.getpid())
+
+
+def hangs(send: Send) -> None:
+    send("before")
+    time.sleep(1000)
+
+
+def test_without_fork_python_is_started_anew() -> None:
+    values, end = [*supervised(speaks, seconds=ENOUGH, fork=False)]
+    assert end == Ended()
+    assert values != os.getpid()
+
+
+def test_without_fork_the_time_limit_holds() -> None:
+    *values, end = supervised(hangs, seconds=15.0, fork=False)
+    assert (values, end.status) == (["before"], Status.TIMEOUT)
 
 
 def test_a_child_may_close_its_streams() -> None:

@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any
 from layersmith import client, config
 from layersmith.errors import TargetError, UsageError
 from layersmith.finding import Status
+from layersmith.load import lock as locks
 from layersmith.load import target as targets
-from layersmith.promises import Contract
-from layersmith.registry import chosen, require_known
-from layersmith.report import Report, SubjectReport
-from layersmith.server import OUTPUT_KEPT, Failed, Request
+from layersmith.load.lock import Lock
+from layersmith.load.target import Target
+from layersmith.promises import EXAMINATIONS, Contract
+from layersmith.registry import chosen, require_known, require_sound
+from layersmith.report import Report, SubjectReport, environment
+from layersmith.server import Failed, Request
+from layersmith.server.subject import OUTPUT_KEPT
 from layersmith.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -32,6 +36,7 @@ def check(
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
     waive: Mapping[str, str] | None = None,
+    gradients: str = "quick",
     seed: int = 0,
 ) -> Report:
     """Ask every rule about a module.
@@ -44,6 +49,7 @@ def check(
         select: ids or groups of the rules to run; none: all.
         ignore: ids or groups of rules to leave out.
         waive: rule ids (or promises) that this target need not keep, each with the reason.
+        gradients: "full" examines them also in float32, elsewhere, and for every layout of what backward gets.
         seed: of the build, the inputs and everything that a rule draws.
 
     Raises:
@@ -55,7 +61,10 @@ def check(
         >>> report.ok
         True
     """
-    return _verb("check", target, inputs, chosen(select=select, ignore=ignore), waive or {}, seed)
+    if gradients not in EXAMINATIONS:
+        raise UsageError(f"gradients must be one of {', '.join(EXAMINATIONS)}, not {gradients!r}")
+    settings = config.Config(waive={"*": waive or {}}, gradients=gradients)
+    return _verb("check", target, inputs, chosen(select=select, ignore=ignore), settings, seed)
 
 
 def init(target: Any, inputs: Any = None, *, seed: int = 0) -> Report:
@@ -64,7 +73,7 @@ def init(target: Any, inputs: Any = None, *, seed: int = 0) -> Report:
     The arguments are those of `check`. The measurements are `mean`, `std`, `rms`, `share_of_zeros` and
     `gradient_std`, by submodule in the order of calls.
     """
-    return _verb("init", target, inputs, chosen(select=VERBS["init"].groups or ()), {}, seed)
+    return _verb("init", target, inputs, chosen(select=VERBS["init"].groups or ()), config.Config(), seed)
 
 
 def profile(target: Any, inputs: Any = None, *, seed: int = 0) -> Report:
@@ -72,7 +81,7 @@ def profile(target: Any, inputs: Any = None, *, seed: int = 0) -> Report:
 
     The arguments are those of `check`.
     """
-    return _verb("profile", target, inputs, (), {}, seed)
+    return _verb("profile", target, inputs, (), config.Config(), seed)
 
 
 def examine(
@@ -92,28 +101,54 @@ def examine(
     """
     for waived in settings.waive.values():
         require_known(Contract(waived).waived)
-    parsed = tuple(dict.fromkeys(target for text in texts for target in targets.parse(text)))
-    request = Request(verb, parsed, rules, inputs, settings, seed)
+    parsed = tuple(
+        dict.fromkeys(target for text in texts for target in targets.parse(text, exclude=settings.exclude))
+    )
+    lock = _lock(verb, parsed, required=settings.is_locked)
+    request = Request(verb, parsed, rules, inputs, settings, seed, lock=lock)
     examined = client.examine(request, on_progress=on_progress)
     if examined.failed and not examined.subjects:
         raise TargetError("\n".join(failed.why for failed in examined.failed))
     subjects = (*examined.subjects, *map(_unimported, examined.failed))
-    return Report(subjects, verb, interrupted=examined.interrupted)
+    confinement = {"confinement": examined.confinement.words} if examined.confinement.words else {}
+    return Report(
+        subjects,
+        verb,
+        {**environment(), **confinement},
+        interrupted=examined.interrupted,
+        is_confined=examined.confinement.is_whole,
+    )
+
+
+def _lock(verb: str, parsed: tuple[Target, ...], *, required: bool) -> Lock | None:
+    """The lock file of the project that the first target lies in; for `infer` the one that is to be."""
+    start = Path(parsed[0].path).parent if parsed and parsed[0].path else Path.cwd()
+    found = locks.find(start)
+    if found is None and required:
+        raise UsageError(
+            f"--locked, but there is no {locks.NAME} in {start.resolve()} or above: `layersmith infer` writes it"
+        )
+    return found or (Lock(locks.place(start)) if verb == "infer" else None)
 
 
 def _verb(
-    verb: str, target: Any, inputs: Any, rules: tuple[str, ...], waive: Mapping[str, str], seed: int
+    verb: str, target: Any, inputs: Any, rules: tuple[str, ...], asked: config.Config, seed: int
 ) -> Report:
+    """Examine a target as asked; the waivers of all classes are those of the call."""
+    waive = asked.waive.get("*", {})
     require_known(Contract(waive).waived)
     if isinstance(target, str | os.PathLike):
         if inputs is not None and not isinstance(inputs, str):
             raise UsageError('inputs for a text target are in notation, such as "f32[2,16,64]"')
         settings = config.find(Path.cwd())
-        settings = dataclasses.replace(settings, waive={**settings.waive, "*": waive})
+        settings = dataclasses.replace(
+            settings, waive={**settings.waive, "*": waive}, gradients=asked.gradients
+        )
         return examine(
             verb, [os.fspath(target)], rules=rules, settings=settings, inputs=inputs or "", seed=seed
         )
-    return Report((_here(verb, _subject(target, inputs), rules, waive, seed),), verb)
+    subject = dataclasses.replace(subject_of(target, inputs), gradients=asked.gradients)
+    return Report((_here(verb, subject, rules, waive, seed),), verb)
 
 
 def _here(
@@ -124,7 +159,7 @@ def _here(
 
     start, printed = time.perf_counter(), io.StringIO()
     subject = dataclasses.replace(subject, contract=subject.contract.waiving(waive))
-    require_known(subject.contract.waived)
+    require_sound(subject.contract)
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
         items = [*runner.examine(subject, verb, registry.with_prerequisites(rules), seed=seed)]
     report = SubjectReport(subject.name, subject.file, subject.line, inferred_from=subject.inferred_from)
@@ -135,7 +170,13 @@ def _here(
     )
 
 
-def _subject(target: Any, inputs: Any) -> Subject:
+def subject_of(target: Any, inputs: Any = None) -> Subject:
+    """The Subject of a module, a class or a function that builds one.
+
+    Raises:
+        UsageError: if the target is something else.
+        Unbuildable: if no way to build or to call it was found.
+    """
     from torch import nn  # noqa: PLC0415 - `import layersmith` must not import torch
 
     from layersmith.load import build  # noqa: PLC0415 - as above

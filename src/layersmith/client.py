@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import IO, Any
 
 from layersmith import registry
 from layersmith.errors import LayersmithError, UsageError
-from layersmith.isolation import Ended
+from layersmith.isolation import Confinement, Ended, tree
+from layersmith.isolation.confinement import environment
+from layersmith.load.target import Target
 from layersmith.report import SubjectReport, merged
-from layersmith.server import Failed, Found, Reported, Request
+from layersmith.server import Confined, Failed, Found, Reported, Request
 
-SERVE = "from layersmith.server import main; main()"  # -m would name its events after __main__
+SERVE = "import sys; from layersmith.server.main import main; main(int(sys.argv[1]))"
 COMPILE = "compile"  # the group of rules that runs beside the others: importing the compiler takes seconds
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+Key = tuple[Target, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """Everything that came in."""
+    """Everything that came in, in the order of the targets and of their lines."""
 
     subjects: tuple[SubjectReport, ...]
     failed: tuple[Failed, ...]  # targets that could not be imported
     interrupted: bool
+    confinement: Confinement
 
 
 def examine(request: Request, *, on_progress: Callable[[Progress], None] = lambda _: None) -> Examined:
@@ -49,25 +54,50 @@ def examine(request: Request, *, on_progress: Callable[[Progress], None] = lambd
         UsageError: if the request cannot be served, such as inputs that cannot be read.
         LayersmithError: if one of those processes died, which no class under check can cause.
     """
-    lanes = _lanes(request)
-    found: list[Found] = []
-    failed: list[Failed] = []
-    reports: list[dict[tuple[Any, int], SubjectReport]] = [{} for _ in lanes]
     interrupted = False
-    try:
-        for lane, event in _events(lanes):
-            if isinstance(event, Reported):
-                reports[lane][event.target, event.index] = event.report
-            elif isinstance(event, Found) and lane == 0:
-                found.append(event)
-            elif isinstance(event, Failed) and lane == 0:
-                failed.append(event)
-            on_progress(_progress(found, reports))
-    except KeyboardInterrupt:
-        interrupted = True
-    first, *others = reports
-    subjects = (merged([report, *(o[key] for o in others if key in o)]) for key, report in first.items())
-    return Examined(tuple(subjects), tuple(failed), interrupted)
+    with tempfile.TemporaryDirectory(prefix="layersmith-", ignore_cleanup_errors=True) as scratch:
+        lanes = _lanes(replace(request, scratch=scratch))
+        collected = _Collected(request.targets, [{} for _ in lanes])
+        try:
+            for lane, event in _events(lanes):
+                collected.take(lane, event)
+                on_progress(collected.progress())
+        except KeyboardInterrupt:
+            interrupted = True
+    return collected.examined(interrupted=interrupted)
+
+
+@dataclass(slots=True)
+class _Collected:
+    """What has come in so far, by lane."""
+
+    targets: tuple[Target, ...]
+    reports: list[dict[Key, SubjectReport]]
+    found: dict[Key, str] = field(default_factory=dict)  # the first lane's classes: their names
+    failed: dict[Target, Failed] = field(default_factory=dict)
+    confinement: Confinement = field(default_factory=lambda: Confinement("", is_whole=True))
+
+    def take(self, lane: int, event: object) -> None:
+        if isinstance(event, Reported):
+            self.reports[lane][event.target, event.index] = event.report
+        elif isinstance(event, Confined):
+            self.confinement = event.confinement
+        elif isinstance(event, Failed) and lane == 0:
+            self.failed[event.target] = event
+        elif isinstance(event, Found) and lane == 0:
+            self.found |= {(event.target, one.index): one.name for one in event.classes}
+
+    def progress(self) -> Progress:
+        waiting = next((name for key, name in self.found.items() if key not in self.reports[0]), "")
+        return Progress(min(map(len, self.reports)), len(self.found), waiting)
+
+    def examined(self, *, interrupted: bool) -> Examined:
+        order = {target: number for number, target in enumerate(self.targets)}
+        first, *others = self.reports
+        keys = sorted(first, key=lambda key: (order[key[0]], key[1]))
+        subjects = (merged([first[key], *(o[key] for o in others if key in o)]) for key in keys)
+        failed = (self.failed[target] for target in self.targets if target in self.failed)
+        return Examined(tuple(subjects), tuple(failed), interrupted, self.confinement)
 
 
 def _lanes(request: Request) -> list[Request]:
@@ -83,12 +113,6 @@ def _lanes(request: Request) -> list[Request]:
     ]
 
 
-def _progress(found: list[Found], reports: list[dict[tuple[Any, int], SubjectReport]]) -> Progress:
-    done, total = min(map(len, reports)), sum(len(one.names) for one in found)
-    names = [name for one in found for name in one.names]
-    return Progress(done, total, names[done] if done < total else "")
-
-
 def _events(requests: list[Request]) -> Iterator[tuple[int, Any]]:
     """What the processes send, as it comes, with the number of the process."""
     with ExitStack() as stack:
@@ -100,7 +124,7 @@ def _events(requests: list[Request]) -> Iterator[tuple[int, Any]]:
                 lane = lanes[connection]
                 try:
                     event = connection.recv()
-                except EOFError:
+                except (EOFError, OSError):
                     raise LayersmithError(f"the examining process died: {_end(servers[lane][1])}") from None
                 if isinstance(event, UsageError):
                     raise event
@@ -113,30 +137,38 @@ def _events(requests: list[Request]) -> Iterator[tuple[int, Any]]:
 @contextmanager
 def _server(request: Request) -> Iterator[tuple[Connection, IO[bytes]]]:
     """One process that serves the request, in a session of its own, so that Ctrl-C reaches only us."""
+    ours, theirs = Pipe()
+    settings = request.settings
+    variables = environment(
+        Path(request.scratch), unconfined=settings.unconfined, hide_cuda=settings.hide_cuda
+    )
     with tempfile.TemporaryFile() as stderr:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
-            [sys.executable, "-P", "-c", SERVE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            [sys.executable, "-P", "-c", SERVE, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=stderr,
             stderr=stderr,
-            env=os.environ | ONE_THREAD,
-            start_new_session=True,
+            env=os.environ | ONE_THREAD | variables,
+            **_inheriting(theirs),
         )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        connection = Connection(os.dup(process.stdout.fileno()), writable=False)
+        theirs.close()
         try:
-            with (
-                Connection(os.dup(process.stdin.fileno()), readable=False) as requests,
-                suppress(BrokenPipeError),
-            ):
-                requests.send(request)
-            yield connection, stderr
+            ours.send(request)
+            yield ours, stderr
         finally:
-            connection.close()
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            ours.close()
+            tree.end(process.pid)
+            process.wait()
+
+
+def _inheriting(connection: Connection) -> dict[str, Any]:
+    """The arguments of Popen that hand this connection on, under the same number."""
+    if sys.platform != "win32":
+        return {"pass_fds": (connection.fileno(),), "start_new_session": True}
+    handle = connection.fileno()
+    os.set_handle_inheritable(handle, True)  # noqa: FBT003 - its only form
+    startup = subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]})
+    return {"startupinfo": startup, "creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
 
 def _end(stderr: IO[bytes]) -> str:

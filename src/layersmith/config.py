@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from layersmith.errors import UsageError
+from layersmith.load import examples
+from layersmith.load.examples import Example
+from layersmith.promises import EXAMINATIONS
 
-KEYS = ("select", "ignore", "timeout", "waive")
+KEYS = ("select", "ignore", "exclude", "timeout", "waive", "examples", "gradients")
 TIMEOUT = 60.0  # seconds of wall clock that one class may take
 
 
@@ -22,11 +26,27 @@ class Config:
     ignore: tuple[str, ...] = ()
     timeout: float = TIMEOUT
     waive: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # class -> rule -> reason; "*": all
+    gradients: str = "quick"  # how far gradients are examined: "quick" or "full"
+    exclude: tuple[str, ...] = ()  # patterns as in .gitignore: files and folders that are left out
+    examples: Mapping[str, Example] = field(default_factory=dict)  # class -> how it is called
+    jobs: int = field(default_factory=lambda: cores())  # noqa: PLW0108 - defined below
+    # Of one run only, without a key in the file: this one and those that follow.
+    is_locked: bool = False  # whether every class must be in the lock file
+    unconfined: bool = False
+    hide_cuda: bool = False
+    fork: bool = hasattr(os, "fork")  # copy a warm process for every class, or else start Python anew
 
     def waivers_of(self, module: str, name: str) -> dict[str, str]:
         """The waivers of one class: those of all, of its name and of its dotted path."""
         keys = ("*", name, f"{module}.{name}")
         return {rule: reason for key in keys for rule, reason in self.waive.get(key, {}).items()}
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def find(start: Path) -> Config:
@@ -56,13 +76,34 @@ def parse(table: Mapping[str, Any], *, source: str) -> Config:
     timeout = table.get("timeout", TIMEOUT)
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
         raise UsageError(f"{source}: timeout must be a positive number of seconds, not {timeout!r}")
-    return Config(_names(table, "select", source), _names(table, "ignore", source), float(timeout), waive)
+    _require_reasons(waive, source)
+    gradients = table.get("gradients", EXAMINATIONS[0])
+    if gradients not in EXAMINATIONS:
+        raise UsageError(f"{source}: gradients must be one of {', '.join(EXAMINATIONS)}, not {gradients!r}")
+    return Config(
+        select=_names(table, "select", source),
+        ignore=_names(table, "ignore", source),
+        timeout=float(timeout),
+        waive=waive,
+        gradients=gradients,
+        exclude=_names(table, "exclude", source),
+        examples=examples.parse(table.get("examples", {}), source=source),
+    )
+
+
+def _require_reasons(waive: Mapping[str, Mapping[str, Any]], source: str) -> None:
+    for cls, rules in waive.items():
+        for rule, reason in rules.items():
+            if not isinstance(reason, str) or not reason.strip():
+                raise UsageError(
+                    f'{source}: the waiver of {rule!r} for {cls} needs a reason: {rule} = "why this is meant"'
+                )
 
 
 def _names(table: Mapping[str, Any], key: str, source: str) -> tuple[str, ...]:
     value = table.get(key, [])
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise UsageError(f"{source}: {key} must be a list of rule ids or groups, not {value!r}")
+        raise UsageError(f"{source}: {key} must be a list of texts, not {value!r}")
     return tuple(value)
 
 

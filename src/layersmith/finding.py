@@ -31,6 +31,7 @@ class Status(enum.StrEnum):
     SKIPPED = "skipped"  # it could not be built or called: `why` says what would help
     CRASHED = "crashed"  # its process died
     TIMEOUT = "timeout"  # it ran past its time limit
+    STALE = "stale"  # what the user said of how it is built and called no longer fits: `why` says how
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Finding:
     fix: str = ""
     numbers: Mapping[str, float] = field(default_factory=dict)
     severity: Severity | None = None  # when this finding is less (or more) certain than its rule says
+    also_seen_as: tuple[str, ...] = ()  # what other rules saw of the same cause: "rule: message"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Result:
     findings: tuple[Finding, ...] = ()
     why: str = ""
     seconds: float = 0.0
+    script: str = ""  # shows a failure without Layersmith
+    applies: bool = True  # False where the rule has nothing to ask of this module: `why` says why
 
     def severity_of(self, finding: Finding) -> Severity:
         """The finding's own severity, or else its rule's."""

@@ -50,6 +50,7 @@ class Promise(enum.StrEnum):
 
 
 GRADIENTS = ("true", "surrogate")
+EXAMINATIONS = ("quick", "full")  # how far the gradient rules go; the first is the default
 
 
 @dataclass(frozen=True, slots=True)

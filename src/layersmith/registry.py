@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from layersmith.errors import UsageError
-from layersmith.promises import Promise
+from layersmith.promises import Contract, Promise
 
 if TYPE_CHECKING:  # the command line lists rules without importing torch
     from layersmith.rule import Rule
 
 FOLDER = Path(__file__).parent / "rules"
+DECLARED = "promises"  # the group whose files are the keywords of a contract
 
 
 @functools.cache
@@ -90,6 +91,18 @@ def require_known(waived: Iterable[str]) -> None:
     """Raise UsageError for a waiver of what is neither a rule nor a promise."""
     for name in waived:
         nearest(name, [*rule_files(), *Promise])
+
+
+def require_sound(contract: Contract) -> None:
+    """Raise UsageError for a contract that waives what is unknown, or states what no rule can ask or in a wrong way."""
+    require_known(contract.waived)
+    keywords = [path.stem for path in rule_files().values() if path.parent.name == DECLARED]
+    for name, value in contract.declared.items():
+        if name not in keywords:
+            close = difflib.get_close_matches(name, [*keywords, "waive", "gradient", "reason"], n=1)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            raise UsageError(f"a contract has no keyword {name!r}{meant} (it has {', '.join(keywords)})")
+        importlib.import_module(f"layersmith.rules.{DECLARED}.{name}").read(value)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

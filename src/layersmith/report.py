@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
 
+from layersmith.causes import grouped
 from layersmith.errors import CheckError
 from layersmith.finding import Finding, Measurement, Outcome, Result, Severity, Status, Suggestion
+from layersmith.load.lock import Entry
 
 SCHEMA = 1
+BAD = (Status.CRASHED, Status.TIMEOUT, Status.STALE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,9 @@ class SubjectReport:
     why: str = ""  # when it is not CHECKED
     hint: str = ""  # the smallest thing that would help, ready to paste
     inferred_from: str = ""
+    key: str = ""  # in the lock file, where there is one
+    entry: Entry | None = None  # what to keep there
+    unlocked: str = ""  # why what is there was of no use
     results: tuple[Result, ...] = ()
     measurements: tuple[Measurement, ...] = ()
     suggestion: str = ""  # a repair of the source, as a unified diff
@@ -40,7 +46,7 @@ class SubjectReport:
         said = tuple(items)
         return dataclasses.replace(
             self,
-            results=tuple(item for item in said if isinstance(item, Result)),
+            results=grouped(item for item in said if isinstance(item, Result)),
             measurements=tuple(item for item in said if isinstance(item, Measurement)),
             suggestion="".join(item.diff for item in said if isinstance(item, Suggestion)),
         )
@@ -64,14 +70,14 @@ class Report:
     verb: str = "check"
     environment: Mapping[str, str] = field(default_factory=lambda: environment())  # noqa: PLW0108 - defined below
     interrupted: bool = False
+    is_confined: bool = True  # or else the environment says what the code could have done
+    shows_output: bool = False  # whether what the code printed is shown with every subject
+    shows_reasons: bool = False  # whether each rule that does not apply is named, with why
 
     @property
     def ok(self) -> bool:
-        """Whether no finding has error severity and no subject crashed or ran out of time."""
-        return not any(
-            subject.count(Severity.ERROR) or subject.status in {Status.CRASHED, Status.TIMEOUT}
-            for subject in self.subjects
-        )
+        """Whether no finding has error severity, and no subject crashed, ran out of time or has a stale hint."""
+        return not any(subject.count(Severity.ERROR) or subject.status in BAD for subject in self.subjects)
 
     def findings(self) -> Iterator[tuple[SubjectReport, Result, Finding]]:
         """Every finding of every subject."""
@@ -88,9 +94,7 @@ class Report:
             for subject, result, finding in self.findings()
             if result.severity_of(finding) is Severity.ERROR
         ]
-        lines += [
-            f"{s.name}: {s.status}: {s.why}" for s in self.subjects if s.status in {"crashed", "timeout"}
-        ]
+        lines += [f"{s.name}: {s.status}: {s.why}" for s in self.subjects if s.status in BAD]
         raise CheckError("\n".join(lines))
 
     def summary(self) -> dict[str, int]:
@@ -161,6 +165,7 @@ def _subject_dict(subject: SubjectReport) -> dict[str, Any]:
         "why": subject.why,
         "hint": subject.hint,
         "inferred_from": subject.inferred_from,
+        "unlocked": subject.unlocked,
         "seconds": round(subject.seconds, 6),
         "output": subject.output,
         "results": [_result_dict(result) for result in subject.results],
@@ -177,6 +182,8 @@ def _result_dict(result: Result) -> dict[str, Any]:
         "severity": result.severity.value,
         "seconds": round(result.seconds, 6),
         "why": result.why,
+        "applies": result.applies,
+        "script": result.script,
         "findings": [
             {
                 "message": finding.message,
@@ -186,6 +193,7 @@ def _result_dict(result: Result) -> dict[str, Any]:
                 "line": finding.line,
                 "fix": finding.fix,
                 "numbers": {name: _json_number(value) for name, value in finding.numbers.items()},
+                "also_seen_as": list(finding.also_seen_as),
             }
             for finding in result.findings
         ],
@@ -214,7 +222,7 @@ def merged(parts: Iterable[SubjectReport]) -> SubjectReport:
     results |= {result.rule: result for result in first.results}
     return dataclasses.replace(
         first,
-        results=tuple(results.values()) if first.status is not Status.SKIPPED else (),
+        results=grouped(results.values()) if first.status is not Status.SKIPPED else (),
         output=next((part.output for part in (first, *others) if part.output), ""),
         seconds=sum(part.seconds for part in (first, *others)),
     )

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.load.constructor.search import construct
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise, contract_of
-from layersmith.subject import Case, Subject
+from layersmith.subject import Case, Construction, Subject
 
 Body = Callable[[Case], Iterable[Finding]]
 M = TypeVar("M", bound=type[nn.Module])
@@ -24,8 +25,23 @@ def _rows_of_features() -> object:
     return torch.randn(4, 6)
 
 
+NOT_PROMISED = "not promised"
+
+
 class NotApplicable(Exception):  # noqa: N818 - nothing went wrong
     """Raised by a rule that has nothing to ask of this module; its text says why, and the result is SKIP."""
+
+
+def promised(case: Case, name: str) -> Any:
+    """What the contract of the case states under that keyword.
+
+    Raises:
+        NotApplicable: if it states nothing.
+    """
+    stated = case.subject.contract.declared
+    if name not in stated:
+        raise NotApplicable(NOT_PROMISED)
+    return stated[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +87,13 @@ class Rule:
         source = sys.modules[cls.__module__].__file__ or ""
         line = inspect.getsourcelines(cls)[1]
         subject = Subject(
-            cls.__name__, lambda _: cls(), lambda _: Inputs.of(inputs()), source, line, contract_of(cls)
+            cls.__name__,
+            lambda _: construct(cls, {}),
+            lambda _: Inputs.of(inputs()),
+            source,
+            line,
+            contract_of(cls),
+            construction=Construction(cls, {}, construct, f"{cls.__name__}()"),
         )
         self.examples.append(Example(subject, expect))
         return cls

@@ -7,9 +7,11 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator
 
+from layersmith import reproduction
 from layersmith.finding import Finding, Measurement, Outcome, Result, Suggestion
 from layersmith.probe.surroundings import preserved
-from layersmith.rule import NotApplicable, Rule
+from layersmith.promises import Promise
+from layersmith.rule import NOT_PROMISED, NotApplicable, Rule
 from layersmith.subject import Subject
 from layersmith.verbs import VERBS
 
@@ -32,6 +34,7 @@ def examine(
 def run(subject: Subject, rules: Iterable[Rule], *, seed: int = 0) -> Iterator[Result]:
     """One result a rule, as it comes; a rule after one that failed is skipped: one cause, one finding."""
     failed: set[str] = set()
+    subject = dataclasses.replace(subject)  # what is known of it holds for one run
     for rule in rules:
         causes = [id_ for id_ in rule.after if id_ in failed]
         result = _skipped(rule, causes) if causes else ask(subject, rule, seed=seed)
@@ -44,17 +47,29 @@ def ask(subject: Subject, rule: Rule, *, seed: int = 0) -> Result:
     """Ask one rule about one fresh case; a crash in the rule is BROKEN, never the module's fault."""
     start = time.perf_counter()
     findings: tuple[Finding, ...] = ()
-    why = ""
+    why, applies = "", True
+    if rule.promise is Promise.DECLARED and rule.body.__name__ not in subject.contract.declared:
+        return Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=NOT_PROMISED, applies=False)
     try:
         with preserved(seed=seed):
             findings = tuple(rule.body(subject.case(seed=seed)))
         outcome = Outcome.FAIL if findings else Outcome.PASS
     except NotApplicable as reason:
-        outcome, why = Outcome.SKIP, str(reason)
+        outcome, why, applies = Outcome.SKIP, str(reason), False
     except Exception:  # noqa: BLE001 - whatever it is, the run goes on
         outcome, why = Outcome.BROKEN, traceback.format_exc(limit=-4)
+    script = _script(subject, rule, findings[0].where) if findings else ""
     seconds = time.perf_counter() - start
-    return Result(rule.id, rule.group, outcome, rule.severity, findings, why, seconds)
+    return Result(rule.id, rule.group, outcome, rule.severity, findings, why, seconds, script, applies)
+
+
+def _script(subject: Subject, rule: Rule, where: str) -> str:
+    """What shows the failure; "" where it cannot be written."""
+    try:
+        with preserved(seed=0):
+            return reproduction.script(subject, rule, where=where)
+    except Exception:  # noqa: BLE001 - a module that is hard to describe is no reason to lose the finding
+        return ""
 
 
 def _skipped(rule: Rule, causes: list[str]) -> Result:

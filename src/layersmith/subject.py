@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -16,6 +16,23 @@ from layersmith.promises import Contract
 
 Build = Callable[[int], nn.Module]  # seed -> a fresh module in train mode
 MakeInputs = Callable[[int], Inputs]  # seed -> inputs that the module accepts
+Said = TypeVar("Said")
+
+UNUSED = -1  # the seed of what is built with the generators as they are, and not remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Construction:
+    """How a module was built: the class and its arguments, so that it can be built otherwise."""
+
+    cls: type[nn.Module]
+    arguments: Mapping[str, Any]  # by the constructor's parameter; descriptions, made afresh by `make`
+    make: Callable[[type[nn.Module], Mapping[str, Any]], nn.Module]
+    text: str  # as in source: `Block(64, heads=4)`
+
+    def build(self, **changes: Any) -> nn.Module:
+        """A fresh module, with some arguments changed."""
+        return self.make(self.cls, {**self.arguments, **changes})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +46,15 @@ class Subject:
     line: int = 0
     contract: Contract = field(default_factory=Contract)
     inferred_from: str = ""  # how it was built and called, in words or notation; "" when the user said it
+    construction: Construction | None = None  # None where it is not known, as for an object the user passed
+    doubt: str = ""  # why the call is but a guess: rules that depend on it have no say
     is_seeded: bool = True  # whether another seed builds another module; False for an object the user passed
+    gradients: str = "quick"  # how far the gradient rules go: "quick" or "full"
+    known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def anew(self) -> nn.Module:
+        """A module that is really built, under the generators as they are; a copy of an object the user passed."""
+        return self.construction.build() if self.construction is not None else self.build(UNUSED)
 
     def case(self, *, seed: int = 0, training: bool = False, dtype: torch.dtype | None = None) -> Case:
         """One fresh module with its inputs; what the user holds is never handed out."""
@@ -37,7 +62,7 @@ class Subject:
             module = self.build(seed)
             inputs = self.inputs(seed)
             _materialise(module, inputs)
-        module.train(training)
+        _set_mode(module, training=training)
         if dtype is not None:
             module, inputs = module.to(dtype), inputs.to(dtype)
         return Case(self, module, inputs, seed)
@@ -57,11 +82,35 @@ class Case:
         with preserved(seed=self.seed if seed is None else seed):
             return (inputs or self.inputs).call(self.module)
 
+    def run_fresh(self, inputs: Inputs) -> Any:
+        """The output of another module, which no call before can have changed."""
+        return self.fresh().run(inputs)
+
     def fresh(
         self, *, seed: int | None = None, training: bool = False, dtype: torch.dtype | None = None
     ) -> Case:
         """Another case of the same subject: a new module, by default at the same seed."""
         return self.subject.case(seed=self.seed if seed is None else seed, training=training, dtype=dtype)
+
+    def once(self, ask: Callable[[Case], Said]) -> Said:
+        """What a function says of a fresh case at this seed: asked once, for all rules of a run.
+
+        What it says must be immutable and hold no tensor, so that no rule can disturb another.
+        """
+        known = self.subject.known
+        if (ask, self.seed) not in known:
+            known[ask, self.seed] = ask(self.fresh())
+        said: Said = known[ask, self.seed]
+        return said
+
+
+def _set_mode(module: nn.Module, *, training: bool) -> None:
+    """Train or eval mode as the module itself does it; by force where its `train` is something else altogether."""
+    try:
+        module.train(training)
+    except Exception:  # noqa: BLE001 - a method of the user's that bears torch's name
+        for part in nn.Module.modules(module):
+            part.training = training
 
 
 def _materialise(module: nn.Module, inputs: Inputs) -> None:
@@ -79,6 +128,8 @@ def copying(build: Build) -> Build:
     originals: dict[int, nn.Module] = {}
 
     def build_copy(seed: int) -> nn.Module:
+        if seed == UNUSED:
+            return build(seed)
         if seed not in originals:
             originals[seed] = build(seed)
         try:

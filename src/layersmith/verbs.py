@@ -40,5 +40,6 @@ VERBS = {
         Verb("check", None, lambda _: iter(())),
         Verb("init", ("initialisation",), _start),
         Verb("profile", (), _cost),
+        Verb("infer", (), lambda _: iter(())),
     )
 }

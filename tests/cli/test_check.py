@@ -270,39 +270,50 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-HANGS = """
+SLEEP = "98123"  # seconds: an argument to find the process by
+HANGS = f"""
 class Hangs(nn.Module):
     def forward(self, x):
         import os
-        pathlib.Path({hangs!r}).write_text(str(os.getpid()))
-        time.sleep(1e6)
+        os.system("setsid sleep {SLEEP}")
+        return x
 """
 
 
 def test_ctrl_c_keeps_what_there_is_and_leaves_no_process(write: Write, tmp_path: Path) -> None:
-    out, hangs = tmp_path / "out.json", tmp_path / "hangs"
-    path = write(f"{GOOD}\nimport time, pathlib\n{HANGS.format(hangs=str(hangs))}")
+    out = tmp_path / "out.json"
+    path = write(GOOD + HANGS)
     with out.open("w") as file:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "layersmith.cli.main", "check", str(path)),
-                *"--select input-modified --timeout 300 --format json".split(),
+                *"--select input-modified --timeout 300 --format json --jobs 1".split(),
             ],
             stdout=file,
             start_new_session=True,
         )
         deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and not hangs.exists():
+        while time.monotonic() < deadline and not _sleeping():
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 130
     assert '"interrupted": true' in out.read_text()
     assert '"Good"' in out.read_text()
-    hung = int(hangs.read_text())
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and Path(f"/proc/{hung}").exists():
+    while time.monotonic() < deadline and _sleeping():
         time.sleep(0.1)
-    assert not Path(f"/proc/{hung}").exists()
+    assert not _sleeping()
+
+
+def _sleeping() -> bool:
+    """Whether there is a `sleep` of that many seconds."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes() == f"sleep\0{SLEEP}\0".encode():
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def test_a_folder_with_a_file_that_cannot_be_imported_is_not_fine(
@@ -334,3 +345,26 @@ def test_a_poor_encoding_costs_marks_not_the_report(layersmith: Layersmith, writ
     )
     assert done.returncode == 0
     assert b"Good" in done.stdout
+
+
+DOUBLES = """
+class OnlyInFloat32(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * (3 if gradient.dtype is torch.float32 else 2)
+
+class Doubles(nn.Module):
+    def forward(self, x):
+        return OnlyInFloat32.apply(x)
+"""
+
+
+def test_full_examination_of_gradients_can_be_asked_for(layersmith: Layersmith, write: Write) -> None:
+    path = write(DOUBLES)
+    common = (str(path), "--select", "wrong-gradient", "--format", "json")
+    assert not layersmith("check", *common).findings("Doubles")
+    assert set(layersmith("check", *common, "--gradients", "full").findings("Doubles")) == {"wrong-gradient"}

@@ -23,25 +23,11 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console  # noqa: PLC0415 - keeps --help fast
     from rich.markdown import Markdown  # noqa: PLC0415 - as above
 
-    files = registry.rule_files()
-    if arguments.rule is None or arguments.rule in registry.groups():
-        text = _index(arguments.rule)
-    else:
-        text = rule_page.read(files[registry.nearest(arguments.rule, files)]).markdown()
+    pages = rule_page.pages(registry.chosen(select=arguments.rule or ()))
+    is_one = arguments.rule is not None and arguments.rule not in registry.groups()
+    text = pages[0].markdown() if is_one else rule_page.index(pages)
     if sys.stdout.isatty():
         Console().print(Markdown(text))
     else:
         sys.stdout.write(text)
     return 0
-
-
-def _index(group: str | None) -> str:
-    pages = sorted(
-        map(rule_page.read, registry.rule_files().values()), key=lambda page: (page.group, page.id)
-    )
-    pages = [page for page in pages if group in {None, page.group}]
-    lines = [f"| {page.id} | {page.group} | {page.severity} | {page.title} |" for page in pages]
-    return (
-        "\n".join(["| rule | group | severity | what a good module does |", "|---|---|---|---|", *lines])
-        + "\n"
-    )

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure the signal and ask the rules about initialisation."""
     if arguments.plot and Path(arguments.plot).suffix != ".svg":
         raise UsageError(f"--plot draws SVG: name a file that ends in .svg, not {arguments.plot!r}")
-    settings = examination.settings_for(arguments.targets)
+    settings = examination.settings_for(arguments)
     rules = registry.chosen(select=VERBS["init"].groups or ())
     return examination.run("init", arguments, rules, settings, finish=partial(_finish, arguments))
 

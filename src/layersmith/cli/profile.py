@@ -16,4 +16,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, and judge nothing."""
-    return examination.run("profile", arguments, (), examination.settings_for(arguments.targets))
+    return examination.run("profile", arguments, (), examination.settings_for(arguments))

@@ -10,14 +10,17 @@ from typing import Any
 from torch import nn
 
 from layersmith.errors import UsageError
-from layersmith.load import notation
+from layersmith.load import inline, notation
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.conventions import by_attribute, by_functions_of_file
+from layersmith.load.documented import by_documentation, by_small_documentation
 from layersmith.load.example import by_example, described
+from layersmith.load.hint import by_hint, by_lock
 from layersmith.load.inference import by_inference
-from layersmith.load.strategy import Failure, Found, Request, Strategy
+from layersmith.load.strategy import Failure, Found, Request, Said, Strategy
 from layersmith.load.unbuildable import Unbuildable
+from layersmith.load.users import by_users
 from layersmith.load.values import Call, TensorSpec
 from layersmith.probe import source
 from layersmith.probe.gradients.duplicate import duplicate
@@ -25,12 +28,27 @@ from layersmith.probe.inputs import Inputs
 from layersmith.promises import contract_of
 from layersmith.subject import MakeInputs, Subject, copying
 
-_STRATEGIES: tuple[Strategy, ...] = (by_example, by_functions_of_file, by_attribute, by_inference)
+_STRATEGIES: tuple[Strategy, ...] = (
+    by_hint,
+    by_example,
+    by_lock,
+    by_functions_of_file,
+    by_attribute,
+    by_small_documentation,
+    by_inference,
+    by_users,
+    by_documentation,
+)
 _SECONDS = 10.0
 
 
 def subject_of_class(
-    cls: type[nn.Module], *, inputs: object | None = None, seconds: float = _SECONDS
+    cls: type[nn.Module],
+    *,
+    inputs: object | None = None,
+    seconds: float = _SECONDS,
+    said: Said | None = None,
+    may_run_examples: bool = False,
 ) -> Subject:
     """The class with a way to build and to call it.
 
@@ -39,21 +57,36 @@ def subject_of_class(
         inputs: what to call it with: notation (`"f32[2,16,64]"`), a tensor, a tuple, a dict, or a function
             without arguments that returns one of these. Found if left out.
         seconds: CPU time for the search.
+        said: what the settings and the lock file say of the class.
+        may_run_examples: whether its documentation, tests and `__main__` may be executed to watch them call it;
+            only where the process is confined.
 
     Raises:
         Unbuildable: with the reason in one line and the smallest hint that would help.
         UsageError: if `inputs` cannot be read.
     """
-    request = _request(cls, inputs, seconds)
+    request = dataclasses.replace(_request(cls, inputs, seconds), may_run_examples=may_run_examples)
+    request.said = said or request.said
     try:
-        found = next(
-            (one for one in (strategy(request) for strategy in _STRATEGIES) if one is not None), None
-        )
+        found = _first_sure(request)
     except MemoryError:
         raise Unbuildable(f"{cls.__name__} needs more memory than there is", _hint(request)) from None
     if found is None:
         raise Unbuildable(_why(request), _hint(request))
     return _subject(cls, found)
+
+
+def _first_sure(request: Request) -> Found | None:
+    """The first way that is no mere guess; where all are, the first of them."""
+    guess: Found | None = None
+    for strategy in _STRATEGIES:
+        found = strategy(request)
+        if found is not None and not found.doubt:
+            return found
+        guess = guess or found
+        if request.deadline.is_over:
+            break
+    return guess
 
 
 def subject_of_object(module: nn.Module, inputs: object | None = None) -> Subject:
@@ -141,7 +174,19 @@ def _subject(cls: type[nn.Module], found: Found) -> Subject:
 def _described(cls: type[nn.Module], found: Found) -> Subject:
     file, line = source.class_line(cls)
     said = f"{found.notation} {found.how}" if found.how else ""
-    return Subject(cls.__name__, found.build, found.inputs, file, line, contract_of(cls), said)
+    contract = contract_of(cls).waiving(inline.waivers(cls))
+    said += f"; a guess: {found.doubt}" if found.doubt else ""
+    return Subject(
+        cls.__name__,
+        found.build,
+        found.inputs,
+        file,
+        line,
+        contract,
+        said,
+        found.construction,
+        found.doubt,
+    )
 
 
 def _why(request: Request) -> str:

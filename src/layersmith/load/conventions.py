@@ -64,6 +64,7 @@ def by_attribute(request: Request) -> Found | None:
                     request.inputs or offered,
                     f"{construction}({call})",
                     f"from {name}",
+                    construction.recipe,
                 )
         return None
     return None

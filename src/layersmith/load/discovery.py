@@ -8,8 +8,9 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TypeGuard
 
 from torch import nn
@@ -36,6 +37,41 @@ def classes(module: ModuleType, name: str = "") -> list[type[nn.Module]]:
     if not found:
         raise TargetError(_none_there(module))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """A class that is defined inside a function: it exists only while that runs."""
+
+    name: str
+    function: str
+    file: str
+    line: int
+
+    @property
+    def why(self) -> str:
+        """What to say of it."""
+        return f"it is defined inside the function {self.function}, out of reach"
+
+    @property
+    def hint(self) -> str:
+        """What would help."""
+        return f"if {self.function} returns it built, check {Path(self.file).name}::{self.function}"
+
+
+Thing = type[nn.Module] | FunctionType | nn.Module | Unreachable
+
+
+def things(module: ModuleType, name: str = "") -> list[Thing]:
+    """What to examine in a module: as `classes`, and a function or object of that name; classes out of reach last.
+
+    Raises:
+        TargetError: if there is nothing of the kind.
+    """
+    named = getattr(module, name, None) if name.isidentifier() else None
+    if isinstance(named, FunctionType | nn.Module):
+        return [named]
+    return [*classes(module, name), *([] if name else _inside_functions(module))]
 
 
 def is_concrete(cls: type[nn.Module]) -> bool:
@@ -117,25 +153,34 @@ def _none_there(module: ModuleType) -> str:
         return f"every nn.Module class in {called} is abstract (without a forward): {', '.join(abstract)}"
     inside = _inside_functions(module)
     if inside:
-        return f"{called} defines its nn.Module classes inside functions, out of reach: {', '.join(inside)}"
+        names = ", ".join(dict.fromkeys(one.name for one in inside))
+        return f"{called} defines its nn.Module classes inside functions, out of reach: {names}"
     imported = [cls.__name__ for cls in _members(module)]
     if imported:
         return f"no nn.Module class is defined in {called}; it only imports {', '.join(imported[:5])}"
     return f"no nn.Module class is defined in {called}"
 
 
-def _inside_functions(module: ModuleType) -> list[str]:
+def _inside_functions(module: ModuleType) -> list[Unreachable]:
     file = getattr(module, "__file__", None) or ""
     if not file.endswith(".py") or not Path(file).exists():
         return []
-    functions = (n for n in ast.walk(ast.parse(Path(file).read_bytes())) if isinstance(n, source.Function))
-    nested = (node for function in functions for node in ast.walk(function))
-    found = (
-        node
-        for node in nested
-        if isinstance(node, ast.ClassDef) and any("Module" in ast.unparse(base) for base in node.bases)
-    )
-    return list(dict.fromkeys(node.name for node in found))
+    return [*_below_functions(ast.parse(Path(file).read_bytes()), "", file)]
+
+
+def _below_functions(node: ast.AST, function: str, file: str) -> Iterator[Unreachable]:
+    """The module classes below a node that stand inside a function."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, source.Function):
+            yield from _below_functions(child, child.name, file)
+            continue
+        if function and isinstance(child, ast.ClassDef) and any(map(_is_module_base, child.bases)):
+            yield Unreachable(child.name, function, file, child.lineno)
+        yield from _below_functions(child, function, file)
+
+
+def _is_module_base(base: ast.expr) -> bool:
+    return ast.unparse(base) in {"nn.Module", "torch.nn.Module", "Module"}
 
 
 def _called(module: ModuleType) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from layersmith.errors import TargetError
+from layersmith.load import notebook
 from layersmith.load.target import Target
 
 
@@ -70,6 +71,10 @@ def _import_file(file: Path, name: str) -> ModuleType:
 
 def _executed(file: Path, name: str) -> ModuleType:
     is_package = file.name == "__init__.py"
+    if notebook.is_notebook(file):
+        module = sys.modules[name] = ModuleType(name)
+        module.__file__ = str(file)
+        return notebook.executed(file, module)
     spec = importlib.util.spec_from_file_location(
         name, file, submodule_search_locations=[str(file.parent)] if is_package else None
     )

@@ -13,6 +13,7 @@ from layersmith.load.call.run import call_of
 from layersmith.load.call.search import CallSearch
 from layersmith.load.call.start import starts
 from layersmith.load.constructor.search import Construction, ConstructorSearch, call_text, construct
+from layersmith.load.doubt import FAILS, doubt
 from layersmith.load.strategy import Failure, Found, Request
 from layersmith.load.values import Call, Made
 from layersmith.subject import MakeInputs
@@ -65,7 +66,7 @@ def _with_given(request: Request, make: MakeInputs, construction: Construction) 
         construction = adapted
         error = _error_with(make, construction, request.deadline)
     built = construction
-    found = Found(lambda _: built.build(), make, f"{built}({text})", built.how)
+    found = Found(lambda _: built.build(), make, f"{built}({text})", built.how, built.recipe)
     if error is None:
         return found, True
     request.failures.append(Failure(str(built), text, _said(error)))
@@ -107,14 +108,14 @@ def _with_found(request: Request, construction: Construction, count: int) -> tup
     search = CallSearch(construction.module, construction.arguments, request.deadline.part(share))
     call = search.find()
     if call is not None:
-        return _found(construction, call, construction.how), True
+        return _found(construction, call, construction.how, doubt(construction, call, search.callee)), True
     error = search.attempts.error
     if error is not None:
         request.failures.append(Failure(str(construction), str(search.attempts.closest), _said(error)))
     if not _is_certain(construction, count, error) or not search.fails_whatever:
         return None, False
     call = search.attempts.closest or call_of(search.callee, starts(search.callee)[0])
-    return _found(construction, call, f"{construction.how}; forward fails whatever the input"), False
+    return _found(construction, call, construction.how, FAILS), False
 
 
 def _is_certain(construction: Construction, count: int, error: Exception | None) -> bool:
@@ -123,8 +124,10 @@ def _is_certain(construction: Construction, count: int, error: Exception | None)
     return isinstance(error, NameError) or (count == 0 and not has_stand_in)
 
 
-def _found(construction: Construction, call: Call, how: str) -> Found:
-    return Found(lambda _: construction.build(), call.make, f"{construction}({call})", how)
+def _found(construction: Construction, call: Call, how: str, why: str) -> Found:
+    return Found(
+        lambda _: construction.build(), call.make, f"{construction}({call})", how, construction.recipe, why
+    )
 
 
 def _said(error: Exception) -> str:

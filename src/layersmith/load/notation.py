@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from typing import Any
 
 from layersmith.errors import UsageError
@@ -14,6 +15,7 @@ _GRAMMAR = (
     "  f32[2,16,64]                     a float tensor, standard normal (also f16 bf16 f64 c64)\n"
     "  f32[4,3]<1                       uniform from 0 to 1\n"
     "  i64[2,16]<100                    integers below 100 (also i32 u8)\n"
+    "  1<=i64[2]<17                     integers from 1 to 16\n"
     "  f32[2,16,64], mask=bool[2,16]    two arguments, the second by name\n"
     "  [f32[2,8], f32[2,4]], 3, 'mean'  lists, tuples, dicts, numbers and strings"
 )
@@ -32,7 +34,7 @@ def parse(text: str) -> Call:
         >>> str(parse("f32[2, 16, 64], mask=bool[2,16]"))
         'f32[2,16,64], mask=bool[2,16]'
     """
-    source = re.sub(rf"\b({'|'.join(DTYPES)})\[\s*\]", r"\1[()]", text.strip())
+    source = _with_scalars(text)
     opening = "_("
     try:
         tree = ast.parse(f"{opening}{source})", mode="eval").body
@@ -43,6 +45,55 @@ def parse(text: str) -> Call:
     reader = _Reader(source, len(opening))
     args = tuple(reader.value(node) for node in tree.args)
     return Call(args, {reader.name(word): reader.value(word.value) for word in tree.keywords})
+
+
+def described(text: str) -> tuple[str, dict[str, TensorSpec]]:
+    """A Python expression with a name for every tensor that the text describes, and the tensors by these names.
+
+    Raises:
+        UsageError: for a description that is none.
+
+    Example:
+        >>> described("Block(64)(f32[2,64])")[0]
+        'Block(64)(tensor_0_)'
+    """
+    source = _with_scalars(text)
+    try:
+        tree = ast.parse(source, mode="eval").body
+    except SyntaxError as error:
+        raise _bad(source, (error.offset or 1) - 1, "this cannot be read") from None
+    specs = _Specs(_Reader(source, 0))
+    return ast.unparse(specs.visit(tree)), specs.found
+
+
+class _Specs(ast.NodeTransformer):
+    """Puts a name in the place of every tensor that is described."""
+
+    def __init__(self, reader: _Reader) -> None:
+        self.reader = reader
+        self.found: dict[str, TensorSpec] = {}
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        """`f32[2,3]`."""
+        return self.named(self.reader.tensor(node)) if _is_tensor(node) else self.generic_visit(node)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        """`i64[2,3]<100`."""
+        return self.named(self.reader.bounded(node)) if _is_tensor(node.left) else self.generic_visit(node)
+
+    def named(self, spec: TensorSpec) -> ast.Name:
+        name = f"tensor_{len(self.found)}_"
+        self.found[name] = spec
+        return ast.Name(name, ast.Load())
+
+
+def _is_tensor(node: ast.expr) -> bool:
+    return isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in DTYPES
+
+
+def _with_scalars(text: str) -> str:
+    """The text with `f32[]` as Python can read it."""
+    return re.sub(rf"\b({'|'.join(DTYPES)})\[\s*\]", r"\1[()]", text.strip())
 
 
 class _Reader:
@@ -79,6 +130,11 @@ class _Reader:
         return TensorSpec(tuple(self.size(size) for size in sizes), DTYPES[node.value.id], high)
 
     def bounded(self, node: ast.Compare) -> TensorSpec:
+        if isinstance(node.left, ast.Constant) and len(node.ops) == 2 and isinstance(node.ops[0], ast.LtE):  # noqa: PLR2004 - 1<=i64[5]<8
+            inner = ast.copy_location(
+                ast.Compare(node.comparators[0], node.ops[1:], node.comparators[1:]), node
+            )
+            return replace(self.bounded(inner), low=self.size(node.left))
         bound = node.comparators[0]
         is_plain = (
             len(node.ops) == 1 and isinstance(node.ops[0], ast.Lt) and isinstance(node.left, ast.Subscript)

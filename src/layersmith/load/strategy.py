@@ -9,7 +9,18 @@ from torch import nn
 
 from layersmith.load.attempt import Deadline
 from layersmith.load.values import Call
-from layersmith.subject import Build, MakeInputs
+from layersmith.subject import Build, Construction, MakeInputs
+
+
+@dataclass(slots=True)
+class Said:
+    """What was said of a class before: notations `Block(64)(f32[2,64])`, and which of them is wanted."""
+
+    hints: tuple[str, ...] = ()  # by the user, in the settings
+    locked: tuple[str, ...] = ()  # by an earlier search, in the lock file
+    number: int = 0
+    must_work: bool = True  # whether what is locked is known to work; otherwise it is the module that fails
+    misfits: list[str] = field(default_factory=list)  # why what was locked no longer fits
 
 
 @dataclass(slots=True)
@@ -21,6 +32,10 @@ class Request:
     call: Call | None = None  # inputs in notation
     inputs: MakeInputs | None = None  # inputs that the user said, in whatever form
     failures: list[Failure] = field(default_factory=list)  # the closest attempts
+    said: Said = field(default_factory=Said)
+    may_run_examples: bool = (
+        False  # whether documentation and scripts may be executed: the process is confined
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +55,8 @@ class Found:
     inputs: MakeInputs
     notation: str  # paste-ready: `Block(64, heads=4)(f32[2,16,64])`
     how: str  # "from example()", "from names"
+    construction: Construction | None = None
+    doubt: str = ""  # why the call is but a guess; "" where the source or a real call confirms it
 
 
 Strategy = Callable[[Request], Found | None]

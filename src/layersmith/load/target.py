@@ -11,13 +11,17 @@ import glob
 import importlib.machinery
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from layersmith.errors import TargetError
+from layersmith.load import ignore
+from layersmith.load.ignore import Pattern
+from layersmith.load.notebook import cells, is_notebook
 
 _SKIPPED_FOLDERS = {"build", "dist", "__pycache__", "node_modules", "site-packages", "venv", "env"}
+_SUFFIXES = (".py", ".ipynb")
 _SKIPPED_FILES = {"setup.py", "conftest.py"}
 
 
@@ -36,30 +40,36 @@ class Target:
         return f"{self.module}:{self.name}" if self.name else self.module
 
 
-def parse(text: str) -> list[Target]:
+def parse(text: str, *, exclude: Iterable[str] = ()) -> list[Target]:
     """What a text names: `file.py`, `file.py::Class`, `package.module:Class`, a folder, a glob.
+
+    Args:
+        text: as on the command line.
+        exclude: patterns, as in .gitignore and relative to the working directory, of what is left out of a folder
+            or a glob.
 
     Raises:
         TargetError: if there is no such file or module, or the file is not Python.
     """
+    leave_out = ignore.patterns(exclude, Path.cwd())
     path, _, name = text.partition("::")
     if not path.strip():
         raise TargetError(f"no target in {text!r}: give a file, a folder or an import path")
     if Path(path).is_dir():
-        return [Target(str(file), "", name) for file in _files_below(Path(path))]
+        return [Target(str(file), "", name) for file in _files_below(Path(path), leave_out)]
     if Path(path).is_file():
         _require_python(path)
         return [Target(path, "", name)]
     if glob.has_magic(path):
-        return [Target(file, "", name) for file in _matching(path)]
+        return [Target(file, "", name) for file in _matching(path, leave_out)]
     if _looks_like_a_file(path):
         raise TargetError(f"no such file: {path}{_nearest(path)}")
     return [_import_path(text)]
 
 
-def _files_below(folder: Path) -> list[Path]:
+def _files_below(folder: Path, leave_out: list[Pattern]) -> list[Path]:
     """Every Python file below that may define a module class; tests, hidden and built things left out."""
-    files = list(_walk(folder))
+    files = list(_walk(folder, leave_out))
     if not files:
         raise TargetError(f"no Python file in {folder}")
     worth = [file for file in files if _has_class(file)]
@@ -68,12 +78,26 @@ def _files_below(folder: Path) -> list[Path]:
     return worth
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, leave_out: list[Pattern]) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _is_skipped_folder(Path(parent) / name))
+        here = Path(parent)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not _is_skipped_folder(here / name) and not _is_out(here / name, leave_out, is_folder=True)
+        )
         for name in sorted(names):
-            if name.endswith(".py") and name not in _SKIPPED_FILES and not name.startswith("test_"):
-                yield Path(parent) / name
+            is_source = name.endswith(".py") and name not in _SKIPPED_FILES and not name.startswith("test_")
+            if is_source and not _is_out(here / name, leave_out, is_folder=False):
+                yield here / name
+
+
+def _is_out(path: Path, leave_out: list[Pattern], *, is_folder: bool) -> bool:
+    """Whether the user's patterns or the repository's .gitignore leave a path out."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - links are not followed, as git does
+    return ignore.decides(leave_out, absolute, is_folder=is_folder) or ignore.is_ignored(
+        absolute, is_folder=is_folder
+    )
 
 
 def _is_skipped_folder(folder: Path) -> bool:
@@ -98,18 +122,22 @@ def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
             yield from _outside_functions(child)
 
 
-def _matching(pattern: str) -> list[str]:
-    files = sorted(file for file in glob.glob(pattern, recursive=True) if file.endswith(".py"))  # noqa: PTH207 - absolute too
+def _matching(pattern: str, leave_out: list[Pattern]) -> list[str]:
+    found = sorted(file for file in glob.glob(pattern, recursive=True) if file.endswith(_SUFFIXES))  # noqa: PTH207 - absolute too
+    files = [file for file in found if not ignore.decides(leave_out, Path.cwd() / file, is_folder=False)]
     if not files:
         raise TargetError(f"no Python file matches {pattern}")
     return files
 
 
 def _require_python(path: str) -> None:
-    if not path.endswith(".py"):
-        raise TargetError(f"{path} is not a Python file (.py)")
+    if not path.endswith(_SUFFIXES):
+        raise TargetError(f"{path} is not a Python file (.py) or a notebook (.ipynb)")
     try:
-        ast.parse(Path(path).read_bytes(), path)
+        if is_notebook(path):
+            cells(Path(path))
+        else:
+            ast.parse(Path(path).read_bytes(), path)
     except SyntaxError as error:
         line = (error.text or "").rstrip()
         raise TargetError(f"{path}:{error.lineno}: syntax error: {error.msg}\n    {line.strip()}") from None

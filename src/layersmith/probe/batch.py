@@ -213,6 +213,13 @@ def take(inputs: Inputs, count: int, *, axis: int) -> Inputs:
     return inputs.map(lambda t: t.narrow(axis, 0, count) if t.ndim > axis and t.shape[axis] == size else t)
 
 
+def grown(inputs: Inputs, count: int, *, axis: int) -> Inputs:
+    """The same inputs, with so many of the rows once more at the end."""
+    size = batch_size(inputs, axis)
+    order = torch.arange(size + count) % max(size, 1)
+    return inputs.map(lambda t: t.index_select(axis, order) if t.ndim > axis and t.shape[axis] == size else t)
+
+
 def _shuffled(tensor: Tensor, generator: torch.Generator) -> Tensor:
     order = torch.randperm(tensor.numel(), generator=generator)
     return tensor.detach().reshape(-1)[order].reshape(tensor.shape)

@@ -61,12 +61,32 @@ DRIFT_SHARE = 0.1
 
 # Of a parameter's own size plus one: opens a gate that starts at zero so far that what is behind it is seen.
 GATE = 0.1
+# A table that was made in float32 may be so many times coarser than float64 asks.
+COARSER = 1e7
+# Relative to the norm of an input: how near a point is at which a stretch is measured; and what rounding may make of it.
+NEAR = 1e-2
+STRETCH = 1e-3
 # Of the usual inputs: a softmax over 32 features of such a size is far from one-hot.
 UNSATURATED = 0.1
 # Initialisation: sound gains of common activations multiply by at most 1.9, and at most 2.5 remains after it.
 SIGNAL_GROWTH = 2.5
 # A tanh is within 1e-3 of its limit beyond 3.8, a sigmoid at 4 within 2 %: such a unit hardly learns.
 SIGNAL_SATURATION = 4.0
+
+# Slices of a parameter nearer than this share of their size are copies: sums in another order differ by less.
+ALIKE = 1e-5
+# Where a sigmoid's slope is 1 % of its steepest, and where a tanh's is.
+FLAT_SIGMOID, FLAT_TANH = 6.0, 3.0
+# A distribution whose largest probability is as near to 1 lets hardly any gradient through.
+NEARLY_ONE_HOT = 0.01
+# A layer is dead, or saturated, from these shares of its values on, whatever the input.
+DEAD, SATURATED_AT_INIT = 0.995, 0.9
+# A weight that multiplies its signal by less loses it: torch's own default multiplies by 0.58.
+SIGNAL_LOSS = 0.25
+# What remains of the differences between inputs: after one such weight, after two, or whatever the weights are.
+REMAINS, REMAINS_OF_TWO, REMAINS_AT_ALL = 1e-3, 1e-2, 1e-5
+# Probability, and multiple of the loss of guessing, from which on a classifier starts overconfident.
+OVERCONFIDENT, COSTLY = 0.95, 4.0
 
 # An activation is flat where its slope is below this share of the steepest.
 SATURATED = 0.05

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,11 +34,11 @@ def differing(left: nn.Module, right: nn.Module) -> Iterator[Held]:
                 yield Held(type(part), name, f"{prefix}.{name}" if prefix else name, value)
 
 
-def uncopied(module: nn.Module) -> Held | None:
-    """The first plain attribute that cannot be pickled, nor therefore copied."""
+def uncopied(module: nn.Module, *, way: Callable[[Any], object] = pickle.dumps) -> Held | None:
+    """The first plain attribute that cannot be pickled, or copied in another way."""
     for prefix, part in module.named_modules():
         for name, value in vars(part).items():
-            if name not in OWN and not _is_pickled(value):
+            if name not in OWN and not _does(way, value):
                 return Held(type(part), name, f"{prefix}.{name}" if prefix else name, value)
     return None
 
@@ -62,9 +62,9 @@ def scramble(module: nn.Module) -> None:
             tensor.uniform_(0.1, 0.9)
 
 
-def _is_pickled(value: object) -> bool:
+def _does(way: Callable[[Any], object], value: object) -> bool:
     try:
-        pickle.dumps(value)
+        way(value)
     except Exception:  # noqa: BLE001 - that it fails is the answer
         return False
     return True
@@ -80,8 +80,8 @@ def _is_same(left: Any, right: Any) -> bool:
         return False
     if isinstance(left, nn.Module):
         left, right = left.state_dict(), right.state_dict()
-    if isinstance(left, Tensor):
-        return left.shape == right.shape and torch.equal(left, right)
+    if isinstance(left, Tensor):  # a lazy one has no values yet
+        return nn.parameter.is_lazy(left) or (left.shape == right.shape and torch.equal(left, right))
     if isinstance(left, Mapping):
         return left.keys() == right.keys() and all(_is_same(left[key], right[key]) for key in left)
     if isinstance(left, list | tuple):

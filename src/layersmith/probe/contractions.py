@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layersmith.probe.closeness import NEARLY_ONE_HOT
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.operations import Operations
 
@@ -40,10 +41,12 @@ class Contraction:
     fan_in: int  # how many products are summed for one number of the output
     rms: float  # of the parameter
     input_rms: float
+    input_spread: float  # of the signal over a batch: what tells one row from another; NaN of a single row
     output_rms: float  # directly after the product
     arriving_rms: float  # after the elementwise operations that follow: what the next layer gets
     saturates_at: float = 0.0  # the rms that reached a tanh, sigmoid or softmax; 0 if none did
     is_normalised: bool = False
+    is_constant: bool = False  # the parameter is one number everywhere
 
     @property
     def factor(self) -> float:
@@ -89,8 +92,10 @@ class _Watch(Operations):
         for one, arg in before:
             self._continue(one, packet, arg, result)
         for left, right, fan_in in _operands(packet, args):
-            self._start(left, right, fan_in, result)
-            self._start(right, left, fan_in, result)
+            if not _averages(packet, left, -1):
+                self._start(right, left, fan_in, result)
+            if not _averages(packet, right, -2):
+                self._start(left, right, fan_in, result)
         return output
 
     def _followed(self, tensor: Tensor) -> Contraction | None:
@@ -101,7 +106,11 @@ class _Watch(Operations):
         if name is None:
             return
         rms = _rms(result)
-        one = Contraction(name, fan_in, _rms(parameter), _rms(signal), rms, rms)
+        one = Contraction(name, fan_in, _rms(parameter), _rms(signal), _spread(signal), rms, rms)
+        before = self._followed(signal)
+        if before is not None and one.rms == 0.0:
+            before.is_normalised = True  # a zero-initialised factor, as LoRA's second, makes nothing of it
+        one.is_constant = bool((parameter == parameter.flatten()[0]).all())
         self.found.append(one)
         self._follow(one, result)
 
@@ -132,6 +141,18 @@ def _operands(packet: Any, args: tuple[Any, ...]) -> Iterator[tuple[Tensor, Tens
         yield left, right, left.shape[-1]
     elif packet in CONVOLUTIONS:
         yield args[0], args[1], args[1][0].numel()
+
+
+def _averages(packet: Any, signal: Tensor, axis: int) -> bool:
+    """Whether a signal holds probabilities along the axis that is summed over: a soft lookup multiplies nothing."""
+    if packet not in PRODUCTS or signal.ndim < -axis:
+        return False
+    totals = signal.sum(axis)
+    return bool((signal >= 0).all()) and bool(((totals - 1).abs() < NEARLY_ONE_HOT).all())
+
+
+def _spread(signal: Tensor) -> float:
+    return _rms(signal - signal.mean(0, keepdim=True)) if len(signal) > 1 else math.nan
 
 
 def _rms(tensor: Tensor) -> float:

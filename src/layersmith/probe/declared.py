@@ -1,64 +1,61 @@
-"""The axes that `forward` says its arguments have: `Float[Tensor, "*batch time dim"]`, `(*, dim)` in a docstring."""
+"""What may stand after a promise's keyword in a contract: each reader returns the value, or says what is wanted."""
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from torch import Tensor, nn
-
-from layersmith.probe import arguments
-from layersmith.probe.inputs import Inputs
-
-QUOTED = re.compile(r"""\[[^,\[\]]+,\s*["']([^"']+)["']\s*\]""")
-STARRED = re.compile(r"[(\[]\s*(?:\*|\.\.\.)\s*,\s*[\w ,]+[)\]]")
-TIME = re.compile(
-    r"^(?:t|l|s|seq\w*|time\w*|len\w*|length|steps?|frames?|tokens?|n_tokens|num_tokens)$", re.IGNORECASE
-)
+from layersmith.errors import UsageError
 
 
-def axes(module: nn.Module) -> Mapping[str, tuple[str, ...]]:
-    """The names of the axes by argument, where an annotation states them."""
-    forward = type(module).forward
-    found = {}
-    for name, annotation in getattr(forward, "__annotations__", {}).items():
-        text = getattr(annotation, "dim_str", None)
-        if text is None and isinstance(annotation, str) and (match := QUOTED.search(annotation)):
-            text = match.group(1)
-        if isinstance(text, str) and name != "return":
-            found[name] = tuple(re.sub(r"^[#?_]+", "", part) for part in text.split())
-    return found
+def true(name: str, value: object) -> bool:
+    """`odd=True`; to promise nothing, the keyword is left out."""
+    if value is not True:
+        raise _wrong(name, f"{name}=True", value)
+    return True
 
 
-def is_leading(names: tuple[str, ...]) -> bool:
-    """Whether any number of axes may come first: `*batch dim`, `... dim`."""
-    return len(names) > 1 and (names[0].startswith("*") or names[0] == "...")
+def axis(name: str, value: object) -> int:
+    """`causal=1`: an axis of the first input."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong(name, f"an axis, such as {name}=1", value)
+    return value
 
 
-def says_leading(module: nn.Module) -> bool:
-    """Whether the docstring of the class or its forward gives the input as `(*, dim)`."""
-    texts = [vars(base).get("__doc__") or "" for base in type(module).__mro__[:1]]
-    texts.append(inspect.getdoc(type(module).forward) or "")
-    return any(STARRED.search(text) for text in texts)
+def number(name: str, value: object) -> float:
+    """`lipschitz=1.0`: a positive number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise _wrong(name, f"a positive number, such as {name}=1.0", value)
+    return float(value)
 
 
-def free_lengths(module: nn.Module, inputs: Inputs) -> dict[str, list[tuple[Tensor, int]]]:
-    """The tensors and axes (from the end) of every named time axis that no attribute of the module has for its size."""
-    stated = axes(module)
-    fixed = {name for part in module.modules() for name in vars(part)} | set(_constructor(module))
-    found: dict[str, list[tuple[Tensor, int]]] = {}
-    for _, argument, tensor in arguments.named(module, inputs):
-        names = stated.get(argument, ())
-        for place, name in enumerate(names):
-            axis = place - len(names)
-            if TIME.match(name) and name not in fixed and tensor.ndim >= -axis:
-                found.setdefault(name, []).append((tensor, axis))
-    return found
+def interval(name: str, value: object) -> tuple[float, float]:
+    """`range=(0, 1)`: the lowest and the highest value; `float("inf")` for none."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 2:  # noqa: PLR2004 - two ends
+        raise _wrong(name, f"two numbers, such as {name}=(0, 1)", value)
+    low, high = value
+    if (
+        not all(isinstance(end, int | float) and not isinstance(end, bool) for end in value)
+        or not low <= high
+    ):
+        raise _wrong(name, f"two numbers in order, such as {name}=(0, 1)", value)
+    return float(low), float(high)
 
 
-def _constructor(module: nn.Module) -> list[str]:
-    try:
-        return [*inspect.signature(type(module)).parameters]
-    except (TypeError, ValueError):
-        return []
+def one_of(name: str, value: object, choices: tuple[str, ...]) -> str:
+    """`monotone="increasing"`."""
+    if not isinstance(value, str) or value not in choices:
+        raise _wrong(name, " or ".join(f'{name}="{choice}"' for choice in choices), value)
+    return value
+
+
+def maps(name: str, value: object) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """`equivariant=(map_in, map_out)`: functions of the input and of the output."""
+    if not isinstance(value, Sequence) or len(value) != 2 or not all(map(callable, value)):  # noqa: PLR2004 - in, out
+        raise _wrong(name, f"two functions: {name}=(map_in, map_out)", value)
+    first, second = value
+    return first, second
+
+
+def _wrong(name: str, wanted: str, value: object) -> UsageError:
+    return UsageError(f"the contract wants {wanted}, not {name}={value!r:.80}")

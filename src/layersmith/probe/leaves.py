@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+STEPS_BACK = 12  # operations before a tensor, in which its layer is looked for
 DEPTH = 3  # of plain objects (a torch.distributions.Normal) in an output
 
 
@@ -27,6 +28,30 @@ def leaves_behind(outputs: Iterable[Tensor]) -> dict[int, Tensor]:
     own = [output for output in outputs if output.requires_grad and output.grad_fn is None]
     found = [getattr(node, "variable", None) for node in nodes_behind(outputs)]
     return {id(leaf): leaf for leaf in (*own, *found) if leaf is not None}
+
+
+def nearest(tensor: Tensor, module: nn.Module) -> list[str]:
+    """The names of the parameters that went into a tensor last: those of the layer before it, bias first."""
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    waiting = _before([tensor.grad_fn])
+    for _ in range(STEPS_BACK):
+        found = [names.get(id(getattr(node, "variable", None)), "") for node in (*waiting, *_before(waiting))]
+        if any(found):
+            return [name for name in dict.fromkeys(found) if name]
+        waiting = _before(waiting)
+    return []
+
+
+def _before(nodes: Iterable[Any]) -> list[Any]:
+    return [
+        *{
+            node: None
+            for one in nodes
+            if one is not None
+            for node, _ in one.next_functions
+            if node is not None
+        }
+    ]
 
 
 def tensors_within(value: object, *, depth: int = DEPTH) -> list[Tensor]:

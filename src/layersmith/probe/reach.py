@@ -41,13 +41,13 @@ def reach(module: nn.Module, inputs: Inputs, *, seed: int, is_original: bool = T
     ]
     try:
         with preserved(seed=seed), torch.enable_grad():
-            output = (inputs if is_original else _others(inputs)).call(module)
+            output = (inputs if is_original else others(inputs)).call(module)
     except Exception:  # noqa: BLE001 - a mode may ask for more, and other inputs need not be accepted
         return None
     finally:
         for hook in hooks:
             hook.remove()
-    outputs = [tensor for tensor in (*leaves.tensors_within(output), *_kept(module)) if tensor.requires_grad]
+    outputs = [tensor for tensor in (*leaves.tensors_within(output), *kept(module)) if tensor.requires_grad]
     reached = leaves.leaves_behind(outputs)
     names = frozenset(name for name, parameter in module.named_parameters() if id(parameter) in reached)
     return Reach(names, frozenset(called), module.training) if outputs else None
@@ -72,7 +72,7 @@ def is_passed_over(root: nn.Module, container: str, unreached: set[str], runs: l
     return bool(inside - unreached) and len(set(per_run)) <= 1
 
 
-def _others(inputs: Inputs) -> Inputs:
+def others(inputs: Inputs) -> Inputs:
     """Values of the same kind elsewhere: floats are mixed anew, whole numbers change places."""
 
     def changed(tensor: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def _others(inputs: Inputs) -> Inputs:
     return inputs.map(changed)
 
 
-def _kept(module: nn.Module) -> list[Tensor]:
+def kept(module: nn.Module) -> list[Tensor]:
     """The tensors with a graph that a call left in attributes."""
     held = [value for part in module.modules() for name, value in vars(part).items() if name not in OWN]
     return [tensor for tensor in tree.tensors(held) if tensor.grad_fn is not None]

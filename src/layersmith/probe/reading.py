@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import inspect
 import linecache
 import re
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ TIME = r"(?:t|l|s|w|seq\w*|src_len|tgt_len|time\w*|steps?|length|max_len|win_len
 BATCH = r"(?:b|n|bs|bsz|batch\w*)"
 TIME_FIRST = re.compile(rf"[\[(]\s*{TIME}\s*[,x*]\s*{BATCH}\s*[,x*\])]", re.IGNORECASE)
 BATCH_FIRST = re.compile(rf"[\[(]\s*{BATCH}\s*[,x*]\s*{TIME}\s*[,x*\])]", re.IGNORECASE)
+FILLING = r"(?:init\.\w|\.data\b|_\()"  # how a parameter is given values: nn.init, `.data = `, `.fill_(`
+QUICK = 100_000  # numbers drawn in a few milliseconds
 BATCH_SIZE = re.compile(r"^(?:b|bs|bsz|bz|batch|batch_size|n_batch|nbatch)$", re.IGNORECASE)
 
 
@@ -30,7 +31,7 @@ def axis_hint(cls: type) -> str:
     node = source.class_node(cls)
     if node is None:
         return ""
-    text = _text(cls)
+    text = source.text_of(cls)
     batch = bool(BATCH_FIRST.search(text)) or any(_says_batch(part) for part in ast.walk(node))
     time = bool(TIME_FIRST.search(text)) or _loops_over_input(node)
     return "" if batch == time else "batch" if batch else "time"
@@ -64,6 +65,83 @@ def line_with(module: nn.Module, pattern: str) -> tuple[str, int]:
     return source.class_line(type(module))
 
 
+def line_matching(
+    module: nn.Module, pattern: str, *, default: tuple[str, int] | None = None
+) -> tuple[str, int]:
+    """The first line of code that matches: in a class of the tree, else elsewhere in their files; else `default`.
+
+    Lines of imports do not count. Without a default it is the line of the module's class.
+    """
+    for file, span in _spans(module):
+        for line in span:
+            code = linecache.getline(file, line).partition("#")[0]
+            if not code.lstrip().startswith(("import ", "from ", "def ", "class ")) and re.search(
+                pattern, code
+            ):
+                return file, line
+    return default or source.class_line(type(module))
+
+
+def drawn_line(root: nn.Module, path: str) -> tuple[str, int]:
+    """Where the user's own code gives a parameter its first values, else where it makes it."""
+    *_, holder, leaf = ["", *path.split(".")]
+    place = source.parameter_line(root, path)
+    for name in (rf"{holder}\.{leaf}\b", rf"self\.{leaf}\b", rf"\.{leaf}\b"):
+        found = line_matching(root, rf"{name}.*{FILLING}|{FILLING}.*{name}", default=("", 0))
+        if found[1] and found[0] == (place[0] or found[0]):
+            return found
+    return place
+
+
+def spelled(path: str) -> str:
+    """`layers.0.weight` as code in a class writes it: `self.layers[0].weight`."""
+    text = "self"
+    for part in path.split("."):
+        text += f".{part}" if part.isidentifier() else f"[{part}]" if part.isdigit() else f'["{part}"]'
+    return text
+
+
+def mentions(module: nn.Module, pattern: str) -> bool:
+    """Whether the file of any class of the tree, torch's own left aside, has a match."""
+    files = {source.file_of(cls) for cls in _own(module)} - {""}
+    return any(_has(file, pattern) for file in files)
+
+
+def says(module: nn.Module, pattern: str) -> bool:
+    """Whether the source of any class of the tree itself, torch's own left aside, has a match."""
+    return any(re.search(pattern, source.text_of(cls)) for cls in _own(module))
+
+
+def is_quick(module: nn.Module) -> bool:
+    """Whether building it again takes no time that matters, by its numbers."""
+    return sum(parameter.numel() for parameter in module.parameters()) <= QUICK
+
+
+def setting_line(owner: type, attribute: str) -> tuple[str, int]:
+    """Where a method other than `__init__` sets `self.<attribute>`, or fills it; else where `__init__` does."""
+    node = source.class_node(owner)
+    fills = re.compile(
+        rf"self\.{re.escape(attribute)}(\[.*\])?\s*[-+*/]?=(?!=)|self\.{re.escape(attribute)}\.\w+_?\("
+    )
+    for method in _methods(node) if node is not None else ():
+        for line in range(method.lineno, (method.end_lineno or 0) + 1):
+            if method.name != "__init__" and fills.search(linecache.getline(source.file_of(owner), line)):
+                return source.file_of(owner), line
+    return source.attribute_line(owner, attribute)
+
+
+def line_anywhere(module: nn.Module, pattern: str) -> tuple[str, int]:
+    """The first line of any method, `__init__` too, that matches; else the class's."""
+    for part in module.modules():
+        cls: type = type(part)
+        node = source.class_node(cls) if not _is_torchs(cls) else None
+        for method in _methods(node) if node is not None else ():
+            for line in range(method.lineno + 1, (method.end_lineno or 0) + 1):
+                if re.search(pattern, linecache.getline(source.file_of(cls), line)):
+                    return source.file_of(cls), line
+    return source.class_line(type(module))
+
+
 def chooses_from(owner: type, attribute: str) -> bool:
     """Whether a class picks one of a container by a key it is given: `self.heads[task]`, `self.acts[self.act]`."""
     node = source.class_node(owner)
@@ -73,6 +151,27 @@ def chooses_from(owner: type, attribute: str) -> bool:
         for method in methods
         for part in ast.walk(method)
     )
+
+
+def _own(module: nn.Module) -> list[type]:
+    kinds: dict[type, None] = {type(part): None for part in module.modules()}
+    return [kind for kind in kinds if not _is_torchs(kind)]
+
+
+def _spans(module: nn.Module) -> Iterator[tuple[str, range]]:
+    files: dict[str, None] = {}
+    for kind in _own(module):
+        node, file = source.class_node(kind), source.file_of(kind)
+        files[file] = None
+        if node is not None:
+            yield file, range(node.lineno, (node.end_lineno or 0) + 1)
+    for file in files:
+        yield file, range(1, len(linecache.getlines(file)) + 1 if file else 1)
+
+
+@functools.lru_cache(maxsize=512)
+def _has(file: str, pattern: str) -> bool:
+    return re.search(pattern, "".join(linecache.getlines(file))) is not None
 
 
 def _is_given(key: ast.expr, method: ast.FunctionDef) -> bool:
@@ -92,13 +191,6 @@ def _is_given(key: ast.expr, method: ast.FunctionDef) -> bool:
 
 def _methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef]:
     return (child for child in node.body if isinstance(child, ast.FunctionDef))
-
-
-def _text(cls: type) -> str:
-    try:
-        return inspect.getsource(cls)
-    except (OSError, TypeError):
-        return ""
 
 
 def _says_batch(node: ast.AST) -> bool:

@@ -35,7 +35,7 @@ def hidden(root: nn.Module) -> Iterator[Hidden]:
     """Every tensor and submodule reachable through attributes but registered nowhere in the tree."""
     known = {id(part) for part in (*root.modules(), *root.parameters(), *root.buffers())}
     for prefix, owner in root.named_modules():
-        for attribute, value in [*vars(owner).items()]:
+        for attribute, value in [*_of_class(type(owner)).items(), *vars(owner).items()]:
             if attribute in OWN or _is_computed(owner, attribute):
                 continue
             path = f"{prefix}.{attribute}" if prefix else attribute
@@ -43,6 +43,17 @@ def hidden(root: nn.Module) -> Iterator[Hidden]:
                 if id(found) not in known:
                     known.add(id(found))
                     yield Hidden(owner, attribute, where, container, found)
+
+
+def _of_class(cls: type) -> dict[str, object]:
+    """The modules and tensors that are attributes of a class, or of a base of it that is not torch's."""
+    bases = [base for base in reversed(cls.__mro__) if not _is_from_torch(base)]
+    return {
+        name: value
+        for base in bases
+        for name, value in vars(base).items()
+        if isinstance(value, Tensor | nn.Module)
+    }
 
 
 def _search(

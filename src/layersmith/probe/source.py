@@ -48,6 +48,16 @@ def attribute_line(cls: type, name: str) -> tuple[str, int]:
     return UNKNOWN
 
 
+def member_line(cls: type, name: str) -> tuple[str, int]:
+    """Where a class defines a method of that name, or sets the attribute; the class's own line otherwise."""
+    node = class_node(cls)
+    for child in node.body if node is not None else ():
+        if isinstance(child, Function) and child.name == name:
+            return file_of(cls), child.lineno
+    found = attribute_line(cls, name)
+    return found if found[1] else class_line(cls)
+
+
 def error_line(error: BaseException, module: nn.Module) -> tuple[str, int]:
     """The innermost frame in a file of the module tree's classes, else the innermost not in torch."""
     frames = list(_frames(error.__traceback__))
@@ -66,9 +76,23 @@ def is_refusal(error: BaseException, module: nn.Module) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=512)
+def text_of(cls: type) -> str:
+    """The source of a class; "" where there is none."""
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):
+        return ""
+
+
 def is_machinery(file: str) -> bool:
     """Whether a file is Layersmith's own, and no layer or example of it."""
     return file.startswith(OWN) and not file.startswith(_EXAMINED)
+
+
+def is_torchs(module: str) -> bool:
+    """Whether a module's name is torch's or below it."""
+    return module.partition(".")[0] == "torch"
 
 
 def owner(root: nn.Module, path: str) -> tuple[nn.Module, str]:

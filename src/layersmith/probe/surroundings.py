@@ -50,7 +50,9 @@ def preserved(*, seed: int | None = None) -> Iterator[None]:
 
 
 def seed_all(seed: int) -> None:
-    """Seed torch's, Python's and NumPy's global generators."""
+    """Seed torch's, Python's and NumPy's global generators; a negative seed leaves them as they are."""
+    if seed < 0:
+        return
     torch.default_generator.manual_seed(
         seed
     )  # torch.manual_seed asks every backend, for hundreds of microseconds

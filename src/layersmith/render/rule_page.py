@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from layersmith import registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,21 @@ class Page:
             heading = f'## Reported: "{expect}"' if expect else "## Accepted"
             lines += [heading, f"```python\n{source}\n```"]
         return "\n\n".join(lines) + "\n"
+
+
+def pages(ids: Iterable[str]) -> list[Page]:
+    """The pages of these rules, by group and name."""
+    files = registry.rule_files()
+    return sorted((read(files[id_]) for id_ in ids), key=lambda page: (page.group, page.id))
+
+
+def index(pages: Iterable[Page], *, link: str = "{id}") -> str:
+    """A table of rules in Markdown; `link` is how a name is written, such as "[{id}]({id}.md)"."""
+    lines = ["| rule | group | severity | what a good module does |", "|---|---|---|---|"]
+    lines += [
+        f"| {link.format(id=page.id)} | {page.group} | {page.severity} | {page.title} |" for page in pages
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def read(path: Path) -> Page:

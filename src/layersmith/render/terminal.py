@@ -14,12 +14,14 @@ from rich.padding import Padding
 from rich.text import Text
 
 from layersmith.finding import Finding, Outcome, Result, Severity, Status
-from layersmith.render import curves, tables
+from layersmith.render import curves, overview, tables
 from layersmith.report import Report, SubjectReport
 
 STYLE = {Severity.ERROR: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
 MARK = {Severity.ERROR: "✗", Severity.WARNING: "!", Severity.NOTE: "·"}
 WIDTH_WITHOUT_TERMINAL = 80
+OUTPUT_SHOWN = 300  # characters, unless all of it is asked for
+NAMED = 2  # rules that were skipped for one reason; more are counted
 HOOKS = "a training step; hooks that time submodules cost some µs a call, (whole) has none"
 
 
@@ -58,11 +60,14 @@ def renderables(report: Report) -> Iterator[RenderableType]:
         return next((i for i, severity in enumerate(gravity) if subject.count(severity)), len(gravity))
 
     for subject in sorted(report.subjects, key=rank):
-        yield _subject(report.verb, subject)
+        yield _subject(report, subject)
+    for line in overview.lines(report):
+        yield Text(line)
     yield _summary(report)
 
 
-def _subject(verb: str, subject: SubjectReport) -> RenderableType:
+def _subject(report: Report, subject: SubjectReport) -> RenderableType:
+    verb = report.verb
     parts: list[RenderableType] = [_headline(subject)]
     if subject.why:
         parts.append(_indented(Text(f"{subject.status}: {subject.why}", STYLE[Severity.WARNING])))
@@ -71,15 +76,21 @@ def _subject(verb: str, subject: SubjectReport) -> RenderableType:
     if subject.inferred_from:
         parts.append(_indented(Text(f"ran {subject.inferred_from}", "dim")))
     parts += [_indented(part) for pair in subject.findings() for part in _finding(*pair, subject)]
-    parts += [_indented(Text(line, "dim")) for line in _rules(subject)]
+    parts += [_indented(Text(line, "dim")) for line in _rules(subject, in_full=report.shows_reasons)]
     if subject.measurements:
         parts.append(_indented(tables.measurements(verb, subject.measurements)))
         parts += _start(subject) if verb == "init" else [_indented(Text(HOOKS, "dim"))]
     if subject.suggestion:
         parts.append(_suggestion(subject.suggestion))
-    if subject.output and subject.status is not Status.CHECKED:
-        parts.append(_indented(Text(f"it printed: …{subject.output[-300:]}", "dim")))
+    if subject.output and (report.shows_output or subject.status is not Status.CHECKED):
+        parts.append(_indented(Text(_printed(subject.output, whole=report.shows_output), "dim")))
     return Group(*parts, Text(""))
+
+
+def _printed(output: str, *, whole: bool) -> str:
+    if whole or len(output) <= OUTPUT_SHOWN:
+        return f"it printed:\n{output}"
+    return f"it printed: …{output[-OUTPUT_SHOWN:]}"
 
 
 def _headline(subject: SubjectReport) -> Text:
@@ -109,20 +120,29 @@ def _finding(result: Result, finding: Finding, subject: SubjectReport) -> Iterat
     yield _indented(Text(finding.message))
     if finding.fix:
         yield _indented(Text.assemble(("fix: ", "green"), finding.fix))
+    if finding.also_seen_as:
+        rules = dict.fromkeys(seen.partition(":")[0] for seen in finding.also_seen_as)
+        yield _indented(Text(f"also seen as {', '.join(rules)}", "dim"))
 
 
-def _rules(subject: SubjectReport) -> Iterator[str]:
+def _rules(subject: SubjectReport, *, in_full: bool) -> Iterator[str]:
     """How many rules ran and passed, which were skipped and why."""
     outcomes = Counter(result.outcome for result in subject.results)
     if not subject.results:
         return
     ran = outcomes[Outcome.PASS] + outcomes[Outcome.FAIL]
-    yield f"{outcomes[Outcome.PASS]} of {ran} rules passed"
+    moot = sum(not result.applies for result in subject.results)
+    if ran:
+        yield f"{outcomes[Outcome.PASS]} of {ran} rules passed" + (f"; {moot} do not apply" if moot else "")
     reasons: dict[str, list[str]] = defaultdict(list)
     for result in subject.results:
-        if result.why and not subject.why.startswith(result.why):
+        if result.why and (result.applies or in_full) and not subject.why.startswith(result.why):
             reasons[_why(result)].append(result.rule)
-    yield from (f"{', '.join(rules)}: {why}" for why, rules in reasons.items())
+    yield from (f"{_few(rules, in_full=in_full)}: {why}" for why, rules in reasons.items())
+
+
+def _few(rules: list[str], *, in_full: bool) -> str:
+    return ", ".join(rules) if in_full or len(rules) <= NAMED else f"{len(rules)} rules"
 
 
 def _why(result: Result) -> str:
@@ -139,6 +159,8 @@ def _summary(report: Report) -> Text:
     text = Text()
     if report.interrupted:
         text.append("interrupted: the report is incomplete\n", STYLE[Severity.WARNING])
+    if not report.is_confined:
+        text.append(f"{report.environment['confinement']}\n", STYLE[Severity.WARNING])
     classes = summary["subjects"]
     text.append(f"{classes} class{'es' * (classes != 1)}", "bold")
     for status in Status:

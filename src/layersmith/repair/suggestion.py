@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from layersmith.errors import UsageError
-from layersmith.probe import source
+from layersmith.probe import reading, source
 from layersmith.probe.followed import Layer
 from layersmith.probe.gain import gain
 from layersmith.probe.inputs import Inputs
@@ -50,7 +50,7 @@ def statements(module: nn.Module, inputs: Inputs, broken: Sequence[str]) -> list
     alike: dict[tuple[str, ...], list[str]] = {}
     for layer in layers(module, inputs):
         if layer.weight in broken:
-            index = INDEX.search(_expression(layer.weight))
+            index = INDEX.search(reading.spelled(layer.weight))
             alike.setdefault(_lines(module, layer), []).append(index[1] if index is not None else "")
     return [line for lines, indices in alike.items() for line in _written(lines, indices)]
 
@@ -77,8 +77,8 @@ def _written(lines: tuple[str, ...], indices: list[str]) -> list[str]:
 
 def _lines(module: nn.Module, layer: Layer) -> tuple[str, ...]:
     factor, reason = _gain(layer)
-    weight = INDEX.sub("[index]", _expression(layer.weight), count=1)
-    bias = INDEX.sub("[index]", _expression(layer.bias), count=1)
+    weight = INDEX.sub("[index]", reading.spelled(layer.weight), count=1)
+    bias = INDEX.sub("[index]", reading.spelled(layer.bias), count=1)
     fan_in = _fan_in(weight, module.get_parameter(layer.weight), layer)
     lines = (f"# {reason}", f"nn.init.normal_({weight}, std={factor:.4g} / {fan_in} ** 0.5)")
     return (*lines, f"nn.init.zeros_({bias})") if layer.bias else lines
@@ -101,14 +101,6 @@ def _fan_in(weight: str, parameter: torch.Tensor, layer: Layer) -> str:
         if parameter.shape[axis] == layer.fan_in:
             return f"{weight}.shape[{axis % parameter.ndim}]"
     return str(layer.fan_in)
-
-
-def _expression(path: str) -> str:
-    """`layers.0.weight` as `self.layers[0].weight`."""
-    text = "self"
-    for part in path.split("."):
-        text += f".{part}" if part.isidentifier() else f"[{part}]" if part.isdigit() else f'["{part}"]'
-    return text
 
 
 def _qualified(body: list[str], tree: ast.Module) -> list[str]:

@@ -62,6 +62,11 @@ class Clue:
         """Whether any size is known."""
         return bool(self.last or self.channels or self.trailing or any(self.sizes))
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is known of rank, size or dtype."""
+        return bool(self.rank or self.says_size or self.min_rank or self.dtype or self.parts)
+
 
 def shaped(clue: Clue, rank: int, *, spatial: int | None = None) -> TensorSpec:
     """A tensor of the given rank that agrees with the clue; what it leaves open gets primes, or `spatial`."""
@@ -81,4 +86,4 @@ def shaped(clue: Clue, rank: int, *, spatial: int | None = None) -> TensorSpec:
     if spatial and rank > 2:  # noqa: PLR2004 - batch and features are not spatial
         places = range(1, rank - 1) if clue.last and not clue.channels else range(2, rank)
         shape = [spatial if index in places and index in free else size for index, size in enumerate(shape)]
-    return TensorSpec(tuple(shape), clue.dtype or torch.float32, clue.high, free)
+    return TensorSpec(tuple(shape), clue.dtype or torch.float32, clue.high, free=free)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,10 @@ from layersmith.load.constructor.repair import Arguments, repaired
 from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.constructor.usage import constructor, usages
 from layersmith.load.values import Made, realise, written
+from layersmith.subject import Construction as Recipe
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+UNINITIALISED = "before Module.__init__() call"  # in what torch says of a missing super().__init__()
 _DEEPEST = 2  # how far module-valued arguments may nest
 
 
@@ -35,22 +37,55 @@ class Construction:
         """A fresh module."""
         return construct(self.cls, self.arguments)
 
+    @property
+    def recipe(self) -> Recipe:
+        """The same without the module: what a Subject keeps."""
+        return Recipe(self.cls, dict(self.arguments), construct, str(self))
+
     def __str__(self) -> str:
         """As in source: `Block(64, heads=4)`."""
         return call_text(self.cls, self.arguments)
 
 
-def construct(cls: type[nn.Module], arguments: Arguments) -> nn.Module:
-    """Build the class: positional-only and variadic parameters included."""
+def construct(cls: type[nn.Module], arguments: Mapping[str, Any], *, is_forgiving: bool = True) -> nn.Module:
+    """Build the class: positional-only and variadic parameters included.
+
+    Args:
+        cls: the class.
+        arguments: by the constructor's parameter; descriptions are made.
+        is_forgiving: whether to build also what does not call `super().__init__()` first, for a rule to tell.
+    """
     parameters = inspect.signature(constructor(cls)).parameters
     made = {name: realise(value) for name, value in arguments.items()}
+    leading: set[Any] = {inspect.Parameter.POSITIONAL_ONLY}
+    if any(parameters[name].kind is inspect.Parameter.VAR_POSITIONAL for name in made if name in parameters):
+        leading.add(inspect.Parameter.POSITIONAL_OR_KEYWORD)  # what `*args` follow
     positional = []
     for name, parameter in parameters.items():
-        if parameter.kind is parameter.POSITIONAL_ONLY and name in made:
+        if parameter.kind in leading and name in made:
             positional.append(made.pop(name))
         if parameter.kind is parameter.VAR_POSITIONAL and name in made:
             positional += made.pop(name)
-    return cls(*positional, **made)
+    try:
+        module = cls(*positional, **made)
+    except AttributeError as error:
+        if not (is_forgiving and UNINITIALISED in str(error)):
+            raise
+    else:
+        if not is_forgiving or "_modules" in vars(module):
+            return module
+    return _initialised_first(cls, positional, made)
+
+
+def _initialised_first(cls: type[nn.Module], args: list[Any], kwargs: dict[str, Any]) -> nn.Module:
+    """What the constructor would build if it began with `super().__init__()`."""
+    module = cls.__new__(cls)
+    nn.Module.__init__(module)
+    before = {name: vars(module)[name] for name in ("_modules", "_parameters", "_buffers")}
+    module.__init__(*args, **kwargs)  # type: ignore[misc]
+    for name, held in before.items():  # a later super().__init__() threw these away
+        vars(module)[name] = {**held, **vars(module)[name]}
+    return module
 
 
 def call_text(cls: type, arguments: Arguments) -> str:
@@ -62,7 +97,12 @@ def call_text(cls: type, arguments: Arguments) -> str:
         if parameter is not None and parameter.kind is parameter.VAR_POSITIONAL:
             parts += [written(item) for item in value]
             continue
-        by_position = by_position and parameter is not None and parameter.default is parameter.empty
+        by_position = (
+            by_position
+            and parameter is not None
+            and parameter.default is parameter.empty
+            and parameter.kind is not parameter.KEYWORD_ONLY
+        )
         parts.append(written(value) if by_position and len(parts) < 3 else f"{name}={written(value)}")  # noqa: PLR2004
     return f"{cls.__name__}({', '.join(parts)})"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - the name that everyone knows
@@ -24,12 +25,18 @@ class AnyModule(nn.Linear):
         return super().forward(input) if fits else input
 
 
-ANY_MODULE = Made(f"nn.Linear({WIDTH}, {WIDTH})", AnyModule)
-CONVOLUTION = Made(
+def _stand_in(text: str, make: Callable[[], nn.Module]) -> Made:
+    return Made(text, make, is_stand_in=True)
+
+
+ANY_MODULE = _stand_in(f"nn.Linear({WIDTH}, {WIDTH})", AnyModule)
+CONVOLUTION = _stand_in(
     f"nn.Conv2d({WIDTH}, {WIDTH}, 3, padding=1)", lambda: nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
 )
-IMAGE_CONVOLUTION = Made(f"nn.Conv2d(3, {WIDTH}, 3, padding=1)", lambda: nn.Conv2d(3, WIDTH, 3, padding=1))
-EMBEDDING = Made(f"nn.Embedding(100, {WIDTH})", lambda: nn.Embedding(100, WIDTH))
+IMAGE_CONVOLUTION = _stand_in(
+    f"nn.Conv2d(3, {WIDTH}, 3, padding=1)", lambda: nn.Conv2d(3, WIDTH, 3, padding=1)
+)
+EMBEDDING = _stand_in(f"nn.Embedding(100, {WIDTH})", lambda: nn.Embedding(100, WIDTH))
 ACTIVATION_MODULE = Made("nn.GELU()", nn.GELU)
 
 

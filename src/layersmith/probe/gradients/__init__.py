@@ -13,16 +13,22 @@ from torch import nn
 from layersmith.errors import UsageError
 from layersmith.probe.gradients.examine import examine
 from layersmith.probe.gradients.frame import framed
-from layersmith.probe.gradients.report import Element, GradientReport, Leg, WrongGradient
+from layersmith.probe.gradients.report import Element, GradientReport, Leg, WrongGradient, question_of
 from layersmith.probe.inputs import Inputs
 
 Mode = Literal["quick", "full"]
 
-__all__ = ("Element", "GradientReport", "Leg", "Mode", "WrongGradient", "gradients")
+__all__ = ("Element", "GradientReport", "Leg", "Mode", "WrongGradient", "gradients", "question_of")
 
 
 def gradients(
-    module: nn.Module, inputs: object, *, mode: Mode = "quick", seed: int = 0, surrogate: str = ""
+    module: nn.Module,
+    inputs: object,
+    *,
+    mode: Mode = "quick",
+    seed: int = 0,
+    surrogate: str = "",
+    freeze: bool = False,
 ) -> GradientReport:
     """Compare backward with finite differences, for every parameter and input at once.
 
@@ -32,11 +38,12 @@ def gradients(
     Args:
         module: any module, in the mode (train or eval) in which it is to be examined.
         inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
-        mode: "quick" is one forward, one backward and two forwards; "full" adds a second draw, float32,
-            layouts, scaled inputs, frozen tensors, second order and jvp.
+        mode: "quick" is one forward, one backward and two forwards, and for an autograd.Function also layouts, frozen
+            tensors, second order and jvp; "full" adds these for all, a second draw, float32 and scaled inputs.
         seed: of every random number drawn here, and of the module's own at each call.
         surrogate: why the gradient is meant to differ from the derivative (straight-through, reversal); then
             only finiteness, shapes and determinism are asked.
+        freeze: whether to ask in quick mode too, of any module, what happens when weights or inputs are frozen.
 
     Raises:
         UsageError: if inputs is of another kind, or the mode is unknown.
@@ -51,4 +58,4 @@ def gradients(
         raise UsageError(f"mode must be 'quick' or 'full', not {mode!r}")
     call = Inputs.of(inputs)
     with framed(torch.float64):
-        return examine(module, call, mode=mode, seed=seed, surrogate=surrogate)
+        return examine(module, call, mode=mode, seed=seed, surrogate=surrogate, freeze=freeze)

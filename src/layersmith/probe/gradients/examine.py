@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -13,7 +14,7 @@ from layersmith.probe.gradients.describe import NO_ONE, describe, unnamed
 from layersmith.probe.gradients.duplicate import UnbornError
 from layersmith.probe.gradients.footing import Found, NoFootingError, born, find_footing
 from layersmith.probe.gradients.joint import Precision, Reading, Verdict, reading_leg
-from layersmith.probe.gradients.legs import LEGS, Bench
+from layersmith.probe.gradients.legs import LEGS, OF_FUNCTIONS, Bench, frozen
 from layersmith.probe.gradients.report import GradientReport, Leg, WrongGradient
 from layersmith.probe.gradients.specimen import Specimen
 from layersmith.probe.gradients.station import BackwardError, Site, Station, confirmed, occupy
@@ -31,6 +32,7 @@ class Examination:
     seed: int
     legs: list[Leg] = field(default_factory=list)
     errors: list[WrongGradient] = field(default_factory=list)
+    always: tuple[Callable[[Bench], None], ...] = ()  # legs to run in quick mode too
     notes: list[str] = field(default_factory=list)
     specimens: list[Specimen] = field(default_factory=list)
     dtype: str = ""
@@ -54,10 +56,16 @@ class Examination:
 
 
 def examine(
-    module: nn.Module, inputs: Inputs, *, mode: str, seed: int, surrogate: str = ""
+    module: nn.Module,
+    inputs: Inputs,
+    *,
+    mode: str,
+    seed: int,
+    surrogate: str = "",
+    freeze: bool = False,
 ) -> GradientReport:
     """The whole examination of one module, inside a frame."""
-    found = Examination(module, mode, seed)
+    found = Examination(module, mode, seed, always=(frozen,) if freeze else ())
     try:
         module, stand = _stand(module, inputs, seed=seed, sparing=mode == "quick")
     except NoFootingError as error:
@@ -117,7 +125,8 @@ def _joint_leg(found: Examination, site: Site, stand: Found) -> None:
         return
     if silent:
         found.notes.append(f"not examined, for it carries no gradient: {', '.join(silent)}")
-    full = found.mode == "full"
+    functions = functions_in(stand.outputs)
+    legs = LEGS if found.mode == "full" else OF_FUNCTIONS if functions else found.always
     try:
         station = occupy(
             stand.specimen,
@@ -125,16 +134,16 @@ def _joint_leg(found: Examination, site: Site, stand: Found) -> None:
             site.precision,
             seed=site.seed,
             projection=stand.projection,
-            keep=full,
+            keep=bool(legs),
         )
     except BackwardError as error:
         _raised(found, site, stand.specimen, error)
         return
     _judge(found, site, station)
-    if full and all(one.outcome == "right" for one in found.legs):
+    if legs and all(one.outcome == "right" for one in found.legs):
         site = replace(site, precision=found.precision or site.precision)
-        bench = Bench(site, station, stand.outputs, functions_in(stand.outputs))
-        for leg in LEGS:
+        bench = Bench(site, station, stand.outputs, functions)
+        for leg in legs:
             leg(bench)
         found.legs += bench.legs
         found.errors += bench.errors
@@ -204,7 +213,7 @@ def _where_narrow(seen: Watch) -> str:
 
 def _repeats(station: Station) -> bool:
     with torch.no_grad():
-        one, two = (station.projection.value(station.specimen.outputs()) for _ in range(2))
+        one, two = (station.projection.value(station.specimen.values()) for _ in range(2))
     limit = station.projection.size * station.precision.rounding * 100
     return abs(one - two) <= limit or math.isnan(one - two)
 

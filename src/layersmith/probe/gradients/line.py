@@ -96,4 +96,4 @@ def moving(line: Line) -> Iterator[Line]:
 
 
 def _project(specimen: Specimen, projection: Projection) -> float:
-    return projection.value(specimen.outputs())
+    return projection.value(specimen.values())

@@ -51,6 +51,15 @@ class WrongGradient:
         return self.message
 
 
+def question_of(leg: str) -> str:
+    """What a leg asks about: "layout", "frozen", "second order", "jvp", or else the "derivative" itself."""
+    if leg.endswith(" frozen"):
+        return "frozen"
+    if leg.startswith(("grad_output scattered", "grad_output expanded", "inputs scattered")):
+        return "layout"
+    return leg if leg in {"second order", "jvp"} else "derivative"
+
+
 @dataclass(frozen=True, slots=True)
 class Leg:
     """One part of the examination: what it asked and how it ended."""

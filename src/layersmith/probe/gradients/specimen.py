@@ -50,6 +50,7 @@ class Specimen:
     _state: list[tuple[dict[str, Any], dict[str, Any]]] = field(default_factory=list)
     _buffers: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     is_stateful: bool | None = None  # unknown before the first call
+    needs_graph: bool = False  # whether it refuses to run under no_grad, as with hooks on what it computes
     draws_elsewhere: bool = True  # perhaps from Python's or NumPy's generators: seed these as well
 
     def outputs(
@@ -88,6 +89,18 @@ class Specimen:
             for name, out in tree.named_tensors(result, name="output")
             if tree.is_differentiable(out)
         ]
+
+    def values(self) -> list[tuple[str, Tensor]]:
+        """The outputs under no_grad, as the caller has it, unless the module cannot be called so."""
+        try:
+            if not self.needs_graph:
+                return self.outputs()
+        except RuntimeError as error:
+            if "grad" not in str(error):
+                raise
+        self.needs_graph = True
+        with torch.enable_grad():
+            return self.outputs()
 
     def gradients(
         self, outputs: Sequence[Tensor], along: Sequence[Tensor | None], *, keep: bool = False

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from layersmith.probe import tree
 from layersmith.probe.gradients.specimen import Specimen
 
-_CUTS = {
+CUTS = {
     "torch.Tensor.detach": ".detach()",
     "torch.Tensor.detach_": ".detach_()",
     "torch.Tensor.data.__get__": ".data",
@@ -24,6 +24,8 @@ _CUTS = {
     "torch.Tensor.item": ".item()",
     "torch.Tensor.tolist": ".tolist()",
     "torch.Tensor.__float__": "float()",
+    "torch.Tensor.__int__": "int()",
+    "torch.Tensor.__index__": "int()",
 }
 _WIDTH = {torch.float16: 2, torch.bfloat16: 2, torch.float32: 4, torch.float64: 8}
 
@@ -59,9 +61,9 @@ class Watch(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor):
             self._note_width(result)
-        if not carrying or _is_in_function():
+        if not carrying or is_in_function():
             return result
-        call = _CUTS.get(_name(func))
+        call = CUTS.get(name_of(func))
         if call is None and not torch.is_grad_enabled() and isinstance(result, Tensor):
             self.without_grad, call = True, "no_grad"
         if call is not None:
@@ -73,12 +75,12 @@ class Watch(TorchFunctionMode):
             return
         if self.narrowest is None or _WIDTH[result.dtype] < _WIDTH[self.narrowest]:
             self.narrowest = result.dtype
-            frame = _caller()
+            frame = caller()
             if frame is not None and result.dtype is not torch.float64:
                 self.narrow_at = f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"
 
     def _note_cut(self, call: str) -> None:
-        frame = _caller()
+        frame = caller()
         cut = Cut(call, frame.f_code.co_filename, frame.f_lineno) if frame else Cut(call, "", 0)
         if cut not in self.cuts:
             self.cuts.append(cut)
@@ -92,14 +94,15 @@ def watch(specimen: Specimen) -> Watch:
     return seen
 
 
-def _name(func: Callable[..., Any]) -> str:
+def name_of(func: Callable[..., Any]) -> str:
+    """The full name of a torch function: `torch.Tensor.detach`."""
     name = resolve_name(func)
     return name if isinstance(name, str) else getattr(func, "__qualname__", "")
 
 
-def _is_in_function() -> bool:
+def is_in_function() -> bool:
     """Whether an autograd.Function is running its forward: what it cuts there, its backward makes good."""
-    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
     while frame is not None:
         if frame.f_globals.get("__name__") == "torch.autograd.function":
             return True
@@ -107,9 +110,9 @@ def _is_in_function() -> bool:
     return False
 
 
-def _caller() -> FrameType | None:
+def caller() -> FrameType | None:
     """The innermost frame that belongs neither to torch nor to us."""
-    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         if not name.startswith(("torch.", "layersmith.probe.")) and name != "torch":

@@ -10,6 +10,10 @@ reported.
 
 ## How to fix it
 Cast where two meet: `buffer[i] = y.to(buffer.dtype)`; make buffers like the result: `y.new_zeros(n)`.
+
+## How to reproduce it
+    with torch.autocast("cpu", torch.bfloat16):
+        run()
 """
 
 from __future__ import annotations

@@ -11,6 +11,12 @@ ten times those, and for zeros, where an eps that float16 cannot hold is 0 / 0; 
 ## How to fix it
 `torch.finfo(x.dtype).min` for masks; squares, sums and norms in float32, cast back; an eps of 1e-5 or
 `finfo(x.dtype).tiny`.
+
+## How to reproduce it
+    module.eval()
+    assert run().isfinite().all()
+    half = module.half()(*(x.half() if x.is_floating_point() else x for x in args), **kwargs)
+    assert half.isfinite().all(), "in float16 it overflows"
 """
 
 from __future__ import annotations

@@ -11,6 +11,17 @@ indices, and lengths that have to be on the CPU pass, and so does whatever needs
 
 ## How to fix it
 `torch.zeros(n, device=x.device)`, `x.new_zeros(n)`, `torch.zeros_like(x)`; a buffer for what never changes.
+
+## How to reproduce it
+    from torch.overrides import TorchFunctionMode
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            is_here = isinstance(result, torch.Tensor) and result.device.type == "cpu"
+            assert not is_here, f"{function.__name__}() makes a tensor on the CPU"
+            return result
+    module, moved = module.to("meta"), [x.to("meta") for x in args]
+    with Watch(): run(*moved)
 """
 
 from __future__ import annotations

@@ -11,6 +11,11 @@ because a kernel does not exist in float64, nothing is said.
 ## How to fix it
 Make tensors like the ones at hand: `torch.zeros(n, device=x.device, dtype=x.dtype)`, `x.new_zeros(n)`,
 `torch.zeros_like(x)`; after a deliberate `x.float()`, cast back: `y.to(x.dtype)`.
+
+## How to reproduce it
+    module.eval().double()
+    args = [x.double() if x.is_floating_point() else x for x in args]
+    assert run().dtype != torch.float32, "float32 came back"
 """
 
 from __future__ import annotations
@@ -26,12 +31,14 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+FIRST = "forward-raises unregistered-parameter unregistered-module parameter-not-a-leaf unregistered-buffer"
+
 
 @rule(
     severity=Severity.ERROR,
     since="0.1",
     promise=Promise.FOLLOWS_DTYPE,
-    after=("forward-raises", "unregistered-parameter", "unregistered-buffer"),
+    after=tuple(FIRST.split()),
 )
 def hard_coded_dtype(case: Case) -> Iterator[Finding]:
     """Run it in float64."""

@@ -13,6 +13,13 @@ rounding can turn. Asked of the example and of inputs shifted by 8, where differ
 
 ## How to fix it
 Sums, means, variances and positions in float32: `x.float()`, then `.to(x.dtype)` for the result.
+
+## How to reproduce it
+    import copy
+    module, rounded = module.eval(), [x.abs().bfloat16() for x in args]
+    exact = copy.deepcopy(module).bfloat16().double()(*(x.double() for x in rounded), **kwargs)
+    error = (module.bfloat16()(*rounded, **kwargs).double() - exact).abs().max() / exact.abs().max()
+    assert error < 0.05, f"in bfloat16 the answer is off by {error:.0%}"
 """
 
 from __future__ import annotations

@@ -11,6 +11,11 @@ failure in train mode alone is a warning: some modules want targets there that t
 ## How to fix it
 Read the error and the line. If the example inputs are wrong rather than the module, say how it is called:
 with `--inputs`, or with an `example` classmethod on the class.
+
+## How to reproduce it
+    for training in (False, True):
+        output = module.train(training)(*args, **kwargs)
+        assert output is not None, "forward returned None"
 """
 
 from __future__ import annotations

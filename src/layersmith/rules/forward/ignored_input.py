@@ -12,6 +12,13 @@ the shape, device or dtype is read, and those that the code calls unused pass.
 
 ## How to fix it
 Use it; if the interface demands it, name it `_context`, or say in a comment that it is unused.
+
+## How to reproduce it
+    module.eval()
+    for index, x in enumerate(args):
+        others = [*args]
+        others[index] = torch.randn_like(x) * 3 if x.is_floating_point() else x.flip(-1)
+        assert not where or not torch.equal(run(), run(*others)), f"input {index} has no effect"
 """
 
 from __future__ import annotations

@@ -11,6 +11,12 @@ from a submodule with `inplace=True` is declared by its author and not reported.
 
 ## How to fix it
 Use the operation without the underscore (`x = x + 1`, not `x += 1`), or `x = x.clone()` first.
+
+## How to reproduce it
+    before = torch.utils._pytree.tree_map(lambda x: x.clone() if isinstance(x, torch.Tensor) else x, (args, kwargs))
+    run()
+    same = torch.utils._pytree.tree_map(lambda x, y: torch.equal(x, y), before, (args, kwargs))
+    assert all(torch.utils._pytree.tree_leaves(same)), "an input has changed"
 """
 
 from __future__ import annotations

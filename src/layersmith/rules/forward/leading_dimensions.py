@@ -11,6 +11,12 @@ as its first element alone: outputs must be the same, with one axis more or less
 
 ## How to fix it
 Count axes from the end: `dim=-1`, `x.shape[-2]`, `flatten(-2)`; or promise what is true: `"batch dim"`.
+
+## How to reproduce it
+    module.eval()
+    one = run()
+    deeper = run(*(x.unsqueeze(0) for x in args))[0]
+    assert torch.allclose(one, deeper, rtol=1e-3, atol=1e-5), "with one axis more in front, the output differs"
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import arguments, closeness, declared, source, tree
+from layersmith.probe import annotated, arguments, closeness, source, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -76,14 +82,14 @@ FIX = "count axes from the end: dim=-1"
 
 def _promised(case: Case) -> list[tuple[Tensor, int]]:
     """The tensors whose leading axes are free, each with the number of those that are not."""
-    stated = declared.axes(case.module)
+    stated = annotated.axes(case.module)
     named = [*arguments.named(case.module, case.inputs)]
     free = [
         (tensor, len(stated[name]) - 1)
         for _, name, tensor in named
-        if name in stated and declared.is_leading(stated[name])
+        if name in stated and annotated.is_leading(stated[name])
     ]
-    if not stated and declared.says_leading(case.module) and len(named) == 1:
+    if not stated and annotated.says_leading(case.module) and len(named) == 1:
         free = [
             (tensor, tensor.ndim) for _, _, tensor in named
         ]  # how many are fixed is not said: only one more

@@ -10,6 +10,11 @@ must be the same. If a `view` of the input raises instead, it is a note.
 
 ## How to fix it
 `reshape` or `flatten` in the place of `view`; `x = x.contiguous()` before a kernel that reads memory in order.
+
+## How to reproduce it
+    module.eval()
+    strided = [x.mT.contiguous().mT if x.dim() > 1 else x for x in args]
+    assert torch.allclose(run(), run(*strided), rtol=1e-3, atol=1e-5), "other strides give another output"
 """
 
 from __future__ import annotations

@@ -11,6 +11,11 @@ raise. What it refuses itself, by `assert` or `raise`, passes.
 
 ## How to fix it
 Take the length from the input: `x.shape[-2]`; or make it an argument of the constructor, of the same name.
+
+## How to reproduce it
+    module.eval()
+    for steps in (args[0].shape[1] - 1, args[0].shape[1] + 1):
+        module(torch.randn(args[0].shape[0], steps, *args[0].shape[2:]), *args[1:], **kwargs)
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import arguments, declared, source
+from layersmith.probe import annotated, arguments, source
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -33,7 +38,7 @@ CHANGES = (-1, 3)  # steps
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def variable_length(case: Case) -> Iterator[Finding]:
     """Change the length of all tensors that share the axis."""
-    free = declared.free_lengths(case.module, case.inputs)
+    free = annotated.free_lengths(case.module, case.inputs)
     if not free:
         raise NotApplicable("no annotation names an axis of free length")
     for name, places in free.items():

@@ -7,31 +7,46 @@ custom `autograd.Function`, or from a value that left the graph: `.detach()`, `.
 ## How it is tested
 On a float64 copy, in train and in eval mode: the derivative along one random direction through all parameters
 and inputs together, by finite differences and by backward. They agree or some tensor is wrong; then each
-is asked alone, and the wrong elements are found. Points at kinks are moved off, noise is frozen. A gradient cut by
-`.detach()` or `no_grad` is a warning, and a note where that is usual: in a loss, in train mode only (noise, running
-statistics), or for an input of a part without a gradient (a frozen backbone).
+is asked alone, and the wrong elements are found. Points at kinks are moved off, noise is frozen. `--gradients full`
+asks in float32 and at smaller and larger inputs as well. A value cut out of the graph is a warning, and a note where
+that is usual: by `.detach()` or `no_grad` where every tensor still gets a gradient, in a loss, in train mode only. A
+note, too, is a gradient where the derivative is zero everywhere (straight-through), and a reversal by name.
 
 ## How to fix it
-Correct the named `backward`, or let autograd derive it. Where the gradient is meant to differ (straight-through,
-reversal), waive it: `@layersmith.contract(waive={"wrong-gradient": "straight-through"})`.
+Correct the named `backward`, or let autograd derive it. Where the gradient is meant to differ, say so, and only that it
+is finite and repeats itself is asked: `@layersmith.contract(gradient="surrogate", reason="straight-through")`.
+
+## How to reproduce it
+    module, leaves = module.double(), [x.double().requires_grad_() for x in args]
+    tensors = [*leaves, *module.parameters()]
+    u, steps = torch.randn_like(run(*leaves)), [torch.randn_like(tensor) for tensor in tensors]
+    gradients = torch.autograd.grad((run(*leaves) * u).sum(), tensors, allow_unused=True)
+    slope = sum((g * step).sum() for g, step in zip(gradients, steps) if g is not None)
+    move = lambda h: torch._foreach_add_([t.data for t in tensors], steps, alpha=h) and (run(*leaves) * u).sum().item()
+    found = (move(1e-6) - move(-2e-6)) / 2e-6
+    assert abs(found - slope) < 1e-4 * (1 + abs(slope)), f"by finite differences {found:.5g}, by backward {slope:.5g}"
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import leaves, tree
-from layersmith.probe.gradients import GradientReport, WrongGradient, gradients
-from layersmith.promises import Promise
+from layersmith.observations import CUTS, findings, gradient_reports, is_cut_off, places
+from layersmith.probe.gradients import WrongGradient
+from layersmith.promises import Promise, contract
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
 STOPS = {".detach()", "no_grad"}  # what authors write to stop a gradient
+TURNS = re.compile(r"revers", re.IGNORECASE)  # Functions whose name says that they turn the gradient
+DECLARE = '@layersmith.contract(gradient="surrogate", reason="...")'
 
 
 @rule(
@@ -41,64 +56,44 @@ STOPS = {".detach()", "no_grad"}  # what authors write to stop a gradient
     after=("forward-raises", "input-modified"),
 )
 def wrong_gradient(case: Case) -> Iterator[Finding]:
-    """Examine it in both modes; the first wrong one is reported."""
-    reports = {training: _examined(case, training=training) for training in (True, False)}
-    wrong = next((report for report in reports.values() if not report.ok), None)
-    if wrong is not None and _has_ctc(case.fresh(training=not reports[True].ok)):
+    """Report what is wrong in the first mode in which something is; what is cut off altogether is another rule's."""
+    reports = case.once(gradient_reports)
+    wrong = [e for e in reports.errors("derivative") if not (is_cut_off(e) or _is_not_finite(e))]
+    if wrong and reports.has_ctc:
         raise NotApplicable("torch's CTC loss has a right gradient only behind a log_softmax")
-    if wrong is not None:
-        is_usual = reports[False].ok or all(y.ndim == 0 for y in tree.tensors(case.fresh().run()))
-        yield from _findings(wrong.errors, is_usual=is_usual)
-    elif not any(report.judged for report in reports.values()):
-        reasons = [leg.why for report in reports.values() for leg in report.legs if leg.why]
+    for same in places(wrong):
+        yield from findings(same, fix=_cure(same[0]), severity=_severity(same, is_usual=reports.is_usual))
+    if wrong:
+        return
+    reason = case.subject.contract.reason
+    if reason:
+        raise NotApplicable(f"a surrogate ({reason}): only that it is finite and repeats itself was asked")
+    if not any(report.judged for report in reports.both):
+        reasons = [leg.why for report in reports.both for leg in report.legs if leg.why]
         raise NotApplicable(reasons[-1] if reasons else "nothing is differentiable")
 
 
-def _examined(case: Case, *, training: bool) -> GradientReport:
-    """Of a module as built; and where that is wrong, of one that was called before: the first call may initialise."""
-    fresh, used = case.fresh(training=training), case.fresh(training=training)
-    report = gradients(fresh.module, fresh.inputs, seed=case.seed)
-    if report.ok or not training:
-        return report
-    used.run()
-    again = gradients(used.module, used.inputs, seed=case.seed)
-    return again if again.ok and again.judged else report
+def _is_not_finite(error: WrongGradient) -> bool:
+    """Whether there is no gradient to judge: `nonfinite-gradient` says so."""
+    return any(not math.isfinite(one.got) for one in error.worst)
 
 
-def _has_ctc(case: Case) -> bool:
-    """Whether the outputs come from torch's CTC loss, whose backward folds in that of log_softmax."""
-    for tensor in case.inputs.tensors():
-        tensor.requires_grad_(tensor.is_floating_point())
-    nodes = leaves.nodes_behind(tree.tensors(case.run()))
-    return any(node.name().startswith("CtcLoss") for node in nodes)
+def _severity(same: list[WrongGradient], *, is_usual: bool) -> Severity | None:
+    """A note for what is meant as a rule, a warning for a cut, which can be meant; else the rule's own."""
+    function = same[0].function
+    if any(one.kind.startswith("not zero where") for one in same) or TURNS.search(function):
+        return Severity.NOTE
+    if function in STOPS or (is_usual and function in CUTS):
+        return Severity.NOTE
+    return Severity.WARNING if function in CUTS else None
 
 
-def _findings(errors: Iterable[WrongGradient], *, is_usual: bool) -> Iterator[Finding]:
-    """One finding for all tensors that go wrong at one line."""
-    places: dict[tuple[str, int, str], list[WrongGradient]] = {}
-    for error in errors:
-        places.setdefault((error.file, error.line, error.function), []).append(error)
-    for same in places.values():
-        is_input = all(one.got == 0 and one.tensor.startswith("input[") for one in same)
-        yield _finding(same, is_meant=same[0].function in STOPS and (is_usual or is_input))
-
-
-def _finding(errors: list[WrongGradient], *, is_meant: bool) -> Finding:
-    first, *others = errors
-    is_cut = first.function.startswith(".") or first.function in {"no_grad", "float()", "int()", "bool()"}
-    more = f"; and so is d loss/d {', '.join(one.tensor for one in others)}" if others else ""
-    cure = "keep the value in the graph, or waive it where the gradient is stopped on purpose"
-    if "inplace operation" in first.message:
-        cure = "use the out-of-place operation: backward needs the value as it was"
-    return Finding(
-        first.message + more,
-        where=first.tensor,
-        file=first.file,
-        line=first.line,
-        fix=cure if is_cut or not first.function else f"correct {first.function}, or waive it if it is meant",
-        numbers={name: getattr(first, name) for name in ("got", "expected", "ratio", "elements")},
-        severity=Severity.NOTE if is_meant else Severity.WARNING if is_cut else None,  # a cut can be meant
-    )
+def _cure(error: WrongGradient) -> str:
+    if "inplace operation" in error.message:
+        return "use the out-of-place operation: backward needs the value as it was"
+    if error.function in CUTS:
+        return f"keep the value in the graph; where it is stopped on purpose: {DECLARE}"
+    return f"correct {error.function or error.module_class}; where it is meant: {DECLARE}"
 
 
 class _Doubled(torch.autograd.Function):
@@ -119,14 +114,10 @@ class ForgetsTheFactor(nn.Module):
         return _Doubled.apply(x)
 
 
-@wrong_gradient.bad("d loss/d scale is zero")
-class DetachesItsScale(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(6))
-
+@wrong_gradient.bad("d loss/d input[0] is not what finite differences give")
+class DividesByANumber(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale.data
+        return x / (1.0 + x.square().mean().item())
 
 
 class _Cubed(torch.autograd.Function):
@@ -164,3 +155,22 @@ class InitialisedByTheFirstBatch(nn.Module):
                 self.scale.div_(x.std(0))
                 self.get_buffer("is_set").fill_(1)
         return x * self.scale
+
+
+class _Rounded(torch.autograd.Function):
+    """Straight-through."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+@wrong_gradient.good
+@contract(gradient="surrogate", reason="straight-through rounding")
+class RoundsStraightThrough(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return _Rounded.apply(4 * x) / 4

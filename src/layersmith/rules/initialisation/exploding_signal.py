@@ -16,6 +16,11 @@ plain `torch.randn` are a warning in small layers too, since they will not shrin
 `std = gain / sqrt(fan_in)`, with the gain of the activation that follows (`layersmith.gain`): in
 `reset_parameters`, `nn.init.normal_(self.weight, std=gain / fan_in**0.5)`, or use `layersmith.nn.Linear`.
 Source: He et al. 2015, Delving Deep into Rectifiers.
+
+## How to reproduce it
+    weight = dict(module.named_parameters()).get(where, torch.zeros(2, 2))
+    fan_in = min(weight.shape) if weight.ndim == 2 else weight[0].numel()
+    assert weight.std() < 2.5 / fan_in**0.5, f"{where} has std {weight.std():.3g}, fan_in {fan_in}"
 """
 
 from __future__ import annotations
@@ -30,7 +35,7 @@ from torch import Tensor, nn
 
 from layersmith.errors import UsageError
 from layersmith.finding import Finding, Severity
-from layersmith.probe import source
+from layersmith.probe import reading, source
 from layersmith.probe.closeness import SIGNAL_GROWTH, SIGNAL_SATURATION
 from layersmith.probe.contractions import Contraction, contractions
 from layersmith.probe.followed import Layer
@@ -63,7 +68,9 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
 
 
 def _explodes(one: Contraction) -> bool:
-    if one.is_normalised or one.factor <= SIGNAL_GROWTH:
+    if (
+        one.is_normalised or one.factor <= SIGNAL_GROWTH or one.is_constant
+    ):  # `symmetric-init` tells of a constant
         return False
     grows = one.arriving_rms > SIGNAL_GROWTH * max(one.input_rms, 1.0)
     return grows or one.saturates_at > SIGNAL_SATURATION
@@ -77,7 +84,7 @@ def _is_careless(module: nn.Module, one: Contraction) -> bool:
 
 
 def _finding(module: nn.Module, inputs: Inputs, one: Contraction, severity: Severity | None) -> Finding:
-    file, line = source.parameter_line(module, one.parameter)
+    file, line = reading.drawn_line(module, one.parameter)
     parameter = module.get_parameter(one.parameter)
     std = float(parameter.detach().double().std())
     layer = next((layer for layer in layers(module, inputs) if layer.weight == one.parameter), None)

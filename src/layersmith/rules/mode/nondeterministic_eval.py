@@ -12,6 +12,11 @@ class is named after sampling, it is a note.
 
 ## How to fix it
 `F.dropout(x, p, training=self.training)`, or an `nn.Dropout` submodule; noise under `if self.training:`.
+
+## How to reproduce it
+    module.eval()
+    outputs = [(torch.manual_seed(seed), run())[1] for seed in range(8)]
+    assert all(torch.equal(outputs[0], output) for output in outputs), "one input, several outputs in eval mode"
 """
 
 from __future__ import annotations

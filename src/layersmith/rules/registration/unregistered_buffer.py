@@ -11,6 +11,12 @@ than `__init__` name is a warning. A tensor that forward moves itself passes, an
 
 ## How to fix it
 `self.register_buffer("table", tensor)`, with `persistent=False` if it need not be saved.
+
+## How to reproduce it
+    kept = {id(t) for t in (*module.parameters(), *module.buffers())}
+    held = {name: value if isinstance(value, (list, tuple)) else [value] for name, value in vars(module).items()}
+    hidden = [name for name, values in held.items() for v in values if isinstance(v, torch.Tensor) and id(v) not in kept]
+    assert not hidden, f"tensors that .to() and state_dict() do not know: {hidden}"
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from torch import Tensor
 from layersmith.probe import closeness
 from layersmith.probe.gradients.contrast import Contrast, contrast, pattern_of
 from layersmith.probe.gradients.cotangent import Cotangent
-from layersmith.probe.gradients.culprit import find_culprit
+from layersmith.probe.gradients.culprit import Culprit, find_culprit
 from layersmith.probe.gradients.describe import located, unnamed
 from layersmith.probe.gradients.projection import Named, norm
 from layersmith.probe.gradients.report import Leg, WrongGradient
@@ -64,10 +64,14 @@ class Bench:
                 replace(error, index=pattern.index, elements=leaf.tensor.numel(), worst=pattern.worst)
             )
 
-    def fault(self, name: str, kind: str, text: str) -> None:
-        """Add a leg that is wrong as a whole."""
+    def fault(self, name: str, kind: str, text: str, *, place: tuple[str, int] = ("", 0)) -> None:
+        """Add a leg that is wrong as a whole; its place is searched for where it is not known."""
         self.legs.append(Leg(name, "wrong", text))
-        self.errors.append(unnamed(self.station.specimen, self.site, name, kind, text))
+        module = type(self.station.specimen.module).__name__
+        if place[1]:
+            self.errors.append(located("", name, kind, text, Culprit("", module, "forward", *place)))
+        else:
+            self.errors.append(unnamed(self.station.specimen, self.site, name, kind, text))
 
 
 def again(bench: Bench, name: str, picked: list[Tensor], meaning: str, still: Sequence[int] = ()) -> None:
@@ -76,7 +80,7 @@ def again(bench: Bench, name: str, picked: list[Tensor], meaning: str, still: Se
     carrying = [k for k, one in enumerate(picked) if one.requires_grad]
     try:
         found = bench.station.specimen.gradients(
-            [picked[k] for k in carrying], [along[k].clone() for k in carrying]
+            [picked[k] for k in carrying], [along[k].clone() for k in carrying], keep=True
         )
     except Exception as error:  # noqa: BLE001
         bench.fault(name, "raises in backward", f"{meaning}: {first_line(error)}")

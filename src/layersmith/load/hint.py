@@ -1,0 +1,40 @@
+"""What the user, or an earlier search, has said of a class: how it is built and called, in notation."""
+
+from __future__ import annotations
+
+from layersmith.load.replay import Misfit, replayed
+from layersmith.load.strategy import Found, Request
+from layersmith.load.unbuildable import Unbuildable
+
+PLACE = "[tool.layersmith.examples]"
+
+
+class Stale(Unbuildable):
+    """What the user said of a class does not fit it any more."""
+
+
+def by_hint(request: Request) -> Found | None:
+    """As the settings of the project say; None where they say nothing of the class.
+
+    Raises:
+        Stale: if the class cannot be built or called so.
+    """
+    if not request.said.hints:
+        return None
+    text = request.said.hints[request.said.number]
+    try:
+        return replayed(request, text, how=f"from {PLACE}")
+    except Misfit as misfit:
+        raise Stale(f"its example in {PLACE} no longer fits: {text}: {misfit}") from misfit
+
+
+def by_lock(request: Request) -> Found | None:
+    """As found before; None where nothing was, it does not fit any more, or the user gives other inputs."""
+    if not request.said.locked or request.inputs is not None:
+        return None
+    try:
+        text = request.said.locked[request.said.number]
+        return replayed(request, text, how="from layersmith.lock", must_work=request.said.must_work)
+    except Misfit as misfit:
+        request.said.misfits.append(str(misfit))
+        return None

@@ -1,0 +1,147 @@
+"""What several rules look at, found out once for all of them: `case.once(gradient_reports)`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import leaves, source, tree
+from layersmith.probe.gradients import GradientReport, Leg, WrongGradient, gradients, question_of
+from layersmith.promises import contract_of
+from layersmith.rule import NotApplicable
+from layersmith.subject import Case
+
+# Calls that take a value out of the graph, as the engine names them.
+CUTS = frozenset(
+    {
+        ".detach()",
+        ".detach_()",
+        ".data",
+        ".numpy()",
+        "NumPy",
+        ".item()",
+        ".tolist()",
+        "float()",
+        "int()",
+        "no_grad",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GradientReports:
+    """What the engine says of a module in train and in eval mode."""
+
+    train: GradientReport
+    eval: GradientReport
+    is_usual: bool  # whether a gradient that is stopped is usual here: in a loss, or where eval is right
+    has_ctc: bool  # torch's CTC loss, whose backward is right only behind a log_softmax
+
+    @property
+    def both(self) -> tuple[GradientReport, GradientReport]:
+        """Train mode first."""
+        return self.train, self.eval
+
+    def errors(self, question: str) -> tuple[WrongGradient, ...]:
+        """What is wrong as to one question (see `question_of`), in the first mode in which something is."""
+        of = ([e for e in report.errors if question_of(e.leg) == question] for report in self.both)
+        return tuple(next((errors for errors in of if errors), ()))
+
+    def legs(self, question: str) -> list[Leg]:
+        """What was asked as to one question, in both modes."""
+        return [leg for report in self.both for leg in report.legs if question_of(leg.name) == question]
+
+
+def gradient_reports(case: Case) -> GradientReports:
+    """Examine the gradients in both modes, as far as the subject asks for."""
+    train, evaluated = _examined(case, training=True), _examined(case, training=False)
+    if train.ok and evaluated.ok:
+        return GradientReports(train, evaluated, is_usual=False, has_ctc=False)
+    is_loss = all(one.ndim == 0 for one in tree.tensors(case.fresh().run()))
+    return GradientReports(train, evaluated, is_loss or evaluated.ok, _has_ctc(case))
+
+
+def is_cut_off(error: WrongGradient) -> bool:
+    """Whether a tensor gets no gradient at all because a value left the graph, and no Function is to blame."""
+    return error.kind.startswith("detached") and (not error.function or error.function in CUTS)
+
+
+def places(errors: Iterable[WrongGradient]) -> list[list[WrongGradient]]:
+    """The errors by the line that they blame."""
+    found: dict[tuple[str, int, str], list[WrongGradient]] = {}
+    for error in errors:
+        found.setdefault((error.file, error.line, error.function), []).append(error)
+    return [*found.values()]
+
+
+def findings(
+    errors: Iterable[WrongGradient], *, fix: str, severity: Severity | None = None
+) -> Iterator[Finding]:
+    """One finding for all tensors that go wrong at one line."""
+    for first, *others in places(errors):
+        more = f"; and so is d loss/d {', '.join(one.tensor for one in others)}" if others else ""
+        yield Finding(
+            first.message + more,
+            where=first.tensor,
+            file=first.file,
+            line=first.line,
+            fix=fix,
+            numbers={name: getattr(first, name) for name in ("got", "expected", "ratio", "elements")},
+            severity=severity,
+        )
+
+
+def require_asked(reports: GradientReports, question: str) -> None:
+    """Raise NotApplicable with the reason when no leg of a question came to a verdict."""
+    legs = reports.legs(question)
+    if not any(leg.outcome in {"right", "wrong"} for leg in legs):
+        reasons = [leg.why for leg in legs if leg.why]
+        raise NotApplicable(reasons[0] if reasons else "no autograd.Function takes part")
+
+
+def _examined(case: Case, *, training: bool) -> GradientReport:
+    """Of a module as built; and where that is wrong, of one that was called before: the first call may initialise."""
+    report = _report(case.fresh(training=training), freeze=training)
+    if report.ok or not training:
+        return report
+    used = case.fresh(training=training)
+    used.run()
+    again = _report(used, freeze=training)
+    return again if again.ok and again.judged else report
+
+
+def _report(case: Case, *, freeze: bool) -> GradientReport:
+    promised = case.subject.contract
+    surrogate = promised.reason if promised.gradient == "surrogate" else ""
+    mode = cast(Literal["quick", "full"], case.subject.gradients)
+    report = gradients(
+        case.module, case.inputs, mode=mode, seed=case.seed, surrogate=surrogate, freeze=freeze
+    )
+    return _without_surrogates(case, report)
+
+
+def _without_surrogates(case: Case, report: GradientReport) -> GradientReport:
+    """Less what is wrong in a submodule that declares its gradient a surrogate."""
+
+    def is_declared(error: WrongGradient) -> bool:
+        path = error.module
+        while path:
+            part = source.owner(case.module, f"{path}.weight")[0]
+            if contract_of(type(part)).gradient == "surrogate":
+                return True
+            path = path.rpartition(".")[0]
+        return False
+
+    return dataclasses.replace(report, errors=tuple(e for e in report.errors if not is_declared(e)))
+
+
+def _has_ctc(case: Case) -> bool:
+    """Whether the outputs come from torch's CTC loss, whose backward folds in that of log_softmax."""
+    used = case.fresh(training=True)
+    for tensor in used.inputs.tensors():
+        tensor.requires_grad_(tensor.is_floating_point())
+    nodes = leaves.nodes_behind(tree.tensors(used.run()))
+    return any(node.name().startswith("CtcLoss") for node in nodes)

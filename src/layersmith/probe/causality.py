@@ -1,0 +1,140 @@
+"""Whether a module means to be causal, and how far its earlier outputs move with later steps of its input."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from layersmith.probe import closeness, reading, source, steps, tree
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.sequence import LOUD, Layout, Run
+
+FLAGS = frozenset({"causal", "is_causal", "autoregressive", "mask_future", "unidirectional"})
+TRIANGLE = re.compile(
+    r"\btri[lu]_?\(|square_subsequent_mask|subsequent_mask\(|is_causal\s*=\s*True|\bChomp1d\("
+)
+CAUSAL = re.compile(
+    r"(?<!Non)(?<!Un)Causal(?![a-z])(?!Inference|Discovery|Effect|Graph|VAE|LM)|^GPT|GPT$|(?<=[a-z])GPT"
+)
+BY_TRIANGLE = re.compile(r"Decoder|Masked|GPT|Autoregressive|LanguageModel|CausalLM")
+SUSPECT = r"\btri[lu]_?\(|subsequent_mask|is_causal|masked_fill|padding\s*=|\bpad\("
+HERE, BELOW = "its source builds a triangular mask", "its parts build a triangular mask"
+
+
+def declared_by(module: nn.Module, arguments: Mapping[str, Any], *, takes_mask: bool) -> str:
+    """Why the module should be causal, in words: a flag, its name, a triangular mask; "" where nothing says so.
+
+    Args:
+        module: the module.
+        arguments: what its constructor was given.
+        takes_mask: whether forward accepts a mask, and was given none: then a name alone promises nothing.
+    """
+    cls: type = type(module)
+    flags = {**_defaults(cls), **arguments}
+    for name in FLAGS & flags.keys():
+        return f"{name}=True" if flags[name] is True else ""
+    if any(vars(module).get(name, True) is False for name in FLAGS):
+        return ""
+    if TRIANGLE.search(_own_text(cls)):
+        return HERE
+    if takes_mask:
+        return ""
+    if CAUSAL.search(cls.__name__):
+        return "its name says so"
+    is_below = BY_TRIANGLE.search(cls.__name__) and any(
+        TRIANGLE.search(_own_text(kind)) for kind in {_class_of(part) for part in module.modules()}
+    )
+    return BELOW if is_below else ""
+
+
+def is_explicit(why: str) -> bool:
+    """Whether that reason is the author's own word, rather than a reading of the source."""
+    return why not in (HERE, BELOW)
+
+
+def leaks(layout: Layout, inputs: Inputs, run: Run) -> Iterator[tuple[int, closeness.Gap]]:
+    """For several steps: the gap of the outputs before that step when the input from there on is another."""
+    before = run(inputs)
+    last = layout.steps - 1
+    for cut in sorted({1, layout.steps // 2, last}):
+        for seed, loud in enumerate((1.0, LOUD)):
+            after = run(layout.scrambled(inputs, range(cut, layout.steps), seed=seed, loud=loud))
+            yield from ((cut, one) for one in _apart(layout, before, after, range(cut)))
+
+
+def past(layout: Layout, inputs: Inputs, run: Run) -> bool:
+    """Whether the last output depends on any step before it."""
+    last = layout.steps - 1
+    after = run(layout.scrambled(inputs, range(last), seed=0, loud=LOUD))
+    return any(one.is_open for one in _apart(layout, run(inputs), after, [last]))
+
+
+def growth(layout: Layout, inputs: Inputs, run: Run) -> closeness.Gap | None:
+    """The gap of the output of a prefix to the prefix of the output; None where a prefix does not run."""
+    count = max(1, layout.steps // 2)
+    try:
+        part = dict(tree.named_tensors(run(layout.prefix(inputs, count)), name="output"))
+    except Exception:  # noqa: BLE001 - a module of fixed length promises nothing of shorter inputs
+        return None
+    whole = dict(layout.at(run(inputs), range(count)))
+    pairs = ((path, whole[path], part[path]) for path in whole if path in part)
+    found = [closeness.gap(a, b, where=path) for path, a, b in pairs if a.shape == b.shape]
+    return max(found, key=lambda one: one.max_abs - one.limit, default=None)
+
+
+def _apart(layout: Layout, before: object, after: object, places: Any) -> Iterator[closeness.Gap]:
+    others = dict(layout.at(after, places))
+    for path, tensor in layout.at(before, places):
+        if path in others and bool(tensor.isfinite().all()):
+            yield closeness.gap(tensor, others[path], where=path)
+
+
+def _defaults(cls: type) -> dict[str, Any]:
+    try:
+        parameters = inspect.signature(cls).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    return {one.name: one.default for one in parameters if one.default is not inspect.Parameter.empty}
+
+
+def _class_of(part: nn.Module) -> type:
+    return type(part)
+
+
+def _own_text(cls: type) -> str:
+    """The code of `__init__`, of `forward` and of the methods that these call; torch's own classes say nothing."""
+    node = source.class_node(cls) if not cls.__module__.startswith("torch.") else None
+    methods = {child.name: child for child in node.body if isinstance(child, ast.FunctionDef)} if node else {}
+    texts = {name: ast.unparse(method) for name, method in methods.items()}
+    main = "\n".join(texts.get(name, "") for name in ("__init__", "forward"))
+    called = [
+        text for name, text in texts.items() if name not in ("__init__", "forward") and f".{name}(" in main
+    ]
+    return "\n".join([main, *called])
+
+
+def origin(module: nn.Module, layout: Layout, inputs: Inputs, cut: int) -> tuple[str, int]:
+    """The line that masks or pads, else the first operation whose earlier steps move, else the class."""
+    suspect = reading.line_with(module, SUSPECT)
+    if suspect != source.class_line(type(module)):
+        return suspect
+    note = partial(_earlier, layout=layout, cut=cut)
+    changed = layout.scrambled(inputs, range(cut, layout.steps), seed=1, loud=LOUD)
+    step = steps.first_apart(*(steps.watched(module, call, note) for call in (inputs, changed)))
+    return (step.file, step.line) if step is not None and not source.is_machinery(step.file) else suspect
+
+
+def _earlier(result: object, *, layout: Layout, cut: int) -> list[Tensor]:
+    found = [tensor.detach() for tensor in tree.tensors(result) if tree.is_differentiable(tensor)][:1]
+    return [
+        tensor.narrow(axis, 0, cut).clone()
+        for tensor in found
+        for axis in range(tensor.ndim)
+        if tensor.shape[axis] == layout.steps
+    ]

@@ -1,0 +1,110 @@
+"""The compiler as an instrument: it counts what it compiles, keeps quiet, and is asked which line it means."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from layersmith.probe import source
+
+TORCH = str(Path(torch.__file__).parent)
+FIXES_SIZE = re.compile(r"eval Eq\(.+\[guard added\]")
+FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+
+
+@dataclass(slots=True)
+class Compiler:
+    """A backend that runs what was captured as it is; made by `compiler`."""
+
+    graphs: int = 0  # compiled so far
+
+    def __call__(self, graph: Any, _inputs: object) -> Callable[..., Any]:
+        """Count the graph and hand it back."""
+        self.graphs += 1
+        forward: Callable[..., Any] = graph.forward
+        return forward
+
+
+@contextmanager
+def compiler(**settings: Any) -> Iterator[Compiler]:
+    """Dynamo without memory of what was compiled before, silent, with these of its settings."""
+    from torch._dynamo import config, reset  # noqa: PLC0415 - slow, and only here
+
+    logging.getLogger("torch._dynamo").setLevel(logging.CRITICAL)
+    reset()
+    try:
+        with config.patch(verbose=False, **settings):
+            yield Compiler()
+    finally:
+        reset()
+
+
+@contextmanager
+def sizes_fixed(module: nn.Module) -> Iterator[list[tuple[str, int]]]:
+    """Notes the lines of the module's own files that hold a traced size to one number, or to its multiples.
+
+    The tracer says so to its logger only, from within the call.
+    """
+    files = own_files(module)
+    seen: list[tuple[str, int]] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        if FIXES_SIZE.match(record.getMessage()):
+            seen.extend([place for place in (*_running(), *_traced()) if place[0] in files][-1:])
+        return False
+
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = logger.level
+    logger.addFilter(note)
+    logger.setLevel(logging.INFO)
+    try:
+        yield seen
+    finally:
+        logger.removeFilter(note)
+        logger.setLevel(level)
+
+
+def _running() -> Iterator[tuple[str, int]]:
+    """The frames at hand, outermost first."""
+    frames = [*traceback.walk_stack(sys._getframe())]  # noqa: SLF001 - the handler's caller
+    return ((frame.f_code.co_filename, line) for frame, line in reversed(frames))
+
+
+def _traced() -> Iterator[tuple[str, int]]:
+    """The lines that dynamo is going through."""
+    from torch._guards import TracingContext  # noqa: PLC0415 - only while it is tracing
+
+    return ((frame.filename, frame.lineno or 0) for frame in TracingContext.extract_stack())
+
+
+def captured(module: nn.Module, backend: Any) -> Any:
+    """The module compiled, as one graph or not at all."""
+    return torch.compile(module, fullgraph=True, backend=backend)
+
+
+def place(error: BaseException, module: nn.Module) -> tuple[str, int]:
+    """The innermost line of the module's own classes that an error of dynamo's names; else of others, else the class."""
+    frames = [(match["file"], int(match["line"])) for match in FRAME.finditer(str(error))]
+    own = [frame for frame in frames if frame[0] in own_files(module)]
+    return (own or frames or [source.class_line(type(module))])[-1]
+
+
+def own_files(module: nn.Module) -> set[str]:
+    """The files of the module tree's classes that are not torch's."""
+    classes: set[type] = {type(part) for part in module.modules()}
+    return {file for file in map(source.file_of, classes) if file and not file.startswith(TORCH)}
+
+
+def is_torchs(file: str) -> bool:
+    """Whether a file is torch's own."""
+    return file.startswith(TORCH)

@@ -1,0 +1,70 @@
+"""The first steps of training under random objectives: which parameters a gradient reaches, and which stay alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.probe.closeness import ALIKE
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.rehearsal import backward
+from layersmith.probe.surroundings import preserved
+
+RATE = 0.03  # of a parameter's own size, that a step changes it by
+SMALLEST = 0.01  # a step of a parameter that is zero
+MOST = 8  # steps
+PATIENCE = 3  # steps that reach nothing new: by then two zero-initialised factors in sequence have woken up
+
+
+def gradients(module: nn.Module, inputs: Sequence[Inputs], *, steps: int) -> Iterator[dict[str, Tensor]]:
+    """The gradient of every parameter on the graph, step by step; the module is changed by each.
+
+    Every step has another random objective, and the next of the inputs.
+    """
+    for step in range(steps):
+        module.zero_grad(set_to_none=True)
+        with preserved(seed=step), torch.enable_grad():
+            backward(inputs[step % len(inputs)].call(module), seed=step)
+        found = {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
+        yield found
+        with torch.no_grad():
+            for name, gradient in found.items():
+                _step(module.get_parameter(name), gradient)
+
+
+def unreached(module: nn.Module, inputs: Sequence[Inputs]) -> set[str]:
+    """The parameters on the graph whose gradient stays zero, however many steps the others take."""
+    waiting: set[str] = set()
+    idle = 0
+    for step, found in enumerate(gradients(module, inputs, steps=MOST)):
+        silent = {name for name, gradient in found.items() if not bool(gradient.count_nonzero())}
+        idle = idle + 1 if step and silent >= waiting else 0
+        waiting = silent if not step else waiting & silent
+        if not waiting or idle == PATIENCE:
+            return waiting
+    return waiting
+
+
+def share_of_twins(values: Tensor, axis: int) -> float:
+    """The share of slices along an axis that equal another one, but for rounding."""
+    rows = values.detach().movedim(axis, 0).flatten(1).double()
+    if len(rows) < 2:  # noqa: PLR2004 - to be alike
+        return 0.0
+    scale = float(rows.norm(dim=1).max())
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(rows.shape[1], generator=generator, dtype=torch.float64).to(rows.device)
+    places = (rows @ direction).sort().values
+    is_near = places.diff() <= ALIKE * scale
+    has_twin = torch.cat([is_near, is_near.new_zeros(1)]) | torch.cat([is_near.new_zeros(1), is_near])
+    return float(has_twin.double().mean())
+
+
+def _step(parameter: Tensor, gradient: Tensor) -> None:
+    """Against the gradient, by a share of the parameter's size."""
+    length = float(gradient.double().norm())
+    if not 0 < length < float("inf"):
+        return
+    size = max(RATE * float(parameter.double().norm()), SMALLEST * parameter.numel() ** 0.5)
+    parameter.sub_(gradient * (size / length))

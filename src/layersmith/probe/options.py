@@ -1,0 +1,186 @@
+"""Other values that a constructor's arguments may take, as its signature and its source say."""
+
+from __future__ import annotations
+
+import ast
+import enum
+import inspect
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from layersmith.probe import source
+
+PROBABILITY = re.compile(r"drop|(?:^|_)prob|^p$|droprate")
+COUNT = re.compile(r"(?:layers?|depth|blocks?|stages?|num_hidden)$")
+WIDTH = re.compile(
+    r"^(?:d_?model|dim|embed_dim|emb_dim|hidden_(?:size|dim)|width|channels|num_features|features)$"
+)
+ODD = "an odd size"
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A value that an argument may take, and what says so."""
+
+    name: str
+    value: Any
+    why: str  # "its default", "a flag", "its annotation", "compared in the source", "a rate", "a count", ODD
+
+
+def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
+    """For each argument the values that it may take besides the one given; each value once."""
+    try:
+        parameters = inspect.signature(cls.__init__).parameters
+    except (TypeError, ValueError):
+        return
+    compared = _compared(cls)
+    for name, parameter in [*parameters.items()][1:]:
+        current = given.get(name, parameter.default)
+        seen = [current]
+        for option in (
+            _of(parameter, current, compared.get(name, ())) if parameter.kind not in _VARIADIC else ()
+        ):
+            if not any(type(option.value) is type(other) and option.value == other for other in seen):
+                seen.append(option.value)
+                yield option
+
+
+def _of(parameter: inspect.Parameter, current: Any, compared: tuple[str, ...]) -> Iterator[Option]:
+    name, default = parameter.name, parameter.default
+    scope = _evaluated(parameter.annotation)
+    is_given = default is not parameter.empty
+    if is_given and _is_plain(default) and type(default) is not int:
+        yield Option(name, default, "its default")
+    if isinstance(current, bool) or isinstance(default, bool):
+        yield from (Option(name, value, "a flag") for value in (True, False))
+    if type(current) in (str, type(None)):
+        yield from (Option(name, value, "its annotation") for value in scope)
+        yield from (Option(name, value, "compared in the source") for value in compared)
+    if type(current) is float and PROBABILITY.search(name):
+        yield from (Option(name, value, "a rate") for value in (0.0, 0.5))
+    if type(current) is int and WIDTH.search(name) and current % 2 == 0:
+        yield Option(name, current + 1, ODD)
+    if type(current) is int and COUNT.search(name):
+        yield from (Option(name, value, "a count") for value in (1, 3))
+
+
+def _evaluated(annotation: Any) -> list[Any]:
+    """The literal values, or members of an enumeration, that an annotation lists."""
+    if isinstance(annotation, str):
+        return _listed(annotation)
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return [*typing.get_args(annotation)]
+    if origin in (typing.Union, types.UnionType):
+        return [value for part in typing.get_args(annotation) for value in _evaluated(part)]
+    return [*annotation] if inspect.isclass(annotation) and issubclass(annotation, enum.Enum) else []
+
+
+def _listed(text: str) -> list[Any]:
+    """The strings of an annotation that is text: `Literal["relu", "gelu"]`."""
+    if "Literal[" not in text:
+        return []
+    try:
+        tree = ast.parse(text, mode="eval")
+    except SyntaxError:
+        return []
+    return [part.value for part in ast.walk(tree) if isinstance(part, ast.Constant)]
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, bool | int | float | str | None) or (
+        type(value) is tuple and all(map(_is_plain, value))
+    )
+
+
+def _compared(cls: type[nn.Module]) -> dict[str, tuple[str, ...]]:
+    """For each parameter the strings with which it, or the attribute that keeps it, is compared or looked up."""
+    found: dict[str, list[str]] = {}
+    kept = kept_as(cls)
+    for method in methods(cls):
+        arguments = {a.arg for a in ast.walk(method.args) if isinstance(a, ast.arg)}
+        own = arguments if method.name == "__init__" else set()
+        for part in ast.walk(method):
+            for asked, strings in _asked(part):
+                name = (
+                    asked.id
+                    if isinstance(asked, ast.Name) and asked.id in own
+                    else kept.get(_attribute(asked), "")
+                )
+                found.setdefault(name, []).extend(strings)
+    return {name: tuple(dict.fromkeys(strings)) for name, strings in found.items() if name}
+
+
+def _asked(node: ast.AST) -> Iterator[tuple[ast.AST, list[str]]]:
+    """What is compared with strings here, looked up in a literal table, or matched; and with which."""
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.Eq | ast.In):
+        right = node.comparators[0]
+        yield (
+            _bare(node.left),
+            _strings(getattr(right, "elts", None) or getattr(right, "keys", None) or [right]),
+        )
+    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict):
+        yield _bare(node.slice), _strings(node.value.keys)
+    elif isinstance(node, ast.Match):
+        values = [
+            p.value for case in node.cases for p in ast.walk(case.pattern) if isinstance(p, ast.MatchValue)
+        ]
+        yield _bare(node.subject), _strings(values)
+
+
+def _strings(nodes: typing.Iterable[ast.AST | None]) -> list[str]:
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def _bare(node: ast.AST) -> ast.AST:
+    """Without `.lower()` and the like."""
+    return node.func.value if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else node
+
+
+def kept_as(cls: type[nn.Module]) -> dict[str, str]:
+    """The attributes that hold a parameter as it was given: `self.mode = mode`, with the parameter's name."""
+    node = source.function_node(cls.__init__)
+    assignments = (
+        [part for part in ast.walk(node) if isinstance(part, ast.Assign)] if node is not None else []
+    )
+    pairs = [pair for one in assignments for target in one.targets for pair in _pairs(target, one.value)]
+    found = {_attribute(end): getattr(_bare(value), "id", "") for end, value in pairs}
+    return {attribute: name for attribute, name in found.items() if attribute and name}
+
+
+def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        return [*zip(target.elts, value.elts, strict=False)]
+    return [(target, value)]
+
+
+def methods(cls: type[nn.Module]) -> Iterator[source.Function]:
+    """The methods of a class and its bases below nn.Module, from their source."""
+    for base in cls.__mro__:
+        node = source.class_node(base) if base not in (nn.Module, object) else None
+        for child in node.body if node is not None else ():
+            if isinstance(child, source.Function):
+                yield child
+
+
+def _attribute(node: ast.AST) -> str:
+    is_own = isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self"
+    return node.attr if is_own and isinstance(node, ast.Attribute) else ""
+
+
+def current(cls: type[nn.Module], given: Mapping[str, Any], name: str) -> Any:
+    """The value that an argument has."""
+    return given[name] if name in given else inspect.signature(cls.__init__).parameters[name].default
+
+
+def names(cls: type[nn.Module]) -> list[str]:
+    """The names of the arguments, variadic ones left out."""
+    parameters = [*inspect.signature(cls.__init__).parameters.values()][1:]
+    return [parameter.name for parameter in parameters if parameter.kind not in _VARIADIC]

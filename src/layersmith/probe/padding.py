@@ -1,0 +1,137 @@
+"""What padding does to the outputs of valid steps: appended and hidden by a mask, or marked by a token."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from layersmith.probe import closeness, masks, sequence, source, tree
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.masks import AS_LENGTHS, Encoding, Masking
+from layersmith.probe.sequence import Layout, Run
+
+NAMES = ("pad_idx", "padding_idx", "pad_id", "pad_token_id", "pad_index", "pad_token", "pad")
+SHORT = (2, 3)  # valid steps: so few that a maximum of them is sometimes below zero
+
+
+def by_masks(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[tuple[str, closeness.Gap]]:
+    """For every mask argument that is obeyed: the gap between padded and unpadded, and how it was hidden."""
+    for masking in masks.studied(module, inputs, run):
+        for encoding in masking.working[:1]:
+            for valid in sorted({*SHORT, masking.layout.steps - 1}):
+                if valid < masking.layout.steps and (gap := _of(masking, encoding, valid, run)) is not None:
+                    yield f"{masking.argument}, {encoding.name}", gap
+
+
+def _of(masking: Masking, encoding: Encoding, valid: int, run: Run) -> closeness.Gap | None:
+    steps = masking.layout.steps
+    hidden, rest = tuple(range(valid, steps)), tuple(range(valid))
+    alone = masking.layout.prefix(masking.inputs, valid)
+    try:
+        short = masking.visible(run(masking.masked(encoding, (), inputs=alone)), rest, length=valid)
+        if encoding is AS_LENGTHS and masking.layout.time == 0:
+            return None
+        long = masking.visible(run(masking.masked(encoding, hidden)), rest, length=steps)
+    except Exception:  # noqa: BLE001 - a module of fixed length cannot be asked
+        return None
+    if short is None or long is None or short.shape != long.shape or not bool(short.isfinite().all()):
+        return None
+    return closeness.gap(short, long) if bool(long.isfinite().all()) else None
+
+
+def fills_in(module: nn.Module, inputs: Inputs, run: Run) -> bool:
+    """Whether a learned mask token stands in for what is hidden: a parameter that only a masked call reaches."""
+    for masking in masks.studied(module, inputs, run):
+        for encoding in masking.working[:1]:
+            calls = (masking.masked(encoding, ()), masking.masked(encoding, masking.hidden))
+            bare, masked = (_reached(module, run, call) for call in calls)
+            if masked - bare:
+                return True
+    return False
+
+
+def _reached(module: nn.Module, run: Run, inputs: Inputs) -> set[str]:
+    """The parameters with a gradient other than zero."""
+    named = [(name, one) for name, one in module.named_parameters() if one.requires_grad]
+    found = [t for t in tree.tensors(run(inputs)) if t.requires_grad]
+    if not named or not found:
+        return set()
+    gradients = torch.autograd.grad(tree.total(found), [one for _, one in named], allow_unused=True)
+    return {
+        name
+        for (name, _), one in zip(named, gradients, strict=True)
+        if one is not None and bool(one.count_nonzero())
+    }
+
+
+def token(module: nn.Module) -> int | None:
+    """The token that forward compares its ids with to find padding: `ids != self.pad_idx`; None where it does not."""
+    for part in module.modules():
+        cls: type = type(part)
+        node = source.class_node(cls)
+        text = _called_text(node) if node is not None else ""
+        for name in NAMES:
+            value = getattr(part, name, None)
+            compares = rf"(?:[!=]=\s*self\.{name}\b|\.(?:eq|ne)\(self\.{name}\b)"
+            if isinstance(value, int) and re.search(compares, text):
+                return value
+    return None
+
+
+def _called_text(node: ast.ClassDef) -> str:
+    """The source of forward and of the methods that it calls, directly or not."""
+    methods = {child.name: ast.unparse(child) for child in node.body if isinstance(child, ast.FunctionDef)}
+    waiting, text = ["forward"], ""
+    while waiting:
+        text += "\n" + methods.pop(waiting.pop(), "")
+        waiting += [name for name in methods if re.search(rf"\bself\.{name}\(", text)]
+    return text
+
+
+def by_token(module: nn.Module, inputs: Inputs, run: Run, pad: int) -> Iterator[tuple[str, closeness.Gap]]:
+    """The gap between rows of tokens, and the same rows with padding tokens appended."""
+    tensors = [*inputs.tensors()]
+    laid = sequence.layout(module, inputs, run)
+    if (
+        laid is None
+        or len(tensors) != 1
+        or tensors[0].is_floating_point()
+        or tensors[0].ndim != sequence.ROWS
+    ):
+        return
+    ids = tensors[0].clone()
+    ids[ids == pad] = _other(ids, pad)
+    for valid in sorted({*SHORT, laid.steps - 1} - {laid.steps}):
+        padded = ids.clone()
+        padded.narrow(laid.time, valid, laid.steps - valid).fill_(pad)
+        gap = _between(laid, run, inputs.map(lambda _, p=padded: p), valid)
+        if gap is not None:
+            yield "tokens equal to pad_idx", gap
+
+
+def _between(laid: Layout, run: Run, padded: Inputs, valid: int) -> closeness.Gap | None:
+    try:
+        short, long = run(laid.prefix(padded, valid)), run(padded)
+    except Exception:  # noqa: BLE001 - a module of fixed length cannot be asked
+        return None
+    one, other = (
+        next((t for t in tree.tensors(out) if tree.is_differentiable(t)), None) for out in (short, long)
+    )
+    if one is None or other is None:
+        return None
+    axis = laid.axis_of(other)
+    if axis is not None and other.shape != one.shape:
+        other = other.narrow(axis, 0, valid)
+    if one.shape != other.shape or not bool(one.isfinite().all()) or not bool(other.isfinite().all()):
+        return None
+    return closeness.gap(one, other)
+
+
+def _other(ids: torch.Tensor, pad: int) -> int:
+    """A token that is in use and is not padding."""
+    found = ids[ids != pad]
+    return int(found[0]) if found.numel() else max(pad - 1, 0) if pad else 1

@@ -1,0 +1,74 @@
+"""Whether an error is a refusal, raised by a statement that says so, or an accident."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import linecache
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from layersmith.probe import options, source
+
+MISSING = (ImportError, NotImplementedError, MemoryError)  # whatever raised them: something is not there
+ACCIDENTS = (NameError, RecursionError)  # also raised on purpose they mean a slip
+MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an attribute that was never set
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a `raise` or an `assert` refused what was given, in whoever's code."""
+    if isinstance(error, MISSING):
+        return True
+    frames = [*traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, ACCIDENTS) or not frames:
+        return False
+    file, line = frames[-1][0].f_code.co_filename, frames[-1][1]
+    if file == MODULE:
+        return False
+    return _raises(file, line)
+
+
+def line_of(error: BaseException, file: str) -> int:
+    """The innermost line of a file that an error went through; 0 if it did not."""
+    lines = [
+        line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file
+    ]
+    return lines[-1] if lines else 0
+
+
+def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, error: BaseException) -> bool:
+    """Whether the failing statement names another argument that is None: a value of `name` needs it set.
+
+    Args:
+        cls: the class that was built with `name` changed.
+        given: its arguments that are not at their defaults.
+        name: of the argument that was changed.
+        error: what was raised.
+    """
+    missing = {n for n in options.names(cls) if n != name and options.current(cls, given, n) is None}
+    kept = {f"self.{attribute}" for attribute, n in options.kept_as(cls).items() if n in missing}
+    text = failing_text(error)
+    return (
+        bool(missing) and "None" in str(error) and (not text or any(word in text for word in missing | kept))
+    )
+
+
+def failing_text(error: BaseException) -> str:
+    """The innermost statement outside torch that an error went through."""
+    for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
+        file = frame.f_code.co_filename
+        if not file.startswith(source.TORCH) and not source.is_machinery(file):
+            return "".join(linecache.getline(file, line))
+    return ""
+
+
+@functools.lru_cache(maxsize=1024)
+def _raises(file: str, line: int) -> bool:
+    """Whether the statement there is a raise or an assert."""
+    return any(
+        isinstance(node, ast.Raise | ast.Assert) and node.lineno <= line <= (node.end_lineno or 0)
+        for node in ast.walk(source.tree_of(file))
+    )

@@ -1,0 +1,17 @@
+"""Words for messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+SHOWN = 3
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are: "a, b, c and 4 more"."""
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def short(error: BaseException) -> str:
+    """An error as text for a message: its class and the first of its words, on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split()):.200}"

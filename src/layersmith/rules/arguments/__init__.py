@@ -1,0 +1,1 @@
+"""Do the constructor's arguments do what they say?"""

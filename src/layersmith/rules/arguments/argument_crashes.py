@@ -1,0 +1,197 @@
+"""Every documented option of the constructor must run.
+
+## Why it matters
+The option that its author never tried is the one that you need: `bias=False` crashes since `reset_parameters` fills
+`self.bias`, `activation="gelu"` names a class that torch does not have.
+
+## How it is tested
+The class is built and called as in the example, with one argument changed: to its default, to the other value of a
+flag, to what the annotation lists or the source compares it with, a dropout to 0 and 0.5, a number of layers to 1 and 3,
+a width to an odd one (only built, and only a note). A `raise` or `assert` that refuses the value is fine. A call that
+fails is no finding where another input works with that option.
+
+## How to fix it
+Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
+
+## How to reproduce it
+    import inspect
+    name = where.split("=")[0]
+    if name in (parameters := inspect.signature(type(module)).parameters):
+        changed = type(module)(**{name: not parameters[name].default})
+        changed(*args, **kwargs)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.load.attempt import Deadline, OutOfBudget, contained
+from layersmith.load.call.search import CallSearch
+from layersmith.load.values import written
+from layersmith.probe import options, parameters, refusal, source, wording
+from layersmith.promises import Promise
+from layersmith.rule import NotApplicable, rule
+from layersmith.subject import Case, Construction
+
+SECONDS = 2.0  # of CPU for all options of one class
+SEARCH = 1.5  # of CPU for another call that works with an option
+SLIPS = (NameError, AttributeError)
+
+
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.EVERY_ARGUMENT_MATTERS)
+def argument_crashes(case: Case) -> Iterator[Finding]:
+    """Change one argument at a time; one finding a line that fails."""
+    construction = case.subject.construction
+    if construction is None:
+        raise NotApplicable("how it was constructed is not known")
+    deadline = Deadline.after(SECONDS)
+    lines: set[tuple[str, int]] = set()
+    for option in options.options(construction.cls, construction.arguments):
+        if deadline.is_over:
+            return
+        found = _asked(case, construction, option, deadline)
+        if found is not None and (found.file, found.line) not in lines:
+            lines.add((found.file, found.line))
+            yield found
+
+
+def _asked(
+    case: Case, construction: Construction, option: options.Option, deadline: Deadline
+) -> Finding | None:
+    """What goes wrong with one option, if anything does."""
+    try:
+        with contained(deadline):
+            module = construction.build(**{option.name: option.value})
+    except OutOfBudget:
+        return None
+    except Exception as error:  # noqa: BLE001 - whatever the constructor raises
+        is_theirs = refusal.is_refusal(error) or refusal.wants_another(
+            construction.cls, construction.arguments, option.name, error
+        )
+        return None if is_theirs else _finding(construction, option, error, "the constructor")
+    if option.why == options.ODD:
+        return None
+    for training in (False, True):
+        raised = _error(case, module.train(training), deadline)
+        if raised is not None and not _is_excused(construction, option, module, raised):
+            return _finding(construction, option, raised, "forward")
+    return None
+
+
+def _error(case: Case, module: nn.Module, deadline: Deadline) -> Exception | None:
+    try:
+        with contained(deadline, seed=case.seed), torch.no_grad():
+            case.inputs.call(module)
+    except OutOfBudget:
+        return None
+    except Exception as error:  # noqa: BLE001 - whatever forward raises
+        return error
+    return None
+
+
+def _is_excused(
+    construction: Construction, option: options.Option, module: nn.Module, error: Exception
+) -> bool:
+    """Whether a call refuses, wants what another argument would have given, or wants other inputs."""
+    if refusal.is_refusal(error) or refusal.wants_another(
+        construction.cls, construction.arguments, option.name, error
+    ):
+        return True
+    is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
+    return not is_slip and _works_otherwise(construction, option, module)
+
+
+def _works_otherwise(construction: Construction, option: options.Option, module: nn.Module) -> bool:
+    given = {**construction.arguments, option.name: option.value}
+    return CallSearch(module.eval(), given, Deadline.after(SEARCH)).find() is not None
+
+
+def _finding(construction: Construction, option: options.Option, error: Exception, where: str) -> Finding:
+    cls = construction.cls
+    is_certain = where == "the constructor" or isinstance(error, SLIPS)
+    severity = None if is_certain else Severity.WARNING
+    file = parameters.file(cls)
+    said = f"{cls.__name__}({option.name}={written(option.value)})"
+    return Finding(
+        f"{said} ({option.why}): {where} raised {wording.short(error)}",
+        where=option.name,
+        file=file,
+        line=refusal.line_of(error, file) or source.class_line(cls)[1],
+        fix=f"mend what {option.name}={written(option.value)} runs into, or refuse that value by raise ValueError(...)",
+        severity=Severity.NOTE if option.why == options.ODD else severity,
+    )
+
+
+@argument_crashes.bad("NoBias(bias=False) (a flag): the constructor raised AttributeError")
+class NoBias(nn.Module):
+    def __init__(self, width: int = 6, *, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width, width))
+        self.bias = nn.Parameter(torch.empty(width)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.xavier_uniform_(self.weight)
+        self.bias.data.zero_()  # type: ignore[union-attr]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight, self.bias)
+
+
+@argument_crashes.bad(
+    "ActivationByName(activation='gelu') (compared in the source): the constructor raised AttributeError"
+)
+class ActivationByName(nn.Module):
+    def __init__(self, width: int = 6, activation: str = "relu") -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        if activation == "relu":
+            self.act: nn.Module = nn.ReLU()
+        elif activation == "gelu":
+            self.act = nn.Gelu()  # type: ignore[attr-defined]
+        else:
+            raise ValueError(f"activation must be relu or gelu, not {activation!r}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.linear(x))
+
+
+@argument_crashes.bad("forward raised RuntimeError: mat1 and mat2 shapes cannot be multiplied")
+class BothDirections(nn.Module):
+    def __init__(self, width: int = 6, *, bidirectional: bool = False) -> None:
+        super().__init__()
+        self.gru = nn.GRU(width, width, batch_first=True, bidirectional=bidirectional)
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.gru(x[:, None])[0][:, -1])
+
+
+@argument_crashes.good
+class EveryOptionRuns(nn.Module):
+    """A flag that needs another argument, one that wants another input, and an option that is refused."""
+
+    def __init__(
+        self,
+        width: int = 6,
+        context: int | None = None,
+        *,
+        cross: bool = False,
+        images: bool = False,
+        mode: str = "a",
+    ) -> None:
+        super().__init__()
+        if mode not in ("a", "b"):
+            raise ValueError(f"mode must be a or b, not {mode!r}")
+        if mode == "b":
+            raise NotImplementedError("mode b comes with the next release")
+        self.linear = nn.Conv2d(width, width, 1) if images else nn.Linear(width, width)
+        self.context = nn.Linear(context, width) if cross else None  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.linear(x)
+        return y if self.context is None else y + self.context(x)

@@ -1,0 +1,125 @@
+"""Every constructor argument must have an effect.
+
+## Why it matters
+`Block(64, dropout=0.3)` trains without dropout when the constructor forgets the argument, or writes 0.1 in its place:
+no error, only a model that is not the one you asked for. One in five real fixes of layer libraries is of this kind.
+
+## How it is tested
+The constructor's source is read and what becomes of each argument is followed: it must not be unread, replaced before
+it is read, only checked, kept in an attribute that nothing reads (`extra_repr` does not count), or asked for in a
+choice whose branches are all the same. Whatever may have an effect counts as one. Arguments that a comment or docstring
+says are unused, and those that another class of the file with the same constructor uses, are not reported.
+
+## How to fix it
+Use the argument, or remove it from the signature. Where an interface demands it, say so: name it `_unused`, or add
+a comment.
+
+## How to reproduce it
+    import dis
+    read = {step.argval for step in dis.get_instructions(type(module).__init__) if step.opname.startswith("LOAD")}
+    assert where in read or not where, f"{where} is never read"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import parameters
+from layersmith.promises import Promise
+from layersmith.rule import rule
+from layersmith.subject import Case
+
+
+@rule(severity=Severity.WARNING, since="0.1", promise=Promise.EVERY_ARGUMENT_MATTERS)
+def ignored_argument(case: Case) -> Iterator[Finding]:
+    """One finding for every argument that the source shows to be without effect."""
+    cls: type = type(case.module)
+    for one in parameters.idle(cls):
+        yield Finding(
+            f"argument {one.name} of {cls.__name__} changes nothing: it is {one.how}",
+            where=one.name,
+            file=parameters.file(cls),
+            line=one.line,
+            fix=f"use {one.name}, or remove it from the signature",
+        )
+
+
+@ignored_argument.bad("argument dropout of ForgetsItsDropout changes nothing: it is never read")
+class ForgetsItsDropout(nn.Module):
+    def __init__(self, width: int = 6, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop(self.linear(x))
+
+
+@ignored_argument.bad("kept in self.eps, which nothing reads")
+class KeepsItsEpsilon(nn.Module):
+    def __init__(self, width: int = 6, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt()
+
+
+@ignored_argument.bad("asked for, but every answer does the same")
+class TwiceTheSameActivation(nn.Module):
+    def __init__(self, width: int = 6, activation: str = "gelu") -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        if activation == "relu":  # noqa: SIM114 - a slip of the clipboard
+            self.act = nn.ReLU()
+        elif activation == "gelu":
+            self.act = nn.ReLU()
+        else:
+            raise ValueError(f"activation must be relu or gelu, not {activation!r}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.linear(x))
+
+
+@ignored_argument.good
+class TellsOthers(nn.Module):
+    """An argument that only describes, and one that is said to be unused."""
+
+    def __init__(self, width: int = 6, heads: int = 2, layout: str = "bhn") -> None:
+        """`layout` is ignored, for compatibility with older checkpoints."""
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.heads = heads
+
+    @property
+    def width_of_head(self) -> int:
+        return self.linear.in_features // self.heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+@ignored_argument.good
+class LimitsItsLength(nn.Module):
+    """Nothing changes as long as the limit is not reached, nor without the second branch."""
+
+    def __init__(
+        self, width: int = 6, limit: int = 512, *, branch: bool = False, scaled: bool = True
+    ) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.branch = nn.Linear(width, width) if branch else None
+        self.limit, self.scaled = limit, scaled
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > self.limit:
+            raise ValueError(f"at most {self.limit} rows, not {len(x)}")
+        y = self.linear(x)
+        if self.branch is not None:
+            y = y + (self.branch(x) / 2 if self.scaled else self.branch(x))
+        return y

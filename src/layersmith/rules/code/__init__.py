@@ -1,0 +1,1 @@
+"""Does forward stay within what autograd, the compiler and every device follow?"""

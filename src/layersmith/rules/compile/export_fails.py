@@ -1,0 +1,172 @@
+"""torch.export must take the module, with its batch axis left open.
+
+## Why it matters
+What is exported runs elsewhere: in a server, on a phone, in C++. A forward that turns the batch size into a Python
+number (`int(x.shape[0])`, `range(len(x))`, `view(32, -1)`) exports a graph for that one size, and serving fails with
+the first batch of another.
+
+## How it is tested
+`torch.export.export` in eval mode with the batch axis dynamic, where it is known and eager mode takes other sizes.
+When export refuses, or the exported program refuses or answers otherwise for one row more, that is a warning with the
+line that fixed the size. What cannot be exported with fixed sizes either (code that depends on values, attributes
+assigned in forward) is a note.
+
+## How to fix it
+Use sizes as they are: `x.new_zeros(x.shape[0], 8)`, `x.reshape(x.shape[0], -1)`, `x.flatten(1)`; operations on the
+whole batch in place of a loop over its rows.
+
+## How to reproduce it
+    from torch.export import Dim, export
+    batch = Dim("batch", min=2)
+    export(module.eval(), args, dynamic_shapes=[{0: batch} for _ in args])
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import batch, closeness, source
+from layersmith.probe.compiler import is_torchs, sizes_fixed
+from layersmith.probe.surroundings import preserved
+from layersmith.promises import Promise
+from layersmith.rule import NotApplicable, rule
+from layersmith.subject import Case
+
+Place = tuple[str, int]
+FIX = "use x.shape[0] as it is, in reshape, new_zeros, expand: no int(), range() or fixed number in its place"
+FIXED = re.compile(r"specialized it to be a constant \((\d+)\)")
+
+
+@rule(
+    severity=Severity.WARNING, since="0.1", promise=Promise.COMPILES, after=("forward-raises", "graph-break")
+)
+def export_fails(case: Case) -> Iterator[Finding]:
+    """Export with the batch open; what fails with it closed, too, is no matter of the batch."""
+    axis = _open_axis(case)
+    with sizes_fixed(case.module) as seen:
+        try:
+            program = _exported(case, axis)
+        except Exception as error:
+            try:
+                _exported(case.fresh(), None)
+            except Exception as other:  # noqa: BLE001 - whatever it is, it is told
+                yield _never(case.module, other)
+                return
+            if axis is None:
+                raise NotApplicable("exporting it twice gives two answers") from error
+            yield _fixed(case, error, seen)
+            return
+    if axis is not None and (told := _otherwise(case, program, axis)):
+        yield _for_one_size(case.module, told, seen)
+
+
+def _open_axis(case: Case) -> int | None:
+    """The batch axis, if there is one that eager mode takes more and fewer rows on."""
+    axes = batch.axes(case.module, case.inputs)
+    if len(axes) != 1 or (size := batch.batch_size(case.inputs, axes[0])) < 2:  # noqa: PLR2004 - 1 is a case apart
+        return None
+    try:
+        case.fresh().run(batch.grown(case.inputs, 1, axis=axes[0]))
+        case.fresh().run(batch.grown(case.inputs, size, axis=axes[0]))
+    except Exception:  # noqa: BLE001 - whatever it raises, it does not take them
+        return None
+    return axes[0]
+
+
+def _exported(case: Case, axis: int | None) -> Any:
+    from torch.export import Dim, ShapesCollection, export  # noqa: PLC0415 - slow, and only here
+
+    inputs = case.inputs.clone()
+    shapes: Any = ShapesCollection()
+    size = batch.batch_size(inputs, axis) if axis is not None else 0
+    for tensor in inputs.tensors():
+        if axis is not None and tensor.ndim > axis and tensor.shape[axis] == size:
+            shapes[tensor] = {axis: Dim.DYNAMIC}
+    with preserved(seed=case.seed), torch.no_grad():
+        return export(
+            case.module,
+            inputs.args,
+            dict(inputs.kwargs),
+            dynamic_shapes=shapes if size else None,
+            strict=False,
+        )
+
+
+def _otherwise(case: Case, program: Any, axis: int) -> str:
+    """What the exported program does for one row more that the module does not; "" if nothing."""
+    more = batch.grown(case.inputs, 1, axis=axis)
+    with torch.no_grad():
+        expected = case.fresh().run(more)
+        try:
+            got = Case(case.subject, program.module(), case.inputs, case.seed).run(more)
+        except Exception as error:  # noqa: BLE001 - whatever it raises, the module did not
+            return f"refuses one row more: {_first_line(error)}"
+    gaps = closeness.gaps(expected, got)
+    return f"gives another {gaps[0].where} for one row more, by {gaps[0].max_abs:.2g}" if gaps else ""
+
+
+def _fixed(case: Case, error: Exception, seen: list[Place]) -> Finding:
+    number = FIXED.search(str(error))
+    what = f"the batch axis is fixed to {number[1]}" if number else _first_line(error)
+    return _for_one_size(
+        case.module, f"cannot be had: {what}", seen or [source.error_line(error, case.module)]
+    )
+
+
+def _for_one_size(module: nn.Module, what: str, seen: list[Place]) -> Finding:
+    file, line = seen[-1] if seen else source.class_line(type(module))
+    return Finding(
+        f"an exported program for any batch size {what}"[:300],
+        file=file,
+        line=line,
+        fix=FIX,
+        severity=Severity.NOTE if not file or is_torchs(file) else None,
+    )
+
+
+def _never(module: nn.Module, error: Exception) -> Finding:
+    return Finding(
+        f"torch.export refuses it: {type(error).__name__}: {_first_line(error)}"[:300],
+        "",
+        *source.error_line(error, module),
+        fix="keep values in tensors, and buffers for what forward assigns",
+        severity=Severity.NOTE,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+@export_fails.bad("the batch axis is fixed to 4")
+class TurnsItsBatchIntoANumber(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        rows = int(x.shape[0])
+        return x.reshape(rows, 2, 3).flatten(1)
+
+
+@export_fails.bad("refuses one row more")
+class AsksForEvenBatches(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        half = x.unflatten(0, (2, -1)).flatten(0, 1) if x.shape[0] % 2 == 0 else x
+        return half * 2
+
+
+@export_fails.good
+class KeepsItsBatchOpen(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], 2, 3).flatten(1)
+
+
+@export_fails.good
+class ChoosesByBatchSize(nn.Module):
+    """Asks for the size and does the same: a bound on it is kept beside the program."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([part * 2 for part in x.chunk(2, -1)], -1) if x.shape[-1] > 4 else x * 2  # noqa: PLR2004

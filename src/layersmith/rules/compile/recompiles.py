@@ -1,0 +1,162 @@
+"""torch.compile must not compile the module anew for every call, nor for every batch size.
+
+## Why it matters
+What was compiled holds for the numbers that forward read from Python: a counter, a list's length, a schedule kept as
+an int. When they change with every call, each call costs a compilation, and after eight dynamo gives up and runs the
+module uncompiled. A batch size that Python code depends on does the same at the last batch of an epoch.
+
+## How it is tested
+Four calls with the same inputs in eval mode, then with one, two and three rows more, and the compilations are
+counted. Compiling once more after the first call, and once more for a changed size, is how dynamo works; compiling
+every time is reported with the condition that failed. Sizes are asked about only where eager mode takes them.
+
+## How to fix it
+Keep what changes in a buffer (`self.step += 1` on a tensor) or pass it to forward; no Python loop over the rows of a
+batch, no dict by batch size.
+
+## How to reproduce it
+    import torch._dynamo
+    torch._dynamo.config.error_on_recompile = True
+    module.eval().compile(backend="eager")
+    for _ in range(4):
+        run()
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import batch, source
+from layersmith.probe.compiler import captured, compiler, is_torchs, place, sizes_fixed
+from layersmith.probe.inputs import Inputs
+from layersmith.promises import Promise
+from layersmith.rule import rule
+from layersmith.subject import Case
+
+CALLS = 4
+CONDITION = re.compile(r"- \d+/\d+: (?P<condition>.+?)(?:\s{2,}#|$)", re.MULTILINE)
+
+
+@rule(
+    severity=Severity.WARNING, since="0.1", promise=Promise.COMPILES, after=("forward-raises", "graph-break")
+)
+def recompiles(case: Case) -> Iterator[Finding]:
+    """Count what is compiled: by the same call again, then by other sizes."""
+    with compiler() as backend, sizes_fixed(case.module) as sizes:
+        compiled = Case(case.subject, captured(case.module, backend), case.inputs, case.seed)
+        compiled.run()
+        if backend.graphs == 0:  # nothing in it to compile
+            return
+        for number in range(2, CALLS + 1):
+            compiled.run()
+            if backend.graphs < number:
+                break
+        else:
+            yield _every_call(case)
+            return
+        counts = []
+        for inputs in _other_sizes(case):
+            compiled.run(inputs)
+            counts.append(backend.graphs)
+        if len(set(counts)) == len(counts) > 1:
+            yield _every_size(case, sizes)
+
+
+def _other_sizes(case: Case) -> list[Inputs]:
+    """The inputs with one, two and three rows more; none where the module takes no more rows."""
+    axes = batch.axes(case.module, case.inputs)
+    if len(axes) != 1 or batch.batch_size(case.inputs, axes[0]) < 2:  # noqa: PLR2004 - 1 is compiled apart
+        return []
+    grown = [batch.grown(case.inputs, more, axis=axes[0]) for more in (1, 2, 3)]
+    other = case.fresh()
+    try:
+        for inputs in grown:
+            other.run(inputs)
+    except Exception:  # noqa: BLE001 - whatever it raises, it does not take them
+        return []
+    return grown
+
+
+def _every_call(case: Case) -> Finding:
+    module = case.fresh().module
+    with compiler(error_on_recompile=True) as backend:
+        again = Case(case.subject, captured(module, backend), case.inputs, case.seed)
+        try:
+            for _ in range(CALLS):
+                again.run()
+            text, (file, line) = "", source.class_line(type(module))
+        except Exception as error:  # noqa: BLE001 - dynamo's own, which says what has changed
+            text, (file, line) = str(error), place(error, module)
+    reason = CONDITION.search(text)
+    because = f", as {reason['condition']!r} held for the last one only" if reason else ""
+    return Finding(
+        f"the same call was compiled {CALLS} times in {CALLS} calls{because}",
+        file=file,
+        line=line,
+        fix="keep what changes from call to call in a buffer, as a tensor, or take it as an argument",
+        numbers={"compilations": CALLS, "limit": 2},
+        severity=Severity.NOTE if is_torchs(file) else None,
+    )
+
+
+def _every_size(case: Case, seen: list[tuple[str, int]]) -> Finding:
+    file, line = seen[-1] if seen else source.class_line(type(case.module))
+    return Finding(
+        "it is compiled anew for each batch size: three sizes, three times more",
+        file=file,
+        line=line,
+        fix="no Python loop over the rows, no int() of the batch size, no dict by batch size",
+        numbers={"compilations": 3, "limit": 1},
+        severity=None if seen else Severity.NOTE,
+    )
+
+
+@recompiles.bad("the same call was compiled 4 times")
+class CountsItsCalls(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.step += 1
+        return x * (2 if self.step < 100 else 1)  # noqa: PLR2004 - a schedule
+
+
+@recompiles.bad("compiled anew for each batch size")
+class LoopsOverRows(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([x[row] * 2 for row in range(x.shape[0])])
+
+
+@recompiles.good
+class CountsInABuffer(nn.Module):
+    steps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.steps += 1
+        return x * 2
+
+
+@recompiles.good(inputs=lambda: torch.randn(3, 5, 6))
+class KeepsAMaskOnceMade(nn.Module):
+    """Made in the first call: that is compiled twice, and then no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.length = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.length != x.shape[1]:
+            self.length = x.shape[1]
+            self.mask = torch.ones(x.shape[1], 1).tril()
+        return x * self.mask

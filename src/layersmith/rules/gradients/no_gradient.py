@@ -1,0 +1,150 @@
+"""What forward uses must get its gradient, unless that is stopped on purpose.
+
+## Why it matters
+A parameter that is used as `.data`, detached, turned into a number with `.item()`, compared, or rounded keeps its
+first value for ever, and nothing is said. The rest of the model learns around it.
+
+## How it is tested
+Finite differences say that the output depends on a tensor, and backward says that its gradient is zero; or no path
+leads from any output to a parameter that forward reads, in several training steps on several inputs, in train and in
+eval mode; or every gradient of it is exactly zero there, because of a `round` or `sign`. Tensors are followed through
+forward to the operation where the gradient ends. What forward itself updates (a codebook) is left alone. It is a note
+where a stop is usual: in a loss, in train mode only, for an input.
+
+## How to fix it
+Keep the value in the graph: the parameter itself instead of `.data`, `torch.where` or a sigmoid instead of a
+comparison. Where the stop is meant, set `requires_grad=False` or waive the rule.
+
+## How to reproduce it
+    run().sum().backward()
+    cut = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+    assert not cut, f"no gradient reaches {cut}"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.observations import findings, gradient_reports, is_cut_off, places
+from layersmith.probe.flow import flow, is_moved_by
+from layersmith.probe.tracing import Lost, traced
+from layersmith.promises import Promise
+from layersmith.rule import rule
+from layersmith.subject import Case
+
+ROUNDS = 8  # with other inputs each, trained between: what is zero-initialised deserves a chance
+STOPS = {".detach()", "no_grad"}  # what authors write to stop a gradient
+FIX = (
+    "keep the value in the graph; where the gradient is stopped on purpose, set requires_grad=False or waive"
+)
+
+
+@rule(
+    severity=Severity.WARNING,
+    since="0.1",
+    promise=Promise.EVERY_PARAMETER_LEARNS,
+    after=("forward-raises", "input-modified", "unused-parameter"),
+)
+def no_gradient(case: Case) -> Iterator[Finding]:
+    """What differences contradict, then what no run reaches."""
+    reports = case.once(gradient_reports)
+    told = {
+        error.tensor for error in reports.errors("frozen")
+    }  # a gradient that is there when others ask for one
+    for same in places(error for error in reports.errors("derivative") if is_cut_off(error)):
+        told |= {error.tensor for error in same}
+        are_inputs = all(error.tensor.startswith("input[") for error in same)
+        is_meant = same[0].function in STOPS and (reports.is_usual or are_inputs)
+        yield from findings(same, fix=FIX, severity=Severity.NOTE if is_meant else None)
+    if case.subject.contract.gradient == "true":
+        yield from _unreached(case, told)
+
+
+def _unreached(case: Case, told: set[str]) -> Iterator[Finding]:
+    fresh = case.fresh(training=True)
+    found = flow(fresh.module, fresh.inputs, seed=case.seed, rounds=ROUNDS)
+    without, zero = found.without_path - found.changed - told, found.always_zero - found.changed - told
+    if not without | zero:
+        return
+    fresh = case.fresh(training=True)
+    seen = traced(fresh.module, fresh.inputs, without | zero, seed=case.seed)
+    lost = {name: place for name, place in seen.cut.items() if name in without}
+    if not found.reached:  # it runs under no_grad as a whole, on purpose
+        lost = {name: place for name, place in lost.items() if place.operation != "no_grad"}
+    lost |= {name: place for name, place in seen.flat.items() if name in zero and _matters(case, name)}
+    for place in dict.fromkeys(lost.values()):
+        yield _finding([name for name, where in lost.items() if where == place], place)
+
+
+def _matters(case: Case, name: str) -> bool:
+    fresh = case.fresh()
+    return is_moved_by(fresh.run, fresh.module.get_parameter(name))
+
+
+def _finding(names: list[str], place: Lost) -> Finding:
+    named = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
+    return Finding(
+        f"{named} {'gets' if len(names) == 1 else 'get'} no gradient: it ends at `{place.operation}`",
+        where=names[0],
+        file=place.file,
+        line=place.line,
+        fix=FIX,
+    )
+
+
+@no_gradient.bad("d loss/d scale is zero")
+class DetachesItsScale(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale.data
+
+
+@no_gradient.bad("threshold gets no gradient: it ends at `")
+class ComparesWithItsThreshold(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.zeros(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (x > self.threshold)
+
+
+@no_gradient.bad("steps gets no gradient: it ends at `round`")
+class RoundsItsWeight(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = nn.Parameter(torch.linspace(-3.2, 3.3, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.steps.round()
+
+
+@no_gradient.good
+class GatesSoftly(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.zeros(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(4 * (x - self.threshold))
+
+
+@no_gradient.good
+class ZeroInitialised(nn.Module):
+    """The branch gets no gradient until its last layer has moved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.last = nn.Linear(6, 6), nn.Linear(6, 6)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.last(self.inner(x).relu())

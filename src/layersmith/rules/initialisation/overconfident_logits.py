@@ -1,0 +1,158 @@
+"""A classifier must not start out certain.
+
+## Why it matters
+Before it has seen a label, a classifier that gives 99 % to some class is wrong for most inputs, at a loss many times that
+of guessing, log(classes). Its first epochs go into taking that back, and its softmax lets hardly any gradient through.
+A frequent case is a head that shares the weights of an `nn.Embedding`, whose default is N(0, 1).
+
+## How it is tested
+Where names say that the outputs are classes (`num_classes`, `vocab_size`, a class named Classifier), or forward ends in
+a softmax, its probabilities on several inputs. Reported: at least 95 % for one class in the mean, and an expected loss
+on random labels of more than four times log(classes). Scaled cosines (ArcFace) are meant.
+
+## How to fix it
+Draw the head with std 0.02 or 1 / sqrt(fan_in), its bias zero; divide scores by sqrt(d).
+
+## How to reproduce it
+    scores = run().detach().float().flatten(0, -2)
+    scores = scores.log() if torch.allclose(scores.sum(-1), torch.ones(len(scores)), atol=1e-3) else scores
+    labels = torch.randint(scores.shape[-1], (len(scores),))
+    loss = nn.functional.cross_entropy(scores.clamp(-1e4), labels)
+    guess = torch.tensor(float(scores.shape[-1])).log()
+    assert loss < 4 * guess, f"the loss starts at {loss:.3g}, guessing costs {guess:.3g}"
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+import re
+import statistics
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import leaves, reading, tree
+from layersmith.probe.closeness import COSTLY, NEARLY_ONE_HOT, OVERCONFIDENT
+from layersmith.probe.variations import outputs
+from layersmith.promises import Promise
+from layersmith.rule import NotApplicable, rule
+from layersmith.subject import Case
+
+SIZES = re.compile(
+    r"^(?:num_?|n_?)?(?:class(?:es)?|labels?|tokens?|vocab\w*|categories|out_classes)(?:_size)?$"
+)
+KINDS = re.compile(r"[Cc]lassif|[Ll]anguage_?model|(?:^|_)lm$|LM$|CausalLM|GPT")
+COSINES = r"normalize\(|cosine"
+
+
+@rule(
+    severity=Severity.WARNING,
+    since="0.1",
+    promise=Promise.READY_TO_LEARN,
+    after=("forward-raises", "nondeterministic-eval", "exploding-signal", "saturated-at-init"),
+)
+def overconfident_logits(case: Case) -> Iterator[Finding]:
+    """Ask how certain it is on several inputs."""
+    first = _scores(case.run())
+    if not first or not _is_classifier(case, first[0]):
+        raise NotApplicable("nothing says that its outputs are classes")
+    if reading.says(case.module, COSINES):
+        raise NotApplicable("it compares directions: its logits are scaled on purpose")
+    if _costs(first[0])[0] <= COSTLY * math.log(first[0].shape[-1]):
+        return
+    found = [tensor for output in outputs(case.module, case.inputs) for tensor in _scores(output)]
+    losses, certainties = zip(*map(_costs, found), strict=True)
+    guess = math.log(found[0].shape[-1])
+    if statistics.mean(certainties) >= OVERCONFIDENT and min(losses) > COSTLY * guess:
+        yield _finding(case.module, found[0], losses[0], certainties[0])
+
+
+def _scores(output: object) -> list[Tensor]:
+    """The first output, if it may hold logits or probabilities along its last axis."""
+    first = [tensor for tensor in tree.tensors(output) if tensor.is_floating_point()][:1]
+    return [tensor for tensor in first if tensor.ndim in (2, 3) and tensor.shape[-1] > 2]  # noqa: PLR2004 - classes
+
+
+def _is_classifier(case: Case, scores: Tensor) -> bool:
+    built = case.subject.construction
+    said = {**(built.arguments if built is not None else {}), **vars(case.module)}
+    with contextlib.suppress(TypeError, ValueError):  # a constructor without a signature
+        parameters = inspect.signature(type(case.module)).parameters
+        said = {**{name: one.default for name, one in parameters.items()}, **said}
+    is_named = any(SIZES.match(name) and value == scores.shape[-1] for name, value in said.items())
+    return is_named or bool(KINDS.search(type(case.module).__name__)) or _are_probabilities(scores)
+
+
+def _are_probabilities(scores: Tensor) -> bool:
+    return bool((scores >= 0).all()) and bool(((scores.sum(-1) - 1).abs() < NEARLY_ONE_HOT).all())
+
+
+def _costs(scores: Tensor) -> tuple[float, float]:
+    """The expected loss on random labels, and the mean of the largest probability."""
+    logits = scores.detach().double()
+    if _are_probabilities(logits):
+        logits = logits.clamp_min(1e-300).log()
+    log_probabilities = logits.log_softmax(-1)
+    return -float(log_probabilities.mean()), float(log_probabilities.amax(-1).exp().mean())
+
+
+def _finding(module: nn.Module, scores: Tensor, loss: float, certainty: float) -> Finding:
+    blamed = next(iter(leaves.nearest(scores, module)), "")
+    file, line = reading.drawn_line(module, blamed)
+    guess = math.log(scores.shape[-1])
+    return Finding(
+        f"before training it gives {certainty:.0%} to one of {scores.shape[-1]} classes: its loss starts at {loss:.3g}, "
+        f"where guessing costs {guess:.3g}",
+        where=blamed,
+        file=file,
+        line=line,
+        fix=f"start {blamed or 'the last layer'} smaller: std 0.02 or 1 / sqrt(fan_in), bias zero",
+        numbers={"loss": loss, "limit": COSTLY * guess, "certainty": certainty},
+    )
+
+
+@overconfident_logits.bad("before training it gives")
+class CertainFromTheStart(nn.Module):
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, num_classes)
+        nn.init.normal_(self.head.bias, std=100.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)
+
+
+@overconfident_logits.bad("before training it gives")
+class HotClassifier(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(6, 16)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).relu()) * 1000.0
+
+
+@overconfident_logits.good
+class Regressor(nn.Module):
+    """Large numbers that are no classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x) * 1000.0
+
+
+@overconfident_logits.good
+class CautiousClassifier(nn.Module):
+    def __init__(self, num_classes: int = 10) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)

@@ -1,0 +1,1 @@
+"""Is what its author states beside the usual promises true?"""

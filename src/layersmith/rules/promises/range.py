@@ -1,0 +1,74 @@
+"""A module that promises a range must keep its output in it.
+
+## Why it matters
+A property that a module is built on is worth stating once, and asking every time it changes. A probability
+of 1.2 or a negative variance is found out late, as a NaN in a logarithm.
+
+## How it is tested
+Every output must lie between the two numbers, ends included. Zeros, ones, the given input, others like it,
+quieter and louder ones are tried; the first that breaks the promise is made smaller (fewer rows, more
+zeros, rounder numbers) as long as it still does, and printed.
+
+## How to fix it
+Clamp, or use an activation with that range; add epsilons inside, not outside.
+
+## How to reproduce it
+    module.eval()
+    low, high = type(module).layersmith_contract.declared["range"]
+    for scale in (1.0, 100.0):
+        y = run(scale * args[0])
+        assert low <= y.min() and y.max() <= high, f"from {y.min():.3g} to {y.max():.3g}"
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import declared, falsify
+from layersmith.probe.falsify import Function, Miss
+from layersmith.promises import Promise, contract
+from layersmith.rule import promised, rule
+from layersmith.subject import Case
+
+
+def read(value: object) -> tuple[float, float]:
+    """What the contract may say: two numbers, `range=(0, 1)`."""
+    return declared.interval("range", value)
+
+
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
+def range(case: Case) -> Iterator[Finding]:  # noqa: A001 - the keyword of the contract
+    """Compare both sides."""
+    low, high = read(promised(case, "range"))
+
+    def claim(f: Function, x: Tensor) -> Miss:
+        return falsify.compared(y := f(x), y.clamp(low, high), ("an output", "the end of the range"))
+
+    says = f"leaves its range [{low:g}, {high:g}]"
+    fix = "clamp the output, or state the range that it has"
+    yield from falsify.findings(case.module, case.inputs, claim, says=says, fix=fix)
+
+
+@range.bad("leaves its range")
+@contract(range=(0, 1))
+class SigmoidAndMore(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 1.1 * x.sigmoid()
+
+
+@range.bad("leaves its range")
+@contract(range=(0, math.inf))
+class VarianceWithoutClamp(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * x).mean(-1) - 1.5 * x.mean(-1) ** 2
+
+
+@range.good
+@contract(range=(0, 1))
+class PlainSigmoid(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sigmoid()

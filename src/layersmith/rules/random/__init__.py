@@ -1,0 +1,1 @@
+"""Does it leave the random generators to its caller?"""

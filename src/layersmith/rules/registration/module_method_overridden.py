@@ -1,0 +1,113 @@
+"""A class must not use the names of nn.Module's methods for something else.
+
+## Why it matters
+`def train(self, loader)` breaks `model.eval()`, which calls `self.train(False)`. `self.modules = []` breaks all that
+walks the tree, and `self.half = dim // 2` breaks `.half()`: far from the line that did it.
+
+## How it is tested
+Methods of the classes in the tree that bear a name of nn.Module must accept the calls that torch, optimisers and
+trainers make: `train(False)`, `eval()`, `parameters()`, `to("cpu")`, `state_dict()` ... Attributes must not hide such a
+method, nor `training` hold anything but a bool. An override that takes more, with defaults, is fine.
+
+## How to fix it
+Give it another name: `fit` for `train`, `half_dim` for `half`, `blocks` for `modules`.
+
+## How to reproduce it
+    module.train(True)
+    module.eval()
+    module.to(torch.float64)
+    [*module.parameters(), *module.modules(), *module.children()]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import overriding, source
+from layersmith.promises import Promise
+from layersmith.rule import rule
+from layersmith.subject import Case
+
+OTHERWISE = {
+    "train": "fit",
+    "eval": "evaluate",
+    "modules": "blocks",
+    "children": "branches",
+    "parameters": "settings",
+    "type": "kind",
+    "half": "half_width",
+    "float": "as_float",
+    "to": "converted",
+    "apply": "applied",
+    "training": "is_training",
+}
+
+
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.OBEYS_MODES, after=())
+def module_method_overridden(case: Case) -> Iterator[Finding]:
+    """One finding a name and class."""
+    seen = set()
+    for one in overriding.taken(case.module):
+        if (one.owner, one.name) not in seen:
+            seen.add((one.owner, one.name))
+            yield _finding(one)
+
+
+def _finding(one: overriding.Taken) -> Finding:
+    file, line = source.member_line(one.owner, one.name)
+    hidden = f"nn.Module.{one.name}" + ("" if one.name == "training" else "()")
+    what = one.signature or f"{one.name} = {type(one.value).__name__}"
+    how = f"cannot be called as {hidden}" if one.signature else f"takes the place of {hidden}"
+    return Finding(
+        f"{one.owner.__name__}.{what} {how}",
+        where=f"{one.path}.{one.name}" if one.path else one.name,
+        file=file,
+        line=line,
+        fix=f"give it another name, such as {OTHERWISE.get(one.name, f'own_{one.name}')}",
+    )
+
+
+@module_method_overridden.bad("TrainsItself.train(self, loader) cannot be called as nn.Module.train()")
+class TrainsItself(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def train(self, loader: list[Tensor]) -> None:  # type: ignore[override]
+        for x in loader:
+            self(x).sum().backward()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+@module_method_overridden.bad("HalfWidth.half = int takes the place of nn.Module.half()")
+class HalfWidth(nn.Module):
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.half = width // 2  # type: ignore[assignment, method-assign]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)[:, : self.half]
+
+
+@module_method_overridden.good
+class FreezesItsNorm(nn.Module):
+    """An override that keeps the signature, and one that takes more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.norm = nn.LayerNorm(6)
+
+    def train(self, mode: bool = True, *, deep: bool = True) -> FreezesItsNorm:
+        super().train(mode)
+        self.norm.requires_grad_(deep)
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.linear(x))

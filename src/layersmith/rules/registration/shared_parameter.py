@@ -1,0 +1,164 @@
+"""Layers that are listed apart must not be one and the same object by accident.
+
+## Why it matters
+`nn.ModuleList([Block()] * 6)` is one block six times: a model with a sixth of the parameters, that trains and looks
+right. `nn.ModuleList([layer for _ in range(6)])` is the same mistake.
+
+## How it is tested
+Members of one container that hold exactly the same parameters are reported, and so are two attributes of one class that
+were given one object in one statement. Sharing that is meant is left alone: a head tied to an embedding, one layer called
+in a loop, and whatever a class speaks of as shared, tied or recurrent.
+
+## How to fix it
+`nn.ModuleList([Block() for _ in range(6)])`, or `copy.deepcopy(layer)` for each. Where it is meant, call one layer in
+a loop.
+
+## How to reproduce it
+    named = list(module.named_modules(remove_duplicate=False))
+    twice = [name for name, part in named if [*part.parameters()] and sum(other is part for _, other in named) > 1]
+    assert not twice, f"{twice} are one and the same"
+"""
+
+from __future__ import annotations
+
+import linecache
+import re
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import source, wording
+from layersmith.promises import Promise
+from layersmith.rule import rule
+from layersmith.subject import Case
+
+MEANT = re.compile(
+    r"shar(?:e|ing)|\bti(?:e|ed|es)\b|tying|recurren|recycl|universal|albert|siamese", re.IGNORECASE
+)
+CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential, nn.ParameterList, nn.ParameterDict)
+
+
+@rule(severity=Severity.WARNING, since="0.1", promise=Promise.REGISTERED)
+def shared_parameter(case: Case) -> Iterator[Finding]:
+    """Compare the members of every container, and the attributes of every class, by their parameters."""
+    for path, part in case.module.named_modules():
+        holder, attribute = source.owner(case.module, path)
+        own = type(part) if not isinstance(part, CONTAINERS) else type(holder)
+        if source.is_torchs(own.__module__) or _is_meant(own):
+            continue
+        for names in _same(part):
+            where = [f"{path}.{name}" if path else name for name in names]
+            if isinstance(part, CONTAINERS):
+                yield _finding(part, names, where, source.attribute_line(own, attribute))
+            elif _is_one_statement(own, names):
+                yield _finding(part, names, where, source.attribute_line(own, names[0]))
+
+
+def _same(part: nn.Module) -> list[list[str]]:
+    """The names of direct members that hold exactly the same parameters."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for name, parameter in part._parameters.items():  # noqa: SLF001 - named_parameters leaves out repetitions
+        if parameter is not None:
+            groups.setdefault((id(parameter),), []).append(name)
+    for name, child in part._modules.items():  # noqa: SLF001 - as above
+        held = (
+            tuple(sorted(id(p) for p in child.parameters() if p.requires_grad)) if child is not None else ()
+        )
+        groups.setdefault(held, []).append(name)
+    return [names for held, names in groups.items() if held and len(names) > 1]
+
+
+def _is_one_statement(cls: type, names: list[str]) -> bool:
+    """Whether `self.a = self.b = ...` set them, and forward uses both by name."""
+    lines = {source.attribute_line(cls, name) for name in names}
+    return len(lines) == 1 and all(source.methods_naming(cls, name) - {"__init__"} for name in names)
+
+
+def _is_meant(cls: type) -> bool:
+    """Whether the class speaks of sharing."""
+    node = source.class_node(cls)
+    lines = (
+        linecache.getlines(source.file_of(cls))[node.lineno - 1 : node.end_lineno] if node is not None else []
+    )
+    return bool(MEANT.search("".join(lines)))
+
+
+def _finding(part: nn.Module, names: list[str], where: list[str], place: tuple[str, int]) -> Finding:
+    held = part._modules.get(names[0], part._parameters.get(names[0]))  # noqa: SLF001 - as above
+    tensors = [*held.parameters()] if isinstance(held, nn.Module) else [held]
+    count = sum(tensor.numel() for tensor in tensors if tensor is not None)
+    saved = f"{count} parameters instead of {count * len(names)}"
+    return Finding(
+        f"{wording.listed(where)} are one and the same {type(held).__name__}: {saved}",
+        where=where[1],
+        file=place[0],
+        line=place[1],
+        fix="make each its own: [make() for _ in range(n)] instead of [made] * n; or copy.deepcopy(made)",
+        numbers={"parameters": count, "places": len(names)},
+    )
+
+
+@shared_parameter.bad(
+    "layers.0, layers.1, layers.2 are one and the same Linear: 42 parameters instead of 126"
+)
+class OneLayerThreeTimes(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(6, 6)] * 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x).relu()
+        return x
+
+
+@shared_parameter.bad("key, value are one and the same Linear")
+class ChainedAssignment(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.key = self.value = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x @ self.key(x).mT).softmax(-1) @ self.value(x)
+
+
+@shared_parameter.bad("gains.0, gains.1 are one and the same Parameter")
+class OneGainTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gains = nn.ParameterList([nn.Parameter(torch.ones(6))] * 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.gains[0]).relu() * self.gains[1]
+
+
+@shared_parameter.good
+class HeadOfTheEmbedding(nn.Module):
+    """Two modules, one matrix, on purpose; and activations, which have nothing to share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(6, 8, bias=False)
+        self.outer = nn.Linear(6, 8, bias=False)
+        self.outer.weight = self.inner.weight
+        self.acts = nn.ModuleList([nn.ReLU()] * 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inner(x)
+        for act in self.acts:
+            y = act(y)
+        return y + self.outer(x)
+
+
+@shared_parameter.good
+class OneLayerInALoop(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(3):
+            x = self.layer(x).relu()
+        return x

@@ -1,0 +1,116 @@
+"""A row of which everything is masked should give finite numbers.
+
+## Why it matters
+The softmax of a row of -inf is NaN, and one NaN in a loss ends a training. Rows without any valid step come
+with empty texts, with the last batch filled up, and with left padding under a causal mask. torch's own
+MultiheadAttention gives NaN there as well.
+
+## How it is tested
+Where forward takes a mask and obeys it: all steps of one row are hidden. Inputs are finite, and the output
+should be.
+
+## How to fix it
+Fill with a large negative number (`torch.finfo(x.dtype).min`) instead of `-inf`, or set such rows to zero
+afterwards.
+
+## How to reproduce it
+    for value in (True, False):
+        mask = torch.full(args[0].shape[:2], value)
+        assert module(args[0], mask).isfinite().all(), f"a mask of only {value} gives NaN"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import masks, reading, tree
+from layersmith.probe.masks import Masking
+from layersmith.promises import Promise
+from layersmith.rule import NotApplicable, rule
+from layersmith.subject import Case
+
+OF_ROWS = ("bt", "b1t", "b11t", "bt1")  # masks by rows and steps; nobody hides all pairs of steps
+
+
+@rule(
+    severity=Severity.NOTE,
+    since="0.1",
+    promise=Promise.OBEYS_MASKS,
+    after=("forward-raises", "nondeterministic-eval", "mask-ignored"),
+)
+def fully_masked_row(case: Case) -> Iterator[Finding]:
+    """Hide all of one row."""
+    if not masks.arguments(case.module):
+        raise NotApplicable("forward takes no mask")
+    if any(isinstance(part, nn.MultiheadAttention) for part in case.module.modules()):
+        raise NotApplicable("torch's own attention is known to do so")
+    asked = False
+    for masking in masks.studied(case.module, case.inputs, case.run_fresh):
+        for encoding in masking.working[:1] if masking.shape in OF_ROWS else ():
+            asked = True
+            if _is_nan(case, masking, encoding):
+                yield _finding(case, masking)
+    if not asked:
+        raise NotApplicable("no mask that it obeys was found")
+
+
+def _is_nan(case: Case, masking: Masking, encoding: masks.Encoding) -> bool:
+    """Whether hiding all of one row gives NaN where it was finite."""
+    call = masking.masked(encoding, ())
+    usual = case.run(call)
+    mask = masks.given(case.module, call, masking.argument).clone()
+    every = masking.masked(encoding, tuple(range(masking.layout.steps)))
+    mask[0] = masks.given(case.module, every, masking.argument)[0]
+    try:
+        output = case.run(masks.with_argument(case.module, call, masking.argument, mask))
+    except Exception:  # noqa: BLE001 - a refusal is an answer as well
+        return False
+    return not _has_nan(usual) and _has_nan(output)
+
+
+def _has_nan(output: object) -> bool:
+    return any(bool(t.isnan().any()) for t in tree.tensors(output) if tree.is_differentiable(t))
+
+
+def _finding(case: Case, masking: Masking) -> Finding:
+    file, line = reading.line_with(case.module, r"^(?!\s*def\b).*(-?inf\b|masked_fill|softmax|/)")
+    return Finding(
+        f"NaN where {masking.argument} hides every step of a row",
+        masking.argument,
+        file,
+        line,
+        fix="fill with torch.finfo(x.dtype).min instead of -inf, or zero such rows; clamp a divisor to at least 1",
+    )
+
+
+def _sequence() -> Tensor:
+    return torch.randn(3, 7, 6)
+
+
+@fully_masked_row.bad("NaN where mask hides every step", inputs=_sequence)
+class InfinityEverywhere(nn.Module):
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        scores = x @ x.mT / 6**0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, :], float("-inf"))
+        return scores.softmax(-1) @ x
+
+
+@fully_masked_row.bad("NaN where padding_mask hides every step", inputs=_sequence)
+class DividesByNone(nn.Module):
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        valid = torch.ones_like(x[..., :1]) if padding_mask is None else (~padding_mask).unsqueeze(-1)
+        return (x * valid).sum(1) / valid.sum(1)
+
+
+@fully_masked_row.good(inputs=_sequence)
+class LargeNegativeNumber(nn.Module):
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        scores = x @ x.mT / 6**0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, :], torch.finfo(x.dtype).min)
+        return scores.softmax(-1) @ x

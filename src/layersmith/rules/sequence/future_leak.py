@@ -1,0 +1,174 @@
+"""A causal module's output at one step must not depend on later steps of its input.
+
+## Why it matters
+A model that sees ahead learns to copy: the training loss is wonderful, and generation, where there is no
+future yet, is noise. One diagonal too many, a symmetric padding or a statistic over time is enough.
+
+## How it is tested
+Asked where causality is promised: by contract (`causal=1`, the time axis), by a flag (`causal=True`), by
+the class's name, or by a triangular mask in its source. All steps from some step on are replaced, quietly
+and loudly, and the outputs before it must not move; a gradient would miss what a top-k sees. Then the
+output of a prefix must be the prefix of the output.
+
+## How to fix it
+`torch.triu(ones, diagonal=1)` is what to hide; pad a convolution by `(kernel_size - 1) * dilation` on the
+left only; normalise each step by itself or with running sums.
+
+## How to reproduce it
+    module.eval()
+    axis = -1 if any(isinstance(part, nn.Conv1d) for part in module.modules()) else 1
+    changed = args[0].clone()
+    changed.select(axis, -1).add_(1.0)
+    one, other = (y.narrow(axis, 0, y.shape[axis] - 1) for y in (run(), run(changed, *args[1:])))
+    assert torch.allclose(one, other, rtol=1e-3, atol=1e-5), f"earlier steps moved by {(one - other).abs().max():.2g}"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import causality, masks, sequence, source
+from layersmith.probe.closeness import Gap
+from layersmith.probe.sequence import Layout
+from layersmith.promises import Promise
+from layersmith.rule import NotApplicable, rule
+from layersmith.subject import Case
+
+
+@rule(
+    severity=Severity.ERROR,
+    since="0.1",
+    promise=Promise.CAUSAL,
+    after=("forward-raises", "nondeterministic-eval", "causal"),
+)
+def future_leak(case: Case) -> Iterator[Finding]:
+    """Replace the future; then cut it off."""
+    axis, why = _promised(case)
+    layout = (
+        sequence.layout(case.module, case.inputs, case.run_fresh) if axis is None else _stated(case, axis)
+    )
+    if layout is None:
+        raise NotApplicable("which axis is time is not sure")
+    found = [(cut, gap) for cut, gap in causality.leaks(layout, case.inputs, case.run_fresh)]
+    if not found:
+        raise NotApplicable("no output has a time axis")
+    severity = None if causality.is_explicit(why) else Severity.WARNING
+    opened = [(cut, gap) for cut, gap in found if gap.is_open]
+    if opened:
+        yield _seen(case, layout, *max(opened, key=lambda pair: pair[1].max_abs), why, severity)
+        return
+    gap = causality.growth(layout, case.inputs, case.run_fresh)
+    if gap is not None and gap.is_open:
+        yield _grown(case, layout, gap, why)
+
+
+def _promised(case: Case) -> tuple[int | None, str]:
+    """The time axis where the contract states it, and why the module should be causal."""
+    stated = case.subject.contract.declared.get("causal")
+    if stated is not None:
+        return int(stated), "its contract says causal"
+    arguments = case.subject.construction.arguments if case.subject.construction else {}
+    takes_mask = any(
+        masks.given(case.module, case.inputs, name) is None for name in masks.arguments(case.module)
+    )
+    why = causality.declared_by(case.module, arguments, takes_mask=takes_mask)
+    if not why:
+        raise NotApplicable("nothing says that it is causal")
+    return None, why
+
+
+def _stated(case: Case, axis: int) -> Layout | None:
+    name, x = next(iter(case.inputs.named_tensors()))
+    axis %= x.ndim
+    return Layout((name,), 0 if axis else 1, axis, x.shape[axis]) if x.shape[axis] > 1 else None
+
+
+def _seen(case: Case, layout: Layout, cut: int, gap: Gap, why: str, severity: Severity | None) -> Finding:
+    file, line = causality.origin(case.module, layout, case.inputs, cut)
+    turned = (
+        ""
+        if causality.past(layout, case.inputs, case.run_fresh)
+        else "; it sees only ahead: turn the mask round"
+    )
+    return Finding(
+        f"{gap.where} before step {cut} moved by {gap.max_abs:.2g} when only steps {cut} to {layout.steps - 1} of "
+        f"{layout.names[0]} changed, limit {gap.limit:.2g}; {why}{turned}",
+        gap.where,
+        file,
+        line,
+        fix="hide torch.triu(ones, diagonal=1) before the softmax; pad convolutions on the left only",
+        numbers={"max_abs": gap.max_abs, "limit": gap.limit},
+        severity=severity,
+    )
+
+
+def _grown(case: Case, layout: Layout, gap: Gap, why: str) -> Finding:
+    count = max(1, layout.steps // 2)
+    file, line = source.class_line(type(case.module))
+    return Finding(
+        f"{gap.where} for the first {count} steps alone differs by {gap.max_abs:.2g} from the first {count} of all "
+        f"{layout.steps}, limit {gap.limit:.2g}: it depends on the length; {why}",
+        gap.where,
+        file,
+        line,
+        fix="let nothing depend on the number of steps: no division by it, no position counted from the end",
+        numbers={"max_abs": gap.max_abs, "limit": gap.limit},
+        severity=Severity.WARNING,
+    )
+
+
+def _sequence() -> Tensor:
+    return torch.randn(3, 7, 6)
+
+
+@future_leak.bad("output before step", inputs=_sequence)
+class CausalAttentionOneTooFar(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(6, 18)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        hidden = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(2)
+        return (q @ k.mT / 6**0.5).masked_fill(hidden, float("-inf")).softmax(-1) @ v
+
+
+@future_leak.bad("its name says so", inputs=lambda: torch.randn(3, 6, 9))
+class CausalConvPadsBothSides(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(6, 6, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+@future_leak.good(inputs=lambda: torch.randn(3, 6, 9))
+class CausalConvPadsLeft(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(6, 6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(nn.functional.pad(x, (2, 0)))
+
+
+@future_leak.good(inputs=_sequence)
+class AttentionBothWays(nn.Module):
+    """The flag says that it is not causal."""
+
+    def __init__(self, *, causal: bool = False) -> None:
+        super().__init__()
+        self.qkv, self.causal = nn.Linear(6, 18), causal
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        scores = q @ k.mT / 6**0.5
+        if self.causal:
+            hidden = torch.ones_like(scores, dtype=torch.bool).triu(1)
+            scores = scores.masked_fill(hidden, float("-inf"))
+        return scores.softmax(-1) @ v

@@ -1,0 +1,140 @@
+"""What a mask hides must have no effect on what it leaves visible.
+
+## Why it matters
+A mask that is accepted and dropped, or applied in one layer of two, lets padding into every result: the
+model works on batches of equal lengths, and gives another answer for the same text in other company.
+
+## How it is tested
+Asked of arguments named as masks or lengths (`mask`, `attn_mask`, `key_padding_mask`, `padding_mask`,
+`lengths`). Some steps are hidden, in every usual encoding (True hides, True keeps, 0 and 1, -inf added)
+that forward takes. The mask must change something, and under one of the encodings, replacing what is hidden
+must not move the outputs of visible steps.
+
+## How to fix it
+Pass the mask on to every layer that mixes steps, along the keys: `scores.masked_fill(mask[:, None, :],
+float("-inf"))` before the softmax; multiply convolution inputs by it before each convolution.
+
+## How to reproduce it
+    module.eval()
+    mask = torch.rand(args[0].shape[:2]) < 0.5
+    mask[:, 0], mask[:, -1] = True, False
+    assert not torch.equal(module(args[0], mask), module(args[0], torch.ones_like(mask))), "the mask changes nothing"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import masks, reading, source
+from layersmith.probe.masks import Masking
+from layersmith.promises import Promise
+from layersmith.rule import NotApplicable, rule
+from layersmith.subject import Case
+
+APPLIES = r"masked_fill|where|softmax|mask|\*"
+
+
+@rule(
+    severity=Severity.WARNING,
+    since="0.1",
+    promise=Promise.OBEYS_MASKS,
+    after=("forward-raises", "nondeterministic-eval", "batch-leak"),
+)
+def mask_ignored(case: Case) -> Iterator[Finding]:
+    """Hide steps; then change what is hidden."""
+    if not masks.arguments(case.module):
+        raise NotApplicable("forward takes no mask")
+    asked = 0
+    for masking in masks.studied(case.module, case.inputs, case.run_fresh):
+        asked += bool(masking.trials)
+        if masking.trials and not any(trial.effect for trial in masking.trials):
+            yield _without_effect(case, masking)
+        elif masking.trials and not masking.working and any(trial.leak.is_open for trial in masking.trials):
+            yield _leaking(case, masking)
+    if not asked:
+        raise NotApplicable("its shape, or what the steps to hide would change, is not known")
+
+
+def _without_effect(case: Case, masking: Masking) -> Finding:
+    node = source.function_node(type(case.module).forward)
+    file, line = source.class_line(type(case.module))
+    tried = ", ".join(dict.fromkeys(trial.encoding.name for trial in masking.trials))
+    return Finding(
+        f"{masking.argument} changes nothing: the output is the same whether or not it hides steps "
+        f"{_steps(masking)} (tried: {tried})",
+        masking.argument,
+        file,
+        node.lineno if node is not None else line,
+        fix=f"use {masking.argument} in forward, or take it out of its arguments",
+    )
+
+
+def _leaking(case: Case, masking: Masking) -> Finding:
+    leak = min((trial.leak for trial in masking.trials if trial.leak.is_open), key=lambda gap: gap.max_abs)
+    file, line = reading.line_with(case.module, rf"^(?!\s*def\b)(?=.*\b{masking.argument}\b).*({APPLIES})")
+    return Finding(
+        f"what {masking.argument} hides still matters: outputs at visible steps moved by {leak.max_abs:.2g} when only "
+        f"hidden steps {_steps(masking)} changed, limit {leak.limit:.2g}, in whichever encoding",
+        masking.argument,
+        file,
+        line,
+        fix="hide the keys, with -inf before the softmax, in every layer that mixes steps",
+        numbers={"max_abs": leak.max_abs, "limit": leak.limit},
+    )
+
+
+def _steps(masking: Masking) -> str:
+    first, last = masking.hidden[0], masking.hidden[-1]
+    return f"{first} to {last}" if first != last else f"{first}"
+
+
+def _sequence() -> Tensor:
+    return torch.randn(3, 7, 6)
+
+
+@mask_ignored.bad("mask changes nothing", inputs=_sequence)
+class TakesAMaskAndDropsIt(nn.Module):
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return (x @ x.mT / 6**0.5).softmax(-1) @ x
+
+
+@mask_ignored.bad("what key_padding_mask hides still matters", inputs=_sequence)
+class MasksAfterTheSoftmax(nn.Module):
+    def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
+        weights = (x @ x.mT / 6**0.5).softmax(-1)
+        if key_padding_mask is not None:
+            weights = weights.masked_fill(key_padding_mask[:, None, :], 0.0)
+        return weights @ x
+
+
+@mask_ignored.good(inputs=_sequence)
+class MasksBeforeTheSoftmax(nn.Module):
+    def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
+        scores = x @ x.mT / 6**0.5
+        if key_padding_mask is not None:
+            scores = scores.masked_fill(key_padding_mask[:, None, :], -1e9)
+        return scores.softmax(-1) @ x
+
+
+@mask_ignored.good(inputs=_sequence)
+class ScoresEachStep(nn.Module):
+    """Steps are not mixed: what is hidden cannot reach the others, masked or not."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        gate = x.sigmoid()
+        return x * gate if mask is None else x * gate * mask.unsqueeze(-1)
+
+
+@mask_ignored.good(inputs=_sequence)
+class LossOverLengths(nn.Module):
+    """One number for all rows: it depends on every step of the row that is full."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if lengths is None:
+            return x.square().mean()
+        valid = (torch.arange(x.shape[1]) < lengths[:, None]).unsqueeze(-1)
+        return (x.square() * valid).sum() / valid.sum()

@@ -1,0 +1,160 @@
+"""More padding must not change the outputs of what is valid.
+
+## Why it matters
+The same sentence gets another answer in a batch with a longer one. It is not seen in training, where
+everything is padded alike, but the answers at batch size 1, and after sorting by length, are others.
+
+## How it is tested
+Where forward takes a mask or lengths and obeys it: the valid steps alone, with nothing hidden, against the
+same steps followed by padding that is hidden. The outputs at the valid steps (or the one output of all)
+must agree. Where forward finds the padding itself, by comparing token ids with `pad_idx` or `padding_idx`,
+more such tokens are appended instead.
+
+## How to fix it
+Divide by the number of valid steps, not by the length: `(x * m).sum(1) / m.sum(1)`; give hidden scores
+`-inf` before the softmax or the maximum, not 0; pack what goes through a backward RNN.
+
+## How to reproduce it
+    module.eval()
+    x, keep = args[0], torch.ones(args[0].shape[:2], dtype=torch.bool)
+    longer = torch.cat([x, torch.zeros_like(x[:, :3])], 1), torch.cat([keep, torch.zeros_like(keep[:, :3])], 1)
+    one, other = module(x, keep), module(*longer)
+    other = other[:, : x.shape[1]] if other.dim() == 3 else other
+    assert torch.allclose(one, other, rtol=1e-3, atol=1e-5), "three steps of padding change what is valid"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import closeness, masks, padding, reading
+from layersmith.promises import Promise
+from layersmith.rule import NotApplicable, rule
+from layersmith.subject import Case
+
+SUSPECT = r"mean\(|\.size\(1\)|shape\[1\]|/\s*\w|max\(|amax|softmax|pad"
+
+
+@rule(
+    severity=Severity.WARNING,
+    since="0.1",
+    promise=Promise.OBEYS_MASKS,
+    after=("forward-raises", "nondeterministic-eval", "batch-leak", "mask-ignored", "mask-inverted"),
+)
+def padding_changes_output(case: Case) -> Iterator[Finding]:
+    """Append padding, hidden or marked as such; look at the rest."""
+    token = padding.token(case.module)
+    if not masks.arguments(case.module) and token is None:
+        raise NotApplicable("forward takes no mask, and knows no padding token")
+    found = [*padding.by_masks(case.module, case.inputs, case.run_fresh)]
+    if token is not None:
+        found += padding.by_token(case.module, case.inputs, case.run, token)
+    if not found:
+        raise NotApplicable("no mask that it obeys, or padding that it tells from the rest, was found")
+    opened = [(how, gap) for how, gap in found if gap.is_open]
+    if opened and not padding.fills_in(case.module, case.inputs, case.run_fresh):
+        yield _finding(case, *opened[0])
+
+
+def _finding(case: Case, how: str, gap: closeness.Gap) -> Finding:
+    file, line = reading.line_with(case.module, rf"^(?!\s*def\b).*({SUSPECT})")
+    return Finding(
+        f"padding changes what is valid: outputs moved by {gap.max_abs:.2g} when hidden steps were appended ({how}), "
+        f"limit {gap.limit:.2g}",
+        "output",
+        file,
+        line,
+        fix="divide by the number of valid steps, hide scores with -inf, pack sequences for a backward RNN",
+        numbers={"max_abs": gap.max_abs, "limit": gap.limit},
+    )
+
+
+def _sequence() -> Tensor:
+    return torch.randn(3, 7, 6)
+
+
+def _masked() -> tuple[Tensor, Tensor]:
+    return torch.randn(3, 7, 6), torch.arange(7) < torch.tensor([[4], [3], [2]])
+
+
+@padding_changes_output.bad("padding changes what is valid", inputs=_sequence)
+class MeanOverAllSteps(nn.Module):
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is not None:
+            x = x * mask.unsqueeze(-1)
+        return x.mean(1)
+
+
+@padding_changes_output.bad("mask", inputs=_sequence)
+class MaximumWithZeros(nn.Module):
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        if padding_mask is not None:
+            x = x.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+        return x.amax(1)
+
+
+@padding_changes_output.bad("pad_idx", inputs=lambda: torch.randint(1, 9, (3, 7)))
+class EmbeddingMeanOverAllSteps(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad_idx = 0
+        self.embedding = nn.Embedding(9, 6, padding_idx=0)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        valid = (ids != self.pad_idx).unsqueeze(-1)
+        return (self.embedding(ids) * valid).mean(1)
+
+
+@padding_changes_output.good(inputs=_masked)
+class MaskTokenForHiddenSteps(nn.Module):
+    """Hidden steps take part, as a learned token: they are to be reconstructed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(6))
+        self.attend = nn.MultiheadAttention(6, 2, batch_first=True)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = torch.where(mask.unsqueeze(-1), self.token, x)
+        return self.attend(x, x, x, need_weights=False)[0]
+
+
+@padding_changes_output.good(inputs=_sequence)
+class MeanOverValidSteps(nn.Module):
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            return x.mean(1)
+        valid = mask.unsqueeze(-1).to(x.dtype)
+        return (x * valid).sum(1) / valid.sum(1).clamp(min=1)
+
+
+@padding_changes_output.good(inputs=lambda: torch.randint(1, 9, (3, 7)))
+class EmbeddingMeanOverTokens(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad_idx = 0
+        self.embedding = nn.Embedding(9, 6, padding_idx=0)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        valid = (ids != self.pad_idx).unsqueeze(-1)
+        return (self.embedding(ids) * valid).sum(1) / valid.sum(1).clamp(min=1)
+
+
+@padding_changes_output.good(inputs=lambda: torch.randint(1, 9, (3, 7)))
+class PadsWhatItGenerates(nn.Module):
+    """Knows the token for what it gives out; forward takes sequences that are full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad_idx = 0
+        self.embedding = nn.Embedding(9, 6)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.embedding(ids).mean(1)
+
+    def lengths(self, ids: Tensor) -> Tensor:
+        return (ids != self.pad_idx).sum(1)

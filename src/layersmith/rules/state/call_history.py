@@ -1,0 +1,174 @@
+"""A call must not depend on the calls before it, whatever their sizes were.
+
+## Why it matters
+A mask or a position table that is made at the first call, and kept, fits the first batch only: the next
+length crashes or, worse, gets the old table. A hidden state that stays from the last batch makes the answer
+depend on what was asked before.
+
+## How it is tested
+One module is called with other inputs first: other values, fewer rows, fewer steps. Each call after that,
+also after `.double()` and after a step of the parameters, must give what a fresh module gives for the same
+inputs, and must not raise where the fresh one does not.
+
+## How to fix it
+Compare the cache with what is asked (`if self.table.shape[0] < t or self.table.device != x.device`), slice
+it, or compute it anew; take a state as an argument and return it.
+
+## How to reproduce it
+    torch.manual_seed(0)
+    used, fresh = build().eval(), module.eval()
+    used(*(x[:, :2] for x in args), **kwargs)
+    assert torch.allclose(used(*args, **kwargs), fresh(*args, **kwargs)), "a call before changes the answer"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import closeness, contents, history, reading, source
+from layersmith.probe.inputs import Inputs
+from layersmith.promises import Promise
+from layersmith.rule import rule
+from layersmith.subject import Case
+
+
+@rule(
+    severity=Severity.ERROR,
+    since="0.1",
+    promise=Promise.INDEPENDENT_CALLS,
+    after=("forward-raises", "nondeterministic-eval", "hard-coded-dtype"),
+)
+def call_history(case: Case) -> Iterator[Finding]:
+    """Ask whether a call leaves anything; if so, call in another order."""
+    case.run()
+    if not history.leaves_something(case.module, case.fresh().module):
+        return
+    for other in history.variants(case.module, case.inputs, case.run):
+        for first, second in ((other.inputs, case.inputs), (case.inputs, other.inputs)):
+            if (found := _changed(case, first, second, other.how)) is not None:
+                yield found
+                return
+    for after, change in CHANGES.items():
+        if (found := _converted(case, after, change)) is not None:
+            yield found
+            return
+
+
+def _changed(case: Case, first: Inputs, second: Inputs, how: str) -> Finding | None:
+    """What the second call does on a module that did the first."""
+    used, fresh = case.fresh(), case.fresh()
+    try:
+        used.run(first)
+        expected = fresh.run(second)
+    except Exception:  # noqa: BLE001 - a call that a fresh module refuses says nothing
+        return None
+    try:
+        gaps = closeness.gaps(expected, used.run(second))
+    except Exception as error:  # noqa: BLE001 - that it fails is the finding
+        return _finding(
+            case, used.module, f"raises {type(error).__name__}: {' '.join(str(error).split()):.120}", how
+        )
+    if not gaps:
+        return None
+    return _finding(case, used.module, f"gives another {gaps[0].where}, by {gaps[0].max_abs:.2g}", how)
+
+
+def _converted(case: Case, after: str, change: Callable[[nn.Module], object]) -> Finding | None:
+    """A call after the module was changed, on one that was called before the change and on one that was not."""
+    used, fresh = case.fresh(), case.fresh()
+    used.run()
+    change(used.module)
+    change(fresh.module)
+    is_double = any(one.dtype is torch.float64 for one in fresh.module.parameters())
+    inputs = case.inputs.to(torch.float64) if is_double else case.inputs
+    how = f"and {after}"
+    try:
+        expected = fresh.run(inputs)
+    except Exception:  # noqa: BLE001 - hard-coded-dtype asks that
+        return None
+    try:
+        gaps = closeness.gaps(expected, used.run(inputs))
+    except Exception as error:  # noqa: BLE001 - that it fails is the finding
+        return _finding(
+            case, used.module, f"raises {type(error).__name__}: {' '.join(str(error).split()):.120}", how
+        )
+    limit = gaps[0].limit * (closeness.COARSER if is_double else 1) if gaps else 0
+    if not gaps or gaps[0].max_abs <= limit:
+        return None
+    return _finding(case, used.module, f"gives another {gaps[0].where}, by {gaps[0].max_abs:.2g}", how)
+
+
+def _stepped(module: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(1 + closeness.NUDGE)
+
+
+CHANGES: dict[str, Callable[[nn.Module], object]] = {
+    "a step of the optimiser": _stepped,
+    ".double()": nn.Module.double,
+}
+
+
+def _finding(case: Case, used: nn.Module, what: str, how: str) -> Finding:
+    kept = [*contents.differing(used, case.fresh().module)]
+    place = (
+        reading.setting_line(kept[0].owner, kept[0].attribute)
+        if kept
+        else source.class_line(type(case.module))
+    )
+    names = ", ".join(one.path for one in kept[:3])
+    return Finding(
+        f"after a call {how} the next one {what}, unlike that of a fresh module"
+        + (f"; the first left {names}" if names else ""),
+        kept[0].path if kept else "",
+        *place,
+        fix="compare what is kept with the shape, dtype and device that are asked for, or compute it in each call",
+    )
+
+
+def _steps() -> Tensor:
+    return torch.randn(3, 7, 6)
+
+
+@call_history.bad("unlike that of a fresh module", inputs=_steps)
+class TableOfTheFirstLength(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table: Tensor | None = None
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.table is None:
+            self.table = torch.linspace(0, 1, x.shape[1], dtype=x.dtype, device=x.device)
+        return self.linear(x) * self.table[: x.shape[1], None]
+
+
+@call_history.bad("raises RuntimeError", inputs=_steps)
+class StateOfTheFirstBatch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.zeros: Tensor | None = None
+        self.rnn = nn.GRU(6, 6, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.zeros is None:
+            self.zeros = torch.zeros(1, x.shape[0], 6, dtype=x.dtype, device=x.device)
+        return self.rnn(x, self.zeros)[0]
+
+
+@call_history.good(inputs=_steps)
+class TableThatGrows(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.empty(0)
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(self.table) < x.shape[1] or self.table.dtype != x.dtype or self.table.device != x.device:
+            self.table = torch.arange(x.shape[1], dtype=x.dtype, device=x.device).sin()
+        return self.linear(x) * self.table[: x.shape[1], None]

@@ -1,0 +1,136 @@
+"""Weights that are tied must stay tied when the module is copied, converted, saved and loaded.
+
+## Why it matters
+A tie made with `.data =` shares memory and nothing else: `.half()`, `.to(device)` and `deepcopy` give each
+its own memory, without a word, and from then on the two drift apart. The optimiser, too, sees two
+parameters with half a gradient each.
+
+## How it is tested
+Parameters that are one object, or lie in the same memory, are noted. After `copy.deepcopy`, `.double()` and
+`pickle`, the same ones must be tied.
+
+## How to fix it
+Tie the parameter, not its data: `self.decoder.weight = self.encoder.weight`; tie anew in `__setstate__` and
+after whatever replaces a parameter.
+
+## How to reproduce it
+    import copy
+    pointers = lambda m: [p.data_ptr() for p in m.parameters()]
+    tied = len(set(pointers(module))) < len(pointers(module))
+    twin = copy.deepcopy(module).double()
+    assert not tied or len(set(pointers(twin))) < len(pointers(twin)), "a copy, or another dtype, parts what was tied"
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import pickle
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import reading, source
+from layersmith.promises import Promise
+from layersmith.rule import NotApplicable, rule
+from layersmith.subject import Case
+
+Ties = set[tuple[str, str]]
+WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "copy.deepcopy": copy.deepcopy,
+    "pickle": lambda module: pickle.loads(pickle.dumps(module)),  # noqa: S301 - made a moment ago
+    ".double()": nn.Module.double,  # last: it changes the module itself
+}
+
+
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.STATE_ROUND_TRIP, after=())
+def tied_weights_broken(case: Case) -> Iterator[Finding]:
+    """Note the ties of a module as it was built; look for them again after each way."""
+    module = case.subject.construction.build() if case.subject.construction else case.module
+    ties = _ties(module)
+    if not ties:
+        raise NotApplicable("no two parameters are tied")
+    for way, change in WAYS.items():
+        with contextlib.suppress(Exception):  # that it cannot be copied or pickled is another rule's business
+            broken = sorted(ties - _ties(change(module)))
+            for one, other in broken[:1]:
+                yield _finding(module, one, other, way)
+                return
+
+
+def _ties(module: nn.Module) -> Ties:
+    """Pairs of names whose parameters are one object, or one memory of one shape."""
+    named = [(name, one) for name, one in module.named_parameters(remove_duplicate=False) if one.numel()]
+    places: dict[object, str] = {}
+    found = set()
+    for name, one in named:
+        key = (one.data_ptr(), one.shape, one.stride()) if one.device.type != "meta" else id(one)
+        first = places.setdefault(key, name)
+        if first != name:
+            found.add((first, name))
+    return found
+
+
+def _finding(module: nn.Module, one: str, other: str, way: str) -> Finding:
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    is_memory = parameters[one] is not parameters[other]
+    holder, _, attribute = other.rpartition(".")
+    why = "they share memory only, through .data" if is_memory else "it makes two parameters of one"
+    return Finding(
+        f"{one} and {other} are tied, but no longer after {way}: {why}",
+        other,
+        *_place(module, one, other),
+        fix=f"self.{holder}.{attribute} = self.{one}" if holder else f"self.{attribute} = self.{one}",
+    )
+
+
+def _place(module: nn.Module, one: str, other: str) -> tuple[str, int]:
+    for name in (other, one):
+        pattern = rf"{name.rpartition('.')[2]}(\.data)?\s*=(?!=)|__setstate__|__deepcopy__|\.data\s*=(?!=)"
+        place = reading.line_anywhere(module, pattern)
+        if place != source.class_line(type(module)):
+            return place
+    return source.class_line(type(module))
+
+
+@tied_weights_broken.bad("they share memory only", inputs=lambda: torch.randint(9, (4, 6)))
+class TiesTheData(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 6)
+        self.head = nn.Linear(6, 9, bias=False)
+        self.head.weight.data = self.embedding.weight.data
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.embedding(ids))
+
+
+@tied_weights_broken.bad("no longer after copy.deepcopy")
+class CopiesItselfWithoutItsTie(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encode, self.decode = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.decode.weight = self.encode.weight
+
+    def __deepcopy__(self, memo: object) -> CopiesItselfWithoutItsTie:
+        other = type(self)()
+        other.decode.weight = nn.Parameter(other.encode.weight.detach().clone())
+        other.load_state_dict(self.state_dict())
+        return other
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x).relu())
+
+
+@tied_weights_broken.good(inputs=lambda: torch.randint(9, (4, 6)))
+class TiesTheParameter(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 6)
+        self.head = nn.Linear(6, 9, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.embedding(ids))

@@ -1,0 +1,89 @@
+"""The processes behind the command line: order, parallel jobs, starting anew where fork is not to be had."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from layersmith import api
+from layersmith.config import Config
+
+Write = Callable[..., Path]
+CLASSES = """
+import os
+
+class First(nn.Module):
+    def forward(self, x):
+        return x * 2
+
+class Dies(nn.Module):
+    def forward(self, x):
+        os._exit(9)
+
+class Last(nn.Module):
+    def forward(self, x):
+        return x * 3
+"""
+
+
+def test_without_fork_each_class_has_a_python_of_its_own(write: Write) -> None:
+    report = api.examine(
+        "check", [str(write(CLASSES))], rules=("forward-raises",), settings=Config(fork=False, jobs=2)
+    )
+    assert [(s.name, s.status.value) for s in report.subjects] == [
+        ("First", "checked"),
+        ("Dies", "crashed"),
+        ("Last", "checked"),
+    ]
+    assert "exit code 9" in report.subjects[1].why
+
+
+def test_the_order_of_the_report_does_not_depend_on_the_number_of_jobs(write: Write) -> None:
+    files = [str(write(CLASSES, f"file{number}.py")) for number in range(3)]
+    settings = Config(jobs=1)
+    one, four = (
+        api.examine(
+            "check", files, rules=("forward-raises",), settings=dataclasses.replace(settings, jobs=jobs)
+        )
+        for jobs in (1, 4)
+    )
+    assert [(s.file, s.name) for s in one.subjects] == [(s.file, s.name) for s in four.subjects]
+    assert len(one.subjects) == 9
+
+
+def test_what_the_code_is_kept_from_is_said(write: Write) -> None:
+    report = api.examine("check", [str(write(CLASSES))], rules=("forward-raises",), settings=Config())
+    assert report.environment["confinement"]
+
+
+THINGS = """
+def make():
+    class Inner(nn.Module):
+        def forward(self, x):
+            return x - x.mean(0)
+    return Inner()
+
+class Outer(nn.Module):
+    def forward(self, x):
+        return x * 2
+
+model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+"""
+
+
+def test_functions_and_objects_can_be_named_and_nothing_is_checked_twice(write: Write) -> None:
+    path = write(THINGS, "things.py")
+    texts = [f"{path}::make", f"{path}::model", str(path), f"{path}::Outer", str(path.parent)]
+    report = api.examine("check", texts, rules=("batch-leak",), settings=Config())
+    found = {s.name: s for s in report.subjects}
+    assert sorted(s.name for s in report.subjects) == ["Inner", "Outer", "make", "model"]
+    assert [r.outcome.value for r in found["make"].results][-1] == "fail"
+    assert found["Inner"].why == "it is defined inside the function make, out of reach"
+    assert found["model"].file == str(path)
+
+
+def test_files_of_the_same_name_are_different_files(write: Write) -> None:
+    paths = [write(CLASSES, f"{folder}/net.py") for folder in ("a", "b")]
+    report = api.examine("check", [str(paths[0].parents[1])], rules=("forward-raises",), settings=Config())
+    assert [Path(s.file).parent.name for s in report.subjects] == ["a"] * 3 + ["b"] * 3
