@@ -6,7 +6,7 @@ float32 and in bfloat16, and give inf or NaN under `.half()` and mixed precision
 
 ## How it is tested
 Where float32 answers with ordinary numbers, float16 must answer with finite ones: for the example's inputs, for
-ten times those, and for zeros (where an eps that float16 cannot hold is 0 / 0: a note).
+ten times those, and for zeros, where an eps that float16 cannot hold is 0 / 0; the latter two are notes.
 
 ## How to fix it
 `torch.finfo(x.dtype).min` for masks; squares, sums and norms in float32, cast back; an eps of 1e-5 or
@@ -69,7 +69,7 @@ def half_overflow(case: Case) -> Iterator[Finding]:
                 return
             raise NotApplicable(f"it does not run in float16: {error!s:.100}") from error
         if (step := _start(case, inputs)) is None or step.operation not in OWN:
-            yield _finding(case.module, step, name, Severity.WARNING if factor else Severity.NOTE)
+            yield _finding(case.module, step, name, Severity.WARNING if factor == 1.0 else Severity.NOTE)
             return
 
 

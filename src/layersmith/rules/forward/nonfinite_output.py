@@ -1,7 +1,7 @@
 """Finite inputs must give finite outputs, also where they are zero, constant, tiny or large.
 
 ## Why it matters
-One NaN in one batch ends a training run: a padded row of zeros in a norm without eps, a confident logit in an `exp`
+One NaN ends a training run: a padded row of zeros in a norm without eps, a confident logit in an `exp`
 without the maximum subtracted. It comes hours after the start and points at nothing.
 
 ## How it is tested
@@ -95,8 +95,7 @@ def _severity(case: Case, edge: edges.Edge) -> Severity | None:
         return None
     if all(bool((tensor.abs() < closeness.ORDINARY).all()) for tensor in wide):
         return Severity.ERROR
-    is_undefined = edge.is_degenerate and any(bool(tensor.isnan().any()) for tensor in wide)
-    return Severity.WARNING if is_undefined else None
+    return Severity.WARNING if edge.is_degenerate and any(bool(x.isnan().any()) for x in wide) else None
 
 
 def _finding(case: Case, step: steps.Step | None, what: str, severity: Severity | None) -> Finding:
@@ -119,8 +118,8 @@ def _start(case: Case, usual: Inputs, inputs: Inputs) -> steps.Step | None:
         return any(not bool(tensor.isfinite().all()) for tensor in _floats(result))
 
     before, after = (steps.watched(case.fresh().module, given, note) for given in (usual, inputs))
-    apart = (b for a, b in zip(before, after, strict=False) if b.line and b.noted and not a.noted)
-    step = next(apart, next((one for one in after if one.line and one.noted), None))
+    apart = [b for a, b in zip(before, after, strict=False) if b.line and b.noted and not a.noted]
+    step = next(iter([*apart, *(one for one in after if one.line and one.noted)]), None)
     return step if step is not None and not source.is_machinery(step.file) else None
 
 
@@ -137,7 +136,7 @@ class NormWithoutEps(nn.Module):
         return x / x.norm(dim=-1, keepdim=True)
 
 
-@nonfinite_output.bad("infinite for inputs of +-25, though float64")
+@nonfinite_output.bad("infinite for inputs x 10, though float64")
 class LogOfSigmoid(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return (1 - x.sigmoid()).log()
