@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from layersmith.load.call.clue import Clue
 from layersmith.load.call.functions import function_clue
+from layersmith.load.call.syntax import integer, is_ellipsis_or_none, is_super
 from layersmith.load.call.torch_modules import clue_of
 from layersmith.probe import source
 
@@ -206,7 +207,7 @@ class _Reader:
             self.add(Clue(dtype=torch.int64))
 
     def method(self, node: ast.Call, name: str) -> None:
-        numbers = [value for argument in node.args[:2] for value in [_integer(argument)] if value is not None]
+        numbers = [value for argument in node.args[:2] for value in [integer(argument)] if value is not None]
         if name == "permute" and node.args:
             listed = node.args[0].elts if isinstance(node.args[0], ast.Tuple | ast.List) else node.args
             self.add(Clue(rank=len(listed)))
@@ -221,7 +222,7 @@ class _Reader:
         elif inspect.ismethod(called) and called.__self__ is self.module:
             parameter = keyword or _parameter_at(called.__func__, position)
             self.add(_read(self.module, called.__func__, parameter, self.depth + 1) if parameter else Clue())
-        elif _is_super(node.func):
+        elif is_super(node.func):
             self.passed_up(name, position, keyword)
         else:
             self.add(function_clue(node, name, position, self.looked_up))
@@ -247,13 +248,13 @@ class _Reader:
     def subscript(self, node: ast.Subscript) -> None:
         value, index = node.value, node.slice
         if isinstance(value, ast.Attribute) and value.attr == "shape" and self.holds(value.value):
-            number = _integer(index)
+            number = integer(index)
             self.add(Clue(min_rank=(number + 1 if number >= 0 else -number) if number is not None else 0))
         if not self.holds(value):
             return
-        if isinstance(index, ast.Name) or _integer(index) is not None:
+        if isinstance(index, ast.Name) or integer(index) is not None:
             self.add(Clue(is_sequence=True))
-        if isinstance(index, ast.Tuple) and not any(_is_ellipsis_or_none(part) for part in index.elts):
+        if isinstance(index, ast.Tuple) and not any(is_ellipsis_or_none(part) for part in index.elts):
             self.add(Clue(min_rank=len(index.elts)))
         if isinstance(index, ast.Constant) and isinstance(index.value, str):
             self.add(Clue(attributes=frozenset({f"[{index.value}]"})))
@@ -284,20 +285,3 @@ def _used_rank(tensor: Tensor) -> int:
     """The rank without leading dimensions of size 1, and one for the batch where there are any."""
     leading = next((i for i, size in enumerate(tensor.shape) if size != 1), tensor.dim())
     return tensor.dim() if leading else tensor.dim() + 1 if tensor.dim() > 1 else 1
-
-
-def _integer(node: ast.AST) -> int | None:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        inner = _integer(node.operand)
-        return -inner if inner is not None else None
-    value = node.value if isinstance(node, ast.Constant) else None
-    return value if type(value) is int else None
-
-
-def _is_ellipsis_or_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value in (None, Ellipsis)
-
-
-def _is_super(node: ast.expr) -> bool:
-    inner = node.value if isinstance(node, ast.Attribute) else None
-    return isinstance(inner, ast.Call) and getattr(inner.func, "id", "") == "super"

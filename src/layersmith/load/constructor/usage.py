@@ -15,6 +15,7 @@ from torch import nn
 
 from layersmith.probe import source
 
+REST = "**"  # the entry of the variadic keywords in the traces
 _WALKED = {"zip", "enumerate", "list", "tuple", "reversed", "pairwise", "len", "sum", "max", "sorted"}
 
 
@@ -51,6 +52,12 @@ def constructor(cls: Any) -> Any:
     return cls.__init__
 
 
+def takes_the_rest(cls: type) -> Any:
+    """The module class that the constructor hands its **kwargs to: `self.layers = Layers(dim, **kwargs)`."""
+    found = usages(cls)[REST].passed_as if constructor(cls) is not object.__init__ else []
+    return found[0].annotation if found else None
+
+
 @functools.lru_cache(maxsize=1024)
 def _usages(cls: type) -> Mapping[str, Usage]:
     node = source.function_node(constructor(cls))
@@ -71,6 +78,7 @@ class _Reader:
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         self.cls = cls
         self.names = {argument.arg for argument in arguments[1:]}
+        self.variadic = node.args.kwarg.arg if node.args.kwarg is not None else ""
         self.globals = getattr(constructor(cls), "__globals__", {})
         self.found: defaultdict[str, Usage] = defaultdict(Usage)
         self.kept_as: dict[str, str] = {}  # attribute of self -> parameter
@@ -173,11 +181,25 @@ class _Reader:
         except (TypeError, ValueError):
             return
         by_name = {parameter.name: parameter for parameter in expected}
+        self.rest(node, callee)
         pairs = [*zip(node.args, expected, strict=False)]
         pairs += [(word.value, by_name[word.arg]) for word in node.keywords if word.arg in by_name]
         for given, parameter in pairs:
             if self.parameter(given) and parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
                 self.found[self.parameter(given)].passed_as.append(parameter)
+
+    def rest(self, node: ast.Call, callee: Any) -> None:
+        """`Layers(dim, **kwargs)`: which class takes the rest, and which arguments it is given beside."""
+        rest = self.variadic
+        is_handed = rest and any(
+            word.arg is None and getattr(word.value, "id", "") == rest for word in node.keywords
+        )
+        if not is_handed or not inspect.isclass(callee) or not issubclass(callee, nn.Module):
+            return
+        names = [p.name for p in list(inspect.signature(callee).parameters.values())]
+        trace = self.found[REST]
+        trace.passed_as.append(inspect.Parameter("cls", inspect.Parameter.KEYWORD_ONLY, annotation=callee))
+        trace.keys |= {*names[: len(node.args)], *(word.arg for word in node.keywords if word.arg)}
 
     def comparison(self, node: ast.Compare) -> None:
         left, right = node.left, node.comparators[0]
