@@ -15,7 +15,7 @@ from layersmith.render import rule_page
 from layersmith.rule import Example, Rule
 from layersmith.subject import Subject
 
-HEADINGS = ("## Why it matters", "## How it is tested", "## How to fix it")
+HEADINGS = ("## Why it matters", "## How it is tested", "## How to fix it", "## How to reproduce it")
 RULES = all_rules()
 BAD = [pytest.param(r, e, id=f"{r.id}-{e.subject.name}") for r in RULES for e in r.examples if e.expect]
 GOOD = [pytest.param(e, id=f"{r.id}-{e.subject.name}") for r in RULES for e in r.examples if not e.expect]

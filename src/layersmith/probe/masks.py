@@ -104,7 +104,10 @@ class Masking:
         return with_argument(self.module, inputs, self.argument, mask)
 
     def visible(self, output: object, steps: tuple[int, ...], *, length: int) -> Tensor | None:
-        """The first output at these steps, or whole where it has no time axis; less row 0 under lengths."""
+        """The first output at these steps, or whole where it has no time axis; less row 0 under lengths.
+
+        None where there is none, or none without row 0.
+        """
         tensor = next((one for one in tree.tensors(output) if tree.is_differentiable(one)), None)
         if tensor is None:
             return None
@@ -112,7 +115,9 @@ class Masking:
         axis = layout.axis_of(tensor)
         if axis is not None:
             tensor = tensor.index_select(axis, torch.tensor(steps))
-        if self.shape == "lengths" and tensor.ndim > self.layout.batch:
+        if self.shape == "lengths":
+            if tensor.ndim <= self.layout.batch:
+                return None  # a loss over all rows, the full one among them
             tensor = tensor.narrow(self.layout.batch, 1, tensor.shape[self.layout.batch] - 1)
         return tensor
 

@@ -73,16 +73,23 @@ def token(module: nn.Module) -> int | None:
     for part in module.modules():
         cls: type = type(part)
         node = source.class_node(cls)
-        methods = (
-            [child for child in node.body if isinstance(child, ast.FunctionDef)] if node is not None else []
-        )
-        text = "\n".join(ast.unparse(method) for method in methods if method.name != "__init__")
+        text = _called_text(node) if node is not None else ""
         for name in NAMES:
             value = getattr(part, name, None)
             compares = rf"(?:[!=]=\s*self\.{name}\b|\.(?:eq|ne)\(self\.{name}\b)"
             if isinstance(value, int) and re.search(compares, text):
                 return value
     return None
+
+
+def _called_text(node: ast.ClassDef) -> str:
+    """The source of forward and of the methods that it calls, directly or not."""
+    methods = {child.name: ast.unparse(child) for child in node.body if isinstance(child, ast.FunctionDef)}
+    waiting, text = ["forward"], ""
+    while waiting:
+        text += "\n" + methods.pop(waiting.pop(), "")
+        waiting += [name for name in methods if re.search(rf"\bself\.{name}\(", text)]
+    return text
 
 
 def by_token(module: nn.Module, inputs: Inputs, run: Run, pad: int) -> Iterator[tuple[str, closeness.Gap]]:

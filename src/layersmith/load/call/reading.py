@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from layersmith.load.call.clue import Clue
@@ -17,6 +18,8 @@ from layersmith.probe import source
 
 _KEEPS_SHAPE = {"contiguous", "float", "clone", "to", "detach", "type", "double", "long"}
 _WITH_INDEX = {"size", "transpose", "mean", "sum", "flatten", "unsqueeze", "squeeze"}
+_RESHAPING = (nn.Flatten, nn.Unflatten)
+_PICKING = {"gather", "scatter", "scatter_", "scatter_add_", "index_select"}
 _DEEPEST = 6
 _ITERABLES = (list, tuple, nn.ModuleList, nn.Sequential)
 
@@ -43,7 +46,8 @@ def _first_child(module: nn.Module, depth: int) -> Clue:
     found = Clue()
     for child in module.children():
         found = found.merged(module_clue(child, 0, depth=depth + 1))
-        if found.says_size or found.rank or found.dtype is not None:
+        is_opaque = not type(child).__module__.startswith("torch.nn") or isinstance(child, _RESHAPING)
+        if found.says_size or found.rank or found.dtype is not None or is_opaque:
             break
     return found
 
@@ -186,12 +190,20 @@ class _Reader:
         return isinstance(node, ast.Attribute) and node.attr == "shape" and self.holds(node.value)
 
     def call(self, node: ast.Call) -> None:
+        self.gathered(node)
         if isinstance(node.func, ast.Attribute) and self.holds(node.func.value):
             self.method(node, node.func.attr)
         position = next((i for i, argument in enumerate(node.args) if self.holds(argument)), None)
         keyword = next((word.arg for word in node.keywords if self.holds(word.value) and word.arg), "")
         if position is not None or keyword:
             self.passed(node, position or 0, keyword)
+
+    def gathered(self, node: ast.Call) -> None:
+        """`p.gather(1, target.view(-1, 1))`: what picks are whole numbers."""
+        picks = [*node.args, *(word.value for word in node.keywords)]
+        inner = [part for pick in picks for part in ast.walk(pick)]
+        if getattr(node.func, "attr", "") in _PICKING and any(map(self.holds, inner)):
+            self.add(Clue(dtype=torch.int64))
 
     def method(self, node: ast.Call, name: str) -> None:
         numbers = [value for argument in node.args[:2] for value in [_integer(argument)] if value is not None]
@@ -205,7 +217,7 @@ class _Reader:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         called = self.looked_up(node.func)
         if isinstance(called, nn.Module):
-            self.add(module_clue(called, position, keyword=keyword, depth=self.depth))
+            self.add(self.module_clue(node, called, position, keyword))
         elif inspect.ismethod(called) and called.__self__ is self.module:
             parameter = keyword or _parameter_at(called.__func__, position)
             self.add(_read(self.module, called.__func__, parameter, self.depth + 1) if parameter else Clue())
@@ -213,6 +225,16 @@ class _Reader:
             self.passed_up(name, position, keyword)
         else:
             self.add(function_clue(node, name, position, self.looked_up))
+
+    def module_clue(self, node: ast.Call, called: nn.Module, position: int, keyword: str) -> Clue:
+        if keyword.endswith("key_padding_mask"):
+            return Clue(rank=2, dtype=torch.bool)
+        if isinstance(called, nn.EmbeddingBag) and position == 0 and len(node.args) + len(node.keywords) > 1:
+            return Clue(rank=1, dtype=torch.int64, high=called.num_embeddings)
+        if keyword:
+            names = list(inspect.signature(type(called).forward).parameters)[1:]
+            position = names.index(keyword) if keyword in names else position
+        return module_clue(called, position, keyword=keyword, depth=self.depth)
 
     def passed_up(self, name: str, position: int, keyword: str) -> None:
         for base in type(self.module).__mro__[1:]:
@@ -229,6 +251,8 @@ class _Reader:
             self.add(Clue(min_rank=(number + 1 if number >= 0 else -number) if number is not None else 0))
         if not self.holds(value):
             return
+        if isinstance(index, ast.Name) or _integer(index) is not None:
+            self.add(Clue(is_sequence=True))
         if isinstance(index, ast.Tuple) and not any(_is_ellipsis_or_none(part) for part in index.elts):
             self.add(Clue(min_rank=len(index.elts)))
         if isinstance(index, ast.Constant) and isinstance(index.value, str):

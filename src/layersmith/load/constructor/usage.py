@@ -31,6 +31,15 @@ class Usage:
         default_factory=list
     )  # parameters of other callables that it becomes
 
+    def take(self, other: Usage) -> None:
+        """The traces of the other as well."""
+        self.kinds |= other.kinds
+        self.length = max(self.length, other.length)
+        self.strings += other.strings
+        self.attributes |= other.attributes
+        self.keys |= other.keys
+        self.passed_as += other.passed_as
+
 
 def usages(cls: type) -> Mapping[str, Usage]:
     """The traces of each parameter in the constructor's source; nothing where there is no source."""
@@ -57,7 +66,8 @@ def _usages(cls: type) -> Mapping[str, Usage]:
 class _Reader:
     """Collects the traces from one constructor's syntax tree."""
 
-    def __init__(self, cls: type, node: source.Function) -> None:
+    def __init__(self, cls: type, node: source.Function, *, is_method: bool = False) -> None:
+        self.is_method = is_method
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         self.cls = cls
         self.names = {argument.arg for argument in arguments[1:]}
@@ -108,6 +118,8 @@ class _Reader:
         if isinstance(key, str):
             self.found[name].keys.add(key)
         self.found[name].kinds.add("dict" if isinstance(key, str) else "sequence")
+        if type(key) is int and key >= 0:
+            self.found[name].length = max(self.found[name].length, key + 1)
 
     def call(self, node: ast.Call) -> None:
         self.mark(node.func, "callable")
@@ -118,9 +130,33 @@ class _Reader:
             return
         if called == "range" and node.args:
             self.mark(node.args[-1], "number")
+        method = self.method(node.func)
+        if method is not None:
+            self.handed_on(node, method)
+            return
         callee = self.callee(node)
         if callee is not None:
             self.passed_on(node, callee)
+
+    def method(self, function: ast.expr) -> source.Function | None:
+        """The source of `self._make_layer`, but for a method that is being read already."""
+        is_own = isinstance(function, ast.Attribute) and getattr(function.value, "id", "") == "self"
+        found = inspect.getattr_static(self.cls, function.attr, None) if is_own else None  # type: ignore[attr-defined]
+        return source.function_node(found) if inspect.isfunction(found) and not self.is_method else None
+
+    def handed_on(self, node: ast.Call, method: source.Function) -> None:
+        """What a method of the class does with a parameter that the constructor hands it."""
+        inner = _Reader(self.cls, method, is_method=True)
+        for part in ast.walk(method):
+            inner.read(part)
+        theirs = [argument.arg for argument in method.args.args][1:]
+        pairs = [
+            *zip(theirs, node.args, strict=False),
+            *((word.arg or "", word.value) for word in node.keywords),
+        ]
+        for name, given in pairs:
+            if name in inner.found and self.parameter(given):
+                self.found[self.parameter(given)].take(inner.found[name])
 
     def callee(self, node: ast.Call) -> Any:
         """The class or function that is called, if it can be known without running anything."""

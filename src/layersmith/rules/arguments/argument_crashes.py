@@ -12,6 +12,13 @@ fails is no finding where another input works with that option.
 
 ## How to fix it
 Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
+
+## How to reproduce it
+    import inspect
+    name = where.split("=")[0]
+    if name in (parameters := inspect.signature(type(module)).parameters):
+        changed = type(module)(**{name: not parameters[name].default})
+        changed(*args, **kwargs)
 """
 
 from __future__ import annotations

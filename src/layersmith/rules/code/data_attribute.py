@@ -10,6 +10,11 @@ trainable parameter behind it reaches no output by another way, else a note. Wha
 
 ## How to fix it
 Use the tensor itself. Where no gradient is meant: `.detach()`, or `with torch.no_grad():` around what is written.
+
+## How to reproduce it
+    run().sum().backward()
+    cut = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+    assert not cut, f"no gradient reaches {cut}"
 """
 
 from __future__ import annotations

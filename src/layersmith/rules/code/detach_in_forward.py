@@ -10,6 +10,11 @@ detached statistics and states, and whatever runs under `no_grad` pass, as do ta
 
 ## How to fix it
 Delete the `.detach()`; where it is meant, freeze the parameters behind it: `encoder.requires_grad_(False)`.
+
+## How to reproduce it
+    run().sum().backward()
+    cut = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+    assert not cut, f"no gradient reaches {cut}"
 """
 
 from __future__ import annotations

@@ -10,6 +10,15 @@ parameters and on none of the original's.
 
 ## How to fix it
 Make it a method: `def mix(self, x): return self.linear(x)`.
+
+## How to reproduce it
+    import copy
+    twin = copy.deepcopy(module)
+    with torch.no_grad():
+        [parameter.zero_() for parameter in twin.parameters()]
+    zeroed = twin(*args, **kwargs)
+    [parameter.data.fill_(9.0) for parameter in module.parameters()]
+    assert torch.equal(zeroed, twin(*args, **kwargs)), "a copy still computes with the weights of the original"
 """
 
 from __future__ import annotations

@@ -10,6 +10,12 @@ the methods of its classes are reported with their lines. One behind a flag that
 
 ## How to fix it
 Delete it, or use `logging` at debug level.
+
+## How to reproduce it
+    import contextlib, io
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        run()
+    assert not printed.getvalue(), f"forward prints {printed.getvalue()!r}"
 """
 
 from __future__ import annotations

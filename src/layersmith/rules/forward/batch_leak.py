@@ -59,6 +59,8 @@ def batch_leak(case: Case) -> list[Finding]:
     has_nodes = batch.has_adjacency(case.inputs) and _with_a_row_less(case, 0) is None
     if has_nodes or batch.is_graph(case.inputs, names):
         raise NotApplicable("rows are nodes of a graph")
+    if _adds_the_batch(case):
+        raise NotApplicable("it takes the example for one sample: its output has the batch axis in front")
     axes = [axis for axis in batch.axes(case.module, case.inputs) if batch.batch_size(case.inputs, axis) > 1]
     for asked in (case, replace(case, inputs=batch.shrunk(case.inputs))):
         if not (leaks := [(leak, axis) for axis in axes if (leak := _leak(asked, axis)) is not None]):
@@ -72,6 +74,13 @@ def _with_a_row_less(case: Case, axis: int) -> Any:
     """The output for all rows but the last; None if it does not take them."""
     with contextlib.suppress(Exception):
         return case.fresh().run(batch.take(case.inputs, batch.batch_size(case.inputs, axis) - 1, axis=axis))
+
+
+def _adds_the_batch(case: Case) -> bool:
+    """Whether the output is a batch of one around an input of one axis less."""
+    shapes = [tensor.shape for tensor in tree.tensors(case.run())]
+    given = [tensor.ndim for tensor in case.inputs.tensors()]
+    return bool(given) and all(len(shape) == given[0] + 1 and shape[0] == 1 for shape in shapes)
 
 
 def _leak(case: Case, axis: int) -> closeness.Gap | None:
@@ -197,3 +206,16 @@ class SimilarityOfPairs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ x.T
+
+
+@batch_leak.good(inputs=lambda: torch.randn(8, 5, 5))
+class TakesAnImageWithoutItsBatch(nn.Module):
+    """Broadcasting makes a batch of one of it: what looks like rows are channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, 8, 1, 1))
+        self.mix = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mix(x * self.scale)

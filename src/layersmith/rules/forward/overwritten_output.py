@@ -10,6 +10,13 @@ output must still be what it was.
 
 ## How to fix it
 Return `self.state.clone()`, or compute a new tensor instead of writing into the old one.
+
+## How to reproduce it
+    module.eval()
+    first = run()
+    before = first.clone()
+    run(*(x * 2 for x in args))
+    assert torch.equal(first, before), "the output of a call changes with the next call"
 """
 
 from __future__ import annotations

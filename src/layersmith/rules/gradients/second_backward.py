@@ -13,6 +13,10 @@ resets that attribute it is a warning too: the caller may have to call it.
 ## How to fix it
 Detach what is kept between calls (`self.hidden = hidden.detach()`), and compute what depends on parameters in
 forward, every time.
+
+## How to reproduce it
+    for _ in range(2):
+        run().sum().backward()
 """
 
 from __future__ import annotations

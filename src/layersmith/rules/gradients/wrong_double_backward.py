@@ -15,6 +15,10 @@ has no second derivative (`once_differentiable`) passes: it fails loudly when it
 ## How to fix it
 Keep tensors with `ctx.save_for_backward` and compute backward from `ctx.saved_tensors` with differentiable
 operations; or mark backward `@once_differentiable`.
+
+## How to reproduce it
+    leaves = [x.double().requires_grad_() for x in args]
+    torch.autograd.gradgradcheck(module.double(), leaves)
 """
 
 from __future__ import annotations

@@ -11,6 +11,12 @@ backbone) pass. Both must return the module.
 
 ## How to fix it
 `def train(self, mode=True): super().train(mode); ...; return self`, and `nn.ModuleList` instead of a list.
+
+## How to reproduce it
+    for mode in (True, False):
+        module.train(mode)
+        stay = [name for name, part in module.named_modules() if part.training != mode]
+        assert not where or not stay, f"{stay} do not follow train({mode})"
 """
 
 from __future__ import annotations
@@ -99,7 +105,7 @@ class ForgetsItsChildren(nn.Module):
         self.training = False
         return self
 
-    def train(self, mode: bool = True) -> ForgetsItsChildren:  # noqa: FBT001, FBT002 - torch's signature
+    def train(self, mode: bool = True) -> ForgetsItsChildren:
         self.training = mode
         return self
 
@@ -113,7 +119,7 @@ class ReturnsNothing(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm1d(6)
 
-    def train(self, mode: bool = True) -> None:  # type: ignore[override]  # noqa: FBT001, FBT002 - torch's signature
+    def train(self, mode: bool = True) -> None:  # type: ignore[override]
         super().train(mode)
         self.norm.eval()
 
@@ -141,7 +147,7 @@ class KeepsItsBackboneAsleep(nn.Module):
         self.norm = nn.BatchNorm1d(6)
         self.head = nn.Linear(6, 2)
 
-    def train(self, mode: bool = True) -> KeepsItsBackboneAsleep:  # noqa: FBT001, FBT002 - torch's signature
+    def train(self, mode: bool = True) -> KeepsItsBackboneAsleep:
         super().train(mode)
         self.norm.eval()
         return self

@@ -11,6 +11,10 @@ as it still does, and printed.
 
 ## How to fix it
 Use squares, absolute values and cosines.
+
+## How to reproduce it
+    module.eval()
+    assert torch.allclose(run(-args[0]), run(), rtol=1e-3, atol=1e-4), "not even"
 """
 
 from __future__ import annotations

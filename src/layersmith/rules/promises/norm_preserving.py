@@ -12,6 +12,10 @@ zeros, rounder numbers) as long as it still does, and printed.
 
 ## How to fix it
 Rotate by pairs of one angle; keep the matrix orthogonal (`torch.nn.utils.parametrizations.orthogonal`).
+
+## How to reproduce it
+    module.eval()
+    assert torch.allclose(run().norm(dim=-1), args[0].norm(dim=-1), rtol=1e-3), "the norm changes"
 """
 
 from __future__ import annotations

@@ -11,6 +11,16 @@ first call, are no such case.
 
 ## How to fix it
 Make the layer in `__init__`, as an attribute; where its size is not known there, use `nn.LazyLinear` and the like.
+
+## How to reproduce it
+    known, made = {id(p) for p in module.parameters()}, []
+    init = nn.Parameter.__new__
+    nn.Parameter.__new__ = lambda cls, *a, **k: made.append(a) or init(cls, *a, **k)
+    try:
+        run()
+    finally:
+        nn.Parameter.__new__ = init
+    assert not made, f"forward makes {len(made)} new parameters at every call"
 """
 
 from __future__ import annotations

@@ -11,6 +11,13 @@ losses, dropouts, members of containers and what other code of the file reads ar
 
 ## How to fix it
 Call it in forward, or delete it.
+
+## How to reproduce it
+    called = set()
+    for name, part in module.named_modules():
+        part.register_forward_pre_hook(lambda *_, name=name: called.add(name))
+    run()
+    assert where in called, f"{where} is never called"
 """
 
 from __future__ import annotations

@@ -73,8 +73,11 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[Reach]) -
         if isinstance(owner, nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict):
             container = ".".join(parts[:depth])
             holder, attribute = source.owner(root, container)
+            is_whole = all(
+                name in unreached for name, _ in root.named_parameters() if f"{name}.".startswith(f"{where}.")
+            )
             is_chosen = reading.chooses_from(type(holder), attribute)
-            if not is_chosen and is_passed_over(root, container, unreached, runs):
+            if is_whole and not is_chosen and is_passed_over(root, container, unreached, runs):
                 return where, attribute, type(holder), Severity.WARNING
         elif _is_ours(owner) and not _methods(type(owner), part) - {"__init__"}:
             return where, part, type(owner), None
@@ -211,3 +214,30 @@ class HeadOnDemand(nn.Module):
     def forward(self, x: Tensor, *, classify: bool = False) -> Tensor:
         x = self.body(x)
         return self.head(x) if classify else x
+
+
+@unused_parameter.good
+class StacksOfChoices(nn.Module):
+    """Each of its blocks has a layer that its setting leaves out, and one that it takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.ModuleList([OneOfTwo(kind)]) for kind in ("wide", "plain"))
+        self.last = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for (layer,) in self.layers:
+            x = layer(x) + x
+        return self.last(x)
+
+
+class OneOfTwo(nn.Module):
+    """The constructor says which."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.options = nn.ModuleDict({"wide": nn.Linear(6, 6), "plain": nn.Linear(6, 6)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.options[self.kind](x)

@@ -12,6 +12,11 @@ should be.
 ## How to fix it
 Fill with a large negative number (`torch.finfo(x.dtype).min`) instead of `-inf`, or set such rows to zero
 afterwards.
+
+## How to reproduce it
+    for value in (True, False):
+        mask = torch.full(args[0].shape[:2], value)
+        assert module(args[0], mask).isfinite().all(), f"a mask of only {value} gives NaN"
 """
 
 from __future__ import annotations

@@ -13,6 +13,12 @@ must not move the outputs of visible steps.
 ## How to fix it
 Pass the mask on to every layer that mixes steps, along the keys: `scores.masked_fill(mask[:, None, :],
 float("-inf"))` before the softmax; multiply convolution inputs by it before each convolution.
+
+## How to reproduce it
+    module.eval()
+    mask = torch.rand(args[0].shape[:2]) < 0.5
+    mask[:, 0], mask[:, -1] = True, False
+    assert not torch.equal(module(args[0], mask), module(args[0], torch.ones_like(mask))), "the mask changes nothing"
 """
 
 from __future__ import annotations
@@ -121,3 +127,14 @@ class ScoresEachStep(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         gate = x.sigmoid()
         return x * gate if mask is None else x * gate * mask.unsqueeze(-1)
+
+
+@mask_ignored.good(inputs=_sequence)
+class LossOverLengths(nn.Module):
+    """One number for all rows: it depends on every step of the row that is full."""
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        if lengths is None:
+            return x.square().mean()
+        valid = (torch.arange(x.shape[1]) < lengths[:, None]).unsqueeze(-1)
+        return (x.square() * valid).sum() / valid.sum()

@@ -13,6 +13,14 @@ more such tokens are appended instead.
 ## How to fix it
 Divide by the number of valid steps, not by the length: `(x * m).sum(1) / m.sum(1)`; give hidden scores
 `-inf` before the softmax or the maximum, not 0; pack what goes through a backward RNN.
+
+## How to reproduce it
+    module.eval()
+    x, keep = args[0], torch.ones(args[0].shape[:2], dtype=torch.bool)
+    longer = torch.cat([x, torch.zeros_like(x[:, :3])], 1), torch.cat([keep, torch.zeros_like(keep[:, :3])], 1)
+    one, other = module(x, keep), module(*longer)
+    other = other[:, : x.shape[1]] if other.dim() == 3 else other
+    assert torch.allclose(one, other, rtol=1e-3, atol=1e-5), "three steps of padding change what is valid"
 """
 
 from __future__ import annotations
@@ -134,3 +142,19 @@ class EmbeddingMeanOverTokens(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         valid = (ids != self.pad_idx).unsqueeze(-1)
         return (self.embedding(ids) * valid).sum(1) / valid.sum(1).clamp(min=1)
+
+
+@padding_changes_output.good(inputs=lambda: torch.randint(1, 9, (3, 7)))
+class PadsWhatItGenerates(nn.Module):
+    """Knows the token for what it gives out; forward takes sequences that are full."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad_idx = 0
+        self.embedding = nn.Embedding(9, 6)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.embedding(ids).mean(1)
+
+    def lengths(self, ids: Tensor) -> Tensor:
+        return (ids != self.pad_idx).sum(1)

@@ -13,6 +13,11 @@ the old weight_norm is torch's matter.
 ## How to fix it
 Use methods instead of lambdas over `self`; keep locks, files and generators out of attributes, or leave
 them out in `__getstate__`; store detached tensors only.
+
+## How to reproduce it
+    import copy
+    run()
+    copy.deepcopy(module)
 """
 
 from __future__ import annotations

@@ -12,6 +12,11 @@ that pickle cannot find by name (those inside a function) are not asked, nor is 
 ## How to fix it
 Replace lambdas and local functions in attributes by methods, `functools.partial` or functions of the module
 level; leave out locks, files, generators and handles in `__getstate__`.
+
+## How to reproduce it
+    import pickle
+    run()
+    pickle.loads(pickle.dumps(module))
 """
 
 from __future__ import annotations

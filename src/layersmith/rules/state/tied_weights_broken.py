@@ -12,6 +12,13 @@ Parameters that are one object, or lie in the same memory, are noted. After `cop
 ## How to fix it
 Tie the parameter, not its data: `self.decoder.weight = self.encoder.weight`; tie anew in `__setstate__` and
 after whatever replaces a parameter.
+
+## How to reproduce it
+    import copy
+    pointers = lambda m: [p.data_ptr() for p in m.parameters()]
+    tied = len(set(pointers(module))) < len(pointers(module))
+    twin = copy.deepcopy(module).double()
+    assert not tied or len(set(pointers(twin))) < len(pointers(twin)), "a copy, or another dtype, parts what was tied"
 """
 
 from __future__ import annotations

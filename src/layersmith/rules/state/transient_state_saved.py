@@ -13,6 +13,11 @@ before.
 ## How to fix it
 `self.register_buffer("cache", None, persistent=False)`, or a plain attribute that forward fills on each
 call.
+
+## How to reproduce it
+    saved = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    run()
+    build().load_state_dict(module.state_dict())
 """
 
 from __future__ import annotations

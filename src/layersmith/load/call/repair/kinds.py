@@ -33,6 +33,13 @@ _NONE_UNWANTED = re.compile(
 )
 
 
+def own_state(complaint: Complaint) -> Iterator[State]:
+    """No state where the one given has another batch: the layer begins with its own."""
+    for name in complaint.state if complaint.says("[Hh]idden|cell state|hx|h_0") else ():
+        if re.search("hidden|state|^h|cell|memory", name) and complaint.state[name] is not None:
+            yield complaint.with_value(name, None)
+
+
 def not_given(complaint: Complaint) -> Iterator[State]:
     """A value for what was left None or out."""
     if not _NONE_UNWANTED.search(complaint.text):
