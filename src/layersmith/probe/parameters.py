@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from layersmith.probe import flow, source
+from layersmith.probe import dataflow, source
 
 HARMLESS = re.compile(
     r"^(?:_.*|device|dtype|name|verbose|debug|log\w*|unused\w*|deprecated\w*|dummy\w*|args|kwargs|factory_kwargs|"
@@ -45,7 +45,7 @@ def idle(cls: type) -> tuple[Idle, ...]:
     node = source.function_node(vars(owner).get("__init__"))
     if node is None or owner is nn.Module or node.decorator_list or _reflects(cls) or _is_trivial(node):
         return ()
-    reading = flow.Reading(flow.simplified(node))
+    reading = dataflow.Reading(dataflow.simplified(node))
     live = reading.live(lambda name: is_read(cls, name))
     found = []
     for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs][1:]:
@@ -56,7 +56,7 @@ def idle(cls: type) -> tuple[Idle, ...]:
         how = (
             f"replaced in line {overwritten} before it is read"
             if overwritten
-            else reading.end(name, flow.loads(node))
+            else reading.end(name, dataflow.loads(node))
         )
         found.append(Idle(name, overwritten or argument.lineno, how))
     return tuple(found)
@@ -65,10 +65,10 @@ def idle(cls: type) -> tuple[Idle, ...]:
 def _overwritten(node: source.Function, name: str) -> int:
     """The line of a plain statement that replaces a parameter before anything has read it; 0 if there is none."""
     for statement in node.body:
-        if name in flow.loads(statement):
+        if name in dataflow.loads(statement):
             return 0
         if isinstance(statement, ast.Assign) and name in {
-            end for t in statement.targets for end in flow.ends_of(t)
+            end for t in statement.targets for end in dataflow.ends_of(t)
         }:
             return statement.lineno
         if any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(statement)):
@@ -92,14 +92,14 @@ def is_read(cls: Any, attribute: str) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def _names_read(cls: type) -> flow.Names:
+def _names_read(cls: type) -> dataflow.Names:
     """The attributes of `self` that a class's methods read, where the answer makes a difference."""
     node = source.class_node(cls)
     methods = [child for child in node.body if isinstance(child, source.Function)] if node is not None else []
     methods = [method for method in methods if method.name not in {"__init__", *SHOWS}]
-    simplified = [flow.simplified(method) for method in methods]
+    simplified = [dataflow.simplified(method) for method in methods]
     return frozenset(
-        name[5:] for method in simplified for name in flow.loads(method) if name.startswith("self.")
+        name[5:] for method in simplified for name in dataflow.loads(method) if name.startswith("self.")
     )
 
 
@@ -137,6 +137,8 @@ def _is_said(cls: type, node: source.Function, name: str) -> bool:
 
 def _is_interface(owner: Any, node: source.Function, name: str) -> bool:
     """Whether another class of the file has the same constructor and does use the parameter: one call makes either."""
+    if _is_fixed_for_base(node, name):
+        return True
     signature = [argument.arg for argument in node.args.args]
     for other in ast.walk(source.tree_of(source.file_of(owner))):
         if not isinstance(other, ast.FunctionDef) or other.name != "__init__" or other.lineno == node.lineno:
@@ -146,8 +148,18 @@ def _is_interface(owner: Any, node: source.Function, name: str) -> bool:
     return False
 
 
-def _loads_in(node: ast.FunctionDef) -> flow.Names:
-    return frozenset(name for statement in node.body for name in flow.loads(statement))
+def _is_fixed_for_base(node: source.Function, name: str) -> bool:
+    """Whether the base is given a constant in the parameter's place: `super().__init__(a, b, kernel, stride, 0)`."""
+    place = next((i for i, a in enumerate(node.args.args[1:]) if a.arg == name), -1)
+    for call in ast.walk(node):
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("().__init__"):
+            given = {word.arg: word.value for word in call.keywords} | dict(enumerate(call.args))
+            return isinstance(given.get(name, given.get(place)), ast.Constant)
+    return False
+
+
+def _loads_in(node: ast.FunctionDef) -> dataflow.Names:
+    return frozenset(name for statement in node.body for name in dataflow.loads(statement))
 
 
 def _reflects(cls: type) -> bool:
