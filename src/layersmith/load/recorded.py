@@ -21,6 +21,7 @@ from layersmith.load.strategy import Found
 from layersmith.load.values import Call, Made, TensorSpec
 from layersmith.probe.gradients.duplicate import duplicate
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.modes import in_mode
 from layersmith.probe.snapshot import snapshot
 from layersmith.probe.surroundings import seed_all
 from layersmith.subject import MakeInputs
@@ -160,7 +161,7 @@ def _spec(tensor: Tensor) -> Any:
 def _works(build: Callable[[int], nn.Module], make: MakeInputs, deadline: Deadline) -> bool:
     try:
         with contained(deadline), torch.no_grad():
-            return is_useful(make(0).call(build(0).eval()))
+            return is_useful(make(0).call(in_mode(build(0), training=False)))
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - whatever the user's code raises

@@ -34,8 +34,9 @@ from layersmith.subject import Case
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.PLAIN_CODE)
 def data_attribute(case: Case) -> Iterator[Finding]:
     """A line that cuts parameters off is a warning; any other that reads `.data` is a note."""
+    run = escapes.escapes(case.module, case.inputs, seed=case.seed)
     lines = set()
-    for found in lost.cut_off(case.module, case.inputs, "data", seed=case.seed):
+    for found in lost.cut_off(case.module, run, "data"):
         lines.add((found.file, found.line))
         yield Finding(
             f".data cuts off {found.named}: no gradient reaches {found.count} trainable numbers",
@@ -45,7 +46,6 @@ def data_attribute(case: Case) -> Iterator[Finding]:
             fix="use the tensor itself, without .data",
             numbers={"trainable_numbers": found.count},
         )
-    run = escapes.escapes(case.fresh().module, case.inputs, seed=case.seed)
     for file, line in sorted({(one.file, one.line) for one in run.escapes if one.way == "data"} - lines):
         yield Finding(
             ".data of a tensor with a gradient: what is done to it, autograd does not see",

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import lost
+from layersmith.probe import escapes, lost
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -34,7 +34,8 @@ from layersmith.subject import Case
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.PLAIN_CODE)
 def detach_in_forward(case: Case) -> Iterator[Finding]:
     """Blame the line behind which a parameter is cut off."""
-    for found in lost.cut_off(case.module, case.inputs, "detach", seed=case.seed):
+    run = escapes.escapes(case.module, case.inputs, seed=case.seed)
+    for found in lost.cut_off(case.module, run, "detach"):
         yield Finding(
             f"detach() cuts off {found.named}: no gradient reaches {found.count} trainable numbers",
             where=found.paths[0],
