@@ -27,6 +27,7 @@ from torch import nn
 from layersmith.errors import TargetError
 from layersmith.load.build import subject_of_class
 from layersmith.load.discovery import classes, is_concrete
+from layersmith.load.doubt import FAILS
 from layersmith.load.unbuildable import Unbuildable
 
 SECONDS = 6.0  # CPU time for the search of one class
@@ -128,8 +129,8 @@ def _searched(cls: type[nn.Module]) -> Outcome:
     begin = time.process_time()
     is_built = is_called = False
     try:
-        what = subject_of_class(cls, seconds=SECONDS, may_run_examples=True).inferred_from
-        is_built = is_called = True
+        subject = subject_of_class(cls, seconds=SECONDS, may_run_examples=True)
+        what, is_built, is_called = subject.inferred_from, True, subject.doubt != FAILS
     except Unbuildable as error:
         is_built, what = "no way to call" in error.why, error.why
     except BaseException as error:  # noqa: BLE001 - Layersmith's own fault: counted as a failure

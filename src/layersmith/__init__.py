@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from layersmith import nn
-    from layersmith.api import check, init, profile
+    from layersmith.api import check, init, profile, record
     from layersmith.errors import CheckError, LayersmithError, UsageError
     from layersmith.finding import Finding, Measurement, Outcome, Result, Severity, Status
     from layersmith.probe.gain import gain
@@ -43,11 +43,12 @@ __all__ = [
     "mean_field",
     "nn",
     "profile",
+    "record",
     "train",
 ]
 
 _HOMES = {
-    "layersmith.api": ("check", "init", "profile"),
+    "layersmith.api": ("check", "init", "profile", "record"),
     "layersmith.errors": ("CheckError", "LayersmithError", "UsageError"),
     "layersmith.finding": ("Finding", "Measurement", "Outcome", "Result", "Severity", "Status"),
     "layersmith.probe.gain": ("gain",),

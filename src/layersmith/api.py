@@ -7,7 +7,7 @@ import dataclasses
 import io
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from layersmith.subject import Subject
 
 
-def check(
+def check(  # noqa: PLR0913 - every one is an option that users differ in
     target: Any,
     inputs: Any = None,
     *,
@@ -38,6 +38,7 @@ def check(
     waive: Mapping[str, str] | None = None,
     gradients: str = "quick",
     seed: int = 0,
+    submodules: bool = False,
 ) -> Report:
     """Ask every rule about a module.
 
@@ -51,6 +52,8 @@ def check(
         waive: rule ids (or promises) that this target need not keep, each with the reason.
         gradients: "full" examines them also in float32, elsewhere, and for every layout of what backward gets.
         seed: of the build, the inputs and everything that a rule draws.
+        submodules: also ask them about every distinct submodule of a module object, on the inputs that it really
+            gets when the module is called with `inputs`.
 
     Raises:
         UsageError: if the request itself is wrong: no such file, an unknown rule, inputs of a wrong kind.
@@ -64,7 +67,40 @@ def check(
     if gradients not in EXAMINATIONS:
         raise UsageError(f"gradients must be one of {', '.join(EXAMINATIONS)}, not {gradients!r}")
     settings = config.Config(waive={"*": waive or {}}, gradients=gradients)
-    return _verb("check", target, inputs, chosen(select=select, ignore=ignore), settings, seed)
+    rules = chosen(select=select, ignore=ignore)
+    report = _verb("check", target, inputs, rules, settings, seed)
+    if not submodules:
+        return report
+    parts = [_here("check", part, rules, waive or {}, seed) for part in _parts_of(target, inputs)]
+    return dataclasses.replace(report, subjects=(*report.subjects, *parts))
+
+
+@contextlib.contextmanager
+def record(lock: str | os.PathLike[str] | None = None) -> Iterator[Any]:
+    """Keep in the lock file how the modules that run inside are built and called: one or two calls a class.
+
+    Build the model inside too, and its constructors' real arguments are kept; those of one that was built before
+    are solved for from its sizes, and a class for which that fails is left out.
+
+    Args:
+        lock: the lock file; by default `layersmith.lock` of the project that the working directory lies in.
+
+    Example:
+        >>> import torch, layersmith
+        >>> with layersmith.record("/dev/null"):
+        ...     _ = torch.nn.Linear(10, 5)(torch.randn(32, 10))
+    """
+    from layersmith.load import lock as locks  # noqa: PLC0415 - needs torch
+    from layersmith.load import record as recorder  # noqa: PLC0415 - as above
+    from layersmith.load.recorded_run import located  # noqa: PLC0415 - as above
+
+    path = Path(lock) if lock is not None else locks.place(Path.cwd())
+    with recorder.record() as recording:
+        yield recording
+    found = located(recorder.entries(recording), Lock(path))
+    if found:
+        old = locks.read(path) if path.exists() else Lock(path)
+        locks.write(dataclasses.replace(old, entries={**old.entries, **found}))
 
 
 def init(target: Any, inputs: Any = None, *, seed: int = 0) -> Report:
@@ -149,6 +185,20 @@ def _verb(
         )
     subject = dataclasses.replace(subject_of(target, inputs), gradients=asked.gradients)
     return Report((_here(verb, subject, rules, waive, seed),), verb)
+
+
+def _parts_of(target: Any, inputs: Any) -> list[Subject]:
+    """The distinct submodules of a module object, on their real inputs."""
+    from torch import nn  # noqa: PLC0415 - `import layersmith` must not import torch
+
+    from layersmith.load.submodules import subjects_of_submodules  # noqa: PLC0415 - as above
+
+    if not isinstance(target, nn.Module):
+        raise UsageError(
+            f"submodules=True needs a module object, not {type(target).__name__}: {target!r:.80}"
+        )
+    subject = subject_of(target, inputs)
+    return subjects_of_submodules(subject.build(0), subject.inputs(0))
 
 
 def _here(

@@ -96,8 +96,8 @@ def _tensor(spec: TensorSpec) -> str:
 
 def _first_tensor(case: Case) -> str:
     """The way from an output to its first tensor: "", "[0]", ".logits"."""
-    case.module.eval()
     try:
+        case.module.eval()
         paths = [path for path, _ in tree.named_tensors(case.run(), name="")]
     except Exception:  # noqa: BLE001 - a forward that fails is what some scripts show
         return ""

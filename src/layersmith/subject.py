@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.modes import in_mode
 from layersmith.probe.surroundings import preserved, seed_all
 from layersmith.promises import Contract
 
@@ -62,7 +63,7 @@ class Subject:
             module = self.build(seed)
             inputs = self.inputs(seed)
             _materialise(module, inputs)
-        _set_mode(module, training=training)
+        in_mode(module, training=training)
         if dtype is not None:
             module, inputs = module.to(dtype), inputs.to(dtype)
         return Case(self, module, inputs, seed)
@@ -104,20 +105,11 @@ class Case:
         return said
 
 
-def _set_mode(module: nn.Module, *, training: bool) -> None:
-    """Train or eval mode as the module itself does it; by force where its `train` is something else altogether."""
-    try:
-        module.train(training)
-    except Exception:  # noqa: BLE001 - a method of the user's that bears torch's name
-        for part in nn.Module.modules(module):
-            part.training = training
-
-
 def _materialise(module: nn.Module, inputs: Inputs) -> None:
     """Let lazy parameters take their shapes from the inputs: nothing can be asked of them before."""
     if any(nn.parameter.is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
         with torch.no_grad():
-            inputs.call(module.eval())
+            inputs.call(in_mode(module, training=False))
 
 
 def copying(build: Build) -> Build:

@@ -50,7 +50,7 @@ EXPECTED = {
     "Gpt": "i2",
     "DiceLoss": "f2 f2",
     "GraphConvolution": "f2 f2",
-    "TwoTowers": "i2 i2",
+    "TwoTowers": "i1 i1",
     "ImageAndTable": "f4 f2",
     "PatchEmbedding": "f4",
     "TextCnn": "i2",

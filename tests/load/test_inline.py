@@ -16,7 +16,9 @@ class Plain(nn.Module):
         return x
 
 
-class Contrast(nn.Module):  # layersmith: allow batch-leak, state-dict-loss because rows are compared, by design
+class Contrast(
+    nn.Module
+):  # layersmith: allow batch-leak, state-dict-loss because rows are compared, by design
     def forward(self, x: Tensor) -> Tensor:
         return x - x.mean(0)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     arguments = parser.parse_args(argv)
+    with contextlib.suppress(ValueError):  # only the main thread may
+        signal.signal(signal.SIGTERM, _terminated)
     if not hasattr(arguments, "run"):
         parser.print_help(sys.stderr)
         return LayersmithError.exit_code
@@ -42,6 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def _terminated(number: int, _: object) -> None:
+    """End as after an error, so that no process and no scratch folder is left."""
+    raise SystemExit(128 + number)
 
 
 def verbs() -> dict[str, ModuleType]:

@@ -25,6 +25,7 @@ from layersmith.load.values import Call, TensorSpec
 from layersmith.probe import source
 from layersmith.probe.gradients.duplicate import duplicate
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.modes import in_mode
 from layersmith.promises import contract_of
 from layersmith.subject import MakeInputs, Subject, copying
 
@@ -154,7 +155,7 @@ def _inputs_for(module: nn.Module, inputs: object | None) -> tuple[MakeInputs, s
         make, call = _given(inputs)
         return make, str(call), ""
     was_training = module.training
-    search = CallSearch(module.eval(), {}, Deadline.after(_SECONDS))
+    search = CallSearch(in_mode(module, training=False), {}, Deadline.after(_SECONDS))
     found = search.find()
     module.train(was_training)
     if found is not None:

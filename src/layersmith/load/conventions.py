@@ -14,6 +14,7 @@ from layersmith.load.example import described
 from layersmith.load.inference import constructions
 from layersmith.load.strategy import Found, Request
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.modes import in_mode
 from layersmith.probe.surroundings import seed_all
 
 _ATTRIBUTES = ("example_input_array", "dummy_inputs")
@@ -104,7 +105,7 @@ def _working(build: Callable[[int], nn.Module], inputs: Callable[[int], Inputs],
             module, given = build(0), inputs(0)
             if not (given.args or given.kwargs):
                 return None
-            given.call(module.eval())
+            given.call(in_mode(module, training=False))
             return described(given)
     except Exception:  # noqa: BLE001 - a convention that does not hold here; other ways follow
         return None

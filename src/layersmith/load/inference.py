@@ -16,6 +16,7 @@ from layersmith.load.constructor.search import Construction, ConstructorSearch, 
 from layersmith.load.doubt import FAILS, doubt
 from layersmith.load.strategy import Failure, Found, Request
 from layersmith.load.values import Call, Made
+from layersmith.probe.modes import in_mode
 from layersmith.subject import MakeInputs
 
 _CONSTRUCTIONS = 8  # how many different constructions are called before the search gives up
@@ -33,7 +34,7 @@ def by_inference(request: Request) -> Found | None:
     search = ConstructorSearch(request.cls)
     failing: Found | None = None
     for count, construction in enumerate(search.constructions(request.deadline)):
-        construction.module.eval()
+        in_mode(construction.module, training=False)
         found, is_good = _found_for(request, construction, count)
         if found is not None and is_good:
             return found
@@ -77,7 +78,7 @@ def _with_given(request: Request, make: MakeInputs, construction: Construction) 
 def _error_with(make: MakeInputs, construction: Construction, deadline: Deadline) -> Exception | None:
     try:
         with contained(deadline), torch.no_grad():
-            make(0).call(construction.module.eval())
+            make(0).call(in_mode(construction.module, training=False))
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever the user's forward raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from typing import Any
 
 from layersmith.errors import UsageError
@@ -14,6 +15,7 @@ _GRAMMAR = (
     "  f32[2,16,64]                     a float tensor, standard normal (also f16 bf16 f64 c64)\n"
     "  f32[4,3]<1                       uniform from 0 to 1\n"
     "  i64[2,16]<100                    integers below 100 (also i32 u8)\n"
+    "  1<=i64[2]<17                     integers from 1 to 16\n"
     "  f32[2,16,64], mask=bool[2,16]    two arguments, the second by name\n"
     "  [f32[2,8], f32[2,4]], 3, 'mean'  lists, tuples, dicts, numbers and strings"
 )
@@ -128,6 +130,11 @@ class _Reader:
         return TensorSpec(tuple(self.size(size) for size in sizes), DTYPES[node.value.id], high)
 
     def bounded(self, node: ast.Compare) -> TensorSpec:
+        if isinstance(node.left, ast.Constant) and len(node.ops) == 2 and isinstance(node.ops[0], ast.LtE):  # noqa: PLR2004 - 1<=i64[5]<8
+            inner = ast.copy_location(
+                ast.Compare(node.comparators[0], node.ops[1:], node.comparators[1:]), node
+            )
+            return replace(self.bounded(inner), low=self.size(node.left))
         bound = node.comparators[0]
         is_plain = (
             len(node.ops) == 1 and isinstance(node.ops[0], ast.Lt) and isinstance(node.left, ast.Subscript)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.run import is_useful
 from layersmith.load.constructor.search import call_text, construct
+from layersmith.load.constructor.solved import solved
 from layersmith.load.constructor.usage import constructor
 from layersmith.load.recording import Arguments, Recording, Seen
 from layersmith.load.strategy import Found
 from layersmith.load.values import Call, Made, TensorSpec
 from layersmith.probe.gradients.duplicate import duplicate
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.modes import in_mode
 from layersmith.probe.snapshot import snapshot
 from layersmith.probe.surroundings import seed_all
 from layersmith.subject import MakeInputs
@@ -28,41 +30,17 @@ _HIGHEST = 1 << 16
 _ATOMS = (int, float, str, bool, bytes, complex, type(None), torch.dtype, torch.device)
 
 
-def entries(recording: Recording) -> dict[str, list[str]]:
-    """The notation of every recorded call by class: {"pkg.attn.Block": ["Block(64, heads=4)(f32[2,16,64])"]}.
-
-    A class is left out where its constructor's arguments were not seen or cannot be written down.
-    """
-    found: dict[str, list[str]] = {}
-    for seen in (seen for calls in recording.calls.values() for seen in calls):
-        cls = type(seen.module)
-        given = arguments_of(seen, recording)
-        if cls.__module__.startswith("torch.") or given is None or not _has_no_gap(given):
-            continue
-        text = f"{call_text(cls, given)}({stated(seen.inputs)})"
-        known = found.setdefault(f"{cls.__module__}.{cls.__qualname__}", [])
-        if text not in known:
-            known.append(text)
-    return dict(sorted(found.items()))
-
-
 def found_of(seen: Seen, recording: Recording, how: str, deadline: Deadline) -> Found | None:
     """The way in which a module was built and called; None if it doesn't work a second time."""
     cls = type(seen.module)
     given = arguments_of(seen, recording)
     build = _builder(cls, given, seen)
     call = stated(seen.inputs)
-    for make in (call.make, _kept(seen.inputs)):
+    for make in (call.make, kept(seen.inputs)):
         if _works(build, make, deadline):
             built = call_text(cls, given) if given is not None else f"{cls.__name__}(...)"
             return Found(build, make, f"{built}({call})", how)
     return None
-
-
-def replaying(seen: Seen) -> tuple[Callable[[int], nn.Module], MakeInputs, str]:
-    """Copies of the very module, its real inputs, and their notation."""
-    text = f"{type(seen.module).__name__}(...)({stated(seen.inputs)})"
-    return (lambda _: _copy_of(seen.module)), _kept(seen.inputs), text
 
 
 def stated(inputs: Inputs) -> Call:
@@ -76,10 +54,10 @@ def stated(inputs: Inputs) -> Call:
 def arguments_of(seen: Seen, recording: Recording) -> Arguments | None:
     """The constructor's arguments without those that are defaults, modules in them to be made afresh.
 
-    Where the construction was not seen, they are looked for among the module's attributes of the same names.
+    Where the construction was not seen, they are solved for.
     """
     cls = type(seen.module)
-    given = seen.arguments if seen.arguments is not None else _remembered(seen.module)
+    given = seen.arguments if seen.arguments is not None else solved(seen.module)
     if given is None:
         return None
     parameters = inspect.signature(constructor(cls)).parameters
@@ -88,23 +66,6 @@ def arguments_of(seen: Seen, recording: Recording) -> Arguments | None:
         for name, value in given.items()
         if name not in parameters or not _is_default(value, parameters[name])
     }
-
-
-def _remembered(module: nn.Module) -> Arguments | None:
-    """Attributes that bear the names of all required parameters, if they build a module of the same shape."""
-    parameters = dict(list(inspect.signature(constructor(type(module))).parameters.items())[1:])
-    found = {
-        name: value
-        for name in parameters
-        if isinstance(value := getattr(module, name, None), _ATOMS) and hasattr(module, name)
-    }
-    try:
-        with contained(Deadline.after(1.0)):
-            twin = construct(type(module), found)
-    except Exception:  # noqa: BLE001 - then they are not known
-        return None
-    shapes, others = ([(k, tuple(v.shape)) for k, v in m.state_dict().items()] for m in (module, twin))
-    return found if shapes == others else None
 
 
 def _is_default(value: Any, parameter: inspect.Parameter) -> bool:
@@ -151,19 +112,9 @@ def _text_of(value: Any) -> str:
     )
 
 
-def _has_no_gap(value: Any) -> bool:
-    if isinstance(value, Made):
-        return "(...)" not in str(value)
-    if isinstance(value, Mapping):
-        return all(map(_has_no_gap, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_has_no_gap, value))
-    return True
-
-
 def _builder(cls: type[nn.Module], given: Arguments | None, seen: Seen) -> Callable[[int], nn.Module]:
     if given is None:
-        return lambda _: _copy_of(seen.module)
+        return lambda _: copy_of(seen.module)
 
     def build(seed: int) -> nn.Module:
         seed_all(seed)
@@ -172,14 +123,16 @@ def _builder(cls: type[nn.Module], given: Arguments | None, seen: Seen) -> Calla
     return build
 
 
-def _copy_of(module: nn.Module) -> nn.Module:
+def copy_of(module: nn.Module) -> nn.Module:
+    """A copy of the very module."""
     try:
         return duplicate(module, None)
     except Exception:  # noqa: BLE001 - a module with parts that cannot be copied so
         return copy.deepcopy(module)
 
 
-def _kept(inputs: Inputs) -> MakeInputs:
+def kept(inputs: Inputs) -> MakeInputs:
+    """The very inputs, a copy for each use."""
     return lambda _: Inputs(snapshot(inputs.args), snapshot(dict(inputs.kwargs)))
 
 
@@ -208,7 +161,7 @@ def _spec(tensor: Tensor) -> Any:
 def _works(build: Callable[[int], nn.Module], make: MakeInputs, deadline: Deadline) -> bool:
     try:
         with contained(deadline), torch.no_grad():
-            return is_useful(make(0).call(build(0).eval()))
+            return is_useful(make(0).call(in_mode(build(0), training=False)))
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - whatever the user's code raises

@@ -24,6 +24,7 @@ from layersmith.load.constructor.usage import constructor
 from layersmith.load.strategy import Found, Request
 from layersmith.load.values import Call, Made, TensorSpec
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.modes import in_mode
 from layersmith.probe.source import error_line
 from layersmith.probe.surroundings import seed_all
 from layersmith.subject import Construction
@@ -45,7 +46,7 @@ def replayed(request: Request, text: str, *, how: str, must_work: bool = True) -
     make = request.inputs or call
     try:
         with contained(request.deadline), torch.no_grad():
-            module = construction.build().eval()
+            module = in_mode(construction.build(), training=False)
             if must_work:
                 make(0).call(module)
     except Exception as error:

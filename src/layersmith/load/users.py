@@ -18,6 +18,7 @@ from layersmith.load.recorded import found_of
 from layersmith.load.recording import recording
 from layersmith.load.strategy import Found, Request
 from layersmith.probe import source
+from layersmith.probe.modes import in_mode
 
 _USERS = 3  # how many users are tried
 _DEEPEST = 2  # users of users
@@ -72,7 +73,7 @@ def _harvested(request: Request, user: type, found: Found) -> Found | None:
     how = f"as {user.__name__} builds and calls it"
     deadline: Deadline = request.deadline
     with recording(frozenset({request.cls})) as seen, contained(deadline), torch.no_grad():
-        module = found.build(0).eval()
+        module = in_mode(found.build(0), training=False)
         with contextlib.suppress(Exception):  # what was called before an error was called
             found.inputs(0).call(module)
     ways = (found_of(one, seen, how, deadline) for one in seen.of(request.cls))

@@ -38,6 +38,7 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.float32
     high: int = 0
+    low: int = 0  # the smallest whole number drawn
     free: frozenset[int] = field(default=frozenset(), compare=False)  # dimensions that nothing has fixed yet
 
     def make(self, generator: torch.Generator) -> Tensor:
@@ -45,7 +46,7 @@ class TensorSpec:
         if self.dtype is torch.bool:
             return _both_in_each_row(self.shape, generator)
         if not (self.dtype.is_floating_point or self.dtype.is_complex):
-            return torch.randint(0, self.high or _DEFAULT_HIGH, self.shape, generator=generator).to(
+            return torch.randint(self.low, self.high or _DEFAULT_HIGH, self.shape, generator=generator).to(
                 self.dtype
             )
         if self.high:
@@ -66,7 +67,8 @@ class TensorSpec:
     def __str__(self) -> str:
         """The notation: `f32[2,16,64]`, `i64[2,16]<100`."""
         bound = f"<{self.high}" if self.high else ""
-        return f"{_SHORT[self.dtype]}[{','.join(map(str, self.shape))}]{bound}"
+        floor = f"{self.low}<=" if self.low else ""
+        return f"{floor}{_SHORT[self.dtype]}[{','.join(map(str, self.shape))}]{bound}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,20 @@ class Made:
     def __str__(self) -> str:
         """The text that stands for it."""
         return self.text
+
+
+class Bundle(dict[str, Any]):
+    """An argument whose parts forward reads as attributes: a batch of graphs, the output of a tokenizer."""
+
+    def __getattr__(self, name: str) -> Any:
+        """A part by its name."""
+        if name not in self:
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        return self[name]
+
+    def to(self, *_args: Any, **_kwargs: Any) -> Bundle:
+        """Itself: it is where its tensors are."""
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +125,8 @@ def realise(value: Any, generator: torch.Generator | None = None) -> Any:
         return value.make()
     if isinstance(value, list | tuple) and type(value) in (list, tuple):
         return type(value)(realise(item, generator) for item in value)
-    if type(value) is dict:
-        return {key: realise(item, generator) for key, item in value.items()}
+    if type(value) in (dict, Bundle):
+        return type(value)({key: realise(item, generator) for key, item in value.items()})
     return value
 
 
@@ -118,14 +134,22 @@ def written(value: Any) -> str:
     """The value as a person would write it in a call."""
     if isinstance(value, TensorSpec | Made):
         return str(value)
+    if isinstance(value, dict):
+        return _written_dict(value)
     if isinstance(value, tuple) and type(value) is tuple:
         return f"({', '.join(map(written, value))}{',' if len(value) == 1 else ''})"
     if isinstance(value, list):
         return f"[{', '.join(map(written, value))}]"
-    if type(value) is dict:
-        return "{" + ", ".join(f"{key!r}: {written(item)}" for key, item in value.items()) + "}"
     if inspect.isclass(value) or inspect.isroutine(value):
         return _name_of(value)
+    return " ".join(repr(value).split())
+
+
+def _written_dict(value: dict[Any, Any]) -> str:
+    if type(value) is Bundle:
+        return f"SimpleNamespace({', '.join(f'{key}={written(item)}' for key, item in value.items())})"
+    if type(value) is dict:
+        return "{" + ", ".join(f"{key!r}: {written(item)}" for key, item in value.items()) + "}"
     return " ".join(repr(value).split())
 
 
@@ -146,8 +170,8 @@ def map_specs(function: Callable[[TensorSpec], Any], value: Any) -> Any:
         return function(value)
     if type(value) in (list, tuple):
         return type(value)(map_specs(function, item) for item in value)
-    if type(value) is dict:
-        return {key: map_specs(function, item) for key, item in value.items()}
+    if type(value) in (dict, Bundle):
+        return type(value)({key: map_specs(function, item) for key, item in value.items()})
     return value
 
 

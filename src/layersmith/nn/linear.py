@@ -10,9 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from layersmith.probe.inputs import Inputs
+from layersmith.promises import contract, contract_of
 from layersmith.subject import Subject
 
 
+@contract(affine=True, shape="... i -> ... o")
 class Linear(nn.Module):
     """The affine map x W^T + b of the last dimension; its function is `torch.nn.functional.linear`.
 
@@ -80,4 +82,6 @@ class Linear(nn.Module):
 
 def example() -> Subject:
     """A linear layer on a batch of rows."""
-    return Subject("Linear", lambda _: Linear(6, 3), lambda _: Inputs((torch.randn(4, 6),)))
+    return Subject(
+        "Linear", lambda _: Linear(6, 3), lambda _: Inputs((torch.randn(4, 6),)), contract=contract_of(Linear)
+    )

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from layersmith.probe.inputs import Inputs
+from layersmith.promises import contract, contract_of
 from layersmith.subject import Subject
 
 
@@ -24,6 +25,7 @@ def scaled_relu(x: Float[Tensor, "*shape"], scale: float = 1.0) -> Float[Tensor,
     return F.relu(x * scale) if scale > 0 else F.relu(x) * scale
 
 
+@contract(homogeneous=1)
 class ScaledReLU(nn.Module):
     """The elementwise function scale * max(x, 0); like any constant factor, the gain of the layers undoes it.
 
@@ -55,4 +57,9 @@ class ScaledReLU(nn.Module):
 
 def example() -> Subject:
     """A scaled ReLU of a batch of rows."""
-    return Subject("ScaledReLU", lambda _: ScaledReLU(scale=0.5), lambda _: Inputs((torch.randn(4, 6),)))
+    return Subject(
+        "ScaledReLU",
+        lambda _: ScaledReLU(scale=0.5),
+        lambda _: Inputs((torch.randn(4, 6),)),
+        contract=contract_of(ScaledReLU),
+    )

@@ -154,7 +154,7 @@ def resized(inputs: Inputs, count: int, *, axis: int) -> Inputs | None:
 
 def independent_axis(module: nn.Module, inputs: Inputs, run: Callable[[Inputs], Any]) -> int | None:
     """The likeliest batch axis along which a row's answer is seen not to move with the other rows."""
-    if is_graph(inputs, ()) or has_adjacency(inputs):
+    if is_graph(inputs, ()):
         return None
     for axis in axes(module, inputs):
         size = batch_size(inputs, axis)

@@ -54,6 +54,11 @@ NUDGE = 1e-2
 # An answer below this fits float16, which ends at 65504, with room for its rounding.
 FITS_HALF = 6e4
 
+# A bfloat16 answer against float64: so many times what one rounding of inputs and weights moves it, and this
+# share of its size. Ordinary networks of a dozen layers stay at a few times and a few hundredths.
+DRIFT_ROUNDINGS = 20.0
+DRIFT_SHARE = 0.1
+
 # Of a parameter's own size plus one: opens a gate that starts at zero so far that what is behind it is seen.
 GATE = 0.1
 # A table that was made in float32 may be so many times coarser than float64 asks.

@@ -38,9 +38,18 @@ def uncopied(module: nn.Module, *, way: Callable[[Any], object] = pickle.dumps) 
     """The first plain attribute that cannot be pickled, or copied in another way."""
     for prefix, part in module.named_modules():
         for name, value in vars(part).items():
-            if name not in OWN and not _does(way, value):
+            if name not in OWN and not does(way, value):
                 return Held(type(part), name, f"{prefix}.{name}" if prefix else name, value)
     return None
+
+
+def does(way: Callable[[Any], object], value: object) -> bool:
+    """Whether something can be done to a value without an error."""
+    try:
+        way(value)
+    except Exception:  # noqa: BLE001 - that it fails is the answer
+        return False
+    return True
 
 
 def is_frozen(value: object) -> bool:
@@ -60,14 +69,6 @@ def scramble(module: nn.Module) -> None:
     for tensor in module.state_dict().values():  # detached: writing to them needs no no_grad
         if isinstance(tensor, Tensor) and tensor.is_floating_point():
             tensor.uniform_(0.1, 0.9)
-
-
-def _does(way: Callable[[Any], object], value: object) -> bool:
-    try:
-        way(value)
-    except Exception:  # noqa: BLE001 - that it fails is the answer
-        return False
-    return True
 
 
 def _contents(part: nn.Module) -> dict[str, Any]:

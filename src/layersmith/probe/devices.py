@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,14 +54,23 @@ class Stranger:
     line: int
 
 
-def strangers(module: nn.Module, inputs: Inputs, known: Iterable[Tensor]) -> list[Stranger]:
-    """The same, for tensors made during the call; those computed from the given ones are left out."""
+def strangers(
+    module: nn.Module, inputs: Inputs, known: Iterable[Tensor]
+) -> tuple[list[Stranger], Exception | None]:
+    """The same, for tensors made during the call, and the error in which it ended.
+
+    Left out are those computed from the given ones.
+    """
     watch = _Watch(known)
     moved = inputs.map(lambda tensor: tensor.to("meta"))
     module.to("meta")
-    with contextlib.suppress(Exception), preserved(), torch.no_grad(), watch:
-        moved.call(module)
-    return [*dict.fromkeys(watch.strangers)]
+    error = None
+    try:
+        with preserved(), torch.no_grad(), watch:
+            moved.call(module)
+    except Exception as raised:  # noqa: BLE001 - data-dependent code cannot run on meta, whatever it raises
+        error = raised
+    return [*dict.fromkeys(watch.strangers)], error
 
 
 class _Watch(Operations):

@@ -17,7 +17,8 @@ Edit = Callable[[Tensor], Tensor]
 
 # Arguments that are no signal: what they may hold is known to their author only.
 KEPT = re.compile(
-    r"mask|pad|var|sigma|std|scale|weight|prob|length|lens|time|delta|dt$|eps|temp|mu$", re.IGNORECASE
+    r"mask|pad|target|label|var|sigma|std|scale|weight|prob|length|lens|time|delta|dt$|eps|temp|mu$",
+    re.IGNORECASE,
 )
 
 
@@ -34,6 +35,7 @@ DEGENERATE: dict[str, Edit] = {  # where a norm, a spread or a sum can be zero
 }
 SCALED: dict[str, Edit] = {
     "inputs x 1e-4": lambda x: x * 1e-4,
+    "inputs x 10": lambda x: x * 10,
     "inputs x 100": lambda x: x * 100,
     "inputs of +-25": lambda x: x.sign() * 25,
     "inputs x 1e4": lambda x: x * 1e4,

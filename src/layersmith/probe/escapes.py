@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from layersmith.probe import leaves
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.modes import in_mode
 from layersmith.probe.steps import caller
 from layersmith.probe.surroundings import preserved
 
@@ -53,7 +54,7 @@ class Run:
 def escapes(module: nn.Module, inputs: Inputs, *, seed: int) -> Run:
     """Call a module, every floating input wanting a gradient; what it does under `no_grad` is its own business."""
     watch = _Watch()
-    module.train()
+    in_mode(module, training=True)
     given = inputs.map(_wanting_gradient)
     with preserved(seed=seed), torch.enable_grad(), watch:
         output = module(*given.args, **given.kwargs)

@@ -70,6 +70,18 @@ def dead_features(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: t
     return index.tolist() if is_same else []
 
 
+def is_too_wide(module: nn.Module, inputs: Inputs, tensor: Tensor, dead: list[int]) -> bool:
+    """Whether it is the last features that are dead, and the module answers the same without them."""
+    axis = feature_axis(module, tensor)
+    if axis is None or dead[-1] + 1 != tensor.shape[axis] or dead != [*range(dead[0], dead[-1] + 1)]:
+        return False
+    narrow = arguments.replaced(inputs, {id(tensor): tensor.detach().narrow(axis, 0, dead[0])})
+    try:
+        return not _differ(_outputs(module, inputs, 0), _outputs(module, narrow, 0))
+    except Exception:  # noqa: BLE001 - then it needs them
+        return False
+
+
 def feature_axis(module: nn.Module, tensor: Tensor) -> int | None:
     """The axis that surely holds features, not places; None where there is none."""
     is_spatial = any(isinstance(part, SPATIAL) for part in module.modules())

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from torch import nn
 
 from layersmith.probe import escapes, wording
-from layersmith.probe.inputs import Inputs
 
 MEANT = re.compile(r"target|teacher|ema|momentum|frozen|codebook|queue|centers?", re.IGNORECASE)
 
@@ -28,16 +27,14 @@ class Cut:
         return wording.listed(self.paths)
 
 
-def cut_off(module: nn.Module, inputs: Inputs, way: str, *, seed: int) -> list[Cut]:
+def cut_off(module: nn.Module, run: escapes.Run, way: str) -> list[Cut]:
     """The lines that leave autograd in this way with a parameter behind them which no gradient reaches otherwise.
 
     Args:
-        module: is called once, in train mode.
-        inputs: of the call.
+        module: was called in that run.
+        run: what the call showed.
         way: one of those of `escapes`.
-        seed: of the call.
     """
-    run = escapes.escapes(module, inputs, seed=seed)
     parameters = {id(p): (name, p) for name, p in module.named_parameters() if p.requires_grad}
     lines: dict[tuple[str, int], set[int]] = {}
     for one in run.escapes:

@@ -137,12 +137,24 @@ def _is_said(cls: type, node: source.Function, name: str) -> bool:
 
 def _is_interface(owner: Any, node: source.Function, name: str) -> bool:
     """Whether another class of the file has the same constructor and does use the parameter: one call makes either."""
+    if _is_fixed_for_base(node, name):
+        return True
     signature = [argument.arg for argument in node.args.args]
     for other in ast.walk(source.tree_of(source.file_of(owner))):
         if not isinstance(other, ast.FunctionDef) or other.name != "__init__" or other.lineno == node.lineno:
             continue
         if [argument.arg for argument in other.args.args] == signature and name in _loads_in(other):
             return True
+    return False
+
+
+def _is_fixed_for_base(node: source.Function, name: str) -> bool:
+    """Whether the base is given a constant in the parameter's place: `super().__init__(a, b, kernel, stride, 0)`."""
+    place = next((i for i, a in enumerate(node.args.args[1:]) if a.arg == name), -1)
+    for call in ast.walk(node):
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("().__init__"):
+            given = {word.arg: word.value for word in call.keywords} | dict(enumerate(call.args))
+            return isinstance(given.get(name, given.get(place)), ast.Constant)
     return False
 
 

@@ -40,7 +40,10 @@ def hidden(root: nn.Module) -> Iterator[Hidden]:
                 continue
             path = f"{prefix}.{attribute}" if prefix else attribute
             for where, container, found in _search(value, path, "", DEPTH, set()):
-                if id(found) not in known:
+                is_self = container == "function" and type(found) is type(
+                    owner
+                )  # closed over: a rule of its own
+                if id(found) not in known and not is_self:
                     known.add(id(found))
                     yield Hidden(owner, attribute, where, container, found)
 

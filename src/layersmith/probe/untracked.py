@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding
 from layersmith.probe import leaves, source
+from layersmith.probe.modes import in_mode
 from layersmith.probe.registration import Hidden, hidden
 
 INSTEAD = {"list": "nn.{}List([...])", "tuple": "nn.{}List([...])", "dict": "nn.{}Dict({{...}})"}
@@ -28,7 +29,7 @@ def untracked(module: nn.Module, run: Callable[[], Any], wanted: Wanted) -> list
     if not found:
         return []
     results = [t for one in found for t in trainable(one.value) if t.grad_fn is not None]
-    module.train()
+    in_mode(module, training=True)
     outputs = leaves.tensors_within(run())
     nodes = leaves.nodes_behind(outputs) if results else set()
     reached = leaves.leaves_behind(outputs).keys() | {id(t) for t in results if t.grad_fn in nodes}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from layersmith.load import examples
 from layersmith.load.lock import Entry
 from layersmith.load.target import Target
 from layersmith.report import SubjectReport
-from layersmith.server.messages import Request
+from layersmith.server.messages import Imported, Request
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +39,7 @@ def examine(request: Request, target: Target, index: int, send: Send) -> None:
     if not request.settings.fork:  # started anew: the kernel's walls stand, the hook in Python does not
         confine(Path(request.scratch), unconfined=request.settings.unconfined)
     thing = things(target)[index]
+    before = {*sys.modules}
     if isinstance(thing, Unreachable):
         header = SubjectReport(thing.name, thing.file, thing.line)
         send(replace(header, status=Status.SKIPPED, why=thing.why, hint=thing.hint))
@@ -45,6 +47,13 @@ def examine(request: Request, target: Target, index: int, send: Send) -> None:
         _examine_class(request, thing, send)
     else:
         _examine_object(request, thing, SubjectReport(name_of(thing, target), target.path), send)
+    if new := tuple(name for name in [*sys.modules] if name not in before and _is_slow_part(name)):
+        send(Imported(new))
+
+
+def _is_slow_part(name: str) -> bool:
+    """Whether a module is torch's, and one that starts nothing when it is imported."""
+    return name.startswith("torch.") and not name.startswith(("torch._inductor", "torch.distributed"))
 
 
 def _examine_class(request: Request, cls: type[nn.Module], send: Send) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,17 +35,21 @@ def serve(request: Request, target: Target, commands: Connection, send: Send) ->
     send(Found(target, tuple(_said_of(index, thing, target) for index, thing in enumerate(found))))
     helpers = tree.children(os.getpid())  # whatever the import has started is needed
     running: dict[int, subject.Examination] = {}
+    started = 0
     try:
         while True:
             ready = wait([commands, *(one.child.connection for one in running.values())], LOOK)
             if commands in ready:
-                index = commands.recv()
+                index, started = commands.recv(), started + 1
                 running[index] = subject.Examination.begin(
                     request, target, index, name_of(found[index], target), close=[commands, send.connection]
                 )
             for index, one in [*running.items()]:
                 if isinstance(one.listen(), Ended):
                     del running[index]
+                    if one.imported is not None and request.settings.fork:
+                        send(one.imported)
+                        warm(one.imported.names if started < len(found) else ())
                     send(one.refusal or Reported(target, index, one.report()))
                     tree.end_orphans(keep=helpers | {other.child.pid for other in running.values()})
     except EOFError:
@@ -50,6 +57,13 @@ def serve(request: Request, target: Target, commands: Connection, send: Send) ->
     finally:
         for one in running.values():
             one.child.end()
+
+
+def warm(names: Iterable[str]) -> None:
+    """Import modules for the children to come."""
+    for name in names:
+        with suppress(Exception):  # a part that is closed here
+            importlib.import_module(name)
 
 
 def name_of(thing: Thing, target: Target) -> str:

@@ -53,6 +53,13 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
+class Imported:
+    """Parts of torch that a class's process had to import: its parent does so too, for the sake of the next."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A target that could not be imported."""
 

@@ -19,7 +19,7 @@ from layersmith.isolation.child import LOOK
 from layersmith.load.target import Target
 from layersmith.report import SubjectReport
 from layersmith.server import file as file_process
-from layersmith.server.messages import Class, Failed, Found, Reported, Request
+from layersmith.server.messages import Class, Failed, Found, Imported, Reported, Request
 from layersmith.server.subject import tail
 
 IMPORT_FACTOR = 2.0  # importing a file may take so many times as long as a class
@@ -119,6 +119,9 @@ class _Schedule:
                 self.close(file)
                 yield from self.mourn(file, event)
                 return
+            if isinstance(event, Imported):
+                file_process.warm(event.names if self.waiting else ())
+                continue
             if isinstance(event, UsageError):
                 yield event
                 continue

@@ -17,7 +17,7 @@ from layersmith.isolation import Child, Ended, start
 from layersmith.load.target import Target
 from layersmith.report import SubjectReport
 from layersmith.server.examine import examine
-from layersmith.server.messages import Request
+from layersmith.server.messages import Imported, Request
 
 OUTPUT_KEPT = 10_000  # characters of what a module printed
 GRAVITY = (Outcome.FAIL, Outcome.BROKEN, Outcome.PASS, Outcome.SKIP)
@@ -33,6 +33,7 @@ class Examination:
     header: SubjectReport
     parts: list[Any] = field(default_factory=list)
     ended: Ended = field(default_factory=Ended)
+    imported: Imported | None = None
     refusal: UsageError | None = None  # what is wrong with the request, as only this class shows
     started: float = field(default_factory=time.perf_counter)
 
@@ -63,6 +64,8 @@ class Examination:
                 self.header = item
             elif isinstance(item, UsageError):
                 self.refusal = item
+            elif isinstance(item, Imported):
+                self.imported = item
             else:
                 self.parts.append(item)
         return None

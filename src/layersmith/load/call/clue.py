@@ -86,4 +86,4 @@ def shaped(clue: Clue, rank: int, *, spatial: int | None = None) -> TensorSpec:
     if spatial and rank > 2:  # noqa: PLR2004 - batch and features are not spatial
         places = range(1, rank - 1) if clue.last and not clue.channels else range(2, rank)
         shape = [spatial if index in places and index in free else size for index, size in enumerate(shape)]
-    return TensorSpec(tuple(shape), clue.dtype or torch.float32, clue.high, free)
+    return TensorSpec(tuple(shape), clue.dtype or torch.float32, clue.high, free=free)

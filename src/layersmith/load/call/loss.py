@@ -13,6 +13,8 @@ from layersmith.load.values import TensorSpec
 
 _CLASS = re.compile(r"Loss|Criterion|Dice|Jaccard|Tversky|Focal|CE$")
 _TARGET = re.compile(r"^(target|targets|label|labels|y|y_true|true|gt|ground_truth)$")
+_LABELS = re.compile(r"^(label|labels|class|classes)$")
+_CLASSES = re.compile(r"^(n|num)_?(class(es)?|labels)$|^classes$")
 _SHAPES = (
     (BATCH, WIDTH),
     (BATCH,),
@@ -26,22 +28,27 @@ _SHAPES = (
 def is_loss(callee: Callee) -> bool:
     """Whether the class or its second parameter is named so."""
     words = [plain(name) for name in callee.required][:2]
-    has_target = len(words) > 1 and bool(_TARGET.match(words[1]))
+    has_target = len(words) > 1 and bool(_TARGET.match(words[1])) and not list(callee.module.children())
     return has_target or (len(callee.parameters) > 1 and bool(_CLASS.search(type(callee.module).__name__)))
 
 
 def loss_states(callee: Callee) -> list[State]:
     """Pairs of floats, probabilities, class numbers and flags; whatever else is asked for is a weight."""
     first, second, *rest = callee.required if len(callee.required) > 1 else list(callee.parameters)[:2]
+    classes = callee.told(_CLASSES)
+    shapes = [(s[0], classes, *s[2:]) if classes and len(s) > 1 else s for s in _SHAPES]
+    has_classes = callee.clues[second].dtype is torch.int64 or bool(_LABELS.match(plain(second)))
+    pairs = [pair for shape in dict.fromkeys(shapes) for pair in _pairs(shape, classes)]
+    if has_classes:
+        pairs.sort(key=lambda pair: pair[1].dtype is not torch.int64 or pair[0].rank == pair[1].rank)
     return [
-        {first: pair[0], second: pair[1], **{name: TensorSpec(shape, high=1) for name in rest}}
-        for shape in _SHAPES
-        for pair in _pairs(shape)
+        {first: pair[0], second: pair[1], **{name: TensorSpec(pair[0].shape, high=1) for name in rest}}
+        for pair in pairs
     ]
 
 
-def _pairs(shape: tuple[int, ...]) -> list[tuple[TensorSpec, TensorSpec]]:
-    labels = TensorSpec((shape[0], *shape[2:]), torch.int64, 2)
+def _pairs(shape: tuple[int, ...], classes: int) -> list[tuple[TensorSpec, TensorSpec]]:
+    labels = TensorSpec((shape[0], *shape[2:]), torch.int64, classes or 2)
     return [
         (TensorSpec(shape), TensorSpec(shape)),
         (TensorSpec(shape, high=1), TensorSpec(shape, high=1)),

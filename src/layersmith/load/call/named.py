@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +20,10 @@ NOTHING = object()  # stands for "leave it None"
 
 _IDS = re.compile(
     r"(^|_)(ids?|idx|indices|index|tokens?|labels?|targets?|classes|segment|segs|codes|tgt_seq|src_seq|trg_seq|"
-    r"words?|sentences?|text|caption|z_type|atom|actions?)$"
+    r"words?|sentences?|text|caption|z_type|atom)$"
+)
+_ENTITIES = re.compile(
+    r"^(user|item|movie|book|entity|head|relation|tail|rel)s?(_?(ids?|idx|index|indices))?$"
 )
 _TIME = re.compile(r"^(t|time|timesteps?|ts|sigma|noise_levels?|steps?|noise_labels|log_snr)$")
 _STATE = re.compile(
@@ -39,15 +43,38 @@ _HIDDEN_ARGUMENTS = re.compile(
     r"^(hidden_(size|dim|features|units)|n_?hidden|d_hidden|hid_dim|num_units|state_size)$"
 )
 _ADJACENCY = re.compile(r"^(adj\w*|a_hat|laplacian|graph)$")
-_NODES, _EDGES = 11, 40
-_GRAPH: Mapping[str, TensorSpec] = {
-    "edge_index": TensorSpec((2, _EDGES), torch.int64, _NODES),
-    "batch": TensorSpec((_NODES,), torch.int64, 2),
-    "edge_attr": TensorSpec((_EDGES, WIDTH)),
-    "edge_weight": TensorSpec((_EDGES,), high=1),
-    "edge_type": TensorSpec((_EDGES,), torch.int64, 2),
-    "pos": TensorSpec((_NODES, 3)),
+NODES, _LINKS = 11, 40
+_PAIRS = TensorSpec((2, _LINKS), torch.int64, NODES)
+EDGES: Mapping[str, TensorSpec] = {
+    "edge_index": _PAIRS,
+    "edge_indices": _PAIRS,
+    "edges": _PAIRS,
+    "edge_list": _PAIRS,
+    "edge_attr": TensorSpec((_LINKS, WIDTH), free=frozenset({1})),
+    "edge_attrs": TensorSpec((_LINKS, WIDTH), free=frozenset({1})),
+    "edge_feat": TensorSpec((_LINKS, WIDTH), free=frozenset({1})),
+    "edge_features": TensorSpec((_LINKS, WIDTH), free=frozenset({1})),
+    "edge_weight": TensorSpec((_LINKS,), high=1),
+    "edge_weights": TensorSpec((_LINKS,), high=1),
+    "edge_type": TensorSpec((_LINKS,), torch.int64, 2),
+    "edge_types": TensorSpec((_LINKS,), torch.int64, 2),
+    "batch": TensorSpec((NODES,), torch.int64, 2),
+    "batch_index": TensorSpec((NODES,), torch.int64, 2),
+    "pos": TensorSpec((NODES, 3)),
+    "z": TensorSpec((NODES,), torch.int64, 10),
+    "adj": TensorSpec((NODES, NODES), high=1),
+    "num_nodes": TensorSpec((), torch.int64, NODES),
 }
+_PAIR_NAMES = {"edge_index", "edge_indices", "edges", "edge_list"}
+
+
+def graph_part(word: str, width: int) -> Any:
+    """A part of a graph by its name; node features where the name is no other part's."""
+    if word in ("num_nodes", "num_graphs"):
+        return NODES if word == "num_nodes" else 2
+    return EDGES.get(word) or TensorSpec((NODES, width or WIDTH), free=frozenset({1}))
+
+
 _HIGHEST = 100  # token ids in messages stay readable
 _FEW = 4
 
@@ -94,13 +121,13 @@ def count(word: str) -> int:
 
 
 def _graph(asked: Asked) -> Any:
-    if "edge_index" not in asked.callee.parameters:
+    if not _PAIR_NAMES & set(asked.callee.parameters):
         return None
-    if asked.main is None and asked.word in ("x", "h", "feat", "features"):
+    if asked.main is None and not asked.clue.dtype:
         return TensorSpec(
-            (_NODES, asked.clue.last or WIDTH), free=frozenset() if asked.clue.last else frozenset({1})
+            (NODES, asked.clue.last or WIDTH), free=frozenset() if asked.clue.last else frozenset({1})
         )
-    return _GRAPH.get(asked.word)
+    return EDGES.get(asked.word)
 
 
 def _number(asked: Asked) -> Any:
@@ -119,8 +146,18 @@ def _state(asked: Asked) -> Any:
     if asked.main is None or not asked.is_open or not _STATE.search(asked.word):
         return None
     size = asked.callee.told(_HIDDEN_ARGUMENTS)
-    makes_own = any(isinstance(module, nn.RNNBase) for module in asked.callee.module.modules())
+    recurrent = [module for module in asked.callee.module.modules() if isinstance(module, nn.RNNBase)]
+    makes_own = bool(recurrent)
+    if recurrent and asked.callee.parameters[asked.name].default is inspect.Parameter.empty:
+        return _recurrent_state(recurrent[0])
     return TensorSpec((BATCH, size), free=frozenset({1})) if size and not makes_own else NOTHING
+
+
+def _recurrent_state(layer: nn.RNNBase) -> Any:
+    """What a recurrent layer of torch takes as its state."""
+    depth = layer.num_layers * (2 if layer.bidirectional else 1)
+    state = TensorSpec((depth, BATCH, layer.hidden_size))
+    return (state, state) if isinstance(layer, nn.LSTM) else state
 
 
 def _adjacency(asked: Asked) -> Any:
@@ -136,6 +173,7 @@ def _integers(asked: Asked) -> Any:
         return None
     main, clue = asked.main, asked.clue
     is_label = main is not None and bool(re.search(r"label|class|target", asked.word))
+    is_label |= bool(_ENTITIES.match(asked.word))
     beside = main.rank if isinstance(main, TensorSpec) and main.dtype is torch.int64 else 0
     rank = clue.rank or beside or (1 if is_label else max(2, clue.min_rank))
     spec = shaped(replace(clue, dtype=torch.int64, last=None), rank)
@@ -160,7 +198,8 @@ def _time(asked: Asked) -> Any:
 
 
 def _lengths(asked: Asked) -> Any:
-    return TensorSpec((BATCH,), torch.int64, 6) if asked.is_open and _LENGTHS.search(asked.word) else None
+    is_lengths = asked.is_open and _LENGTHS.search(asked.word)
+    return TensorSpec((BATCH,), torch.int64, PRIMES[0] + 1, low=1) if is_lengths else None
 
 
 def _mask(asked: Asked) -> Any:

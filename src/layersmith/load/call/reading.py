@@ -8,15 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from layersmith.load.call.clue import Clue
 from layersmith.load.call.functions import function_clue
+from layersmith.load.call.syntax import integer, is_ellipsis_or_none, is_super
 from layersmith.load.call.torch_modules import clue_of
 from layersmith.probe import source
 
 _KEEPS_SHAPE = {"contiguous", "float", "clone", "to", "detach", "type", "double", "long"}
 _WITH_INDEX = {"size", "transpose", "mean", "sum", "flatten", "unsqueeze", "squeeze"}
+_RESHAPING = (nn.Flatten, nn.Unflatten)
+_PICKING = {"gather", "scatter", "scatter_", "scatter_add_", "index_select"}
 _DEEPEST = 6
 _ITERABLES = (list, tuple, nn.ModuleList, nn.Sequential)
 
@@ -43,7 +47,8 @@ def _first_child(module: nn.Module, depth: int) -> Clue:
     found = Clue()
     for child in module.children():
         found = found.merged(module_clue(child, 0, depth=depth + 1))
-        if found.says_size or found.rank or found.dtype is not None:
+        is_opaque = not type(child).__module__.startswith("torch.nn") or isinstance(child, _RESHAPING)
+        if found.says_size or found.rank or found.dtype is not None or is_opaque:
             break
     return found
 
@@ -186,6 +191,7 @@ class _Reader:
         return isinstance(node, ast.Attribute) and node.attr == "shape" and self.holds(node.value)
 
     def call(self, node: ast.Call) -> None:
+        self.gathered(node)
         if isinstance(node.func, ast.Attribute) and self.holds(node.func.value):
             self.method(node, node.func.attr)
         position = next((i for i, argument in enumerate(node.args) if self.holds(argument)), None)
@@ -193,8 +199,15 @@ class _Reader:
         if position is not None or keyword:
             self.passed(node, position or 0, keyword)
 
+    def gathered(self, node: ast.Call) -> None:
+        """`p.gather(1, target.view(-1, 1))`: what picks are whole numbers."""
+        picks = [*node.args, *(word.value for word in node.keywords)]
+        inner = [part for pick in picks for part in ast.walk(pick)]
+        if getattr(node.func, "attr", "") in _PICKING and any(map(self.holds, inner)):
+            self.add(Clue(dtype=torch.int64))
+
     def method(self, node: ast.Call, name: str) -> None:
-        numbers = [value for argument in node.args[:2] for value in [_integer(argument)] if value is not None]
+        numbers = [value for argument in node.args[:2] for value in [integer(argument)] if value is not None]
         if name == "permute" and node.args:
             listed = node.args[0].elts if isinstance(node.args[0], ast.Tuple | ast.List) else node.args
             self.add(Clue(rank=len(listed)))
@@ -205,14 +218,24 @@ class _Reader:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         called = self.looked_up(node.func)
         if isinstance(called, nn.Module):
-            self.add(module_clue(called, position, keyword=keyword, depth=self.depth))
+            self.add(self.module_clue(node, called, position, keyword))
         elif inspect.ismethod(called) and called.__self__ is self.module:
             parameter = keyword or _parameter_at(called.__func__, position)
             self.add(_read(self.module, called.__func__, parameter, self.depth + 1) if parameter else Clue())
-        elif _is_super(node.func):
+        elif is_super(node.func):
             self.passed_up(name, position, keyword)
         else:
             self.add(function_clue(node, name, position, self.looked_up))
+
+    def module_clue(self, node: ast.Call, called: nn.Module, position: int, keyword: str) -> Clue:
+        if keyword.endswith("key_padding_mask"):
+            return Clue(rank=2, dtype=torch.bool)
+        if isinstance(called, nn.EmbeddingBag) and position == 0 and len(node.args) + len(node.keywords) > 1:
+            return Clue(rank=1, dtype=torch.int64, high=called.num_embeddings)
+        if keyword:
+            names = list(inspect.signature(type(called).forward).parameters)[1:]
+            position = names.index(keyword) if keyword in names else position
+        return module_clue(called, position, keyword=keyword, depth=self.depth)
 
     def passed_up(self, name: str, position: int, keyword: str) -> None:
         for base in type(self.module).__mro__[1:]:
@@ -225,11 +248,13 @@ class _Reader:
     def subscript(self, node: ast.Subscript) -> None:
         value, index = node.value, node.slice
         if isinstance(value, ast.Attribute) and value.attr == "shape" and self.holds(value.value):
-            number = _integer(index)
+            number = integer(index)
             self.add(Clue(min_rank=(number + 1 if number >= 0 else -number) if number is not None else 0))
         if not self.holds(value):
             return
-        if isinstance(index, ast.Tuple) and not any(_is_ellipsis_or_none(part) for part in index.elts):
+        if isinstance(index, ast.Name) or integer(index) is not None:
+            self.add(Clue(is_sequence=True))
+        if isinstance(index, ast.Tuple) and not any(is_ellipsis_or_none(part) for part in index.elts):
             self.add(Clue(min_rank=len(index.elts)))
         if isinstance(index, ast.Constant) and isinstance(index.value, str):
             self.add(Clue(attributes=frozenset({f"[{index.value}]"})))
@@ -260,20 +285,3 @@ def _used_rank(tensor: Tensor) -> int:
     """The rank without leading dimensions of size 1, and one for the batch where there are any."""
     leading = next((i for i, size in enumerate(tensor.shape) if size != 1), tensor.dim())
     return tensor.dim() if leading else tensor.dim() + 1 if tensor.dim() > 1 else 1
-
-
-def _integer(node: ast.AST) -> int | None:
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        inner = _integer(node.operand)
-        return -inner if inner is not None else None
-    value = node.value if isinstance(node, ast.Constant) else None
-    return value if type(value) is int else None
-
-
-def _is_ellipsis_or_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value in (None, Ellipsis)
-
-
-def _is_super(node: ast.expr) -> bool:
-    inner = node.value if isinstance(node, ast.Attribute) else None
-    return isinstance(inner, ast.Call) and getattr(inner.func, "id", "") == "super"

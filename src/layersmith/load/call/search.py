@@ -12,6 +12,7 @@ from torch import nn
 from layersmith.load.attempt import Deadline, OutOfBudget
 from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import PRIMES
+from layersmith.load.call.loss import is_loss
 from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.run import call_of, is_finite, is_useful, output_of, rows_are_apart
@@ -45,7 +46,9 @@ class CallSearch:
 
     def find(self) -> Call | None:
         """A call that returns a tensor; None if none was found in time."""
+        is_one_of_many = is_loss(self.callee)  # pairs of shapes that have nothing to do with each other
         for start in starts(self.callee):
+            self.unchanged = 0 if is_one_of_many else self.unchanged
             state = self._from(start)
             if state is not None:
                 return call_of(self.callee, self._canonical(state))
@@ -135,7 +138,7 @@ class CallSearch:
         if len(self.callee.required) > 1 or rows_are_apart(self.callee, state, self.deadline):
             return state
         longer = {
-            name: TensorSpec((main.shape[0], PRIMES[0], main.shape[1]), main.dtype, main.high, main.free)
+            name: TensorSpec((main.shape[0], PRIMES[0], main.shape[1]), main.dtype, main.high, free=main.free)
         }
         return longer if self._works(longer) and rows_are_apart(self.callee, longer, self.deadline) else state
 

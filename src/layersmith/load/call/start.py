@@ -16,6 +16,7 @@ from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import PRIMES, shaped
 from layersmith.load.call.loss import is_loss, loss_states
 from layersmith.load.call.named import NOTHING, Asked, by_name, count
+from layersmith.load.call.structure import structure
 from layersmith.load.constructor.names import plain
 from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.values import TensorSpec
@@ -60,6 +61,9 @@ def starts(callee: Callee) -> list[State]:
 
 def value_for(callee: Callee, name: str, rank: int, *, spatial: int | None = None, main: Any = None) -> Any:
     """One parameter's first value, beside the main input where there is one."""
+    structured = structure(callee, name)
+    if structured is not None:
+        return structured
     by_kind = _by_annotation(callee, name, rank, spatial)
     if by_kind is not None:
         return by_kind

@@ -47,7 +47,8 @@ def _bilinear(module: nn.Module, position: int) -> Clue:
 
 def _embedding(module: nn.Module, position: int) -> Clue:
     if position > 0:
-        return Clue()
+        is_offsets = position == 1 and isinstance(module, nn.EmbeddingBag)
+        return Clue(dtype=torch.int64, high=1, rank=1) if is_offsets else Clue()
     rank = 2 if isinstance(module, nn.EmbeddingBag) else None
     return Clue(dtype=torch.int64, high=_number(module, "num_embeddings"), min_rank=1, rank=rank)
 
@@ -112,9 +113,11 @@ def _number(module: nn.Module, name: str) -> int:
 
 
 Reader = Callable[[nn.Module, int], Clue]
+_CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
 _READERS: tuple[tuple[type | tuple[type, ...], Reader], ...] = (
     (_ConvNd, _convolution),
     (nn.Linear, _linear),
+    (_CLASS_LOSSES, lambda _m, position: Clue(dtype=torch.int64) if position == 1 else Clue()),
     (nn.Bilinear, _bilinear),
     ((nn.Embedding, nn.EmbeddingBag), _embedding),
     ((nn.LayerNorm, nn.RMSNorm), _layer_norm),

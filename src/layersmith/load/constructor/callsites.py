@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from layersmith.load.constructor.usage import resolved
 from layersmith.probe import source
 
 _LARGE = 1024
@@ -50,14 +52,17 @@ def _bound(cls: type, call: ast.Call) -> dict[str, tuple[bool, Any]]:
         arguments = signature.bind(*call.args, **{w.arg or "": w.value for w in call.keywords}).arguments
     except (TypeError, ValueError):
         return {}
-    return {name: _literal(node) for name, node in arguments.items() if isinstance(node, ast.expr)}
+    scope = vars(sys.modules.get(cls.__module__, object))
+    return {name: _literal(node, scope) for name, node in arguments.items() if isinstance(node, ast.expr)}
 
 
-def _literal(node: ast.expr) -> tuple[bool, Any]:
+def _literal(node: ast.expr, scope: Mapping[str, Any]) -> tuple[bool, Any]:
+    """A literal's value, or the class or function that a name of the file means."""
     try:
         return True, ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError):
-        return False, None
+        known = resolved(node, scope)
+        return inspect.isclass(known) or inspect.isroutine(known), known
 
 
 def _is_small(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 import enum
 import inspect
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from layersmith.load.constructor import configs, evidence, names, standins
 from layersmith.load.constructor.usage import Usage
 from layersmith.load.values import TensorSpec
 
+_A_WORD = 6  # letters of a name that says something: encoder, decoder
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable)
 _PLAIN: Mapping[Any, Any] = {
     torch.dtype: [torch.float32],
@@ -153,7 +155,11 @@ def _sequences(wanted: Wanted, kind: Any, arguments: tuple[Any, ...]) -> Iterato
 
 def _repeated(wanted: Wanted, make: Any) -> Iterator[Any]:
     """Lists of one likely value, of two members first; growing widths where the name is that of a width."""
-    single = Wanted(wanted.name.rstrip("s") or wanted.name, wanted.annotation, Usage(), wanted.scope)
+    if "anchor" in wanted.name:
+        yield make([(10, 13), (16, 30), (33, 23)])
+    is_counted = wanted.usage.length > 0 and not wanted.usage.kinds & {"module"}
+    usage = Usage({"number"}) if is_counted else Usage()
+    single = Wanted(wanted.name.rstrip("s") or wanted.name, wanted.annotation, usage, wanted.scope)
     base = candidates(single)[0]
     if isinstance(base, list | tuple):
         yield from (make([base, base]), make([base]), base)
@@ -182,13 +188,21 @@ def _by_usage(wanted: Wanted) -> Iterator[Any]:
             yield from names.texts(name)[:2]
         yield from standins.callables(name, is_called_in_constructor="callable" in kinds)
     elif "callable" in kinds:
+        yield from evidence.block_classes(wanted.usage.attributes, name, wanted.cls, wanted.scope)
         yield from standins.callables(name, is_called_in_constructor=True)
-    elif is_sequence and ("module" in kinds or names.MODULE.search(name.rstrip("s"))):
+    elif is_sequence and ("module" in kinds or _are_modules(wanted)):
         yield from standins.modules(name, several=True)
     elif is_sequence:
         yield from _repeated(wanted, list)
     elif "module" in kinds:
         yield from [*_namesakes(wanted), *_by_evidence(wanted), *standins.modules(name)]
+
+
+def _are_modules(wanted: Wanted) -> bool:
+    """Whether the name is that of several modules; one that is picked from by number holds counts or widths."""
+    name = names.plain(wanted.name)
+    is_counted = wanted.usage.length > 0 or re.match(r"(num|n)_|depths|dims", name)
+    return bool(names.MODULE.search(name.rstrip("s"))) and not is_counted
 
 
 def _by_name(wanted: Wanted) -> Iterator[Any]:
@@ -251,7 +265,11 @@ def _namesakes(wanted: Wanted) -> Iterator[Any]:
         is_class = (
             inspect.isclass(thing) and issubclass(thing, nn.Module) and thing.__module__[:8] != "torch.nn"
         )
-        if is_class and thing.__name__.lower().strip("_") == name:
+        known = thing.__name__.lower().strip("_") if is_class else ""
+        is_part = (
+            len(name) >= _A_WORD and thing is not wanted.cls and known.startswith(name) | known.endswith(name)
+        )
+        if known == name or (known and is_part):
             built = wanted.builders(thing)
             if built is not None:
                 yield built

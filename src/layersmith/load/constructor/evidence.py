@@ -6,7 +6,8 @@ import ast
 import functools
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import nn
 
@@ -32,6 +33,30 @@ def classes_having(attributes: set[str], name: str, cls: type[nn.Module]) -> lis
         return word not in other.__name__.lower(), _required(other)
 
     return sorted(fitting, key=strangeness)[:_NEAREST]
+
+
+def block_classes(
+    attributes: set[str], name: str, cls: type[nn.Module] | None, scope: Mapping[str, Any]
+) -> list[type[nn.Module]]:
+    """Module classes of the same file for a parameter that is called to make layers: `block(64, 64, stride)`.
+
+    Args:
+        attributes: what is read from the class itself, `expansion` say.
+        name: of the parameter, which a class that fits bears somewhere in its own, unless attributes say enough.
+        cls: the class that wants the argument.
+        scope: the names that its constructor sees.
+    """
+    word = name.removesuffix("_layer").removesuffix("_type").removesuffix("_cls").replace("_", "")
+    found = [
+        thing
+        for thing in scope.values()
+        if inspect.isclass(thing) and issubclass(thing, nn.Module) and thing is not cls
+        if cls is not None and thing.__module__ == cls.__module__ and not issubclass(thing, cls)
+    ]
+    own = {attribute for attribute in attributes if not hasattr(nn.Module, attribute)}
+    if own:
+        return [one for one in found if all(hasattr(one, attribute) for attribute in own)]
+    return [one for one in found if len(word) > 3 and word in one.__name__.lower()]  # noqa: PLR2004
 
 
 def _near(cls: type[nn.Module]) -> Iterator[type[nn.Module]]:

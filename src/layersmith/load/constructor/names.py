@@ -49,7 +49,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
     (r"kernel|^ks?$|ksize|filter_?size|^kw|fsize|conv_?size|_k$", [3, 1, 5]),
     (r"stride", [1, 2]),
     (r"^p$|^pad$|padding", [1, 0]),
-    (r"dilation|^d$", [1, 2]),
+    (r"dilat|atrous|^d$", [1, 2]),
     (r"(num_?|n_?)groups?|groups?$|^g$|group_size", [4, 1, 8]),
     (r"expert", [4]),
     (r"top_?k|^k$", [2, 3]),
@@ -148,7 +148,7 @@ def is_flag(name: str) -> bool:
 
 def is_real(name: str) -> bool:
     """Whether the name is that of a real number."""
-    return bool(_REAL.search(plain(name))) and not re.search(r"^(dim|num)", plain(name))
+    return bool(_REAL.search(plain(name))) and not re.search(r"^(dim|num)|dilat|atrous", plain(name))
 
 
 def texts(name: str) -> list[str]:

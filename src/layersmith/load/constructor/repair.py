@@ -64,6 +64,7 @@ def _asked_for(arguments: Arguments, error: Exception, known: set[str]) -> Itera
     for test in failure.comparisons(error):
         yield from _of_length(test, arguments)
         yield from _divisible(test, arguments)
+        yield from _equal_to(test, known)
 
 
 def _of_type(kind: type, current: Any) -> Iterator[Any]:
@@ -85,6 +86,13 @@ def _of_length(test: failure.Comparison, arguments: Arguments) -> Iterator[tuple
 def _name_in(node: ast.expr, function: str) -> str:
     is_call = isinstance(node, ast.Call) and getattr(node.func, "id", "") == function and len(node.args) == 1
     return getattr(node.args[0], "id", "") if is_call and isinstance(node, ast.Call) else ""
+
+
+def _equal_to(test: failure.Comparison, known: set[str]) -> Iterator[tuple[str, Any]]:
+    """For `kernel_size != 2 * stride`: the one side as large as the other."""
+    for side, value in ((test.left, test.wanted), (test.right, test.got)):
+        if isinstance(side, ast.Name) and side.id in known and type(value) is int:
+            yield side.id, value
 
 
 def _divisible(test: failure.Comparison, arguments: Arguments) -> Iterator[tuple[str, Any]]:

@@ -15,7 +15,7 @@ from layersmith.load.constructor import callsites, names
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
 from layersmith.load.constructor.repair import Arguments, repaired
 from layersmith.load.constructor.standins import ANY_MODULE
-from layersmith.load.constructor.usage import constructor, usages
+from layersmith.load.constructor.usage import REST, constructor, takes_the_rest, usages
 from layersmith.load.values import Made, realise, written
 from layersmith.subject import Construction as Recipe
 
@@ -161,7 +161,7 @@ class ConstructorSearch:
             return error
 
     def _first_arguments(self) -> list[tuple[str, Arguments]]:
-        chosen = {name: self.values(name)[0] for name in self.required}
+        chosen = {name: self.values(name)[0] for name in [*self.required, *self._handed_on()]}
         if self.variadic is not None and self.variadic.name not in ("args", "_"):
             one = candidates(Wanted(self.variadic.name.rstrip("s")))[0]
             chosen[self.variadic.name] = (one, one)
@@ -175,6 +175,14 @@ class ConstructorSearch:
             ]  # sizes of ours, large enough for statistics, before real ones
         return [*sites[:1], ("from names", chosen), *sites[1:]]
 
+    def _handed_on(self) -> list[str]:
+        """What is required of the class that gets this one's **kwargs."""
+        inner = takes_the_rest(self.cls)
+        if inner is None or self.depth >= _DEEPEST:
+            return []
+        given = set(self.parameters) | set(usages(self.cls)[REST].keys)
+        return [name for name in ConstructorSearch(inner, depth=self.depth + 1).required if name not in given]
+
     def _is_sure(self, name: str) -> bool:
         """Whether the name or annotation alone says what the parameter is."""
         first = self.values(name)[0]
@@ -186,7 +194,12 @@ class ConstructorSearch:
     def _values(self, name: str) -> list[Any]:
         parameter = self.parameters.get(name)
         if parameter is None:
-            return candidates(Wanted(name))
+            inner = takes_the_rest(self.cls)
+            is_theirs = inner is not None and self.depth < _DEEPEST
+            theirs = (
+                ConstructorSearch(inner, depth=self.depth + 1) if inner is not None and is_theirs else None
+            )
+            return theirs.values(name) if theirs is not None else candidates(Wanted(name))
         scope = getattr(constructor(self.cls), "__globals__", {})
         wanted = Wanted(name, parameter.annotation, usages(self.cls)[name], scope, self._made, self.cls)
         found = candidates(wanted)

@@ -15,6 +15,7 @@ from torch import nn
 
 from layersmith.probe import source
 
+REST = "**"  # the entry of the variadic keywords in the traces
 _WALKED = {"zip", "enumerate", "list", "tuple", "reversed", "pairwise", "len", "sum", "max", "sorted"}
 
 
@@ -31,6 +32,15 @@ class Usage:
         default_factory=list
     )  # parameters of other callables that it becomes
 
+    def take(self, other: Usage) -> None:
+        """The traces of the other as well."""
+        self.kinds |= other.kinds
+        self.length = max(self.length, other.length)
+        self.strings += other.strings
+        self.attributes |= other.attributes
+        self.keys |= other.keys
+        self.passed_as += other.passed_as
+
 
 def usages(cls: type) -> Mapping[str, Usage]:
     """The traces of each parameter in the constructor's source; nothing where there is no source."""
@@ -40,6 +50,12 @@ def usages(cls: type) -> Mapping[str, Usage]:
 def constructor(cls: Any) -> Any:
     """The class's `__init__`, its own or inherited."""
     return cls.__init__
+
+
+def takes_the_rest(cls: type) -> Any:
+    """The module class that the constructor hands its **kwargs to: `self.layers = Layers(dim, **kwargs)`."""
+    found = usages(cls)[REST].passed_as if constructor(cls) is not object.__init__ else []
+    return found[0].annotation if found else None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -57,10 +73,12 @@ def _usages(cls: type) -> Mapping[str, Usage]:
 class _Reader:
     """Collects the traces from one constructor's syntax tree."""
 
-    def __init__(self, cls: type, node: source.Function) -> None:
+    def __init__(self, cls: type, node: source.Function, *, is_method: bool = False) -> None:
+        self.is_method = is_method
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         self.cls = cls
         self.names = {argument.arg for argument in arguments[1:]}
+        self.variadic = node.args.kwarg.arg if node.args.kwarg is not None else ""
         self.globals = getattr(constructor(cls), "__globals__", {})
         self.found: defaultdict[str, Usage] = defaultdict(Usage)
         self.kept_as: dict[str, str] = {}  # attribute of self -> parameter
@@ -108,6 +126,8 @@ class _Reader:
         if isinstance(key, str):
             self.found[name].keys.add(key)
         self.found[name].kinds.add("dict" if isinstance(key, str) else "sequence")
+        if type(key) is int and key >= 0:
+            self.found[name].length = max(self.found[name].length, key + 1)
 
     def call(self, node: ast.Call) -> None:
         self.mark(node.func, "callable")
@@ -118,9 +138,33 @@ class _Reader:
             return
         if called == "range" and node.args:
             self.mark(node.args[-1], "number")
+        method = self.method(node.func)
+        if method is not None:
+            self.handed_on(node, method)
+            return
         callee = self.callee(node)
         if callee is not None:
             self.passed_on(node, callee)
+
+    def method(self, function: ast.expr) -> source.Function | None:
+        """The source of `self._make_layer`, but for a method that is being read already."""
+        is_own = isinstance(function, ast.Attribute) and getattr(function.value, "id", "") == "self"
+        found = inspect.getattr_static(self.cls, function.attr, None) if is_own else None  # type: ignore[attr-defined]
+        return source.function_node(found) if inspect.isfunction(found) and not self.is_method else None
+
+    def handed_on(self, node: ast.Call, method: source.Function) -> None:
+        """What a method of the class does with a parameter that the constructor hands it."""
+        inner = _Reader(self.cls, method, is_method=True)
+        for part in ast.walk(method):
+            inner.read(part)
+        theirs = [argument.arg for argument in method.args.args][1:]
+        pairs = [
+            *zip(theirs, node.args, strict=False),
+            *((word.arg or "", word.value) for word in node.keywords),
+        ]
+        for name, given in pairs:
+            if name in inner.found and self.parameter(given):
+                self.found[self.parameter(given)].take(inner.found[name])
 
     def callee(self, node: ast.Call) -> Any:
         """The class or function that is called, if it can be known without running anything."""
@@ -137,11 +181,25 @@ class _Reader:
         except (TypeError, ValueError):
             return
         by_name = {parameter.name: parameter for parameter in expected}
+        self.rest(node, callee)
         pairs = [*zip(node.args, expected, strict=False)]
         pairs += [(word.value, by_name[word.arg]) for word in node.keywords if word.arg in by_name]
         for given, parameter in pairs:
             if self.parameter(given) and parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
                 self.found[self.parameter(given)].passed_as.append(parameter)
+
+    def rest(self, node: ast.Call, callee: Any) -> None:
+        """`Layers(dim, **kwargs)`: which class takes the rest, and which arguments it is given beside."""
+        rest = self.variadic
+        is_handed = rest and any(
+            word.arg is None and getattr(word.value, "id", "") == rest for word in node.keywords
+        )
+        if not is_handed or not inspect.isclass(callee) or not issubclass(callee, nn.Module):
+            return
+        names = [p.name for p in list(inspect.signature(callee).parameters.values())]
+        trace = self.found[REST]
+        trace.passed_as.append(inspect.Parameter("cls", inspect.Parameter.KEYWORD_ONLY, annotation=callee))
+        trace.keys |= {*names[: len(node.args)], *(word.arg for word in node.keywords if word.arg)}
 
     def comparison(self, node: ast.Compare) -> None:
         left, right = node.left, node.comparators[0]

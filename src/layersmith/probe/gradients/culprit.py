@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from layersmith.probe import tree
@@ -101,7 +102,8 @@ def _calls(found: Specimen) -> Iterator[tuple[str, nn.Module, Inputs]]:
 
     handles = [child.register_forward_pre_hook(note(n), with_kwargs=True) for n, child in children.items()]
     try:
-        found.values()
+        with torch.no_grad():
+            found.values()
     finally:
         for handle in handles:
             handle.remove()

@@ -22,10 +22,7 @@ def normal_view(tensor: Tensor, seed: int) -> Tensor:
     repeat the pool; its length is prime, so that the repeats do not line up with rows or columns.
     """
     wanted = tensor.numel() * (2 if tensor.is_complex() else 1)
-    pool = _pool(min(_LARGEST, 1 << max(12, (2 * wanted).bit_length())))
-    length = pool.numel()
-    start = (seed * 7918 + 104_730) % (length // 2 & ~1)  # even: complex numbers are pairs
-    flat = pool[start : start + wanted] if start + wanted <= length else _repeated(pool, start, wanted)
+    flat = _numbers(wanted, seed)
     if tensor.dtype is torch.float64 and tensor.device.type == "cpu":
         return flat.view(tensor.shape)
     if not tensor.is_complex():
@@ -33,9 +30,24 @@ def normal_view(tensor: Tensor, seed: int) -> Tensor:
     return torch.view_as_complex(flat.view(*tensor.shape, 2)).to(tensor)
 
 
+def normal_views(tensors: list[Tensor], seed: int) -> list[Tensor]:
+    """One `normal_view` for each tensor, at the cost of one for all of them where they are alike."""
+    if not all(one.dtype is torch.float64 and one.device.type == "cpu" for one in tensors):
+        return [normal_view(one, seed + 7 * i) for i, one in enumerate(tensors)]
+    flat = _numbers(sum(one.numel() for one in tensors), seed)
+    return list(torch._C._nn.unflatten_dense_tensors(flat, tensors))  # noqa: SLF001 - no other is as cheap
+
+
 def signs_like(tensor: Tensor, seed: int) -> Tensor:
     """Random signs with the shape, dtype and device of a real tensor."""
     return normal_view(tensor, seed).sign()
+
+
+def _numbers(wanted: int, seed: int) -> Tensor:
+    pool = _pool(min(_LARGEST, 1 << max(12, (2 * wanted).bit_length())))
+    length = pool.numel()
+    start = (seed * 7918 + 104_730) % (length // 2 & ~1)  # even: complex numbers are pairs
+    return pool[start : start + wanted] if start + wanted <= length else _repeated(pool, start, wanted)
 
 
 def _repeated(pool: Tensor, start: int, wanted: int) -> Tensor:

@@ -212,7 +212,8 @@ def _where_narrow(seen: Watch) -> str:
 
 
 def _repeats(station: Station) -> bool:
-    one, two = (station.projection.value(station.specimen.values()) for _ in range(2))
+    with torch.no_grad():
+        one, two = (station.projection.value(station.specimen.values()) for _ in range(2))
     limit = station.projection.size * station.precision.rounding * 100
     return abs(one - two) <= limit or math.isnan(one - two)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.probe import closeness, tree
-from layersmith.probe.gradients.directions import normal_view
+from layersmith.probe.gradients.directions import normal_views
 from layersmith.probe.gradients.duplicate import UnbornError, duplicate
 from layersmith.probe.gradients.frame import reseed
 from layersmith.probe.gradients.projection import Named, Projection
@@ -42,7 +42,7 @@ class Footing:
             for leaf, tensor in zip(found.leaves, moved, strict=True):
                 tensor.mul_(scale if leaf.kind == "input" else 1.0)
         if self.jitter and moved:
-            noise = [normal_view(one, seed + 1000 * draw + 13 * i + 5) for i, one in enumerate(moved)]
+            noise = normal_views(moved, seed + 1000 * draw + 5)
             if self.jitter == "multiplied":
                 noise = [one * tensor for one, tensor in zip(noise, moved, strict=True)]
             torch._foreach_add_(moved, noise, alpha=closeness.GRADIENT_JITTER)

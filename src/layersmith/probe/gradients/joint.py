@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from layersmith.probe import closeness
-from layersmith.probe.gradients.directions import normal_view
+from layersmith.probe.gradients.directions import normal_views
 from layersmith.probe.gradients.line import Line, walking
 from layersmith.probe.gradients.projection import Projection, dot
 from layersmith.probe.gradients.report import Leg
@@ -139,7 +139,7 @@ def balanced(
     weights = [min(top / one, _WEIGHT_LIMIT) if one > 0 else 1.0 for one in slopes]
     mean = math.sqrt(sum(w * w for w in weights) / len(weights))
     lengths = [w / mean / root for w, root in zip(weights, roots, strict=True)]
-    normal = [normal_view(leaves[i].tensor, seed + 7 * i) for i in chosen]
+    normal = normal_views([leaves[i].tensor for i in chosen], seed)
     moved = dict(zip(chosen, torch._foreach_mul(normal, lengths), strict=True))  # noqa: SLF001 - one kernel for all
     for i, block in moved.items():
         leaves[i].hold(block)

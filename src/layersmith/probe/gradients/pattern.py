@@ -12,10 +12,11 @@ from torch import Tensor
 from layersmith.probe import closeness
 from layersmith.probe.gradients.directions import signs_like
 from layersmith.probe.gradients.line import walking, walking_one
+from layersmith.probe.gradients.projection import dot
 from layersmith.probe.gradients.report import Element
 from layersmith.probe.gradients.station import Station
 
-_SAMPLES = 12  # elements looked at one by one
+_SAMPLES = 8  # elements looked at one by one
 _EXTREMES = 3  # and so many of the largest, and of the smallest
 _WITNESSES = 4  # elements that must be right for a slice to be believed
 _NEAR_INTEGER = 0.05
@@ -178,17 +179,15 @@ def _coordinate(station: Station, position: int, signs: Tensor, dim: int) -> flo
 def _error_along(station: Station, position: int, direction: Tensor) -> float:
     """<gradient by backward - true gradient, direction>; 0 where it drowns in rounding."""
     direction = station.specimen.leaves[position].hold(direction)
-    length = float(direction.norm())
-    if not length:
+    longest = float(torch.linalg.vector_norm(direction, torch.inf))
+    if not longest:
         return 0.0
-    gradient = station.gradients[position]
-    got = 0.0 if gradient is None else float((gradient * direction).sum())
-    longest = float(direction.abs().max())
-    step = 4 * length / longest * station.precision.step  # no element moves further than it does alone
+    got = dot([station.gradients[position]], [direction])
+    step = 4 * station.precision.step / longest  # no element moves further than it does alone
     every: list[Tensor | None] = [None] * len(station.specimen.leaves)
-    every[position] = direction / length
+    every[position] = direction
     with walking(station.specimen, station.projection, every) as line:
-        return got - length * line.refined(step)
+        return got - line.refined(step)
 
 
 def _in_slice(station: Station, position: int, fixed: dict[int, int]) -> Pattern:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from layersmith.probe.gradients.directions import normal_like
 
+_SMALL = 1 << 12
 Named = Sequence[tuple[str, Tensor]]
 
 
@@ -49,8 +51,8 @@ class Projection:
 
     @property
     def sizes(self) -> tuple[float, float]:
-        """The norms of the outputs and of u."""
-        return self.size, norm(self.along) if self.along else 0.0
+        """The norm of the outputs, and that of u, which is all but the root of its length."""
+        return self.size, math.sqrt(sum(one.numel() for one in self.along))
 
     @property
     def is_whole(self) -> bool:
@@ -65,11 +67,19 @@ class Projection:
 
 def dot(left: Sequence[Tensor | None], right: Sequence[Tensor | None]) -> float:
     """Re <left, right>, summed over all pairs; None counts as zero."""
+    if len(left) > 1 and _are_small(left) and _are_small(right):
+        flatten: Any = torch._C._nn.flatten_dense_tensors  # noqa: SLF001 - one kernel instead of three a tensor
+        return float(torch.dot(flatten(left), flatten(right)))
     pairs = zip(left, right, strict=True)
     dots = [torch.dot(_flat(a), _flat(b)) for a, b in pairs if a is not None and b is not None]
     if len(dots) == 1:
         return float(dots[0])
     return math.fsum(torch.stack(dots).tolist()) if dots else 0.0
+
+
+def _are_small(tensors: Sequence[Tensor | None]) -> bool:
+    """Whether copying all of them to one place costs less than asking each."""
+    return all(one is not None and one.dtype is torch.float64 and one.numel() <= _SMALL for one in tensors)
 
 
 def plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
@@ -81,7 +91,7 @@ def plus(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 def norm(tensors: Sequence[Tensor]) -> float:
     """The euclidean norm of all the tensors together."""
-    return float(tensors[0].norm()) if len(tensors) == 1 else math.hypot(*norms(tensors))
+    return float(torch.linalg.vector_norm(tensors[0])) if len(tensors) == 1 else math.hypot(*norms(tensors))
 
 
 def norms(tensors: Sequence[Tensor | None]) -> list[float]:

@@ -91,12 +91,12 @@ class Specimen:
         ]
 
     def values(self) -> list[tuple[str, Tensor]]:
-        """The outputs, without a graph where the module can be called so."""
+        """The outputs under no_grad, as the caller has it, unless the module cannot be called so."""
         try:
-            with torch.set_grad_enabled(self.needs_graph):
+            if not self.needs_graph:
                 return self.outputs()
         except RuntimeError as error:
-            if self.needs_graph or "grad" not in str(error):
+            if "grad" not in str(error):
                 raise
         self.needs_graph = True
         with torch.enable_grad():

@@ -12,6 +12,13 @@ fails is no finding where another input works with that option.
 
 ## How to fix it
 Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
+
+## How to reproduce it
+    import inspect
+    name = where.split("=")[0]
+    if name in (parameters := inspect.signature(type(module)).parameters):
+        changed = type(module)(**{name: not parameters[name].default})
+        changed(*args, **kwargs)
 """
 
 from __future__ import annotations
@@ -26,6 +33,7 @@ from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.values import written
 from layersmith.probe import options, parameters, refusal, source, wording
+from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case, Construction
@@ -69,7 +77,7 @@ def _asked(
     if option.why == options.ODD:
         return None
     for training in (False, True):
-        raised = _error(case, module.train(training), deadline)
+        raised = _error(case, in_mode(module, training=training), deadline)
         if raised is not None and not _is_excused(construction, option, module, raised):
             return _finding(construction, option, raised, "forward")
     return None
@@ -100,7 +108,7 @@ def _is_excused(
 
 def _works_otherwise(construction: Construction, option: options.Option, module: nn.Module) -> bool:
     given = {**construction.arguments, option.name: option.value}
-    return CallSearch(module.eval(), given, Deadline.after(SEARCH)).find() is not None
+    return CallSearch(in_mode(module, training=False), given, Deadline.after(SEARCH)).find() is not None
 
 
 def _finding(construction: Construction, option: options.Option, error: Exception, where: str) -> Finding:

@@ -12,6 +12,11 @@ constructor that keeps its device for use in forward, and makes every parameter 
 ## How to fix it
 Pass both on: `factory = {"device": device, "dtype": dtype}`, then `nn.Linear(a, b, **factory)` and
 `torch.empty(n, **factory)`.
+
+## How to reproduce it
+    tensors = type(module)(dtype=torch.float64).state_dict()
+    behind = [name for name, tensor in tensors.items() if tensor.is_floating_point() and tensor.dtype != torch.float64]
+    assert not behind, f"dtype=torch.float64 leaves {behind} behind"
 """
 
 from __future__ import annotations

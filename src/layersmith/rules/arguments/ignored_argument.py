@@ -13,6 +13,11 @@ says are unused, and those that another class of the file with the same construc
 ## How to fix it
 Use the argument, or remove it from the signature. Where an interface demands it, say so: name it `_unused`, or add
 a comment.
+
+## How to reproduce it
+    import dis
+    read = {step.argval for step in dis.get_instructions(type(module).__init__) if step.opname.startswith("LOAD")}
+    assert where in read or not where, f"{where} is never read"
 """
 
 from __future__ import annotations

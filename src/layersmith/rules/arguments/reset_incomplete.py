@@ -11,6 +11,13 @@ reset by their own methods, as is usual in torch. Frozen parameters are left out
 
 ## How to fix it
 Initialise the parameter in `reset_parameters`, and let `__init__` call that instead of doing its own.
+
+## How to reproduce it
+    with torch.no_grad():
+        [parameter.fill_(7.0) for parameter in module.parameters()]
+    module.reset_parameters()
+    kept = [name for name, parameter in module.named_parameters() if (parameter == 7.0).all()]
+    assert where not in kept, f"reset_parameters() leaves {kept} as before"
 """
 
 from __future__ import annotations

@@ -10,6 +10,11 @@ trainable parameter behind it reaches no output by another way, else a note. Wha
 
 ## How to fix it
 Use the tensor itself. Where no gradient is meant: `.detach()`, or `with torch.no_grad():` around what is written.
+
+## How to reproduce it
+    run().sum().backward()
+    cut = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+    assert not cut, f"no gradient reaches {cut}"
 """
 
 from __future__ import annotations
@@ -29,8 +34,9 @@ from layersmith.subject import Case
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.PLAIN_CODE)
 def data_attribute(case: Case) -> Iterator[Finding]:
     """A line that cuts parameters off is a warning; any other that reads `.data` is a note."""
+    run = escapes.escapes(case.module, case.inputs, seed=case.seed)
     lines = set()
-    for found in lost.cut_off(case.module, case.inputs, "data", seed=case.seed):
+    for found in lost.cut_off(case.module, run, "data"):
         lines.add((found.file, found.line))
         yield Finding(
             f".data cuts off {found.named}: no gradient reaches {found.count} trainable numbers",
@@ -40,7 +46,6 @@ def data_attribute(case: Case) -> Iterator[Finding]:
             fix="use the tensor itself, without .data",
             numbers={"trainable_numbers": found.count},
         )
-    run = escapes.escapes(case.fresh().module, case.inputs, seed=case.seed)
     for file, line in sorted({(one.file, one.line) for one in run.escapes if one.way == "data"} - lines):
         yield Finding(
             ".data of a tensor with a gradient: what is done to it, autograd does not see",

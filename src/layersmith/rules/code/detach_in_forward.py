@@ -10,6 +10,11 @@ detached statistics and states, and whatever runs under `no_grad` pass, as do ta
 
 ## How to fix it
 Delete the `.detach()`; where it is meant, freeze the parameters behind it: `encoder.requires_grad_(False)`.
+
+## How to reproduce it
+    run().sum().backward()
+    cut = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+    assert not cut, f"no gradient reaches {cut}"
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import lost
+from layersmith.probe import escapes, lost
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -29,7 +34,8 @@ from layersmith.subject import Case
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.PLAIN_CODE)
 def detach_in_forward(case: Case) -> Iterator[Finding]:
     """Blame the line behind which a parameter is cut off."""
-    for found in lost.cut_off(case.module, case.inputs, "detach", seed=case.seed):
+    run = escapes.escapes(case.module, case.inputs, seed=case.seed)
+    for found in lost.cut_off(case.module, run, "detach"):
         yield Finding(
             f"detach() cuts off {found.named}: no gradient reaches {found.count} trainable numbers",
             where=found.paths[0],

@@ -10,6 +10,16 @@ reported with their lines. Whole numbers (lengths, sizes), and what runs under `
 
 ## How to fix it
 Leave the tensor as it is: arithmetic with a tensor of one element works as with a number. For a log, `.detach()` first.
+
+## How to reproduce it
+    tensor = type(torch.ones(()))
+    item, called = tensor.item, []
+    tensor.item = lambda self: called.append(self.requires_grad) or item(self)
+    try:
+        run()
+    finally:
+        tensor.item = item
+    assert not any(called), "a tensor that needs a gradient becomes a Python number"
 """
 
 from __future__ import annotations

@@ -10,6 +10,15 @@ parameters and on none of the original's.
 
 ## How to fix it
 Make it a method: `def mix(self, x): return self.linear(x)`.
+
+## How to reproduce it
+    import copy
+    twin = copy.deepcopy(module)
+    with torch.no_grad():
+        [parameter.zero_() for parameter in twin.parameters()]
+    zeroed = twin(*args, **kwargs)
+    [parameter.data.fill_(9.0) for parameter in module.parameters()]
+    assert torch.equal(zeroed, twin(*args, **kwargs)), "a copy still computes with the weights of the original"
 """
 
 from __future__ import annotations
@@ -41,23 +50,32 @@ def lambda_attribute(case: Case) -> Iterator[Finding]:
         output = Case(case.subject, other, case.inputs, case.seed).run()
     except Exception:  # noqa: BLE001 - that it cannot be copied is another rule's business
         return
+    own = {id(parameter) for parameter in other.parameters()}
     reached = leaves.leaves_behind(leaves.tensors_within(output))
-    used = [name for name, parameter in case.module.named_parameters() if id(parameter) in reached]
-    if used:
-        yield _finding(*held[0], used)
+    for path, attribute, owner, module in held:
+        used = [name for name, p in module.named_parameters() if id(p) in reached.keys() - own]
+        if used:
+            yield _finding(path, attribute, owner, used)
+            return
 
 
-def _functions(module: nn.Module) -> Iterator[tuple[str, str, type]]:
-    """Path, attribute and owner of every attribute that holds a function with variables of its surroundings."""
+def _functions(module: nn.Module) -> Iterator[tuple[str, str, type, nn.Module]]:
+    """Every attribute with a function that closes over its module: path, attribute, owner, and that module."""
     for prefix, part in module.named_modules():
         for name, value in vars(part).items():
             functions = [value] if not isinstance(value, dict | list | tuple) else _members(value)
-            is_closure = any(isinstance(one, types.FunctionType) and one.__closure__ for one in functions)
-            if name not in OWN and is_closure:
-                yield (f"{prefix}.{name}" if prefix else name), name, type(part)
+            for one in functions if name not in OWN else ():
+                for held in _closed_over(one):
+                    if type(held) is type(part):
+                        yield (f"{prefix}.{name}" if prefix else name), name, type(part), held
 
 
-def _members(value: dict[object, object] | list[object] | tuple[object, ...]) -> list[object]:
+def _closed_over(function: object) -> list[nn.Module]:
+    cells = function.__closure__ or () if isinstance(function, types.FunctionType) else ()
+    return [cell.cell_contents for cell in cells if isinstance(cell.cell_contents, nn.Module)]
+
+
+def _members(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> list[Any]:
     return [*value.values()] if isinstance(value, dict) else [*value]
 
 

@@ -10,6 +10,10 @@ under `no_grad` excepted. NumPy on sizes and constants is no such case.
 
 ## How to fix it
 Use the torch function of the same name. For what only NumPy or SciPy has, and no gradient is needed: `torch.no_grad()`.
+
+## How to reproduce it
+    names = type(module).forward.__code__.co_names
+    assert "numpy" not in names and "from_numpy" not in names, "forward leaves torch"
 """
 
 from __future__ import annotations

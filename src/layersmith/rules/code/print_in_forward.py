@@ -10,6 +10,12 @@ the methods of its classes are reported with their lines. One behind a flag that
 
 ## How to fix it
 Delete it, or use `logging` at debug level.
+
+## How to reproduce it
+    import contextlib, io
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        run()
+    assert not printed.getvalue(), f"forward prints {printed.getvalue()!r}"
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import code
+from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -33,7 +40,7 @@ def print_in_forward(case: Case) -> Iterator[Finding]:
     written = io.StringIO()
     with contextlib.redirect_stdout(written):
         case.run()
-        case.module.train()
+        in_mode(case.module, training=True)
         case.run()
     if not written.getvalue().strip():
         return

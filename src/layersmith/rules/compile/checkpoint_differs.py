@@ -12,6 +12,14 @@ forward updates is a buffer, as in spectral norm or a codebook, it is a note.
 
 ## How to fix it
 Update state outside of forward, or after everything that reads it; draw from torch's generator.
+
+## How to reproduce it
+    import random
+    from torch.utils.checkpoint import checkpoint
+    for seed in range(8):
+        random.seed(seed)
+        leaf = args[0].clone().requires_grad_()
+        checkpoint(lambda x: run(x, *args[1:]), leaf, use_reentrant=False).sum().backward()
 """
 
 from __future__ import annotations

@@ -13,6 +13,12 @@ draw random numbers there are not asked.
 ## How to fix it
 No branch on `torch.compiler.is_compiling()` that changes values; `detach()` and new tensors instead of `.data`; no
 effect outside of tensors that a later line depends on.
+
+## How to reproduce it
+    module.eval()
+    eager = run()
+    module.compile(backend="eager")
+    assert torch.allclose(eager, run(), rtol=1e-3, atol=1e-5), "the compiled module answers differently"
 """
 
 from __future__ import annotations

@@ -14,6 +14,11 @@ assigned in forward) is a note.
 ## How to fix it
 Use sizes as they are: `x.new_zeros(x.shape[0], 8)`, `x.reshape(x.shape[0], -1)`, `x.flatten(1)`; operations on the
 whole batch in place of a loop over its rows.
+
+## How to reproduce it
+    from torch.export import Dim, export
+    batch = Dim("batch", min=2)
+    export(module.eval(), args, dynamic_shapes=[{0: batch} for _ in args])
 """
 
 from __future__ import annotations

@@ -11,6 +11,13 @@ loaded; they are its own, each nudged.
 
 ## How to fix it
 Read `self.weight` in forward; keep several in `nn.ParameterList` and `nn.ParameterDict`.
+
+## How to reproduce it
+    from torch.func import functional_call
+    zeros = {name: torch.zeros_like(parameter) for name, parameter in module.named_parameters()}
+    moved = functional_call(module, zeros, args, kwargs)
+    [parameter.data.fill_(3.0) for parameter in module.parameters()]
+    assert torch.equal(moved, functional_call(module, zeros, args, kwargs)), "it uses weights of its own"
 """
 
 from __future__ import annotations

@@ -13,6 +13,13 @@ every time is reported with the condition that failed. Sizes are asked about onl
 ## How to fix it
 Keep what changes in a buffer (`self.step += 1` on a tensor) or pass it to forward; no Python loop over the rows of a
 batch, no dict by batch size.
+
+## How to reproduce it
+    import torch._dynamo
+    torch._dynamo.config.error_on_recompile = True
+    module.eval().compile(backend="eager")
+    for _ in range(4):
+        run()
 """
 
 from __future__ import annotations

@@ -12,6 +12,9 @@ no batching rule for.
 
 ## How to fix it
 Write `x = torch.where(...)` for branches and `x = x.index_put(...)` or a new tensor for writes in place.
+
+## How to reproduce it
+    torch.vmap(lambda *row: run(*(x.unsqueeze(0) for x in row)))(*args)
 """
 
 from __future__ import annotations

@@ -10,6 +10,10 @@ reported.
 
 ## How to fix it
 Cast where two meet: `buffer[i] = y.to(buffer.dtype)`; make buffers like the result: `y.new_zeros(n)`.
+
+## How to reproduce it
+    with torch.autocast("cpu", torch.bfloat16):
+        run()
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.probe import source
 from layersmith.promises import Promise
-from layersmith.rule import rule
+from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
 DTYPES = re.compile(
@@ -43,10 +47,12 @@ def autocast_fails(case: Case) -> Iterator[Finding]:
     try:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             case.run()
-    except Exception as error:  # noqa: BLE001 - what is not about dtypes is not ours
+    except Exception as error:
         text = " ".join(str(error).split())
         if DTYPES.search(text) and not ABSENT.search(text):
             file, line = source.error_line(error, case.module)
+            if not line:
+                raise NotApplicable(f"torch's own code fails: {text:.120}") from error
             message = f"forward fails under torch.autocast: {text:.200}"
             yield Finding(message, "", file, line, "cast where two dtypes meet: y.to(other.dtype)")
 

@@ -6,11 +6,17 @@ float32 and in bfloat16, and give inf or NaN under `.half()` and mixed precision
 
 ## How it is tested
 Where float32 answers with ordinary numbers, float16 must answer with finite ones: for the example's inputs, for
-ten times those, and for zeros (where an eps that float16 cannot hold is 0 / 0).
+ten times those, and for zeros, where an eps that float16 cannot hold is 0 / 0; the latter two are notes.
 
 ## How to fix it
 `torch.finfo(x.dtype).min` for masks; squares, sums and norms in float32, cast back; an eps of 1e-5 or
 `finfo(x.dtype).tiny`.
+
+## How to reproduce it
+    module.eval()
+    assert run().isfinite().all()
+    half = module.half()(*(x.half() if x.is_floating_point() else x for x in args), **kwargs)
+    assert half.isfinite().all(), "in float16 it overflows"
 """
 
 from __future__ import annotations
@@ -63,7 +69,7 @@ def half_overflow(case: Case) -> Iterator[Finding]:
                 return
             raise NotApplicable(f"it does not run in float16: {error!s:.100}") from error
         if (step := _start(case, inputs)) is None or step.operation not in OWN:
-            yield _finding(case.module, step, name)
+            yield _finding(case.module, step, name, Severity.WARNING if factor == 1.0 else Severity.NOTE)
             return
 
 
@@ -85,12 +91,12 @@ def _start(case: Case, inputs: Inputs) -> steps.Step | None:
     return next((b for a, b in zip(*runs, strict=False) if b.line and a.noted and not b.noted), None)
 
 
-def _finding(module: nn.Module, step: steps.Step | None, name: str) -> Finding:
+def _finding(module: nn.Module, step: steps.Step | None, name: str, severity: Severity) -> Finding:
     place = (step.file, step.line) if step is not None else source.class_line(type(module))
     begins = f"; it starts at {step.operation}()" if step is not None else ""
     message = f"an output is inf or NaN in float16 for {name}, an ordinary number in float32{begins}"
     fix = "compute it in float32 and cast back; choose constants by torch.finfo(x.dtype)"
-    return Finding(message, "output", *place, fix=fix)
+    return Finding(message, "output", *place, fix=fix, severity=severity)
 
 
 def _too_large(error: Exception, module: nn.Module) -> Finding:

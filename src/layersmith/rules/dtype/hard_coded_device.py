@@ -11,10 +11,22 @@ indices, and lengths that have to be on the CPU pass, and so does whatever needs
 
 ## How to fix it
 `torch.zeros(n, device=x.device)`, `x.new_zeros(n)`, `torch.zeros_like(x)`; a buffer for what never changes.
+
+## How to reproduce it
+    from torch.overrides import TorchFunctionMode
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            is_here = isinstance(result, torch.Tensor) and result.device.type == "cpu"
+            assert not is_here, f"{function.__name__}() makes a tensor on the CPU"
+            return result
+    module, moved = module.to("meta"), [x.to("meta") for x in args]
+    with Watch(): run(*moved)
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -26,6 +38,8 @@ from layersmith.probe.registration import hidden
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
+
+DEVICES = re.compile(r"(?:same|expected|correct) device|on the same device", re.IGNORECASE)
 
 
 @rule(
@@ -39,7 +53,8 @@ def hard_coded_device(case: Case) -> Iterator[Finding]:
     plain = [one.value for one in hidden(case.module) if isinstance(one.value, Tensor)]
     inside = [x for one in hidden(case.module) if isinstance(one.value, nn.Module) for x in _all(one.value)]
     seen: set[tuple[str, int]] = set()
-    for one in devices.strangers(case.module, case.inputs, [*plain, *inside]):
+    found, error = devices.strangers(case.module, case.inputs, [*plain, *inside])
+    for one in found:
         if one.line and (one.file, one.line) not in seen and not source.is_machinery(one.file):
             seen.add((one.file, one.line))
             yield Finding(
@@ -48,6 +63,11 @@ def hard_coded_device(case: Case) -> Iterator[Finding]:
                 line=one.line,
                 fix="pass device=x.device",
             )
+
+    if not seen and error is not None and not plain and DEVICES.search(str(error)):
+        file, line = source.error_line(error, case.module)
+        text = " ".join(str(error).split())
+        yield Finding(f"forward fails after .to(device): {text:.200}", "", file, line, "pass device=x.device")
 
 
 def _all(module: nn.Module) -> Iterator[Tensor]:

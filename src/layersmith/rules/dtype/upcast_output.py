@@ -12,6 +12,11 @@ behind one. What is cast up on purpose (`x.float()`, `softmax(dtype=torch.float3
 
 ## How to fix it
 Make constants like the signal: `torch.arange(n, device=x.device, dtype=x.dtype)`, or cast them: `table.to(x.dtype)`.
+
+## How to reproduce it
+    module.eval().bfloat16()
+    output = run(*(x.bfloat16() if x.is_floating_point() else x for x in args))
+    assert output.dtype == torch.bfloat16, f"bfloat16 goes in, {output.dtype} comes out"
 """
 
 from __future__ import annotations

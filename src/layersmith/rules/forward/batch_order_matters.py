@@ -10,6 +10,11 @@ no doubt that axis 0 is the batch: images, `batch_first=True`, `B, T, C = x.shap
 
 ## How to fix it
 Index by the axis that positions are counted along: `self.table[: x.shape[1]]` where the batch comes first.
+
+## How to reproduce it
+    module.eval()
+    turned = run(*(x.flip(0) for x in args)).flip(0)
+    assert torch.allclose(run(), turned, rtol=1e-3, atol=1e-5), "a row's place in the batch matters"
 """
 
 from __future__ import annotations

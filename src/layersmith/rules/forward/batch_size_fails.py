@@ -11,6 +11,12 @@ seen to be independent. What an `assert` or `raise` of the module itself refuses
 
 ## How to fix it
 `squeeze(-1)` instead of `squeeze()`; `x.view(x.shape[0], -1)` or `flatten(1)` instead of a number.
+
+## How to reproduce it
+    module.eval()
+    for size in (1, 3):
+        rows = run(*(x[:size] for x in args))
+        assert rows.shape == run()[:size].shape, f"for a batch of {size} the output has shape {tuple(rows.shape)}"
 """
 
 from __future__ import annotations

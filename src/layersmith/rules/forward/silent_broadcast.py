@@ -12,6 +12,17 @@ None]`.
 
 ## How to fix it
 `prediction.squeeze(-1) - target`, or `target.unsqueeze(-1)`: give both the same number of axes.
+
+## How to reproduce it
+    from torch.overrides import TorchFunctionMode
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            sizes = [tuple(x.shape) for x in args if isinstance(x, torch.Tensor)]
+            is_wider = len(sizes) == 2 and tuple(result.shape) not in sizes
+            assert function.__name__ not in ("add", "sub", "mul", "div") or not is_wider, f"{sizes} broadcast"
+            return result
+    with Watch(): run()
 """
 
 from __future__ import annotations

@@ -13,6 +13,14 @@ got.
 ## How to fix it
 In backward, return `None` in the place of what is not needed (`ctx.needs_input_grad`), and save what the rest needs
 in any case. Use `checkpoint(..., use_reentrant=False)`. Register hooks only where `tensor.requires_grad`.
+
+## How to reproduce it
+    parameters = [*module.parameters()]
+    def gradients(*leaves):
+        return torch.autograd.grad(run(*leaves).square().sum(), parameters)
+    asked = gradients(*(x.clone().requires_grad_() for x in args))
+    frozen = gradients(*args)
+    assert all(torch.allclose(a, b) for a, b in zip(asked, frozen)), "freezing inputs changes other gradients"
 """
 
 from __future__ import annotations
@@ -33,7 +41,7 @@ from layersmith.subject import Case
 
 @rule(
     severity=Severity.ERROR,
-    since="0.2",
+    since="0.1",
     promise=Promise.TRUE_GRADIENT,
     after=("wrong-gradient",),
 )

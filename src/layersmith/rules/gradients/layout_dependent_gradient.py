@@ -11,6 +11,14 @@ scattered and expanded, and forward gets the same inputs scattered; all must giv
 
 ## How to fix it
 Begin backward with `gradient = gradient.contiguous()`, or use operations that respect strides (`reshape`, `*`, `@`).
+
+## How to reproduce it
+    leaf = args[0].clone().requires_grad_()
+    output = run(leaf, *args[1:])
+    u = torch.randn_like(output)
+    strided = u.mT.contiguous().mT if u.dim() > 1 else u.repeat_interleave(2)[::2]
+    one, other = (torch.autograd.grad(output, leaf, g, retain_graph=True)[0] for g in (u, strided))
+    assert torch.allclose(one, other), "the same grad_output with other strides gives another gradient"
 """
 
 from __future__ import annotations
@@ -29,7 +37,7 @@ from layersmith.subject import Case
 
 
 @rule(
-    severity=Severity.ERROR, since="0.2", promise=Promise.ANY_LAYOUT, after=("wrong-gradient", "no-gradient")
+    severity=Severity.ERROR, since="0.1", promise=Promise.ANY_LAYOUT, after=("wrong-gradient", "no-gradient")
 )
 def layout_dependent_gradient(case: Case) -> Iterator[Finding]:
     """Report the tensors whose gradient depends on strides."""

@@ -14,6 +14,11 @@ where a stop is usual: in a loss, in train mode only, for an input.
 ## How to fix it
 Keep the value in the graph: the parameter itself instead of `.data`, `torch.where` or a sigmoid instead of a
 comparison. Where the stop is meant, set `requires_grad=False` or waive the rule.
+
+## How to reproduce it
+    run().sum().backward()
+    cut = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+    assert not cut, f"no gradient reaches {cut}"
 """
 
 from __future__ import annotations
@@ -40,7 +45,7 @@ FIX = (
 
 @rule(
     severity=Severity.WARNING,
-    since="0.2",
+    since="0.1",
     promise=Promise.EVERY_PARAMETER_LEARNS,
     after=("forward-raises", "input-modified", "unused-parameter"),
 )

@@ -14,6 +14,12 @@ is left alone.
 ## How to fix it
 Add a small number under the root (`(x.square().sum(-1) + eps).sqrt()`), clamp before `log` or a division, and choose
 safe values before the operation, not only after it: `torch.where(ok, x, 1.0).log()`.
+
+## How to reproduce it
+    leaves = [torch.zeros_like(x).requires_grad_() for x in args]
+    output = run(*leaves)
+    gradients = torch.autograd.grad(output.sum(), leaves)
+    assert not output.isfinite().all() or all(g.isfinite().all() for g in gradients), "a finite output, a NaN gradient"
 """
 
 from __future__ import annotations
@@ -32,7 +38,7 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 
-@rule(severity=Severity.WARNING, since="0.2", promise=Promise.FINITE)
+@rule(severity=Severity.WARNING, since="0.1", promise=Promise.FINITE)
 def nonfinite_gradient(case: Case) -> Iterator[Finding]:
     """Ask at each edge; one finding a line, that of the most usual inputs."""
     told: set[tuple[str, int]] = set()

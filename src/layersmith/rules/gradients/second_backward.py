@@ -13,6 +13,10 @@ resets that attribute it is a warning too: the caller may have to call it.
 ## How to fix it
 Detach what is kept between calls (`self.hidden = hidden.detach()`), and compute what depends on parameters in
 forward, every time.
+
+## How to reproduce it
+    for _ in range(2):
+        run().sum().backward()
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ RESETS = ("reset", "detach", "clear", "init", "repackage")
 SETS = r"\bself\.{}\b.*(?:[^=!<>]=\s*(?!None|torch\.zeros|=)|append|copy_)"
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.INDEPENDENT_CALLS)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_CALLS)
 def second_backward(case: Case) -> Iterator[Finding]:
     """Take two steps; name the attribute that leads into the first one's graph."""
     fresh = case.fresh(training=True)

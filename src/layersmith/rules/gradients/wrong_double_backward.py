@@ -15,6 +15,10 @@ has no second derivative (`once_differentiable`) passes: it fails loudly when it
 ## How to fix it
 Keep tensors with `ctx.save_for_backward` and compute backward from `ctx.saved_tensors` with differentiable
 operations; or mark backward `@once_differentiable`.
+
+## How to reproduce it
+    leaves = [x.double().requires_grad_() for x in args]
+    torch.autograd.gradgradcheck(module.double(), leaves)
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ FIX = (
 
 @rule(
     severity=Severity.ERROR,
-    since="0.2",
+    since="0.1",
     promise=Promise.TRUE_GRADIENT,
     after=("wrong-gradient", "no-gradient"),
 )

@@ -9,8 +9,8 @@ On a float64 copy, in train and in eval mode: the derivative along one random di
 and inputs together, by finite differences and by backward. They agree or some tensor is wrong; then each
 is asked alone, and the wrong elements are found. Points at kinks are moved off, noise is frozen. `--gradients full`
 asks in float32 and at smaller and larger inputs as well. A value cut out of the graph is a warning, and a note where
-that is usual: in a loss, in train mode only. A note, too, is a gradient where the derivative is zero everywhere
-(straight-through), and one from a Function that is named a reversal.
+that is usual: by `.detach()` or `no_grad` where every tensor still gets a gradient, in a loss, in train mode only. A
+note, too, is a gradient where the derivative is zero everywhere (straight-through), and a reversal by name.
 
 ## How to fix it
 Correct the named `backward`, or let autograd derive it. Where the gradient is meant to differ, say so, and only that it
@@ -83,7 +83,7 @@ def _severity(same: list[WrongGradient], *, is_usual: bool) -> Severity | None:
     function = same[0].function
     if any(one.kind.startswith("not zero where") for one in same) or TURNS.search(function):
         return Severity.NOTE
-    if function in STOPS and is_usual:
+    if function in STOPS or (is_usual and function in CUTS):
         return Severity.NOTE
     return Severity.WARNING if function in CUTS else None
 

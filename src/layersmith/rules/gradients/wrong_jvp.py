@@ -11,6 +11,13 @@ backward gives, which finite differences have confirmed.
 ## How to fix it
 `jvp` gets the tangents of forward's inputs in their order and returns those of its outputs: the same derivative that
 backward uses, not transposed. Without it forward mode refuses the Function, which is better than a wrong one.
+
+## How to reproduce it
+    from torch.func import functional_call
+    weights = dict(module.double().named_parameters())
+    leaves = [t.detach().double().requires_grad_() for t in (*args, *weights.values())]
+    call = lambda *t: functional_call(module, dict(zip(weights, t[len(args) :])), t[: len(args)])
+    torch.autograd.gradcheck(call, leaves, check_forward_ad=True, check_backward_ad=False)
 """
 
 from __future__ import annotations
@@ -30,7 +37,7 @@ from layersmith.subject import Case
 
 @rule(
     severity=Severity.ERROR,
-    since="0.2",
+    since="0.1",
     promise=Promise.TRUE_GRADIENT,
     after=("wrong-gradient", "no-gradient"),
 )

@@ -11,6 +11,14 @@ in every call, while its inputs differ.
 
 ## How to fix it
 Start biases at zero; where a unit should seldom be active, at minus one or two standard deviations of its input.
+
+## How to reproduce it
+    seen = []
+    for part in module.modules():
+        part.register_forward_hook(lambda part, _, y: seen.append(y) if isinstance(part, nn.Linear) else None)
+    module(*(torch.randn(64, *x.shape[1:]) for x in args))
+    shares = [(y.reshape(-1, y.shape[-1]) > 0).any(0).float().mean() for y in seen]
+    assert min(shares) > 0.5, f"of a layer, only {min(shares):.0%} of units are above zero for any of 64 inputs"
 """
 
 from __future__ import annotations

@@ -12,6 +12,11 @@ end whose result is a factor or the output; nor a softmax with a temperature.
 
 ## How to fix it
 Scale what comes before: weights of std gain / sqrt(fan_in), scores over sqrt(d), biases near zero.
+
+## How to reproduce it
+    leaf = args[0].clone().requires_grad_()
+    run(leaf, *args[1:]).sum().backward()
+    assert leaf.grad.abs().max() > 1e-6, f"the largest gradient is {leaf.grad.abs().max():.1g}: something is saturated"
 """
 
 from __future__ import annotations

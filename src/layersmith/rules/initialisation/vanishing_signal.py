@@ -14,6 +14,11 @@ residual sum that follows makes it harmless; a small last layer, weights of zero
 `std = gain / sqrt(fan_in)`, with the gain of the activation that follows (`layersmith.gain`); deep stacks:
 `layersmith.initialize_(model, x)`, a normalisation, or residual sums. `layersmith init` shows where the signal is lost.
 Source: Glorot and Bengio 2010, Understanding the difficulty of training deep feedforward neural networks.
+
+## How to reproduce it
+    leaf = args[0].clone().requires_grad_()
+    run(leaf, *args[1:]).square().sum().sqrt().backward()
+    assert leaf.grad.norm() > 1e-3, f"of a gradient of norm 1, {leaf.grad.norm():.1g} arrives at the input"
 """
 
 from __future__ import annotations

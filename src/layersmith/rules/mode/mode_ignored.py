@@ -12,6 +12,12 @@ thrown away, a rate that the module keeps (`self.dropout = 0.1`) where no random
 
 ## How to fix it
 Call it: `x = self.dropout(x)`, `F.dropout(x, p, training=self.training)`. What is not used is to be deleted.
+
+## How to reproduce it
+    module.train()
+    one, other = run(), run()
+    drops = [name for name, part in module.named_modules() if isinstance(part, nn.Dropout) and part.p > 0]
+    assert not drops or not torch.equal(one, other), f"{drops} never drop anything in train mode"
 """
 
 from __future__ import annotations

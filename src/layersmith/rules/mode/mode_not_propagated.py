@@ -11,6 +11,12 @@ backbone) pass. Both must return the module.
 
 ## How to fix it
 `def train(self, mode=True): super().train(mode); ...; return self`, and `nn.ModuleList` instead of a list.
+
+## How to reproduce it
+    for mode in (True, False):
+        module.train(mode)
+        stay = [name for name, part in module.named_modules() if part.training != mode]
+        assert not where or not stay, f"{stay} do not follow train({mode})"
 """
 
 from __future__ import annotations

@@ -10,6 +10,13 @@ call. The first may initialise from data, as ActNorm does. A counter that moves 
 
 ## How to fix it
 Update only `if self.training:`; pass `training=self.training` to `F.batch_norm`; `persistent=False` for a cache.
+
+## How to reproduce it
+    module.eval()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    run()
+    changed = [name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert not changed, f"an eval call changes {changed}"
 """
 
 from __future__ import annotations

@@ -12,6 +12,14 @@ still does, and printed.
 
 ## How to fix it
 `torch.triu(ones, diagonal=1)` is what to hide; pad convolutions on the left only.
+
+## How to reproduce it
+    module.eval()
+    axis = int(type(module).layersmith_contract.declared["causal"])
+    changed = args[0].clone()
+    changed.select(axis, -1).add_(1.0)
+    one, other = (y.narrow(axis, 0, y.shape[axis] - 1) for y in (run(), run(changed)))
+    assert torch.allclose(one, other, rtol=1e-3, atol=1e-5), f"earlier steps moved by {(one - other).abs().max():.2g}"
 """
 
 from __future__ import annotations
@@ -34,7 +42,7 @@ def read(value: object) -> int:
     return declared.axis("causal", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def causal(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     axis = read(promised(case, "causal"))

@@ -11,6 +11,11 @@ input, others like it, quieter and louder ones are tried; the first that breaks 
 
 ## How to fix it
 Look at what knows positions or orientations: padding, strides, biases by place.
+
+## How to reproduce it
+    module.eval()
+    first, last = type(module).layersmith_contract.declared["equivariant"]
+    assert torch.allclose(run(first(args[0])), last(run()), rtol=1e-3, atol=1e-4), "not equivariant"
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ def read(value: object) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], 
     return declared.maps("equivariant", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def equivariant(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     map_in, map_out = read(promised(case, "equivariant"))

@@ -12,6 +12,13 @@ input, others like it, quieter and louder ones are tried; the first that breaks 
 
 ## How to fix it
 Leave out biases, epsilons and saturating activations.
+
+## How to reproduce it
+    module.eval()
+    degree = type(module).layersmith_contract.declared["homogeneous"]
+    for scale in (0.1, 10.0):
+        x = args[0]
+        assert torch.allclose(run(scale * x), scale**degree * run(x), rtol=1e-3, atol=1e-4), f"not so for {scale} x"
 """
 
 from __future__ import annotations
@@ -33,7 +40,7 @@ def read(value: object) -> float:
     return declared.number("homogeneous", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def homogeneous(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     degree = read(promised(case, "homogeneous"))

@@ -11,6 +11,10 @@ as it still does, and printed.
 
 ## How to fix it
 Project onto the set, not towards it.
+
+## How to reproduce it
+    module.eval()
+    assert torch.allclose(run(run()), run(), rtol=1e-3, atol=1e-4), "a second time changes the result"
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ def read(value: object) -> bool:
     return declared.true("idempotent", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def idempotent(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     promised(case, "idempotent")

@@ -11,6 +11,11 @@ smaller (fewer rows, more zeros, rounder numbers) as long as it still does, and 
 
 ## How to fix it
 Leave out what is not linear; a bias makes it affine.
+
+## How to reproduce it
+    module.eval()
+    x, y = args[0], torch.randn_like(args[0]) * 3
+    assert torch.allclose(run(x - 2 * y), run(x) - 2 * run(y), rtol=1e-3, atol=1e-4), "not linear"
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ def read(value: object) -> bool:
     return declared.true("linear", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def linear(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     promised(case, "linear")

@@ -12,6 +12,13 @@ still does, and printed.
 
 ## How to fix it
 Keep the weights positive (softplus of the parameter) and the activations monotone.
+
+## How to reproduce it
+    module.eval()
+    x = torch.linspace(-5, 5, 400).unsqueeze(-1) * torch.ones(args[0].shape[-1])
+    steps = run(x).diff(dim=0)
+    falling = type(module).layersmith_contract.declared["monotone"] == "decreasing"
+    assert (-steps if falling else steps).min() > -1e-5, "not monotone"
 """
 
 from __future__ import annotations
@@ -34,7 +41,7 @@ def read(value: object) -> str:
     return declared.one_of("monotone", value, ("increasing", "decreasing"))
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def monotone(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     direction = read(promised(case, "monotone"))

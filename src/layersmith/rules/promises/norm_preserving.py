@@ -12,6 +12,10 @@ zeros, rounder numbers) as long as it still does, and printed.
 
 ## How to fix it
 Rotate by pairs of one angle; keep the matrix orthogonal (`torch.nn.utils.parametrizations.orthogonal`).
+
+## How to reproduce it
+    module.eval()
+    assert torch.allclose(run().norm(dim=-1), args[0].norm(dim=-1), rtol=1e-3), "the norm changes"
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ def read(value: object) -> bool:
     return declared.true("norm_preserving", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def norm_preserving(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     promised(case, "norm_preserving")

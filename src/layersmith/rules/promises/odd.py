@@ -11,6 +11,10 @@ as it still does, and printed.
 
 ## How to fix it
 Leave out biases; use odd activations only (tanh, not ReLU).
+
+## How to reproduce it
+    module.eval()
+    assert torch.allclose(run(-args[0]), -run(), rtol=1e-3, atol=1e-4), "not odd"
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ def read(value: object) -> bool:
     return declared.true("odd", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def odd(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     promised(case, "odd")

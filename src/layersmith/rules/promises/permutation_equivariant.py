@@ -12,6 +12,11 @@ input, others like it, quieter and louder ones are tried; the first that breaks 
 
 ## How to fix it
 Use sums, means, maxima and attention without positions over that axis.
+
+## How to reproduce it
+    module.eval()
+    axis = int(type(module).layersmith_contract.declared["permutation_equivariant"])
+    assert torch.allclose(run(args[0].roll(1, axis)), run().roll(1, axis), rtol=1e-3, atol=1e-4), "the order matters"
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ def read(value: object) -> int:
     return declared.axis("permutation_equivariant", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def permutation_equivariant(case: Case) -> Iterator[Finding]:
     """Compare both sides."""
     axis = read(promised(case, "permutation_equivariant"))

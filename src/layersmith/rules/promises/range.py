@@ -11,6 +11,13 @@ zeros, rounder numbers) as long as it still does, and printed.
 
 ## How to fix it
 Clamp, or use an activation with that range; add epsilons inside, not outside.
+
+## How to reproduce it
+    module.eval()
+    low, high = type(module).layersmith_contract.declared["range"]
+    for scale in (1.0, 100.0):
+        y = run(scale * args[0])
+        assert low <= y.min() and y.max() <= high, f"from {y.min():.3g} to {y.max():.3g}"
 """
 
 from __future__ import annotations
@@ -33,7 +40,7 @@ def read(value: object) -> tuple[float, float]:
     return declared.interval("range", value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def range(case: Case) -> Iterator[Finding]:  # noqa: A001 - the keyword of the contract
     """Compare both sides."""
     low, high = read(promised(case, "range"))

@@ -12,6 +12,15 @@ more it must take.
 
 ## How to fix it
 Name the axis: `squeeze(-1)`, not `squeeze()`; `x.mT`, not `x.T`; reshape by sizes taken from the input.
+
+## How to reproduce it
+    module.eval()
+    before, after = (side.split() for side in type(module).layersmith_contract.declared["shape"].split("->"))
+    for x in (args[0], args[0][:1]):
+        sizes, found = dict(zip(before, x.shape)), tuple(run(x).shape)
+        assert len(found) == len(after), f"{tuple(x.shape)} gives {found}"
+        for name, size in zip(after, found):
+            assert sizes.setdefault(name, size) == size, f"{name} is {sizes[name]} and {size}"
 """
 
 from __future__ import annotations
@@ -33,7 +42,7 @@ def read(value: object) -> axes.Pattern:
     return axes.parse(value)
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.DECLARED)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def shape(case: Case) -> Iterator[Finding]:
     """The given sizes, then others."""
     pattern = read(promised(case, "shape"))

@@ -10,6 +10,9 @@ rules then see the module as it would be with the call in its place.
 
 ## How to fix it
 Begin `__init__` with `super().__init__()`. A dataclass: call it in `__post_init__`, and use `eq=False`.
+
+## How to reproduce it
+    build()
 """
 
 from __future__ import annotations

@@ -11,6 +11,12 @@ method, nor `training` hold anything but a bool. An override that takes more, wi
 
 ## How to fix it
 Give it another name: `fit` for `train`, `half_dim` for `half`, `blocks` for `modules`.
+
+## How to reproduce it
+    module.train(True)
+    module.eval()
+    module.to(torch.float64)
+    [*module.parameters(), *module.modules(), *module.children()]
 """
 
 from __future__ import annotations

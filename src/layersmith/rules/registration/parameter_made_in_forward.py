@@ -11,6 +11,16 @@ first call, are no such case.
 
 ## How to fix it
 Make the layer in `__init__`, as an attribute; where its size is not known there, use `nn.LazyLinear` and the like.
+
+## How to reproduce it
+    known, made = {id(p) for p in module.parameters()}, []
+    init = nn.Parameter.__new__
+    nn.Parameter.__new__ = lambda cls, *a, **k: made.append(a) or init(cls, *a, **k)
+    try:
+        run()
+    finally:
+        nn.Parameter.__new__ = init
+    assert not made, f"forward makes {len(made)} new parameters at every call"
 """
 
 from __future__ import annotations
@@ -21,6 +31,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import leaves, reading, source, untracked
+from layersmith.probe.modes import in_mode
 from layersmith.probe.registration import hidden
 from layersmith.promises import Promise
 from layersmith.rule import rule
@@ -30,7 +41,7 @@ from layersmith.subject import Case
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.REGISTERED)
 def parameter_made_in_forward(case: Case) -> Iterator[Finding]:
     """Compare what the output depends on with what there was before."""
-    module = case.module.train()
+    module = in_mode(case.module, training=True)
     concealed = [tensor for one in hidden(module) for tensor in untracked.trainable(one.value)]
     before = dict(module.named_parameters())
     known = {id(parameter) for parameter in before.values()} | leaves.leaves_behind(concealed).keys()

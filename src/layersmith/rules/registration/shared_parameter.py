@@ -12,6 +12,11 @@ in a loop, and whatever a class speaks of as shared, tied or recurrent.
 ## How to fix it
 `nn.ModuleList([Block() for _ in range(6)])`, or `copy.deepcopy(layer)` for each. Where it is meant, call one layer in
 a loop.
+
+## How to reproduce it
+    named = list(module.named_modules(remove_duplicate=False))
+    twice = [name for name, part in named if [*part.parameters()] and sum(other is part for _, other in named) > 1]
+    assert not twice, f"{twice} are one and the same"
 """
 
 from __future__ import annotations

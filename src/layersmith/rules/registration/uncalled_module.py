@@ -11,6 +11,13 @@ losses, dropouts, members of containers and what other code of the file reads ar
 
 ## How to fix it
 Call it in forward, or delete it.
+
+## How to reproduce it
+    called = set()
+    for name, part in module.named_modules():
+        part.register_forward_pre_hook(lambda *_, name=name: called.add(name))
+    run()
+    assert where in called, f"{where} is never called"
 """
 
 from __future__ import annotations
@@ -55,8 +62,12 @@ def uncalled_module(case: Case) -> Iterator[Finding]:
                 continue
         counts.update(trace.times_called)
     parts = dict(case.module.named_modules())
+    seen = set()
     for path in suspects:
-        if not any(counts[name] for name in counts if f"{name}.".startswith(f"{path}.")):
+        holder, attribute = source.owner(case.module, path)
+        is_called = any(counts[name] for name in counts if f"{name}.".startswith(f"{path}."))
+        if not is_called and (type(holder), attribute) not in seen:
+            seen.add((type(holder), attribute))
             yield _finding(case.module, path, _twin(parts, counts, path))
 
 
@@ -82,6 +93,7 @@ def _finding(root: nn.Module, path: str, twin: str) -> Finding:
     holder, attribute = source.owner(root, path)
     file, line = source.attribute_line(type(holder), attribute)
     part = root.get_submodule(path)
+    is_sure = bool(twin) or source.is_torchs(type(part).__module__)
     also = f", while {twin} is called twice" if twin else ""
     return Finding(
         f"{path} ({type(part).__name__}) is never called{also}",
@@ -89,6 +101,7 @@ def _finding(root: nn.Module, path: str, twin: str) -> Finding:
         file=file,
         line=line,
         fix=f"call self.{attribute} in forward" + (f" in place of one {twin}" if twin else ", or delete it"),
+        severity=None if is_sure else Severity.NOTE,
     )
 
 

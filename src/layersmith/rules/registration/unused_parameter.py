@@ -38,7 +38,12 @@ RUNS = 8  # with other seeds and inputs each: a routed expert deserves a chance
 Place = tuple[str, str, type, Severity | None]  # path, attribute, class of its owner, severity
 
 
-@rule(severity=Severity.ERROR, since="0.1", promise=Promise.EVERY_PARAMETER_LEARNS)
+@rule(
+    severity=Severity.ERROR,
+    since="0.1",
+    promise=Promise.EVERY_PARAMETER_LEARNS,
+    after=("forward-raises", "lambda-attribute"),
+)
 def unused_parameter(case: Case) -> Iterator[Finding]:
     """Collect what gradients reach over several runs; report the rest, one finding a line of the source."""
     waiting = {name for name, parameter in case.module.named_parameters() if parameter.requires_grad}

@@ -12,6 +12,11 @@ should be.
 ## How to fix it
 Fill with a large negative number (`torch.finfo(x.dtype).min`) instead of `-inf`, or set such rows to zero
 afterwards.
+
+## How to reproduce it
+    for value in (True, False):
+        mask = torch.full(args[0].shape[:2], value)
+        assert module(args[0], mask).isfinite().all(), f"a mask of only {value} gives NaN"
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ OF_ROWS = ("bt", "b1t", "b11t", "bt1")  # masks by rows and steps; nobody hides 
 
 @rule(
     severity=Severity.NOTE,
-    since="0.2",
+    since="0.1",
     promise=Promise.OBEYS_MASKS,
     after=("forward-raises", "nondeterministic-eval", "mask-ignored"),
 )

@@ -13,6 +13,14 @@ output of a prefix must be the prefix of the output.
 ## How to fix it
 `torch.triu(ones, diagonal=1)` is what to hide; pad a convolution by `(kernel_size - 1) * dilation` on the
 left only; normalise each step by itself or with running sums.
+
+## How to reproduce it
+    module.eval()
+    axis = -1 if any(isinstance(part, nn.Conv1d) for part in module.modules()) else 1
+    changed = args[0].clone()
+    changed.select(axis, -1).add_(1.0)
+    one, other = (y.narrow(axis, 0, y.shape[axis] - 1) for y in (run(), run(changed, *args[1:])))
+    assert torch.allclose(one, other, rtol=1e-3, atol=1e-5), f"earlier steps moved by {(one - other).abs().max():.2g}"
 """
 
 from __future__ import annotations
@@ -33,7 +41,7 @@ from layersmith.subject import Case
 
 @rule(
     severity=Severity.ERROR,
-    since="0.2",
+    since="0.1",
     promise=Promise.CAUSAL,
     after=("forward-raises", "nondeterministic-eval", "causal"),
 )

@@ -13,6 +13,12 @@ must not move the outputs of visible steps.
 ## How to fix it
 Pass the mask on to every layer that mixes steps, along the keys: `scores.masked_fill(mask[:, None, :],
 float("-inf"))` before the softmax; multiply convolution inputs by it before each convolution.
+
+## How to reproduce it
+    module.eval()
+    mask = torch.rand(args[0].shape[:2]) < 0.5
+    mask[:, 0], mask[:, -1] = True, False
+    assert not torch.equal(module(args[0], mask), module(args[0], torch.ones_like(mask))), "the mask changes nothing"
 """
 
 from __future__ import annotations
@@ -34,7 +40,7 @@ APPLIES = r"masked_fill|where|softmax|mask|\*"
 
 @rule(
     severity=Severity.WARNING,
-    since="0.2",
+    since="0.1",
     promise=Promise.OBEYS_MASKS,
     after=("forward-raises", "nondeterministic-eval", "batch-leak"),
 )

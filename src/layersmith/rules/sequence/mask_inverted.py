@@ -14,6 +14,15 @@ True where padded". Where nothing is stated, nothing is asked.
 ## How to fix it
 `scores.masked_fill(~mask, float("-inf"))` keeps where it is True, `scores.masked_fill(mask, float("-inf"))`
 hides there.
+
+## How to reproduce it
+    module.eval()
+    hidden = torch.zeros(args[0].shape[:2], dtype=torch.bool)
+    hidden[:, -2:] = True  # torch's key_padding_mask: True is hidden
+    changed = args[0].clone()
+    changed[:, -2:] += 1.0
+    one, other = module(args[0], hidden)[:, :-2], module(changed, hidden)[:, :-2]
+    assert torch.allclose(one, other, rtol=1e-3, atol=1e-5), "what the mask hides has an effect"
 """
 
 from __future__ import annotations
@@ -33,7 +42,7 @@ from layersmith.subject import Case
 
 @rule(
     severity=Severity.ERROR,
-    since="0.2",
+    since="0.1",
     promise=Promise.OBEYS_MASKS,
     after=("forward-raises", "nondeterministic-eval", "batch-leak"),
 )

@@ -13,6 +13,14 @@ more such tokens are appended instead.
 ## How to fix it
 Divide by the number of valid steps, not by the length: `(x * m).sum(1) / m.sum(1)`; give hidden scores
 `-inf` before the softmax or the maximum, not 0; pack what goes through a backward RNN.
+
+## How to reproduce it
+    module.eval()
+    x, keep = args[0], torch.ones(args[0].shape[:2], dtype=torch.bool)
+    longer = torch.cat([x, torch.zeros_like(x[:, :3])], 1), torch.cat([keep, torch.zeros_like(keep[:, :3])], 1)
+    one, other = module(x, keep), module(*longer)
+    other = other[:, : x.shape[1]] if other.dim() == 3 else other
+    assert torch.allclose(one, other, rtol=1e-3, atol=1e-5), "three steps of padding change what is valid"
 """
 
 from __future__ import annotations
@@ -33,7 +41,7 @@ SUSPECT = r"mean\(|\.size\(1\)|shape\[1\]|/\s*\w|max\(|amax|softmax|pad"
 
 @rule(
     severity=Severity.WARNING,
-    since="0.2",
+    since="0.1",
     promise=Promise.OBEYS_MASKS,
     after=("forward-raises", "nondeterministic-eval", "batch-leak", "mask-ignored", "mask-inverted"),
 )

@@ -13,6 +13,12 @@ inputs, and must not raise where the fresh one does not.
 ## How to fix it
 Compare the cache with what is asked (`if self.table.shape[0] < t or self.table.device != x.device`), slice
 it, or compute it anew; take a state as an argument and return it.
+
+## How to reproduce it
+    torch.manual_seed(0)
+    used, fresh = build().eval(), module.eval()
+    used(*(x[:, :2] for x in args), **kwargs)
+    assert torch.allclose(used(*args, **kwargs), fresh(*args, **kwargs)), "a call before changes the answer"
 """
 
 from __future__ import annotations
@@ -32,7 +38,7 @@ from layersmith.subject import Case
 
 @rule(
     severity=Severity.ERROR,
-    since="0.2",
+    since="0.1",
     promise=Promise.INDEPENDENT_CALLS,
     after=("forward-raises", "nondeterministic-eval", "hard-coded-dtype"),
 )

@@ -6,13 +6,18 @@ start with a copy. A lambda or hook that holds on to `self` is copied as it is: 
 original's weights, and trains without learning.
 
 ## How it is tested
-`copy.deepcopy` of the module, once fresh and once after a call; the copy's eval output must be the same,
-and must stay so when all weights of the original are overwritten. That torch refuses parametrizations and
-the old weight_norm is torch's matter.
+`copy.deepcopy` of the module, after a call; the copy's eval output must be the same, and must stay so when
+all weights of the original are overwritten. Where only a call makes it fail, it is a warning. That torch
+refuses parametrizations and the old weight_norm is torch's matter.
 
 ## How to fix it
 Use methods instead of lambdas over `self`; keep locks, files and generators out of attributes, or leave
 them out in `__getstate__`; store detached tensors only.
+
+## How to reproduce it
+    import copy
+    run()
+    copy.deepcopy(module)
 """
 
 from __future__ import annotations
@@ -35,7 +40,7 @@ HOLDS = r"lambda|partial\(|register_\w*hook|def \w+\("
 
 @rule(
     severity=Severity.ERROR,
-    since="0.2",
+    since="0.1",
     promise=Promise.STATE_ROUND_TRIP,
     after=("forward-raises", "nondeterministic-eval", "unregistered-parameter"),
 )
@@ -64,12 +69,15 @@ def _refused(case: Case, error: Exception) -> Finding | None:
     if any(reason in text for reason in BY_DESIGN) or _has_old_norm(case.module):
         return None
     held = contents.uncopied(case.module, way=copy.deepcopy)
+    is_fresh = contents.does(copy.deepcopy, case.fresh().module)
+    when = " after a call" if is_fresh else ""
     place = reading.setting_line(held.owner, held.attribute) if held else source.class_line(type(case.module))
     return Finding(
-        f"copy.deepcopy fails{f' at {held.path}' if held else ''}: {type(error).__name__}: {text:.200}",
+        f"copy.deepcopy fails{when}{f' at {held.path}' if held else ''}: {type(error).__name__}: {text:.200}",
         held.path if held else "",
         *place,
         fix="keep detached tensors only (x.detach()), and no locks, files or generators, in attributes",
+        severity=Severity.WARNING if is_fresh else None,
     )
 
 
@@ -89,7 +97,7 @@ def _differs(case: Case, gap: closeness.Gap, text: str) -> Finding:
     )
 
 
-@not_copyable.bad("copy.deepcopy fails at last")
+@not_copyable.bad("copy.deepcopy fails after a call at last")
 class KeepsItsLastOutput(nn.Module):
     last: Tensor | None = None
 

@@ -12,6 +12,11 @@ that pickle cannot find by name (those inside a function) are not asked, nor is 
 ## How to fix it
 Replace lambdas and local functions in attributes by methods, `functools.partial` or functions of the module
 level; leave out locks, files, generators and handles in `__getstate__`.
+
+## How to reproduce it
+    import pickle
+    run()
+    pickle.loads(pickle.dumps(module))
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ BY_DESIGN = ("parametrized modules", "graph leaves", "ScriptModule")  # torch re
 
 @rule(
     severity=Severity.WARNING,
-    since="0.2",
+    since="0.1",
     promise=Promise.STATE_ROUND_TRIP,
     after=("forward-raises", "not-copyable"),
 )

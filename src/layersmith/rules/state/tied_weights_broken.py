@@ -12,6 +12,13 @@ Parameters that are one object, or lie in the same memory, are noted. After `cop
 ## How to fix it
 Tie the parameter, not its data: `self.decoder.weight = self.encoder.weight`; tie anew in `__setstate__` and
 after whatever replaces a parameter.
+
+## How to reproduce it
+    import copy
+    pointers = lambda m: [p.data_ptr() for p in m.parameters()]
+    tied = len(set(pointers(module))) < len(pointers(module))
+    twin = copy.deepcopy(module).double()
+    assert not tied or len(set(pointers(twin))) < len(pointers(twin)), "a copy, or another dtype, parts what was tied"
 """
 
 from __future__ import annotations
@@ -38,7 +45,7 @@ WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.STATE_ROUND_TRIP, after=())
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.STATE_ROUND_TRIP, after=())
 def tied_weights_broken(case: Case) -> Iterator[Finding]:
     """Note the ties of a module as it was built; look for them again after each way."""
     module = case.subject.construction.build() if case.subject.construction else case.module

@@ -13,6 +13,11 @@ before.
 ## How to fix it
 `self.register_buffer("cache", None, persistent=False)`, or a plain attribute that forward fills on each
 call.
+
+## How to reproduce it
+    saved = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    run()
+    build().load_state_dict(module.state_dict())
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ from layersmith.subject import Case
 Shapes = dict[str, tuple[int, ...]]
 
 
-@rule(severity=Severity.ERROR, since="0.2", promise=Promise.STATE_ROUND_TRIP)
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.STATE_ROUND_TRIP)
 def transient_state_saved(case: Case) -> Iterator[Finding]:
     """Call; load into a fresh one; say which entries are in the way."""
     fresh = case.fresh().module

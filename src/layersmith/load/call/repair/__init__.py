@@ -13,6 +13,8 @@ _DECISIVE = (dtypes.integers, dtypes.floats, kinds.not_given, kinds.not_a_tensor
 _ADVICE = (
     dtypes.booleans,
     dtypes.ranges,
+    dtypes.lengths,
+    kinds.own_state,
     ranks.unpacked,
     ranks.stated,
     ranks.indexed,

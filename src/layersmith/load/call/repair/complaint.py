@@ -118,4 +118,4 @@ def _ranked(spec: TensorSpec, clue: Clue, rank: int) -> TensorSpec:
     if spec.rank == rank:
         return spec
     new = shaped(clue, rank)
-    return TensorSpec(new.shape, spec.dtype, spec.high, new.free)
+    return TensorSpec(new.shape, spec.dtype, spec.high, spec.low, new.free)

@@ -78,6 +78,12 @@ def ranges(complaint: Complaint) -> Iterator[State]:
             yield complaint.with_specs(lambda spec: replace(spec, high=1), [name])
 
 
+def lengths(complaint: Complaint) -> Iterator[State]:
+    """Equal lengths where they must be sorted."""
+    if complaint.says("sorted in decreasing order|enforce_sorted"):
+        yield complaint.with_specs(lambda spec: replace(spec, low=spec.high - 1) if spec.low else spec)
+
+
 def _short(spec: TensorSpec) -> TensorSpec:
     long = [index for index in spec.free if index > 0 and spec.shape[index] > _SHORT]
     for index in long:
@@ -97,7 +103,7 @@ def _as_integers(spec: TensorSpec) -> TensorSpec:
     if spec.dtype is torch.int64:
         return spec
     short = spec.shape[:2]
-    return TensorSpec(short, torch.int64, _FEW, frozenset(range(len(short))))
+    return TensorSpec(short, torch.int64, _FEW, free=frozenset(range(len(short))))
 
 
 def _as_floats(spec: TensorSpec) -> TensorSpec:

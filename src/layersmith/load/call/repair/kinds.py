@@ -33,9 +33,16 @@ _NONE_UNWANTED = re.compile(
 )
 
 
+def own_state(complaint: Complaint) -> Iterator[State]:
+    """No state where the one given has another batch: the layer begins with its own."""
+    for name in complaint.state if complaint.says("[Hh]idden|cell state|hx|h_0") else ():
+        if re.search("hidden|state|^h|cell|memory", name) and complaint.state[name] is not None:
+            yield complaint.with_value(name, None)
+
+
 def not_given(complaint: Complaint) -> Iterator[State]:
     """A value for what was left None or out."""
-    if not _NONE_UNWANTED.search(complaint.text):
+    if not _NONE_UNWANTED.search(complaint.text) and not _asks_for_option(complaint):
         return
     parameters, state = complaint.callee.parameters, complaint.state
     optional = [name for name, p in parameters.items() if name not in state and p.default is None]
@@ -45,6 +52,17 @@ def not_given(complaint: Complaint) -> Iterator[State]:
         dict.fromkeys([*(n for n in complaint.suspects if n in empty), *named, *empty, *optional[:3]])
     )[:5]:
         yield complaint.with_value(name, _some_tensor(complaint, name))
+
+
+def _asks_for_option(complaint: Complaint) -> bool:
+    """Whether a failed check names a parameter that was left None: "cross attention should receive context"."""
+    options = [
+        n for n, p in complaint.callee.parameters.items() if p.default is None and n not in complaint.state
+    ]
+    words = set(
+        re.findall(r"\w+", complaint.text if isinstance(complaint.error, AssertionError | ValueError) else "")
+    )
+    return bool(words & set(options))
 
 
 def _some_tensor(complaint: Complaint, name: str) -> Any:

@@ -23,6 +23,7 @@ _DIVISIBLE = re.compile(r"divis|divide|multiple of|split|power of|square|even|ch
 _SPATIAL = (32, 64, 128)
 _SIDES = (28, 32, 64, 16, 8, 4, 1, 96, 128, 224)
 _LARGEST_DIVISOR = 256
+_LARGEST_SIDE = 300
 
 
 def too_small(complaint: Complaint) -> Iterator[State]:
@@ -77,9 +78,22 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     for size in sorted(complaint.free_sizes, reverse=True):
         if size > 1 and given % size == 0 and (wanted * size) % given == 0:
             yield from complaint.with_size(size, wanted * size // given)
+    yield from _scaled(complaint, given, wanted)
     yield from _flattened(complaint, given, wanted)
     for side in _SIDES:
         yield complaint.with_specs(lambda spec, side=side: _with_sides(spec, side))  # type: ignore[misc]
+
+
+def _scaled(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+    """Sides at which the flattened features come nearer to what is wanted: they grow with the area."""
+    for spec in specs(list(complaint.state.values())):
+        open_sides = [index for index in range(2, spec.rank) if index in spec.free]
+        if not open_sides or given < 2:  # noqa: PLR2004 - nothing to scale
+            continue
+        guess = spec.shape[open_sides[0]] * (wanted / given) ** (1 / (spec.rank - 2))
+        for side in dict.fromkeys((round(guess), round(guess) + 1, round(guess) - 1)):
+            if 0 < side <= _LARGEST_SIDE:
+                yield complaint.with_specs(lambda spec, side=side: _with_sides(spec, side))  # type: ignore[misc]
 
 
 def _flattened(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:

@@ -15,7 +15,7 @@ from layersmith.probe.gradients.report import Leg
 def layouts(bench: Bench) -> None:
     """Backward is linear in u: scattered (u + 1) less expanded 1 must give what u gave."""
     u = bench.station.projection.along
-    limit = closeness.GRADIENT_TWICE[bench.site.footing.dtype]
+    limit = closeness.GRADIENT_TWICE[bench.site.precision.dtype]
     name = "grad_output scattered and expanded"
     try:
         ones = bench.pull([expanded_ones(one) for one in u])
@@ -64,6 +64,6 @@ def undefined(bench: Bench) -> None:
         )
         return
     total = [plus(a, b) for a, b in zip(*parts, strict=True)]
-    limit = closeness.GRADIENT_TWICE[bench.site.footing.dtype]
+    limit = closeness.GRADIENT_TWICE[bench.site.precision.dtype]
     found = contrast(total, bench.station.gradients, limit=limit, floor=floor_of(bench, limit))
     bench.settle(name, found, "when one output does not enter the loss")

@@ -1,0 +1,79 @@
+"""Arguments that hold several tensors: dicts by their keys, graph data by attributes, maps of several scales."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from layersmith.load.call.callee import Callee
+from layersmith.load.call.clue import BATCH, PRIMES
+from layersmith.load.call.named import EDGES, graph_part
+from layersmith.load.constructor.names import WIDTH, plain
+from layersmith.load.values import Bundle, TensorSpec
+
+_MAPS = re.compile(r"^(features?|feats?|feature_?maps?|inputs?|xs?|fmaps?|outs|pyramid|maps)$")
+_CHANNELS = re.compile(r"ch(annel|an)?s?(_list)?$|dims?$|planes|features|in_c")
+_WIDTHS = re.compile(r"^(in|input|nfeat|node|num_(node_)?features|n_features|dim|hidden|channels)\w*$")
+_TOKENS = re.compile(r"ids|token|index|labels?$|targets?$|words|text")
+_METHODS = frozenset(dir(Tensor)) | {"items", "keys", "values", "get", "last_hidden_state"}
+_LARGEST_SIDE = 64
+
+
+def structure(callee: Callee, name: str) -> Any:
+    """A value for a parameter that is no single tensor; None where it seems to be one."""
+    if callee.annotation(name) is Tensor:
+        return None
+    if plain(name) in EDGES and "edge" in plain(name):
+        return graph_part(plain(name), 0)
+    attributes = callee.clues[name].attributes
+    keys = sorted(key[1:-1] for key in attributes if key.startswith("["))
+    if keys:
+        return {key: _part(callee, key, keys) for key in keys}
+    parts = sorted(part for part in attributes if part not in _METHODS and not part.startswith("_"))
+    if parts:
+        return Bundle({part: _part(callee, part, parts) for part in parts})
+    return _maps(callee, name)
+
+
+def _part(callee: Callee, part: str, others: Iterable[str]) -> Any:
+    word = plain(part)
+    width = next(
+        (v for n, v in callee.arguments.items() if type(v) is int and v > 1 and _WIDTHS.match(plain(n))),
+        WIDTH,
+    )
+    if any("edge" in other or other in ("adj", "adj_t") for other in others):
+        return graph_part(word, width)
+    free = frozenset({1})
+    if "mask" in word:
+        return TensorSpec((BATCH, PRIMES[0]), torch.int64, 2, free=free)
+    if _TOKENS.search(word):
+        return TensorSpec((BATCH, PRIMES[0]), torch.int64, 10, free=free)
+    if re.search(r"im(age|g)|pixel|rgb|frame|res\d|layer\d|^[cp]\d$|depth|^(low|high|out|aux)", word):
+        maps = sorted(other for other in others if re.search(r"\d$", other))
+        side = max(4, 32 >> maps.index(part)) if part in maps else 32
+        channels = 3 if re.search(r"im(age|g)|pixel|rgb|frame", word) else width
+        return TensorSpec((BATCH, channels, side, side), free=frozenset({1}))
+    return TensorSpec((BATCH, width), free=free)
+
+
+def _maps(callee: Callee, name: str) -> Any:
+    """Feature maps whose channels the constructor was told in a list, each half as large as the one before."""
+    clue = callee.clues[name]
+    if not clue.is_sequence or clue.rank or not _MAPS.match(plain(name)):
+        return None
+    listed = [
+        list(value)
+        for argument, value in callee.arguments.items()
+        if isinstance(value, list | tuple) and len(value) > 1 and all(type(item) is int for item in value)
+        if _CHANNELS.search(plain(argument))
+    ]
+    if not listed:
+        return None
+    sides = [max(4, _LARGEST_SIDE >> level) for level in range(len(listed[0]))]
+    return [
+        TensorSpec((BATCH, channels, side, side)) for channels, side in zip(listed[0], sides, strict=True)
+    ]

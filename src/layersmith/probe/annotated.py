@@ -1,0 +1,64 @@
+"""The axes that `forward` says its arguments have: `Float[Tensor, "*batch time dim"]`, `(*, dim)` in a docstring."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from layersmith.probe import arguments
+from layersmith.probe.inputs import Inputs
+
+QUOTED = re.compile(r"""\[[^,\[\]]+,\s*["']([^"']+)["']\s*\]""")
+STARRED = re.compile(r"[(\[]\s*(?:\*|\.\.\.)\s*,\s*[\w ,]+[)\]]")
+TIME = re.compile(
+    r"^(?:t|l|s|seq\w*|time\w*|len\w*|length|steps?|frames?|tokens?|n_tokens|num_tokens)$", re.IGNORECASE
+)
+
+
+def axes(module: nn.Module) -> Mapping[str, tuple[str, ...]]:
+    """The names of the axes by argument, where an annotation states them."""
+    forward = type(module).forward
+    found = {}
+    for name, annotation in getattr(forward, "__annotations__", {}).items():
+        text = getattr(annotation, "dim_str", None)
+        if text is None and isinstance(annotation, str) and (match := QUOTED.search(annotation)):
+            text = match.group(1)
+        if isinstance(text, str) and name != "return":
+            found[name] = tuple(re.sub(r"^[#?_]+", "", part) for part in text.split())
+    return found
+
+
+def is_leading(names: tuple[str, ...]) -> bool:
+    """Whether any number of axes may come first: `*batch dim`, `... dim`."""
+    return len(names) > 1 and (names[0].startswith("*") or names[0] == "...")
+
+
+def says_leading(module: nn.Module) -> bool:
+    """Whether the docstring of the class or its forward gives the input as `(*, dim)`."""
+    texts = [vars(base).get("__doc__") or "" for base in type(module).__mro__[:1]]
+    texts.append(inspect.getdoc(type(module).forward) or "")
+    return any(STARRED.search(text) for text in texts)
+
+
+def free_lengths(module: nn.Module, inputs: Inputs) -> dict[str, list[tuple[Tensor, int]]]:
+    """The tensors and axes (from the end) of every named time axis that no attribute of the module has for its size."""
+    stated = axes(module)
+    fixed = {name for part in module.modules() for name in vars(part)} | set(_constructor(module))
+    found: dict[str, list[tuple[Tensor, int]]] = {}
+    for _, argument, tensor in arguments.named(module, inputs):
+        names = stated.get(argument, ())
+        for place, name in enumerate(names):
+            axis = place - len(names)
+            if TIME.match(name) and name not in fixed and tensor.ndim >= -axis:
+                found.setdefault(name, []).append((tensor, axis))
+    return found
+
+
+def _constructor(module: nn.Module) -> list[str]:
+    try:
+        return [*inspect.signature(type(module)).parameters]
+    except (TypeError, ValueError):
+        return []
