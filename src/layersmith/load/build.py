@@ -82,7 +82,7 @@ def _first_sure(request: Request) -> Found | None:
     guess: Found | None = None
     for strategy in _STRATEGIES:
         found = strategy(request)
-        if found is not None and not found.doubt:
+        if found is not None and (not found.doubt or strategy is by_lock):  # the search was done before
             return found
         guess = guess or found
         if request.deadline.is_over:
