@@ -89,11 +89,21 @@ def _fresh(value: Any, recording: Recording) -> Any:
 
 
 def _fresh_module(module: nn.Module, recording: Recording) -> Made:
+    if type(module) in (nn.ModuleList, nn.Sequential):  # filled after they were built, as often as not
+        parts = [_fresh_module(part, recording) for part in module]
+        return _container(type(module), parts)
     inner = recording.arguments.get(module)
     if inner is None:
         return Made(f"{type(module).__name__}(...)", lambda: copy.deepcopy(module))
     cls, given = type(module), {name: _fresh(item, recording) for name, item in inner.items()}
     return Made(call_text(cls, given), lambda: construct(cls, given))
+
+
+def _container(cls: Any, parts: list[Made]) -> Made:
+    texts = ", ".join(map(str, parts))
+    if cls is nn.Sequential:
+        return Made(f"nn.Sequential({texts})", lambda: cls(*(part.make() for part in parts)))
+    return Made(f"nn.ModuleList([{texts}])", lambda: cls([part.make() for part in parts]))
 
 
 def _text_of(value: Any) -> str:
