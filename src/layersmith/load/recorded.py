@@ -89,7 +89,9 @@ def _fresh(value: Any, recording: Recording) -> Any:
 
 
 def _fresh_module(module: nn.Module, recording: Recording) -> Made:
-    if type(module) in (nn.ModuleList, nn.Sequential):  # filled after they were built, as often as not
+    if isinstance(module, nn.ModuleList | nn.Sequential) and type(module).__module__.startswith(
+        "torch."
+    ):  # filled after they were built, as often as not
         parts = [_fresh_module(part, recording) for part in module]
         return _container(type(module), parts)
     inner = recording.arguments.get(module)
@@ -99,11 +101,12 @@ def _fresh_module(module: nn.Module, recording: Recording) -> Made:
     return Made(call_text(cls, given), lambda: construct(cls, given))
 
 
-def _container(cls: Any, parts: list[Made]) -> Made:
+def _container(cls: type[nn.Module], parts: list[Made]) -> Made:
     texts = ", ".join(map(str, parts))
+    made: Any = cls
     if cls is nn.Sequential:
-        return Made(f"nn.Sequential({texts})", lambda: cls(*(part.make() for part in parts)))
-    return Made(f"nn.ModuleList([{texts}])", lambda: cls([part.make() for part in parts]))
+        return Made(f"nn.Sequential({texts})", lambda: made(*(part.make() for part in parts)))
+    return Made(f"nn.ModuleList([{texts}])", lambda: made([part.make() for part in parts]))
 
 
 def _text_of(value: Any) -> str:
