@@ -59,6 +59,10 @@ def arguments_of(seen: Seen, recording: Recording) -> Arguments | None:
     given = seen.arguments if seen.arguments is not None else solved(seen.module)
     if given is None:
         return None
+    return _told(cls, given, recording)
+
+
+def _told(cls: type[nn.Module], given: Arguments, recording: Recording) -> Arguments:
     parameters = inspect.signature(constructor(cls)).parameters
     return {
         name: _fresh(value, recording)
@@ -97,7 +101,7 @@ def _fresh_module(module: nn.Module, recording: Recording) -> Made:
     inner = recording.arguments.get(module)
     if inner is None:
         return Made(f"{type(module).__name__}(...)", lambda: copy.deepcopy(module))
-    cls, given = type(module), {name: _fresh(item, recording) for name, item in inner.items()}
+    cls, given = type(module), _told(type(module), inner, recording)
     return Made(call_text(cls, given), lambda: construct(cls, given))
 
 
