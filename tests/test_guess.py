@@ -23,7 +23,9 @@ def test_rules_that_depend_on_the_call_have_no_say_about_a_guess() -> None:
     subject = subject_of_class(Wrapped)
     assert subject.doubt == "fn is a stand-in"
     assert "a guess: fn is a stand-in" in subject.inferred_from
-    results = {result.rule: result for result in run(subject, with_prerequisites(("batch-leak", "input-modified")))}
+    results = {
+        result.rule: result for result in run(subject, with_prerequisites(("batch-leak", "input-modified")))
+    }
     assert results["batch-leak"].outcome is Outcome.SKIP
     assert results["batch-leak"].why == "the call is but a guess: fn is a stand-in"
     assert results["input-modified"].outcome is Outcome.PASS

@@ -1,14 +1,13 @@
 """Modules as repositories hold them: each is built and called unaided, with the ranks and dtypes of its real use."""
-# ruff: noqa: E501, D101, D102, D107, I001, ANN001, ANN002, ANN003, ANN201, ANN202, ANN204, N803, N806, N812, PLR2004, B905, RUF, PT018, E741, PLR0913, RUF007, F401
+# ruff: noqa: ANN001, ANN002, ANN003, ANN201, ANN202, ANN204, N803, N812, RUF, PT018, E741, PLR0913, RUF007, F401
 # mypy: ignore-errors
 
 import math
-from collections import namedtuple
 from dataclasses import dataclass
 
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
+from torch import nn
 
 
 # --- residual networks with block classes ---------------------------------------------------------------------
@@ -676,7 +675,7 @@ class PatchEmbed(nn.Module):
 
     def forward(self, x):
         B, C, H, W = x.shape
-        assert H == self.img_size and W == self.img_size, (
+        assert self.img_size == H and self.img_size == W, (
             f"Input image size ({H}*{W}) doesn't match model ({self.img_size})."
         )
         return self.proj(x).flatten(2).transpose(1, 2)

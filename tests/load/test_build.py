@@ -409,6 +409,12 @@ def test_an_object_that_cannot_be_copied_asks_for_its_class() -> None:
     assert caught.value.hint == "pass the class or a function that builds it"
 
 
+def test_a_module_on_the_meta_device_is_told_what_it_lacks() -> None:
+    with pytest.raises(Unbuildable, match=r"weight is on the meta device, without values") as caught:
+        subject_of_object(nn.Linear(4, 2, device="meta"), torch.randn(3, 4))
+    assert "to_empty" in caught.value.hint
+
+
 def test_a_function_that_builds_gives_another_module_for_each_seed() -> None:
     def small() -> nn.Module:
         return nn.Linear(8, 4)

@@ -16,7 +16,7 @@ from layersmith.load.lock import Entry, Lock
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 ENTRIES = st.dictionaries(
     TEXTS.filter(lambda key: key != "version"),
-    st.builds(Entry, st.lists(TEXTS, max_size=3).map(tuple), TEXTS, TEXTS, TEXTS, TEXTS, TEXTS),
+    st.builds(Entry, st.lists(TEXTS, max_size=3).map(tuple), TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS),
     max_size=4,
 )
 

@@ -130,3 +130,21 @@ def test_the_module_is_left_as_it_was() -> None:
     assert model.training
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert model[0].weight.grad is None
+
+
+class Scores(nn.Module):
+    """A vector makes one number of a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 8)
+        self.vector = nn.Parameter(torch.ones(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.linear(x) @ self.vector
+        return scores
+
+
+def test_a_product_with_a_vector_is_a_layer_too() -> None:
+    found = layers(Scores(), Inputs((torch.randn(5, 4),)))
+    assert [(one.weight, one.fan_in) for one in found] == [("linear.weight", 4), ("vector", 8)]

@@ -82,7 +82,7 @@ def _first_sure(request: Request) -> Found | None:
     guess: Found | None = None
     for strategy in _STRATEGIES:
         found = strategy(request)
-        if found is not None and not found.doubt:
+        if found is not None and (not found.doubt or strategy is by_lock):  # the search was done before
             return found
         guess = guess or found
         if request.deadline.is_over:
@@ -94,8 +94,9 @@ def subject_of_object(module: nn.Module, inputs: object | None = None) -> Subjec
     """A module that the user holds; each use gets a copy of it.
 
     Raises:
-        Unbuildable: if it cannot be copied, or no way to call it was found.
+        Unbuildable: if it has no values or cannot be copied, or no way to call it was found.
     """
+    _require_values(module)
     make, call, how = _inputs_for(_copied(module), inputs)
     found = Found(lambda _: _copied(module), make, f"{type(module).__name__}(...)({call})", how)
     return dataclasses.replace(_described(type(module), found), is_seeded=False)
@@ -129,8 +130,18 @@ def subject_of_factory(function: Callable[[], nn.Module], inputs: object | None 
         raise Unbuildable(f"{name}() raised {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise Unbuildable(f"{name}() returned {type(module).__name__}, not an nn.Module")
+    _require_values(module)
     make, call, how = _inputs_for(module, inputs)
     return _subject(type(module), Found(lambda _: function(), make, f"{name}()({call})", how))
+
+
+def _require_values(module: nn.Module) -> None:
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_meta:
+            raise Unbuildable(
+                f"{type(module).__name__} cannot be run: {name} is on the meta device, without values",
+                "call module.to_empty(device='cpu') and initialise it, or pass the class or a function that builds it",
+            )
 
 
 def _request(cls: type[nn.Module], inputs: object | None, seconds: float) -> Request:

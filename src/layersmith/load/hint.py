@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from layersmith.load.doubt import FAILS
 from layersmith.load.replay import Misfit, replayed
 from layersmith.load.strategy import Found, Request
 from layersmith.load.unbuildable import Unbuildable
@@ -33,8 +36,9 @@ def by_lock(request: Request) -> Found | None:
     if not request.said.locked or request.inputs is not None:
         return None
     try:
-        text = request.said.locked[request.said.number]
-        return replayed(request, text, how="from layersmith.lock", must_work=request.said.must_work)
+        text, doubt = request.said.locked[request.said.number], request.said.doubt
+        found = replayed(request, text, how="from layersmith.lock", must_work=doubt != FAILS)
+        return replace(found, doubt=doubt)
     except Misfit as misfit:
         request.said.misfits.append(str(misfit))
         return None

@@ -29,6 +29,7 @@ class Entry:
     calls: tuple[str, ...] = ()  # notations: `Block(64, heads=4)(f32[2,16,64])`
     how: str = ""  # where they come from: "names", "example()", "recorded"
     signature: str = ""  # of the constructor and of forward: when it changes, the class is looked at anew
+    doubt: str = ""  # why the call is but a guess
     unknown: str = ""  # why no way was found
     hint: str = ""  # what would help then
     source: str = ""  # digest of the class's source, for classes without a way: an edit may have mended it
@@ -96,7 +97,7 @@ def _entry(value: Any, where: str) -> Entry:
     if not isinstance(value, dict):
         raise UsageError(f"{where} must be a table with calls, not {value!r}")
     calls = value.get("calls", [])
-    texts = [value.get(name, "") for name in ("from", "signature", "unknown", "hint", "source")]
+    texts = [value.get(name, "") for name in ("from", "signature", "doubt", "unknown", "hint", "source")]
     if not isinstance(calls, list) or not all(isinstance(text, str) for text in [*calls, *texts]):
         raise UsageError(f"{where}: calls must be a list of texts, everything else a text")
     return Entry(tuple(calls), *texts)
@@ -111,6 +112,7 @@ def _block(key: str, entry: Entry) -> str:
     for name, text in (
         ("from", entry.how),
         ("signature", entry.signature),
+        ("doubt", entry.doubt),
         ("unknown", entry.unknown),
         ("hint", entry.hint),
         ("source", entry.source),

@@ -79,7 +79,8 @@ class _Specs(ast.NodeTransformer):
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         """`i64[2,3]<100`."""
-        return self.named(self.reader.bounded(node)) if _is_tensor(node.left) else self.generic_visit(node)
+        is_bounded = _is_tensor(node.left) or _is_tensor(node.comparators[0])
+        return self.named(self.reader.bounded(node)) if is_bounded else self.generic_visit(node)
 
     def named(self, spec: TensorSpec) -> ast.Name:
         name = f"tensor_{len(self.found)}_"

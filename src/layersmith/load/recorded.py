@@ -60,6 +60,10 @@ def arguments_of(seen: Seen, recording: Recording) -> Arguments | None:
     given = seen.arguments if seen.arguments is not None else solved(seen.module)
     if given is None:
         return None
+    return _told(cls, given, recording)
+
+
+def _told(cls: type[nn.Module], given: Arguments, recording: Recording) -> Arguments:
     parameters = inspect.signature(constructor(cls)).parameters
     return {
         name: _fresh(value, recording)
@@ -90,11 +94,24 @@ def _fresh(value: Any, recording: Recording) -> Any:
 
 
 def _fresh_module(module: nn.Module, recording: Recording) -> Made:
+    if isinstance(module, nn.ModuleList | nn.Sequential) and type(module).__module__.startswith(
+        "torch."
+    ):  # filled after they were built, as often as not
+        parts = [_fresh_module(part, recording) for part in module]
+        return _container(type(module), parts)
     inner = recording.arguments.get(module)
     if inner is None:
         return Made(f"{type(module).__name__}(...)", lambda: copy.deepcopy(module))
-    cls, given = type(module), {name: _fresh(item, recording) for name, item in inner.items()}
+    cls, given = type(module), _told(type(module), inner, recording)
     return Made(call_text(cls, given), lambda: construct(cls, given))
+
+
+def _container(cls: type[nn.Module], parts: list[Made]) -> Made:
+    texts = ", ".join(map(str, parts))
+    made: Any = cls
+    if cls is nn.Sequential:
+        return Made(f"nn.Sequential({texts})", lambda: made(*(part.make() for part in parts)))
+    return Made(f"nn.ModuleList([{texts}])", lambda: made([part.make() for part in parts]))
 
 
 def _text_of(value: Any) -> str:

@@ -6,25 +6,25 @@ python -c "from layersmith.load.recorded_run import main; main()" OUT LOCK -- tr
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import runpy
 import sys
 from pathlib import Path
-from typing import Any
 
 from layersmith.load.lock import Entry, Lock
 
 
 def main() -> None:
     """Run the program that the command line names after `--`: a file, or `-m` and a module."""
-    recorder: Any = importlib.import_module("layersmith.load.record")
+    from layersmith.load.recorded import entries  # noqa: PLC0415 - needs torch
+    from layersmith.load.recording import recording  # noqa: PLC0415 - as above
+
     out, lock, _, *program = sys.argv[1:]
-    with recorder.record() as recording:
+    with recording() as seen:
         try:
             _run(program)
         finally:
-            found = located(recorder.entries(recording), Lock(Path(lock)))
+            found = located(entries(seen), Lock(Path(lock)))
             plain = {key: dataclasses.asdict(entry) for key, entry in found.items()}
             Path(out).write_text(json.dumps(plain), encoding="utf-8")
 

@@ -19,7 +19,7 @@ class Said:
     hints: tuple[str, ...] = ()  # by the user, in the settings
     locked: tuple[str, ...] = ()  # by an earlier search, in the lock file
     number: int = 0
-    must_work: bool = True  # whether what is locked is known to work; otherwise it is the module that fails
+    doubt: str = ""  # why what is locked was but a guess
     misfits: list[str] = field(default_factory=list)  # why what was locked no longer fits
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe.closeness import ALIKE
+from layersmith.probe.closeness import ALIKE, NUDGE
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.rehearsal import backward
 from layersmith.probe.surroundings import preserved
@@ -15,7 +15,11 @@ from layersmith.probe.surroundings import preserved
 RATE = 0.03  # of a parameter's own size, that a step changes it by
 SMALLEST = 0.01  # a step of a parameter that is zero
 MOST = 8  # steps
+STEPS = 3  # that twins are given to part
+NEARLY_ALL = 0.9  # of the slices have a twin
 PATIENCE = 3  # steps that reach nothing new: by then two zero-initialised factors in sequence have woken up
+
+Twins = dict[tuple[str, int], float]  # parameter and axis -> share of slices that equal another
 
 
 def gradients(module: nn.Module, inputs: Sequence[Inputs], *, steps: int) -> Iterator[dict[str, Tensor]]:
@@ -45,6 +49,48 @@ def unreached(module: nn.Module, inputs: Sequence[Inputs]) -> set[str]:
         if not waiting or idle == PATIENCE:
             return waiting
     return waiting
+
+
+def twins(module: nn.Module) -> Twins:
+    """The trainable parameters nearly all of whose rows (axis 0), or columns (axis 1), equal another."""
+    return {
+        (name, axis): share
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad and parameter.ndim > 1 and parameter.is_floating_point()
+        for axis in (0, 1)
+        if (share := share_of_twins(parameter, axis)) >= NEARLY_ALL
+    }
+
+
+def lasting(trained: nn.Module, drawn: nn.Module, inputs: Sequence[Inputs], alike: Twins) -> dict[str, int]:
+    """The axis of each parameter whose twins remain so although a gradient reaches them.
+
+    What would have equal gradients in any case, as positions before a mean, does not count.
+
+    Args:
+        trained: a module that is used up.
+        drawn: another like it, whose twins are first moved apart.
+        inputs: of the steps.
+        alike: the twins at the start.
+    """
+    reached: set[str] = set()
+    for found in gradients(trained, inputs, steps=STEPS):
+        reached |= {name for name, gradient in found.items() if bool(gradient.count_nonzero())}
+    remaining = [place for place in twins(trained) if place in alike and place[0] in reached]
+    if not remaining:
+        return {}
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name in dict.fromkeys(name for name, _ in alike):
+            parameter = drawn.get_parameter(name)
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.add_(NUDGE * noise.to(parameter.device, parameter.dtype))
+    first = next(gradients(drawn, inputs, steps=1))
+    return {
+        name: axis
+        for name, axis in remaining
+        if name in first and share_of_twins(first[name], axis) < NEARLY_ALL
+    }
 
 
 def share_of_twins(values: Tensor, axis: int) -> float:

@@ -127,6 +127,8 @@ class _Watch(Operations):
         name, parameter = self.parameters.get(_place(weight), ("", weight))
         if not name:
             return None
+        if weight.ndim < 2:  # noqa: PLR2004 - a vector, which makes one number of a row
+            return self._read(Layer(name, weight.shape[0], is_plain=False), taken, -1)
         fan_in = weight.shape[-2] if is_right else weight.shape[-1]
         is_same = weight.shape == parameter.shape and weight.stride() == parameter.stride()
         is_turned = weight.ndim == parameter.ndim and weight.mT.shape == parameter.shape

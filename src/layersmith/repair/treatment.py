@@ -12,7 +12,7 @@ from layersmith.finding import Measurement, Suggestion
 from layersmith.probe.audit import audit, medians
 from layersmith.probe.gain import gain
 from layersmith.repair import suggestion
-from layersmith.rules.initialisation.exploding_signal import exploding_signal
+from layersmith.repair.diagnosis import broken
 from layersmith.subject import Case
 
 SEEDS = 3
@@ -27,11 +27,11 @@ def treat(case: Case) -> Iterator[Measurement | Suggestion]:
     cases = [case.fresh(seed=case.seed + index) for index in range(SEEDS if case.subject.is_seeded else 1)]
     yield from medians(audit(one.module, one.inputs, seed=one.seed) for one in cases)
     yield from _gains(case.module)
-    broken = _broken(case)
-    if broken:
-        repaired = medians(_after(one, broken) for one in cases)
+    weights = broken(case)
+    if weights:
+        repaired = medians(_after(one, weights) for one in cases)
         yield from (replace(one, name=f"repaired_{one.name}") for one in repaired)
-        yield Suggestion(suggestion.suggest(case.module, case.inputs, broken))
+        yield Suggestion(suggestion.suggest(case.module, case.inputs, weights))
 
 
 def _gains(module: nn.Module) -> Iterator[Measurement]:
@@ -47,15 +47,8 @@ def _gains(module: nn.Module) -> Iterator[Measurement]:
             yield Measurement("gain", float(found), where=path)
 
 
-def _broken(case: Case) -> list[str]:
-    """The weights that the rules about initialisation find fault with, unless that is waived."""
-    if case.subject.contract.waiver(exploding_signal.id, exploding_signal.promise):
-        return []
-    return [finding.where for finding in exploding_signal.body(case.fresh())]
-
-
-def _after(case: Case, broken: list[str]) -> list[Measurement]:
+def _after(case: Case, weights: list[str]) -> list[Measurement]:
     """The audit of the case once the suggested lines have run."""
-    body = suggestion.statements(case.module, case.inputs, broken)
+    body = suggestion.statements(case.module, case.inputs, weights)
     repaired = suggestion.apply(case.fresh(seed=case.seed).module, body, seed=case.seed)
     return [one for one in audit(repaired, case.inputs, seed=case.seed) if one.name in SHOWN_AFTER]

@@ -211,7 +211,7 @@ class _Known:
         from layersmith.load.strategy import Said  # noqa: PLC0415 - needs torch
 
         hints = self.example.calls if self.example is not None else ()
-        return Said(hints, self.entry.calls, must_work="fails" not in self.entry.how)
+        return Said(hints, self.entry.calls, doubt=self.entry.doubt)
 
     def _unlocked(self, entry: Entry | None) -> str:
         """Why the lock file's entry is of no use."""
@@ -228,7 +228,7 @@ class _Known:
         if self.entry.calls and not self.unlocked:
             return self.entry
         call, _, how = subject.inferred_from.partition(" from ")
-        return Entry((call,), how, self.signature)
+        return Entry((call,), how.partition("; a guess: ")[0], self.signature, doubt=subject.doubt)
 
     def _speaks_for_itself(self) -> bool:
         return hasattr(self.cls, "example")

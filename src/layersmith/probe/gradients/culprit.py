@@ -32,6 +32,11 @@ class Culprit:
     line: int = 0
 
     @property
+    def is_cut(self) -> bool:
+        """Whether a call that takes a value out of the graph is to blame."""
+        return bool(self.function) and not self.function.endswith(".backward")
+
+    @property
     def place(self) -> str:
         """`Scale.backward (scale.py:31)`; the submodule where nothing finer is known."""
         if self.function:

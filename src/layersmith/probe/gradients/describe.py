@@ -47,7 +47,7 @@ def located(tensor: str, leg: str, kind: str, text: str, culprit: Culprit) -> Wr
 
 def _one(station: Station, blamed: Blamed, leg: str, culprit: Culprit) -> WrongGradient:
     leaf = station.specimen.leaves[blamed.position]
-    pattern = find_pattern(station, blamed.position)
+    pattern = find_pattern(station, blamed.position, is_cut=culprit.is_cut)
     found = located(leaf.name, leg, pattern.kind, f"d loss/d {leaf.name} {pattern.phrase}", culprit)
     worst = pattern.worst[0] if pattern.worst else None
     return replace(

@@ -43,10 +43,15 @@ class Sample:
     is_wrong: bool
 
 
-def find_pattern(station: Station, position: int) -> Pattern:
-    """Look for the pattern by syndromes first, then at single elements."""
+def find_pattern(station: Station, position: int, *, is_cut: bool = False) -> Pattern:
+    """Look for the pattern by syndromes first, then at single elements.
+
+    A value that left the graph (`is_cut`) leaves no single element behind: nothing to search for.
+    """
     tensor = station.specimen.leaves[position].tensor
-    fixed = _shared(station, position)
+    if is_cut and station.gradients[position] is None:
+        return describe(look(station, position, _spread(range(tensor.numel()))[:_WITNESSES]), tensor)
+    fixed = None if is_cut else _shared(station, position)
     if fixed is not None:
         return _in_slice(station, position, fixed)
     flat = sorted({*_spread(range(tensor.numel())), *_extremes(tensor)})
@@ -187,21 +192,21 @@ def _error_along(station: Station, position: int, direction: Tensor) -> float:
     every: list[Tensor | None] = [None] * len(station.specimen.leaves)
     every[position] = direction
     with walking(station.specimen, station.projection, every) as line:
-        return got - line.refined(step)
+        return got - line.slope(step)
 
 
 def _in_slice(station: Station, position: int, fixed: dict[int, int]) -> Pattern:
     tensor = station.specimen.leaves[position].tensor
     flat = _slice_of(tensor, fixed)
-    found = describe(look(station, position, _spread(flat)), tensor, total=len(flat))
+    samples = look(station, position, _spread(flat))
     if len(flat) == 1:
-        index = _unravel(flat[0], tensor)
-        sample = look(station, position, flat)[0]
+        index, sample = _unravel(flat[0], tensor), samples[0]
         phrase = (
             f"at {index} is {sample.element.got:.6g}, finite differences give {sample.element.expected:.6g} "
             f"(x{sample.element.ratio:.6g}); its other elements are right"
         )
         return Pattern(f"element {index}", phrase, (sample.element,), index)
+    found = describe(samples, tensor, total=len(flat))
     name = slice_name(tensor.dim(), fixed, tensor.shape)
     return Pattern(f"{name}: {found.kind}", f"in {name} {found.phrase}", found.worst, found.index)
 

@@ -65,7 +65,8 @@ def _severity(file: str, line: int) -> Severity:
     text = ast.unparse(backward) if backward is not None else ""
     if ".apply(" in text:
         return Severity.ERROR
-    drops = re.search(r"\.detach\(|\.data\b|no_grad", text) or ".saved_tensors" not in text
+    kept = ".saved_tensors" not in text and re.search(r"\bctx\.(?!needs_input_grad)\w+", text)
+    drops = kept or re.search(r"\.detach\(|\.data\b|no_grad", text)
     return Severity.WARNING if drops else Severity.NOTE
 
 

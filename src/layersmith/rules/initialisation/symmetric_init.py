@@ -26,17 +26,13 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import reading, tree
-from layersmith.probe.closeness import ALIKE, NUDGE
-from layersmith.probe.first_steps import gradients, share_of_twins
+from layersmith.probe.closeness import ALIKE
+from layersmith.probe.first_steps import NEARLY_ALL, Twins, lasting, share_of_twins, twins
 from layersmith.probe.followed import Layer
 from layersmith.probe.layers import layers
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
-
-STEPS = 3
-NEARLY_ALL = 0.9
-Twins = dict[tuple[str, int], float]  # parameter and axis -> share of slices that equal another
 
 
 @rule(
@@ -47,7 +43,7 @@ Twins = dict[tuple[str, int], float]  # parameter and axis -> share of slices th
 )
 def symmetric_init(case: Case) -> Iterator[Finding]:
     """Twins that training does not part; then constants."""
-    alike = _twins(case.module)
+    alike = twins(case.module)
     if not alike:
         return
     copies = _copies(case, alike)
@@ -63,40 +59,12 @@ def symmetric_init(case: Case) -> Iterator[Finding]:
         yield _of_one_number(case.module, min(constants - set(found)))
 
 
-def _twins(module: nn.Module) -> Twins:
-    return {
-        (name, axis): share
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad and parameter.ndim > 1 and parameter.is_floating_point()
-        for axis in (0, 1)
-        if (share := share_of_twins(parameter, axis)) >= NEARLY_ALL
-    }
-
-
 def _copies(case: Case, alike: Twins) -> dict[str, int]:
-    """The twins that remain twins, although a gradient reaches them, and would not if they were drawn."""
-    trained = case.fresh(training=True)
-    reached: set[str] = set()
+    trained, drawn = (case.fresh(training=True) for _ in range(2))
     try:
-        for found in gradients(trained.module, [trained.inputs], steps=STEPS):
-            reached |= {name for name, gradient in found.items() if bool(gradient.count_nonzero())}
+        return lasting(trained.module, drawn.module, [trained.inputs], alike)
     except RuntimeError as error:
         raise NotApplicable(f"it cannot be trained on these inputs: {error!s:.100}") from error
-    after = _twins(trained.module)
-    remaining = {place: share for place, share in after.items() if place in alike and place[0] in reached}
-    if not remaining:
-        return {}
-    drawn = case.fresh(training=True)
-    with torch.no_grad():
-        for name, _ in alike:
-            parameter = drawn.module.get_parameter(name)
-            parameter.add_(NUDGE * torch.randn_like(parameter))
-    first = next(gradients(drawn.module, [drawn.inputs], steps=1))
-    return {
-        name: axis
-        for name, axis in remaining
-        if name in first and share_of_twins(first[name], axis) < NEARLY_ALL
-    }
 
 
 def _is_constant(parameter: Tensor) -> bool:
