@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from layersmith.probe import closeness, reading, source, tree
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.surroundings import preserved
 
 BATCH_NAMES = frozenset({"b", "bs", "bsz", "bz", "n", "nb", "batch", "batch_size", "num_samples"})
 TIME_NAMES = frozenset(
@@ -211,6 +213,29 @@ def take(inputs: Inputs, count: int, *, axis: int) -> Inputs:
     """The first `count` rows of every tensor that has the batch axis."""
     size = batch_size(inputs, axis)
     return inputs.map(lambda t: t.narrow(axis, 0, count) if t.ndim > axis and t.shape[axis] == size else t)
+
+
+def distinct(module: nn.Module, inputs: Inputs) -> Inputs | None:
+    """The inputs with as many rows as no other axis has, so that rows are known again in outputs; None if refused."""
+    size = batch_size(inputs, 0)
+    taken = {length for tensor in inputs.tensors() for length in tensor.shape[1:]}
+    if size not in taken or len(axes(module, inputs)) != 1:
+        return inputs
+    more = next(count for count in range(1, len(taken) + 2) if size + count not in taken)
+    try:
+        with preserved(seed=0):
+            (larger := grown(inputs, more, axis=0)).call(copy.deepcopy(module))
+    except Exception:  # noqa: BLE001 - whatever it raises, it does not take them
+        return None
+    return larger
+
+
+def is_added(inputs: Inputs, output: object) -> bool:
+    """Whether the output is a batch of one around inputs of one axis less."""
+    given = [tensor.ndim for tensor in inputs.tensors()]
+    return bool(given) and all(
+        tensor.ndim == given[0] + 1 and tensor.shape[0] == 1 for tensor in tree.tensors(output)
+    )
 
 
 def grown(inputs: Inputs, count: int, *, axis: int) -> Inputs:

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.probe import batch, closeness, source
 from layersmith.probe.compiler import is_torchs, sizes_fixed
-from layersmith.probe.surroundings import preserved
+from layersmith.probe.export import exported, open_axis
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -48,54 +48,25 @@ FIXED = re.compile(r"specialized it to be a constant \((\d+)\)")
 )
 def export_fails(case: Case) -> Iterator[Finding]:
     """Export with the batch open; what fails with it closed, too, is no matter of the batch."""
-    axis = _open_axis(case)
+    axis = open_axis(case.fresh().module, case.inputs)
     with sizes_fixed(case.module) as seen:
         try:
-            program = _exported(case, axis)
+            program = exported(case.module, case.inputs, axis, seed=case.seed)
         except Exception as error:
             try:
-                _exported(case.fresh(), None)
+                exported(case.fresh().module, case.inputs, None, seed=case.seed)
             except Exception as other:  # noqa: BLE001 - whatever it is, it is told
                 yield _never(case.module, other)
                 return
             if axis is None:
                 raise NotApplicable("exporting it twice gives two answers") from error
-            yield _fixed(case, error, seen)
+            number = FIXED.search(str(error))
+            what = f"the batch axis is fixed to {number[1]}" if number else _first_line(error)
+            places = seen or [source.error_line(error, case.module)]
+            yield _for_one_size(case.module, f"cannot be had: {what}", places)
             return
     if axis is not None and (told := _otherwise(case, program, axis)):
         yield _for_one_size(case.module, told, seen)
-
-
-def _open_axis(case: Case) -> int | None:
-    """The batch axis, if there is one that eager mode takes more and fewer rows on."""
-    axes = batch.axes(case.module, case.inputs)
-    if len(axes) != 1 or (size := batch.batch_size(case.inputs, axes[0])) < 2:  # noqa: PLR2004 - 1 is a case apart
-        return None
-    try:
-        case.fresh().run(batch.grown(case.inputs, 1, axis=axes[0]))
-        case.fresh().run(batch.grown(case.inputs, size, axis=axes[0]))
-    except Exception:  # noqa: BLE001 - whatever it raises, it does not take them
-        return None
-    return axes[0]
-
-
-def _exported(case: Case, axis: int | None) -> Any:
-    from torch.export import Dim, ShapesCollection, export  # noqa: PLC0415 - slow, and only here
-
-    inputs = case.inputs.clone()
-    shapes: Any = ShapesCollection()
-    size = batch.batch_size(inputs, axis) if axis is not None else 0
-    for tensor in inputs.tensors():
-        if axis is not None and tensor.ndim > axis and tensor.shape[axis] == size:
-            shapes[tensor] = {axis: Dim.DYNAMIC}
-    with preserved(seed=case.seed), torch.no_grad():
-        return export(
-            case.module,
-            inputs.args,
-            dict(inputs.kwargs),
-            dynamic_shapes=shapes if size else None,
-            strict=False,
-        )
 
 
 def _otherwise(case: Case, program: Any, axis: int) -> str:

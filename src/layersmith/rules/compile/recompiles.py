@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.probe import batch, source
 from layersmith.probe.compiler import captured, compiler, is_torchs, place, sizes_fixed
+from layersmith.probe.export import open_axis
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -60,7 +61,7 @@ def recompiles(case: Case) -> Iterator[Finding]:
             yield _every_call(case)
             return
         counts = []
-        for inputs in _other_sizes(case):
+        for inputs in _sizes(case):
             _attempt(compiled, inputs)
             counts.append(backend.graphs)
         if len(set(counts)) == len(counts) > 1:
@@ -74,19 +75,10 @@ def _attempt(compiled: Case, inputs: Inputs) -> None:
         raise NotApplicable("dynamo does not capture it, or not for other sizes") from error
 
 
-def _other_sizes(case: Case) -> list[Inputs]:
+def _sizes(case: Case) -> list[Inputs]:
     """The inputs with one, two and three rows more; none where the module takes no more rows."""
-    axes = batch.axes(case.module, case.inputs)
-    if len(axes) != 1 or batch.batch_size(case.inputs, axes[0]) < 2:  # noqa: PLR2004 - 1 is compiled apart
-        return []
-    grown = [batch.grown(case.inputs, more, axis=axes[0]) for more in (1, 2, 3)]
-    other = case.fresh()
-    try:
-        for inputs in grown:
-            other.run(inputs)
-    except Exception:  # noqa: BLE001 - whatever it raises, it does not take them
-        return []
-    return grown
+    axis = open_axis(case.fresh().module, case.inputs)
+    return [] if axis is None else [batch.grown(case.inputs, more, axis=axis) for more in (1, 2, 3)]
 
 
 def _every_call(case: Case) -> Finding:

@@ -36,7 +36,6 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import batch, closeness, source, steps, tree
-from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -60,9 +59,11 @@ def batch_leak(case: Case) -> list[Finding]:
     has_nodes = batch.has_adjacency(case.inputs) and _with_a_row_less(case, 0) is None
     if has_nodes or batch.is_graph(case.inputs, names):
         raise NotApplicable("rows are nodes of a graph")
-    case = replace(case, inputs=_distinct(case))
-    if _adds_the_batch(case):
-        raise NotApplicable("it takes the example for one sample: its output has the batch axis in front")
+    if (inputs := batch.distinct(case.module, case.inputs)) is None or batch.is_added(
+        inputs, case.run(inputs)
+    ):
+        raise NotApplicable("which axis of its outputs is the batch cannot be told")
+    case = replace(case, inputs=inputs)
     axes = [axis for axis in batch.axes(case.module, case.inputs) if batch.batch_size(case.inputs, axis) > 1]
     for asked in (case, replace(case, inputs=batch.shrunk(case.inputs))):
         if not (leaks := [(leak, axis) for axis in axes if (leak := _leak(asked, axis)) is not None]):
@@ -76,28 +77,6 @@ def _with_a_row_less(case: Case, axis: int) -> Any:
     """The output for all rows but the last; None if it does not take them."""
     with contextlib.suppress(Exception):
         return case.fresh().run(batch.take(case.inputs, batch.batch_size(case.inputs, axis) - 1, axis=axis))
-
-
-def _distinct(case: Case) -> Inputs:
-    """The inputs with as many rows as no other axis has, so that rows are known again in outputs."""
-    size = batch.batch_size(case.inputs, 0)
-    shapes = [tensor.shape for tensor in case.inputs.tensors()]
-    taken = {length for shape in shapes for length in shape[1:]}
-    if size not in taken or len(batch.axes(case.module, case.inputs)) != 1:
-        return case.inputs
-    more = next(count for count in range(1, len(taken) + 2) if size + count not in taken)
-    try:
-        case.fresh().run(grown := batch.grown(case.inputs, more, axis=0))
-    except Exception as error:
-        raise NotApplicable("which axis of its outputs is the batch cannot be told") from error
-    return grown
-
-
-def _adds_the_batch(case: Case) -> bool:
-    """Whether the output is a batch of one around an input of one axis less."""
-    shapes = [tensor.shape for tensor in tree.tensors(case.run())]
-    given = [tensor.ndim for tensor in case.inputs.tensors()]
-    return bool(given) and all(len(shape) == given[0] + 1 and shape[0] == 1 for shape in shapes)
 
 
 def _leak(case: Case, axis: int) -> closeness.Gap | None:
