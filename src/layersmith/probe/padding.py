@@ -48,16 +48,16 @@ def fills_in(module: nn.Module, inputs: Inputs, run: Run) -> bool:
     for masking in masks.studied(module, inputs, run):
         for encoding in masking.working[:1]:
             calls = (masking.masked(encoding, ()), masking.masked(encoding, masking.hidden))
-            bare, masked = (_reached(module, run, call) for call in calls)
+            bare, masked = (_reached(module, call) for call in calls)
             if masked - bare:
                 return True
     return False
 
 
-def _reached(module: nn.Module, run: Run, inputs: Inputs) -> set[str]:
+def _reached(module: nn.Module, inputs: Inputs) -> set[str]:
     """The parameters with a gradient other than zero."""
     named = [(name, one) for name, one in module.named_parameters() if one.requires_grad]
-    found = [t for t in tree.tensors(run(inputs)) if t.requires_grad]
+    found = [t for t in tree.tensors(inputs.call(module)) if t.requires_grad]
     if not named or not found:
         return set()
     gradients = torch.autograd.grad(tree.total(found), [one for _, one in named], allow_unused=True)

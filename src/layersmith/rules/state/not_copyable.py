@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, contents, reading, source
+from layersmith.probe import closeness, contents, reading, source, tree
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -46,7 +46,7 @@ HOLDS = r"lambda|partial\(|register_\w*hook|def \w+\("
 )
 def not_copyable(case: Case) -> Iterator[Finding]:
     """Copy; compare; overwrite the original; compare again."""
-    before = case.run()
+    before = tree.clone(case.run())  # it may be a view of a weight
     try:
         again = copy.deepcopy(case.module)
     except Exception as error:  # noqa: BLE001 - that it fails is the finding
@@ -70,6 +70,8 @@ def _refused(case: Case, error: Exception) -> Finding | None:
         return None
     held = contents.uncopied(case.module, way=copy.deepcopy)
     is_fresh = contents.does(copy.deepcopy, case.fresh().module)
+    if is_fresh and held and isinstance(held.value, Tensor) and not held.value.ndim:
+        return None  # a loss beside the output, kept until the next call, as mixtures of experts do
     when = " after a call" if is_fresh else ""
     place = reading.setting_line(held.owner, held.attribute) if held else source.class_line(type(case.module))
     return Finding(

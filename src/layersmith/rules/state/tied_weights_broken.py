@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import reading, source
@@ -62,7 +63,11 @@ def tied_weights_broken(case: Case) -> Iterator[Finding]:
 
 def _ties(module: nn.Module) -> Ties:
     """Pairs of names whose parameters are one object, or one memory of one shape."""
-    named = [(name, one) for name, one in module.named_parameters(remove_duplicate=False) if one.numel()]
+    named = [
+        (name, one)
+        for name, one in module.named_parameters(remove_duplicate=False)
+        if not is_lazy(one) and one.numel()
+    ]
     places: dict[object, str] = {}
     found = set()
     for name, one in named:
