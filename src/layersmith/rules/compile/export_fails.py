@@ -60,10 +60,7 @@ def export_fails(case: Case) -> Iterator[Finding]:
                 return
             if axis is None:
                 raise NotApplicable("exporting it twice gives two answers") from error
-            number = FIXED.search(str(error))
-            what = f"the batch axis is fixed to {number[1]}" if number else _first_line(error)
-            places = seen or [source.error_line(error, case.module)]
-            yield _for_one_size(case.module, f"cannot be had: {what}", places)
+            yield _fixed(case, error, seen)
             return
     if axis is not None and (told := _otherwise(case, program, axis)):
         yield _for_one_size(case.module, told, seen)
