@@ -16,11 +16,10 @@ from layersmith.load.lock import Entry, Lock
 
 def main() -> None:
     """Run the program that the command line names after `--`: a file, or `-m` and a module."""
-    from layersmith.load.recorded import entries  # noqa: PLC0415 - needs torch
-    from layersmith.load.recording import recording  # noqa: PLC0415 - as above
+    from layersmith.load.record import entries, record  # noqa: PLC0415 - needs torch
 
     out, lock, _, *program = sys.argv[1:]
-    with recording() as seen:
+    with record() as seen:
         try:
             _run(program)
         finally:
