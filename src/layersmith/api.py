@@ -97,7 +97,7 @@ def record(lock: str | os.PathLike[str] | None = None) -> Iterator[Any]:
     path = Path(lock) if lock is not None else locks.place(Path.cwd())
     with recorder.record() as recording:
         yield recording
-    found = located(recorder.entries(recording), Lock(path))
+    found = located(recorder.entries(recording), recorder.classes(recording), Lock(path))
     if found:
         old = locks.read(path) if path.exists() else Lock(path)
         locks.write(dataclasses.replace(old, entries={**old.entries, **found}))

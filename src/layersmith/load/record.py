@@ -39,6 +39,12 @@ def entries(recording: Recording) -> dict[str, list[str]]:
     return dict(sorted(found.items()))
 
 
+def classes(recording: Recording) -> dict[str, type]:
+    """Every recorded class by its module and qualified name, as in `entries`."""
+    met = (type(seen.module) for calls in recording.calls.values() for seen in calls)
+    return {f"{cls.__module__}.{cls.__qualname__}": cls for cls in met}
+
+
 def _has_no_gap(value: Any) -> bool:
     if isinstance(value, Made):
         return "(...)" not in str(value)

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import runpy
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from layersmith.load.lock import Entry, Lock
@@ -16,23 +17,26 @@ from layersmith.load.lock import Entry, Lock
 
 def main() -> None:
     """Run the program that the command line names after `--`: a file, or `-m` and a module."""
-    from layersmith.load.record import entries, record  # noqa: PLC0415 - needs torch
+    from layersmith.load.record import classes, entries, record  # noqa: PLC0415 - needs torch
 
     out, lock, _, *program = sys.argv[1:]
     with record() as seen:
         try:
             _run(program)
         finally:
-            found = located(entries(seen), Lock(Path(lock)))
+            found = located(entries(seen), classes(seen), Lock(Path(lock)))
             plain = {key: dataclasses.asdict(entry) for key, entry in found.items()}
             Path(out).write_text(json.dumps(plain), encoding="utf-8")
 
 
-def located(recorded: dict[str, list[str]], lock: Lock) -> dict[str, Entry]:
+def located(
+    recorded: Mapping[str, list[str]], classes: Mapping[str, type], lock: Lock
+) -> dict[str, Entry]:
     """The recorded calls by the lock file's keys.
 
     Args:
         recorded: the calls of each class, by its module and qualified name: `pkg.attn.Block`.
+        classes: the classes by the same.
         lock: says where classes lie.
     """
     from layersmith.load import fingerprint  # noqa: PLC0415 - needs torch
@@ -40,22 +44,11 @@ def located(recorded: dict[str, list[str]], lock: Lock) -> dict[str, Entry]:
 
     found = {}
     for path, calls in recorded.items():
-        if (cls := _class(path)) is not None:
+        cls = classes[path]
+        if "<locals>" not in cls.__qualname__:  # out of reach for `check`
             key = lock.key(source.file_of(cls), cls.__module__, cls.__qualname__)
             found[key] = Entry(tuple(calls), "recorded", fingerprint.signature(cls))
     return found
-
-
-def _class(path: str) -> type | None:
-    """The class of a dotted path, in a module that is imported; None for one defined inside a function."""
-    parts = path.split(".")
-    for depth in range(len(parts) - 1, 0, -1):
-        thing: object = sys.modules.get(".".join(parts[:depth]))
-        for part in parts[depth:] if thing is not None else ():
-            thing = getattr(thing, part, None)
-        if isinstance(thing, type):
-            return thing
-    return None
 
 
 def _run(program: list[str]) -> None:
