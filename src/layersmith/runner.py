@@ -11,6 +11,7 @@ from layersmith import reproduction
 from layersmith.finding import Finding, Measurement, Outcome, Result, Suggestion
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
+from layersmith.registry import DECLARED
 from layersmith.rule import NOT_PROMISED, NotApplicable, Rule
 from layersmith.subject import Subject
 from layersmith.verbs import VERBS
@@ -64,7 +65,7 @@ def ask(subject: Subject, rule: Rule, *, seed: int = 0) -> Result:
     start = time.perf_counter()
     findings: tuple[Finding, ...] = ()
     why, applies = "", True
-    if rule.promise is Promise.DECLARED and rule.body.__name__ not in subject.contract.declared:
+    if rule.group == DECLARED and rule.body.__name__ not in subject.contract.declared:
         return Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=NOT_PROMISED, applies=False)
     try:
         with preserved(seed=seed):

@@ -29,9 +29,7 @@ def main() -> None:
             Path(out).write_text(json.dumps(plain), encoding="utf-8")
 
 
-def located(
-    recorded: Mapping[str, list[str]], classes: Mapping[str, type], lock: Lock
-) -> dict[str, Entry]:
+def located(recorded: Mapping[str, list[str]], classes: Mapping[str, type], lock: Lock) -> dict[str, Entry]:
     """The recorded calls by the lock file's keys.
 
     Args:

@@ -117,8 +117,8 @@ class LimitsItsLength(nn.Module):
         self.limit, self.scaled = limit, scaled
 
     def forward(self, x: Tensor) -> Tensor:
-        if len(x) > self.limit:
-            raise ValueError(f"at most {self.limit} rows, not {len(x)}")
+        if x.shape[-1] > self.limit:
+            raise ValueError(f"at most {self.limit} features, not {x.shape[-1]}")
         y = self.linear(x)
         if self.branch is not None:
             y = y + (self.branch(x) / 2 if self.scaled else self.branch(x))

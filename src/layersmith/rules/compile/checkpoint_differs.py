@@ -28,10 +28,11 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import contents, reading
+from layersmith.probe import closeness, contents, reading
 from layersmith.probe.passes import Pass, apart, there_and_back
 from layersmith.probe.randomness import draws_outside
 from layersmith.promises import Promise
@@ -52,6 +53,8 @@ def checkpoint_differs(case: Case) -> Iterator[Finding]:
             raise NotApplicable("two passes of two equal modules differ")
     except RuntimeError as error:
         raise NotApplicable("train mode asks for more than the example has") from error
+    if _is_in_place(case):
+        raise NotApplicable("it works in place, on what a checkpoint keeps")
     if all(gradient is None for gradient in expected.gradients.values()):
         raise NotApplicable("no gradient flows")
     try:
@@ -63,6 +66,17 @@ def checkpoint_differs(case: Case) -> Iterator[Finding]:
         return
     if gap is not None:
         yield _finding(case, f"{gap.where} differs by {gap.max_abs:.2g}, limit {gap.limit:.2g}")
+
+
+def _is_in_place(case: Case) -> bool:
+    """Whether a call changes its own inputs, as an in-place activation does."""
+    given = case.inputs.clone()
+    before = given.clone()
+    with torch.no_grad():
+        case.fresh(training=True).module(*given.args, **given.kwargs)
+    return bool(
+        closeness.gaps(before.args, given.args) or closeness.gaps(dict(before.kwargs), dict(given.kwargs))
+    )
 
 
 def _passed(case: Case, *, is_kept: bool = True) -> Pass:

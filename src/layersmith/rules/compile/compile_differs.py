@@ -89,7 +89,7 @@ class FasterWhenCompiled(nn.Module):
         return self.linear(x).relu()
 
 
-@compile_differs.bad("the gradient of weight differs")
+@compile_differs.bad("compiled, the gradient of weight differs")
 class WritesBehindAutograd(nn.Module):
     """Eager mode's backward sees the weight as it was rewritten; the compiled one as it was used."""
 

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.probe import untracked
 from layersmith.probe.registration import Hidden
-from layersmith.promises import Promise
+from layersmith.promises import Promise, contract
 from layersmith.rule import rule
 from layersmith.subject import Case
 
@@ -68,6 +68,7 @@ class WantsAGradient(nn.Module):
 
 
 @unregistered_parameter.good
+@contract(waive={"functional-call-fails": "its second reference is read once, at the start"})
 class ScalesInAParameterList(nn.Module):
     def __init__(self) -> None:
         super().__init__()
