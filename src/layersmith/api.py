@@ -205,13 +205,13 @@ def _here(
     verb: str, subject: Subject, rules: tuple[str, ...], waive: Mapping[str, str], seed: int
 ) -> SubjectReport:
     """Examine a subject in this process."""
-    from layersmith import registry, runner  # noqa: PLC0415 - needs torch
+    from layersmith import runner  # noqa: PLC0415 - needs torch
 
     start, printed = time.perf_counter(), io.StringIO()
     subject = dataclasses.replace(subject, contract=subject.contract.waiving(waive))
     require_sound(subject.contract)
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        items = [*runner.examine(subject, verb, registry.with_prerequisites(rules), seed=seed)]
+        items = [*runner.examine(subject, verb, rules, seed=seed)]
     report = SubjectReport(subject.name, subject.file, subject.line, inferred_from=subject.inferred_from)
     return dataclasses.replace(
         report.holding(items),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from layersmith import reproduction
 from layersmith.finding import Finding, Measurement, Outcome, Result, Suggestion
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
-from layersmith.registry import DECLARED
+from layersmith.registry import DECLARED, with_prerequisites
 from layersmith.rule import NOT_PROMISED, NotApplicable, Rule
 from layersmith.subject import Subject
 from layersmith.verbs import VERBS
@@ -27,17 +27,22 @@ OF_THE_CALL = {  # what can only be said of a call as its author would make it
     Promise.LOW_PRECISION,
 }
 OVERRIDDEN = "module-method-overridden"  # the rule after which others may stumble
+CALLABLE = "forward-raises"  # the rule without which no other can be asked
 STALE_WAIVER = "waived, but it passes: remove the waiver"
 
 
 def examine(
-    subject: Subject, verb: str, rules: Iterable[Rule], *, seed: int = 0
+    subject: Subject, verb: str, chosen: Collection[str], *, seed: int = 0
 ) -> Iterator[Result | Measurement | Suggestion]:
-    """All that a verb finds out about one subject, as it comes: its rules' results, then its measurements."""
+    """All that a verb finds out about one subject, as it comes: its rules' results, then its measurements.
+
+    Rules that the chosen ones need first are asked, too; what they find is not told, unless nothing can be called.
+    """
     is_callable = True
-    for result in run(subject, rules, seed=seed):
-        is_callable &= not (result.rule == "forward-raises" and result.outcome is Outcome.FAIL)
-        yield result
+    for result in run(subject, with_prerequisites(chosen), seed=seed):
+        is_callable &= not (result.rule == CALLABLE and result.outcome is Outcome.FAIL)
+        if result.outcome is not Outcome.FAIL or result.rule == CALLABLE or result.rule in chosen:
+            yield result
     if is_callable:
         with preserved(seed=seed):
             yield from VERBS[verb].measure(subject.case(seed=seed))

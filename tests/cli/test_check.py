@@ -50,7 +50,7 @@ def test_our_own_layers_have_no_findings(layersmith: Layersmith) -> None:
     assert {s["name"] for s in ended.report["subjects"]} == {"Linear", "ScaledReLU", "FeedForward"}
     summary = ended.report["summary"]
     assert (summary["errors"], summary["warnings"], summary["notes"], summary["rules_broken"]) == (0, 0, 0, 0)
-    assert summary["rules_run"] == 36
+    assert summary["rules_run"] > 150
 
 
 def test_the_terminal_report_fits_80_columns_and_shows_failures_first(layersmith: Layersmith) -> None:

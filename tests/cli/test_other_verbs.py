@@ -17,7 +17,7 @@ MODEL = f"{Path(__file__).parents[2] / 'examples' / 'tutorial.py'}::CustomModel"
 
 def test_init_shows_the_signal_by_submodule_and_the_gain(layersmith: Layersmith) -> None:
     ended = layersmith("init", MODEL)
-    assert ended.code == 1
+    assert ended.code == 0  # a warning: its main() calls it with ten features
     assert "exploding-signal" in ended.out
     rows = {
         line.split()[0]: line.split()

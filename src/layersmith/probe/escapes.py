@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from layersmith.probe import leaves
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
+from layersmith.probe.rehearsal import differentiable
 from layersmith.probe.steps import caller
 from layersmith.probe.surroundings import preserved
 
@@ -55,7 +56,7 @@ def escapes(module: nn.Module, inputs: Inputs, *, seed: int) -> Run:
     """Call a module, every floating input wanting a gradient; what it does under `no_grad` is its own business."""
     watch = _Watch()
     in_mode(module, training=True)
-    given = inputs.map(_wanting_gradient)
+    given = differentiable(inputs)
     with preserved(seed=seed), torch.enable_grad(), watch:
         output = module(*given.args, **given.kwargs)
     found = leaves.leaves_behind(leaves.tensors_within(output))
@@ -82,8 +83,3 @@ class _Watch(TorchFunctionMode):
         if file and tensor.is_floating_point() and (is_followed or way == "numpy"):
             behind = frozenset(leaves.leaves_behind([tensor])) if is_followed else frozenset()
             self.seen.append(Escape(way, file, line, behind, is_followed))
-
-
-def _wanting_gradient(tensor: Tensor) -> Tensor:
-    copy = tensor.detach().clone()
-    return copy.requires_grad_(copy.is_floating_point())

@@ -235,10 +235,9 @@ class _Known:
 
 
 def _items(request: Request, subject: Subject) -> Iterator[Any]:
-    from layersmith import registry, runner  # noqa: PLC0415 - needs torch
+    from layersmith import runner  # noqa: PLC0415 - needs torch
 
-    rules = registry.with_prerequisites(request.rules)
-    yield from runner.examine(subject, request.verb, rules, seed=request.seed)
+    yield from runner.examine(subject, request.verb, request.rules, seed=request.seed)
 
 
 def _called(item: Any, how: str) -> Any:
