@@ -1,8 +1,8 @@
 """False alarms: the whole check on code that is healthy, every error and warning listed.
 
-    python benchmarks/healthy/alarms.py --install /tmp/healthy     # the latest releases, once
-    python benchmarks/healthy/alarms.py --packages /tmp/healthy    # torch.nn and the five libraries
-    python benchmarks/healthy/alarms.py --packages /tmp/healthy --package kornia --select forward --jobs 2
+    python benchmarks/healthy/alarms.py --install packages     # the latest releases, once
+    python benchmarks/healthy/alarms.py --packages packages    # torch.nn and the five libraries
+    python benchmarks/healthy/alarms.py --packages packages --package kornia --select forward --jobs 2
 
 Every class of torch.nn is built as its documentation shows, every class of einops, vit-pytorch,
 x-transformers, rotary-embedding-torch and local-attention as Layersmith finds out; what it cannot build is counted and

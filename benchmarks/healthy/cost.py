@@ -1,7 +1,7 @@
 """CPU seconds that a module costs: our battery without and with the compiler, and the peers, on the same modules.
 
-    python -m pip install -q --no-deps --target /tmp/peers torchtest2==0.1 pytest-torch==1.1
-    python benchmarks/healthy/cost.py --packages /tmp/peers [--every 4] [--package vit_pytorch]
+    python -m pip install -q --no-deps --target packages torchtest2==0.1 pytest-torch==1.1
+    python benchmarks/healthy/cost.py --packages packages [--every 4] [--package vit_pytorch]
 
 Each tool examines each module in a process of its own, forked when everything is imported (and, for the compiler, has
 compiled a module), as `layersmith check` does; building and finding inputs is not counted. The median, the 90th

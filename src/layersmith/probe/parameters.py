@@ -190,14 +190,6 @@ def file(cls: type) -> str:
     return source.file_of(next((base for base in cls.__mro__ if "__init__" in vars(base)), cls))
 
 
-def line(cls: Any, name: str) -> int:
-    """The line of a parameter in the signature; 0 without source."""
-    node = source.function_node(cls.__init__)
-    return (
-        next((a.lineno for a in ast.walk(node) if isinstance(a, ast.arg) and a.arg == name), 0) if node else 0
-    )
-
-
 def is_kept(cls: Any, name: str) -> bool:
     """Whether the constructor keeps a parameter as it is, for later: `self.device = device`."""
     node = source.function_node(cls.__init__)
