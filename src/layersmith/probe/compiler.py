@@ -40,12 +40,15 @@ def compiler(**settings: Any) -> Iterator[Compiler]:
     """Dynamo without memory of what was compiled before, silent, with these of its settings."""
     from torch._dynamo import config, reset  # noqa: PLC0415 - slow, and only here
 
-    logging.getLogger("torch._dynamo").setLevel(logging.CRITICAL)
+    logger = logging.getLogger("torch._dynamo")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     reset()
     try:
-        with config.patch(verbose=False, **settings):
+        with config.patch(**{"verbose": False, "error_on_recompile": False, **settings}):
             yield Compiler()
     finally:
+        logger.setLevel(level)
         reset()
 
 

@@ -16,10 +16,10 @@ batch, no dict by batch size.
 
 ## How to reproduce it
     import torch._dynamo
-    torch._dynamo.config.error_on_recompile = True
     module.eval().compile(backend="eager")
-    for _ in range(4):
-        run()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for _ in range(4):
+            run()
 """
 
 from __future__ import annotations
