@@ -20,8 +20,10 @@ REACH = 12.0  # the normal density is 2e-32 there
 PANELS = 48  # of width 1/2: the kinks of torch's own activations (0, 0.5, 1, 3, 6) are edges
 ORDER = 16  # nodes a panel, both ends included
 INSIDE = 1e-9  # how far inside the end nodes are, in half panels: there may be a jump or pole at an edge
-HALVES, PARTS = 2, 8  # into which every panel is cut once, and then again and again while it is rough
-CUTS = 34  # by then (2 * 8^33 = 2^100) all but a pole has settled
+HALVES = 2  # into which every panel is cut once
+PARTS = range(8, 129)  # and then again and again while it is rough: the fewer are left, the finer
+AT_ONCE = 128  # parts: so few that the time goes into the calls
+NARROWEST = 2.0**-100  # by then all but a pole has settled
 MOST_PANELS = 64  # of those not yet settled, the worst: more are rounding noise, as of a float32 activation
 
 
@@ -58,17 +60,22 @@ def _settled(functions: Function, left: Tensor, right: Tensor, whole: Tensor, si
     """The sum over all panels, in each of which cutting no longer matters; inf where it always does."""
     total = torch.zeros_like(size)
     limit = (INTEGRAL * size).unsqueeze(-1)
-    for count in (HALVES, *[PARTS] * (CUTS - 1)):
+    count, width = HALVES, 1.0
+    while width > NARROWEST:
+        width /= count
         left, right = _cut(left, right, count)
         parts = _integrals(functions, left, right)
         change = (parts.unflatten(1, (-1, count)).sum(-1) - whole).abs()
         excess = (change / limit).nan_to_num(nan=0.0, posinf=0.0).amax(0)
-        worst = excess.topk(min(MOST_PANELS, len(excess))).values[-1]
-        is_rough = ((excess > 1) & (excess >= worst)).repeat_interleave(count)
+        is_rough = excess > 1
+        if len(excess) > MOST_PANELS:
+            is_rough &= excess >= excess.topk(MOST_PANELS).values[-1]
+        is_rough = is_rough.repeat_interleave(count)
         total += parts[:, ~is_rough].sum(-1)
         left, right, whole = left[is_rough], right[is_rough], parts[:, is_rough]
         if len(left) == 0:
             return total
+        count = min(max(AT_ONCE // len(left), PARTS.start), PARTS.stop - 1)
     # A pole: of the functions that still change there, not of the others.
     change = whole.abs().amax(-1)
     return torch.where(change > INTEGRAL * size, math.inf, total + whole.sum(-1))
