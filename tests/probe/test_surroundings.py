@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.overrides import _get_current_function_mode_stack
 
 from layersmith.probe.surroundings import preserved, seed_all
 
@@ -21,6 +22,7 @@ def state() -> tuple[object, ...]:
         np.random.get_state()[1].tolist(),  # type: ignore[index]
         torch.get_default_dtype(),
         torch.get_default_device(),
+        len(_get_current_function_mode_stack()),
         torch.is_grad_enabled(),
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),

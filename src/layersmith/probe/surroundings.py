@@ -24,7 +24,7 @@ def preserved(*, seed: int | None = None) -> Iterator[None]:
     """
     numpy = sys.modules.get("numpy")
     python_state, numpy_state = random.getstate(), numpy.random.get_state() if numpy else None
-    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    dtype, device, mode = torch.get_default_dtype(), torch.get_default_device(), _device_mode()
     grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -39,14 +39,19 @@ def preserved(*, seed: int | None = None) -> Iterator[None]:
         if numpy is not None:
             numpy.random.set_state(numpy_state)
         torch.set_default_dtype(dtype)
-        if torch.get_default_device() != device:
-            torch.set_default_device(device)
+        if _device_mode() is not mode:
+            torch.set_default_device(None if mode is None else device)
         torch.set_grad_enabled(grad)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
         if torch.are_deterministic_algorithms_enabled() != deterministic:  # setting it imports the compiler
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         os.chdir(folder)
+
+
+def _device_mode() -> object:
+    """What `torch.set_default_device` has switched on: None where nothing, which "cpu" isn't: dynamo minds it."""
+    return getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
 
 
 def seed_all(seed: int) -> None:
