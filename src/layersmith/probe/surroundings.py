@@ -50,7 +50,7 @@ def preserved(*, seed: int | None = None) -> Iterator[None]:
 
 
 def _device_mode() -> object:
-    """What `torch.set_default_device` has switched on: None where nothing, which "cpu" isn't: dynamo minds it."""
+    """The mode that `torch.set_default_device` switched on, even for "cpu"; None as torch starts."""
     return getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
 
 
