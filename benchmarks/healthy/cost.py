@@ -3,9 +3,9 @@
     python -m pip install -q --no-deps --target packages torchtest2==0.1 pytest-torch==1.1
     python benchmarks/healthy/cost.py --packages packages [--every 4] [--package vit_pytorch]
 
-Each tool examines each module in a process of its own, forked when everything is imported (and, for the compiler, has
-compiled a module), as `layersmith check` does; building and finding inputs is not counted. The median, the 90th
-percentile and the total over modules, and then what each rule takes of our total.
+Each tool examines each module in a process of its own, forked when everything is imported (the rules have been asked
+once, and the compiler has compiled a module), as `layersmith check` does; building and finding inputs is not counted.
+The median, the 90th percentile and the total over modules, and then what each rule takes of our total.
 
 The peers run what they run by default: `torchtest2.check_model(module, inputs)` without a loss, hence without
 overfitting; of pytest-torch what `pytest --torch-model` asks, and the same with its checks of compile and export.
@@ -82,6 +82,7 @@ def ours(is_without_compiler: bool, select: str) -> dict[str, Tool]:  # noqa: FB
     def rest_of(subject: Subject) -> tuple[Subject, Any]:
         return subject, [rule for rule in rest if rule.id not in compiling]
 
+    _warm(rest_of(next(of_package(TORCH_NN)).subject())[1])
     if not is_without_compiler:
         importlib.import_module("torch._dynamo")
         rules = registry.with_prerequisites(id_ for id_ in compiling if id_ in {rule.id for rule in rest})

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import leaves, source, tree
+from layersmith.probe import leaves, masks, source, tree
 from layersmith.probe.gradients import GradientReport, Leg, WrongGradient, gradients, question_of
+from layersmith.probe.masking import Masking
 from layersmith.promises import contract_of
 from layersmith.rule import NotApplicable
 from layersmith.subject import Case
@@ -62,6 +63,11 @@ def gradient_reports(case: Case) -> GradientReports:
         return GradientReports(train, evaluated, is_usual=False, has_ctc=False)
     is_loss = all(one.ndim == 0 for one in tree.tensors(case.fresh().run()))
     return GradientReports(train, evaluated, is_loss or evaluated.ok, _has_ctc(case))
+
+
+def maskings(case: Case) -> tuple[Masking, ...]:
+    """What the mask arguments of forward do, each in every encoding that it takes."""
+    return tuple(masks.studied(case.module, case.inputs, case.run_fresh))
 
 
 def is_cut_off(error: WrongGradient) -> bool:

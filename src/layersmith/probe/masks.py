@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import batch, closeness, sequence, tree
+from layersmith.probe import closeness, sequence
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.masking import AS_LENGTHS, ENCODINGS, Encoding, Masking, Trial, of_rows, with_argument
 from layersmith.probe.sequence import LOUD, Layout, Run
 
 KEYS = re.compile(
@@ -30,98 +31,6 @@ OF_PAIRS = ("tt", "btt", "b1tt", "11tt", "b11t")
 ODD = (3, 5, 7, 4)  # batch sizes; one that no other size equals, so that a mask fits in one way only
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """One way to say which steps are hidden."""
-
-    name: str
-    dtype: torch.dtype
-    hides_true: bool  # whether True, or 1, hides
-    is_added: bool = False
-
-    def of(self, hidden: Tensor) -> Tensor:
-        """The mask that hides these places."""
-        if self.is_added:
-            return torch.zeros(hidden.shape, dtype=self.dtype).masked_fill(hidden, float("-inf"))
-        return (hidden if self.hides_true else ~hidden).to(self.dtype)
-
-
-TRUE_HIDES = Encoding("True hides", torch.bool, hides_true=True)
-TRUE_KEEPS = Encoding("True keeps", torch.bool, hides_true=False)
-ENCODINGS = (
-    TRUE_HIDES,
-    TRUE_KEEPS,
-    Encoding("1 keeps", torch.float32, hides_true=False),
-    Encoding("1 hides", torch.float32, hides_true=True),
-    Encoding("added -inf", torch.float32, hides_true=True, is_added=True),
-    Encoding("1 keeps", torch.int64, hides_true=False),
-    Encoding("1 hides", torch.int64, hides_true=True),
-)
-AS_LENGTHS = Encoding("lengths", torch.int64, hides_true=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What one encoding did: whether the mask had an effect, and how far hidden steps moved the visible outputs."""
-
-    encoding: Encoding
-    effect: bool
-    leak: closeness.Gap  # of the outputs at visible steps, when only hidden steps changed
-    alive: bool  # whether those outputs depend on the visible steps: zeros would not leak either
-
-
-@dataclass(frozen=True, slots=True)
-class Masking:
-    """One mask argument of a call, the shape it takes, and the calls made with it."""
-
-    argument: str
-    shape: str  # letters: "bt", "tt" ...; "lengths"
-    module: nn.Module
-    inputs: Inputs  # with a batch size that nothing else has
-    layout: Layout
-    hidden: tuple[int, ...]  # steps
-    trials: list[Trial] = field(default_factory=list)
-
-    @property
-    def working(self) -> list[Encoding]:
-        """The encodings under which what is hidden has no effect."""
-        return [
-            trial.encoding for trial in self.trials if trial.effect and trial.alive and not trial.leak.is_open
-        ]
-
-    def masked(self, encoding: Encoding, hidden: tuple[int, ...], *, inputs: Inputs | None = None) -> Inputs:
-        """The call with these steps hidden."""
-        inputs = inputs or self.inputs
-        x = dict(inputs.named_tensors())[self.layout.names[0]]
-        rows, steps = x.shape[self.layout.batch], x.shape[self.layout.time]
-        if encoding is AS_LENGTHS:  # the first row is full, so that the output keeps its length
-            lengths = torch.full((rows,), steps - len(hidden))
-            lengths[0] = steps
-            return with_argument(self.module, inputs, self.argument, lengths)
-        places = torch.zeros(steps, dtype=torch.bool)
-        places[list(hidden)] = True
-        mask = encoding.of(_spread(places, self.shape, rows))
-        return with_argument(self.module, inputs, self.argument, mask)
-
-    def visible(self, output: object, steps: tuple[int, ...], *, length: int) -> Tensor | None:
-        """The first output at these steps, or whole where it has no time axis; less row 0 under lengths.
-
-        None where there is none, or none without row 0.
-        """
-        tensor = next((one for one in tree.tensors(output) if tree.is_differentiable(one)), None)
-        if tensor is None:
-            return None
-        layout = Layout(self.layout.names, self.layout.batch, self.layout.time, length)
-        axis = layout.axis_of(tensor)
-        if axis is not None:
-            tensor = tensor.index_select(axis, torch.tensor(steps))
-        if self.shape == "lengths":
-            if tensor.ndim <= self.layout.batch:
-                return None  # a loss over all rows, the full one among them
-            tensor = tensor.narrow(self.layout.batch, 1, tensor.shape[self.layout.batch] - 1)
-        return tensor
-
-
 def arguments(module: nn.Module) -> tuple[str, ...]:
     """The parameters of forward that are masks or lengths by their name."""
     try:
@@ -136,15 +45,6 @@ def given(module: nn.Module, inputs: Inputs, name: str) -> Any:
     return inspect.signature(module.forward).bind_partial(*inputs.args, **inputs.kwargs).arguments.get(name)
 
 
-def with_argument(module: nn.Module, inputs: Inputs, name: str, value: object) -> Inputs:
-    """The same call with one parameter of forward set to that value."""
-    names = [*inspect.signature(module.forward).parameters]
-    place = names.index(name)
-    if place < len(inputs.args):
-        return Inputs((*inputs.args[:place], value, *inputs.args[place + 1 :]), inputs.kwargs)
-    return Inputs(inputs.args, {**inputs.kwargs, name: value})
-
-
 def studied(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Masking]:
     """Every mask argument that can be asked about: its shape is known or found, and steps to hide matter without it.
 
@@ -154,48 +54,60 @@ def studied(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Masking]:
         run: calls it, and may raise.
     """
     names = arguments(module)
-    bare = inputs
+    free = tuple(
+        name
+        for name in names
+        if isinstance(given(module, inputs, name), Tensor) and _may_be_none(module, name)
+    )
     for name in names:
-        if isinstance(given(module, inputs, name), Tensor) and _may_be_none(module, name):
-            bare = with_argument(module, bare, name, None)
-    for name in names:
-        if found := _study(module, inputs, bare, name, run):
+        if found := _study(module, inputs, free if _may_be_none(module, name) else (), name, run):
             yield found
 
 
-def _study(module: nn.Module, inputs: Inputs, bare: Inputs, name: str, run: Run) -> Masking | None:
-    start = bare if _may_be_none(module, name) else inputs
+def _study(
+    module: nn.Module, inputs: Inputs, without: tuple[str, ...], name: str, run: Run
+) -> Masking | None:
+    parameters = tuple(inspect.signature(module.forward).parameters)
+    start = inputs
+    for other in without:
+        start = with_argument(parameters, start, other, None)
     old = given(module, inputs, name)
     known = old.shape[-1] if isinstance(old, Tensor) and old.ndim > 1 else 0
     laid = sequence.layout(module, start, run, assumed=1, steps=known)
     if laid is None:
         return None
-    bare = _odd_batch(module, start, laid, run)
+    rows = _odd_batch(module, start, laid, run)
     for shape in _shapes(inputs, module, name, laid):
-        masking = Masking(name, shape, module, bare, laid, ())
+        masking = Masking(name, shape, parameters, without, rows, laid)
+        asked = masking.asked(inputs)
         encodings = (AS_LENGTHS,) if shape == "lengths" else _encodings(old)
-        runnable = [one for one in encodings if _tried(run, masking.masked(one, ())) is not None]
-        if runnable:
-            open_calls = [bare] if start is not inputs else [masking.masked(one, ()) for one in runnable[:2]]
+        outputs = {one: _tried(run, masking.masked(asked, one, ())) for one in encodings}
+        open_ = {one: output for one, output in outputs.items() if output is not None}
+        if open_:
+            calls = (
+                [asked]
+                if _may_be_none(module, name)
+                else [masking.masked(asked, one, ()) for one in [*open_][:2]]
+            )
             if shape == "lengths":  # turned round, lengths hide most where they are full
-                open_calls.append(masking.masked(AS_LENGTHS, tuple(range(1, laid.steps))))
-            return _with_trials(masking, runnable, open_calls, run)
+                calls.append(masking.masked(asked, AS_LENGTHS, tuple(range(1, laid.steps))))
+            return _with_trials(masking, asked, open_, calls, run)
     return None
 
 
 def _with_trials(
-    masking: Masking, encodings: list[Encoding], open_calls: list[Inputs], run: Run
+    masking: Masking, asked: Inputs, open_: dict[Encoding, Any], calls: list[Inputs], run: Run
 ) -> Masking | None:
+    """Under each encoding, given with its output when nothing is hidden."""
     for hidden in _places(masking.layout.steps, masking.shape):
-        found = Masking(
-            masking.argument, masking.shape, masking.module, masking.inputs, masking.layout, hidden
-        )
-        if not any(_matters(found, call, run) for call in open_calls):
+        found = replace(masking, hidden=hidden)
+        if not any(_matters(found, call, run) for call in calls):
             continue
-        for encoding in encodings:
+        for encoding, full in open_.items():
             if found.working and encoding.dtype != found.working[0].dtype:
                 break
-            found.trials.extend(trial for trial in [_trial(found, encoding, run)] if trial is not None)
+            trial = _trial(found, asked, encoding, full, run)
+            found = replace(found, trials=(*found.trials, trial)) if trial is not None else found
         return found
     return None
 
@@ -216,13 +128,13 @@ def _matters(masking: Masking, call: Inputs, run: Run) -> bool:
     return one is not None and other is not None and closeness.gap(one, other).is_open
 
 
-def _trial(masking: Masking, encoding: Encoding, run: Run) -> Trial | None:
+def _trial(masking: Masking, asked: Inputs, encoding: Encoding, full: Any, run: Run) -> Trial | None:
     """What hiding these steps did; None where it does not run or gives NaN at what is visible."""
     layout, hidden = masking.layout, masking.hidden
     rest = tuple(step for step in range(layout.steps) if step not in hidden)
-    call = masking.masked(encoding, hidden)
-    base, full = _tried(run, call), _tried(run, masking.masked(encoding, ()))
-    if base is None or full is None:
+    call = masking.masked(asked, encoding, hidden)
+    base = _tried(run, call)
+    if base is None:
         return None
     seen = masking.visible(base, rest, length=layout.steps)
     if seen is None or not bool(seen.isfinite().all()):
@@ -237,18 +149,6 @@ def _trial(masking: Masking, encoding: Encoding, run: Run) -> Trial | None:
     other = masking.visible(run(layout.scrambled(call, rest, seed=0)), rest, length=layout.steps)
     alive = other is not None and closeness.gap(seen, other).is_open
     return Trial(encoding, bool(closeness.gaps(full, base)), leak, alive)
-
-
-def _spread(places: Tensor, shape: str, rows: int) -> Tensor:
-    """The steps to hide as a mask of that shape; by pairs of steps they are the last axis, the keys."""
-    steps = len(places)
-    last = shape.rindex("t")
-    for index, letter in enumerate(shape):
-        size = {"b": rows, "t": steps, "1": 1}[letter]
-        if index != last:
-            places = places.unsqueeze(index) if index < last else places.unsqueeze(-1)
-            places = places.expand(*[size if axis == index else old for axis, old in enumerate(places.shape)])
-    return places.contiguous()
 
 
 def _shapes(inputs: Inputs, module: nn.Module, name: str, laid: Layout) -> tuple[str, ...]:
@@ -273,19 +173,12 @@ def _encodings(old: object) -> tuple[Encoding, ...]:
     return tuple(one for one in ENCODINGS if one.dtype == dtype)
 
 
-def _odd_batch(module: nn.Module, inputs: Inputs, laid: Layout, run: Run) -> Inputs:
-    """The same call with another number of rows, where it takes one: no head count, width or length equals it."""
+def _odd_batch(module: nn.Module, inputs: Inputs, laid: Layout, run: Run) -> int:
+    """Another number of rows, if it takes one: no head count, width or length equals it; else 0."""
     sizes = {value for part in module.modules() for value in vars(part).values() if isinstance(value, int)}
     sizes |= {size for tensor in inputs.tensors() for size in tensor.shape[1:]}
     rows = next((size for size in ODD if size not in sizes), next(n for n in count(11) if n not in sizes))
-    old = batch.batch_size(inputs, laid.batch)
-    order = torch.arange(rows) % max(old, 1)
-    changed = inputs.map(
-        lambda t: (
-            t.index_select(laid.batch, order) if t.ndim > laid.batch and t.shape[laid.batch] == old else t
-        )
-    )
-    return changed if _tried(run, changed) is not None else inputs
+    return rows if _tried(run, of_rows(inputs, laid, rows)) is not None else 0
 
 
 def _may_be_none(module: nn.Module, name: str) -> bool:

@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import nn
 
-from layersmith.probe import closeness, masks, sequence, source, tree
+from layersmith.probe import closeness, sequence, source, tree
 from layersmith.probe.inputs import Inputs
-from layersmith.probe.masks import AS_LENGTHS, Encoding, Masking
+from layersmith.probe.masking import AS_LENGTHS, Encoding, Masking
 from layersmith.probe.sequence import Layout, Run
 
 NAMES = ("pad_idx", "padding_idx", "pad_id", "pad_token_id", "pad_index", "pad_token", "pad")
 SHORT = (2, 3)  # valid steps: so few that a maximum of them is sometimes below zero
 
 
-def by_masks(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[tuple[str, closeness.Gap]]:
+def by_masks(maskings: Iterable[Masking], inputs: Inputs, run: Run) -> Iterator[tuple[str, closeness.Gap]]:
     """For every mask argument that is obeyed: the gap between padded and unpadded, and how it was hidden."""
-    for masking in masks.studied(module, inputs, run):
+    for masking in maskings:
         for encoding in masking.working[:1]:
-            for valid in sorted({*SHORT, masking.layout.steps - 1}):
-                if valid < masking.layout.steps and (gap := _of(masking, encoding, valid, run)) is not None:
+            for valid in sorted({*SHORT, masking.layout.steps - 1} - {masking.layout.steps}):
+                gap = _of(masking, masking.asked(inputs), encoding, valid, run)
+                if gap is not None:
                     yield f"{masking.argument}, {encoding.name}", gap
 
 
-def _of(masking: Masking, encoding: Encoding, valid: int, run: Run) -> closeness.Gap | None:
+def _of(masking: Masking, asked: Inputs, encoding: Encoding, valid: int, run: Run) -> closeness.Gap | None:
     steps = masking.layout.steps
     hidden, rest = tuple(range(valid, steps)), tuple(range(valid))
-    alone = masking.layout.prefix(masking.inputs, valid)
+    alone = masking.layout.prefix(asked, valid)
     try:
-        short = masking.visible(run(masking.masked(encoding, (), inputs=alone)), rest, length=valid)
+        short = masking.visible(run(masking.masked(alone, encoding, ())), rest, length=valid)
         if encoding is AS_LENGTHS and masking.layout.time == 0:
             return None
-        long = masking.visible(run(masking.masked(encoding, hidden)), rest, length=steps)
+        long = masking.visible(run(masking.masked(asked, encoding, hidden)), rest, length=steps)
     except Exception:  # noqa: BLE001 - a module of fixed length cannot be asked
         return None
     if short is None or long is None or short.shape != long.shape or not bool(short.isfinite().all()):
@@ -43,11 +44,12 @@ def _of(masking: Masking, encoding: Encoding, valid: int, run: Run) -> closeness
     return closeness.gap(short, long) if bool(long.isfinite().all()) else None
 
 
-def fills_in(module: nn.Module, inputs: Inputs, run: Run) -> bool:
+def fills_in(maskings: Iterable[Masking], module: nn.Module, inputs: Inputs) -> bool:
     """Whether a learned mask token stands in for what is hidden: a parameter that only a masked call reaches."""
-    for masking in masks.studied(module, inputs, run):
+    for masking in maskings:
+        asked = masking.asked(inputs)
         for encoding in masking.working[:1]:
-            calls = (masking.masked(encoding, ()), masking.masked(encoding, masking.hidden))
+            calls = (masking.masked(asked, encoding, hidden) for hidden in ((), masking.hidden))
             bare, masked = (_reached(module, call) for call in calls)
             if masked - bare:
                 return True

@@ -27,8 +27,9 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.observations import maskings
 from layersmith.probe import masks, reading, tree
-from layersmith.probe.masks import Masking
+from layersmith.probe.masking import Encoding, Masking, with_argument
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -49,7 +50,7 @@ def fully_masked_row(case: Case) -> Iterator[Finding]:
     if any(isinstance(part, nn.MultiheadAttention) for part in case.module.modules()):
         raise NotApplicable("torch's own attention is known to do so")
     asked = False
-    for masking in masks.studied(case.module, case.inputs, case.run_fresh):
+    for masking in case.once(maskings):
         for encoding in masking.working[:1] if masking.shape in OF_ROWS else ():
             asked = True
             if _is_nan(case, masking, encoding):
@@ -58,15 +59,16 @@ def fully_masked_row(case: Case) -> Iterator[Finding]:
         raise NotApplicable("no mask that it obeys was found")
 
 
-def _is_nan(case: Case, masking: Masking, encoding: masks.Encoding) -> bool:
+def _is_nan(case: Case, masking: Masking, encoding: Encoding) -> bool:
     """Whether hiding all of one row gives NaN where it was finite."""
-    call = masking.masked(encoding, ())
+    asked = masking.asked(case.inputs)
+    call = masking.masked(asked, encoding, ())
     usual = case.run(call)
     mask = masks.given(case.module, call, masking.argument).clone()
-    every = masking.masked(encoding, tuple(range(masking.layout.steps)))
+    every = masking.masked(asked, encoding, tuple(range(masking.layout.steps)))
     mask[0] = masks.given(case.module, every, masking.argument)[0]
     try:
-        output = case.run(masks.with_argument(case.module, call, masking.argument, mask))
+        output = case.run(with_argument(masking.parameters, call, masking.argument, mask))
     except Exception:  # noqa: BLE001 - a refusal is an answer as well
         return False
     return not _has_nan(usual) and _has_nan(output)

@@ -29,8 +29,9 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.observations import maskings
 from layersmith.probe import masks, reading, source
-from layersmith.probe.masks import Masking
+from layersmith.probe.masking import Masking
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -49,7 +50,7 @@ def mask_ignored(case: Case) -> Iterator[Finding]:
     if not masks.arguments(case.module):
         raise NotApplicable("forward takes no mask")
     asked = 0
-    for masking in masks.studied(case.module, case.inputs, case.run_fresh):
+    for masking in case.once(maskings):
         asked += bool(masking.trials)
         if masking.trials and not any(trial.effect for trial in masking.trials):
             yield _without_effect(case, masking)

@@ -33,8 +33,9 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.observations import maskings
 from layersmith.probe import conventions, masks, reading
-from layersmith.probe.masks import Masking
+from layersmith.probe.masking import Masking
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -52,7 +53,7 @@ def mask_inverted(case: Case) -> Iterator[Finding]:
     stated = {name: conventions.stated(cls, name) for name in masks.arguments(case.module)}
     if not any(stated.values()):
         raise NotApplicable("no mask whose convention is stated")
-    for masking in masks.studied(case.module, case.inputs, case.run_fresh):
+    for masking in case.once(maskings):
         means = stated[masking.argument]
         follows = {"hides" if one.hides_true else "keeps" for one in masking.working if not one.is_added}
         if means is not None and follows and means.convention not in follows:

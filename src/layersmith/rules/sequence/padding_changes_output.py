@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.observations import maskings
 from layersmith.probe import closeness, masks, padding, reading
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -50,13 +51,13 @@ def padding_changes_output(case: Case) -> Iterator[Finding]:
     token = padding.token(case.module)
     if not masks.arguments(case.module) and token is None:
         raise NotApplicable("forward takes no mask, and knows no padding token")
-    found = [*padding.by_masks(case.module, case.inputs, case.run_fresh)]
+    found = [*padding.by_masks(case.once(maskings), case.inputs, case.run_fresh)]
     if token is not None:
         found += padding.by_token(case.module, case.inputs, case.run, token)
     if not found:
         raise NotApplicable("no mask that it obeys, or padding that it tells from the rest, was found")
     opened = [(how, gap) for how, gap in found if gap.is_open]
-    if opened and not padding.fills_in(case.module, case.inputs, case.run_fresh):
+    if opened and not padding.fills_in(case.once(maskings), case.module, case.inputs):
         yield _finding(case, *opened[0])
 
 
