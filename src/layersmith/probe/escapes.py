@@ -56,11 +56,18 @@ def escapes(module: nn.Module, inputs: Inputs, *, seed: int) -> Run:
     """Call a module, every floating input wanting a gradient; what it does under `no_grad` is its own business."""
     watch = _Watch()
     in_mode(module, training=True)
-    given = differentiable(inputs)
     with preserved(seed=seed), torch.enable_grad(), watch:
-        output = module(*given.args, **given.kwargs)
+        output = _called(module, inputs)
     found = leaves.leaves_behind(leaves.tensors_within(output))
     return Run(watch.seen, frozenset(found))
+
+
+def _called(module: nn.Module, inputs: Inputs) -> Any:
+    given = differentiable(inputs)
+    try:
+        return module(*given.args, **given.kwargs)
+    except RuntimeError:  # an operation without a derivative for one of them, as a loss for its target
+        return inputs.call(module)
 
 
 class _Watch(TorchFunctionMode):

@@ -15,7 +15,7 @@ from layersmith.probe import source
 CALLS: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {
     "train": [((), {}), ((False,), {})],
     "eval": [((), {})],
-    "parameters": [((), {}), ((True,), {})],
+    "parameters": [((), {})],
     "named_parameters": [((), {})],
     "buffers": [((), {})],
     "named_buffers": [((), {})],

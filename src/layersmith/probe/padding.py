@@ -15,6 +15,7 @@ from layersmith.probe.masking import AS_LENGTHS, Encoding, Masking
 from layersmith.probe.sequence import Layout, Run
 
 NAMES = ("pad_idx", "padding_idx", "pad_id", "pad_token_id", "pad_index", "pad_token", "pad")
+SHIFTS = re.compile(r"\[:, :-1\]|\[:, 1:\]")  # predicts the next token: the last one is but a label
 SHORT = (2, 3)  # valid steps: so few that a maximum of them is sometimes below zero
 
 
@@ -105,6 +106,13 @@ def by_token(module: nn.Module, inputs: Inputs, run: Run, pad: int) -> Iterator[
         or tensors[0].ndim != sequence.ROWS
     ):
         return
+    node = source.class_node(type(module))
+    if (
+        node is not None
+        and SHIFTS.search(_called_text(node))
+        and all(t.ndim == 0 for t in tree.tensors(run(inputs)))
+    ):
+        return  # a loss that takes what came last as a label, of the short row, and as an input, of the long one
     ids = tensors[0].clone()
     ids[ids == pad] = _other(ids, pad)
     for valid in sorted({*SHORT, laid.steps - 1} - {laid.steps}):

@@ -53,6 +53,21 @@ def reach(module: nn.Module, inputs: Inputs, *, seed: int, is_original: bool = T
     return Reach(names, frozenset(called), module.training) if outputs else None
 
 
+def returned_by(part: nn.Module, module: nn.Module, inputs: Inputs, *, seed: int) -> frozenset[str]:
+    """The names, in the module, of the parameters that what a part of it returns depends on."""
+    outputs: list[Tensor] = []
+    hook = part.register_forward_hook(
+        lambda _part, _args, output: outputs.extend(leaves.tensors_within(output))
+    )
+    try:
+        with preserved(seed=seed), torch.enable_grad():
+            inputs.call(module)
+    finally:
+        hook.remove()
+    reached = leaves.leaves_behind(tensor for tensor in outputs if tensor.requires_grad)
+    return frozenset(name for name, parameter in module.named_parameters() if id(parameter) in reached)
+
+
 def changes_nothing(module: nn.Module, inputs: Inputs, names: set[str], *, seed: int) -> bool:
     """Whether no output moves when these parameters do, a little. The module is changed for good."""
     outputs = []

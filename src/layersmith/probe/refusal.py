@@ -15,12 +15,18 @@ from layersmith.probe import options, source
 
 MISSING = (ImportError, NotImplementedError, MemoryError)  # whatever raised them: something is not there
 ACCIDENTS = (NameError, RecursionError)  # also raised on purpose they mean a slip
+TOO_LARGE = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "Storage size calculation overflowed",
+)
 MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an attribute that was never set
 
 
 def is_refusal(error: BaseException) -> bool:
     """Whether a `raise` or an `assert` refused what was given, in whoever's code."""
-    if isinstance(error, MISSING):
+    if isinstance(error, MISSING) or any(text in str(error) for text in TOO_LARGE):
         return True
     frames = [*traceback.walk_tb(error.__traceback__)]
     if isinstance(error, ACCIDENTS) or not frames:

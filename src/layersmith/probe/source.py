@@ -127,6 +127,16 @@ def methods_naming(cls: type, attribute: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def is_read_when_built(cls: type, attribute: str) -> bool:
+    """Whether a constructor hands `self.<attribute>` on: to another name, a call or a container."""
+    nodes = [class_node(base) for base in _own_classes(cls)]
+    built = [m for node in nodes if node is not None for m in _methods(node) if m.name == "__init__"]
+    parts = [part for method in built for part in ast.walk(method)]
+    opened = {id(part.value) for part in parts if isinstance(part, ast.Attribute)}  # as in self.norm.weight
+    reads = (part for part in parts if isinstance(getattr(part, "ctx", None), ast.Load))
+    return any(_names_attribute(part, attribute) and id(part) not in opened for part in reads)
+
+
 @functools.lru_cache(maxsize=1024)
 def file_of(cls: type) -> str:
     """The file that defines the class; a notebook cell's own name; "" if unknown."""

@@ -18,6 +18,7 @@ from layersmith.probe.surroundings import preserved
 
 TORCH = str(Path(torch.__file__).parent)
 HERE = str(Path(__file__).parent)
+CALL = str(Path(__file__).with_name("inputs.py"))  # below this frame lies what calls the module
 SILENT = frozenset(
     {"__get__", "__set__", "size", "dim", "numel", "is_floating_point", "stride", "get_device"}
 )
@@ -76,10 +77,12 @@ def first_apart(before: list[Step], after: list[Step]) -> Step | None:
 
 
 def caller() -> tuple[str, int]:
-    """The innermost frame that is neither torch's nor a probe's."""
+    """The innermost frame of the module's call that is neither torch's nor a probe's; "" and 0 if there is none."""
     frame = sys._getframe(2)  # noqa: SLF001 - a traceback per operation would be slow
     while frame.f_back is not None:
         file = frame.f_code.co_filename
+        if file == CALL:
+            break
         if not file.startswith((TORCH, HERE, "<")):
             return file, frame.f_lineno
         frame = frame.f_back

@@ -131,7 +131,7 @@ def balanced(
     """
     leaves = specimen.leaves
     chosen = range(len(leaves)) if only is None else only
-    roots = [math.sqrt(leaves[i].tensor.numel()) for i in chosen]
+    roots = [math.sqrt(max(leaves[i].tensor.numel(), 1)) for i in chosen]
     slopes = [
         steep[i] / root if math.isfinite(steep[i]) else 0.0 for i, root in zip(chosen, roots, strict=True)
     ]

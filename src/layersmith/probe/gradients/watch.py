@@ -82,7 +82,7 @@ class Watch(TorchFunctionMode):
     def _note_cut(self, call: str) -> None:
         frame = caller()
         cut = Cut(call, frame.f_code.co_filename, frame.f_lineno) if frame else Cut(call, "", 0)
-        if cut not in self.cuts:
+        if cut not in self.cuts and (frame or is_in_a_layer()):
             self.cuts.append(cut)
 
 
@@ -110,11 +110,23 @@ def is_in_function() -> bool:
     return False
 
 
+def is_in_a_layer() -> bool:
+    """Whether code of torch.nn is running, called from a specimen: not the specimen itself."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
+    while frame is not None and frame.f_globals.get("__name__") != Specimen.__module__:
+        if str(frame.f_globals.get("__name__", "")).startswith("torch.nn."):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def caller() -> FrameType | None:
-    """The innermost frame that belongs neither to torch nor to us."""
+    """The innermost frame of the module's call that belongs neither to torch nor to us."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
+        if name == Specimen.__module__:
+            return None  # which makes the call: there is nothing of the module's below
         if not name.startswith(("torch.", "layersmith.probe.")) and name != "torch":
             return frame
         frame = frame.f_back

@@ -31,7 +31,10 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-FIRST = "forward-raises unregistered-parameter unregistered-module parameter-not-a-leaf unregistered-buffer"
+FIRST = (
+    "forward-raises unregistered-parameter unregistered-module parameter-not-a-leaf unregistered-buffer "
+    "mode-not-propagated"
+)
 
 
 @rule(

@@ -82,7 +82,7 @@ def _with_a_row_less(case: Case, axis: int) -> Any:
 def _leak(case: Case, axis: int) -> closeness.Gap | None:
     """The widest relative gap over both rows; None when no output can be compared along this axis."""
     size = batch.batch_size(case.inputs, axis)
-    before = case.run()
+    before = case.fresh().run(case.inputs)
     if _is_pairwise(case, before, axis):
         return None
     found = [gap for keep in (0, size - 1) for gap in _moved(case, before, keep, axis)]

@@ -85,7 +85,7 @@ class ScalesByRowNumber(nn.Module):
         self.conv = nn.Conv2d(2, 2, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x) * torch.arange(len(x)).view(-1, 1, 1, 1)
+        return self.conv(x) * torch.arange(len(x), device=x.device).view(-1, 1, 1, 1)
 
 
 @batch_order_matters.good(inputs=lambda: torch.randn(4, 5, 6))

@@ -78,10 +78,9 @@ def _awake(module: nn.Module, paths: list[str]) -> Finding:
 
 
 def _hears_not(part: nn.Module) -> bool:
-    """Whether a hidden module would behave otherwise in eval mode, and has nothing else to lose."""
+    """Whether a hidden module would behave otherwise in eval mode."""
     kinds = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001 - their common bases
-    has_modes = any(isinstance(one, kinds) for one in part.modules())
-    return part.training and has_modes and not any(True for _ in part.parameters())
+    return part.training and any(isinstance(one, kinds) for one in part.modules())
 
 
 def _line(module: nn.Module) -> tuple[str, int]:

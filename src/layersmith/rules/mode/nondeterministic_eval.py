@@ -7,8 +7,8 @@ A model that answers differently each time cannot be validated, cached, exported
 ## How it is tested
 Two calls in eval mode, under different seeds, and more where random numbers are drawn (a coin may fall twice on
 one side); then two under the same seed, on the same module. Random operations are recorded with their line. A
-dropout that is active in eval is an error; other noise is a warning, as sampling can be meant: where a method or
-class is named after sampling, it is a note.
+dropout that is active in eval is an error; other noise is a warning, as sampling can be meant: where a method, a
+class or the line itself is named after sampling, and in a loss (random masks, steps, negatives), it is a note.
 
 ## How to fix it
 `F.dropout(x, p, training=self.training)`, or an `nn.Dropout` submodule; noise under `if self.training:`.
@@ -21,6 +21,7 @@ class is named after sampling, it is a note.
 
 from __future__ import annotations
 
+import linecache
 import re
 from collections.abc import Iterator
 
@@ -28,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, contents, reading
+from layersmith.probe import closeness, contents, reading, tree
 from layersmith.probe.randomness import Draw, Draws, draws_outside
 from layersmith.promises import Promise
 from layersmith.rule import rule
@@ -54,14 +55,15 @@ def nondeterministic_eval(case: Case) -> Iterator[Finding]:
     for seed in range(3, 3 + COINS) if draws.seen or draws_outside(again.module, again.inputs) else ():
         gaps = gaps or closeness.gaps(first, case.fresh().run(seed=seed))
     if gaps:
-        yield _random(case, gaps[0], draws.seen)
+        is_loss = all(tensor.ndim == 0 for tensor in tree.tensors(first) if tree.is_differentiable(tensor))
+        yield _random(case, gaps[0], draws.seen, is_loss=is_loss)
         return
     used = case.fresh()
     if gaps := closeness.gaps(used.run(), used.run()):
         yield from _stateful(case, gaps[0])
 
 
-def _random(case: Case, gap: closeness.Gap, draws: list[Draw]) -> Finding:
+def _random(case: Case, gap: closeness.Gap, draws: list[Draw], *, is_loss: bool) -> Finding:
     draw = next((draw for draw in draws if draw.is_dropout), draws[0] if draws else None)
     if draw is None:
         file, line = reading.line_with(case.module, OUTSIDE)
@@ -81,16 +83,17 @@ def _random(case: Case, gap: closeness.Gap, draws: list[Draw]) -> Finding:
         line=line,
         fix=fix,
         numbers={"max_abs": gap.max_abs, "limit": gap.limit},
-        severity=_severity(case.module, draw),
+        severity=_severity(case.module, draw, is_loss=is_loss),
     )
 
 
-def _severity(module: nn.Module, draw: Draw | None) -> Severity:
+def _severity(module: nn.Module, draw: Draw | None, *, is_loss: bool) -> Severity:
     if draw is not None and draw.is_dropout:
         return Severity.ERROR
-    if draw is not None and draw.is_inherent:
+    if is_loss or (draw is not None and draw.is_inherent):
         return Severity.NOTE
     names = [name for part in module.modules() for name in (type(part).__name__, *vars(type(part)))]
+    names += [linecache.getline(draw.file, draw.line)] if draw is not None else []
     return Severity.NOTE if any(MEANT.search(name) for name in names) else Severity.WARNING
 
 

@@ -97,7 +97,7 @@ class HalfWidth(nn.Module):
 
 @module_method_overridden.good
 class FreezesItsNorm(nn.Module):
-    """An override that keeps the signature, and one that takes more."""
+    """An override that takes more, and one that is called without arguments by all who call it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,6 +108,9 @@ class FreezesItsNorm(nn.Module):
         super().train(mode)
         self.norm.requires_grad_(deep)
         return self
+
+    def parameters(self) -> Iterator[nn.Parameter]:  # type: ignore[override]
+        return self.linear.parameters()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(self.linear(x))

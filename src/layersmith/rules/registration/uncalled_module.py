@@ -7,7 +7,7 @@ clipboard: `norm1` called twice, `norm2` never.
 ## How it is tested
 The module is called in train and in eval mode, with other seeds and inputs. A submodule that no call reached, and that no
 method but `__init__` names, is reported. Those with trainable parameters are the business of `unused-parameter`;
-losses, dropouts, members of containers and what other code of the file reads are left out.
+losses, dropouts, members of containers, and what other code of the file or the constructor itself reads are left out.
 
 ## How to fix it
 Call it in forward, or delete it.
@@ -78,7 +78,9 @@ def _is_suspect(root: nn.Module, path: str, part: nn.Module) -> bool:
     if isinstance(holder, CONTAINERS) or source.is_torchs(type(holder).__module__):
         return False
     cls: type = type(holder)
-    return bool(source.attribute_line(cls, attribute)[1]) and not parameters.is_read(cls, attribute)
+    if parameters.is_read(cls, attribute) or source.is_read_when_built(cls, attribute):
+        return False
+    return bool(source.attribute_line(cls, attribute)[1])
 
 
 def _twin(parts: dict[str, nn.Module], counts: Counter[str], path: str) -> str:
@@ -142,3 +144,17 @@ class LossForTheTrainer(nn.Module):
     def forward(self, x: Tensor, *, is_probability: bool = False) -> Tensor:
         logits = self.linear(x)
         return self.softmax(logits) if is_probability else logits
+
+
+@uncalled_module.good
+class ChoosesOneOfTwo(nn.Module):
+    """The constructor picks what is called, under another name."""
+
+    def __init__(self, *, is_smooth: bool = True) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.smooth, self.hard = nn.GELU(), nn.ReLU()
+        self.chosen = self.smooth if is_smooth else self.hard
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.chosen(self.linear(x))

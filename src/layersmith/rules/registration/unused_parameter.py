@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import reading, source
-from layersmith.probe.reach import Reach, changes_nothing, is_passed_over, reach
+from layersmith.probe.reach import Reach, changes_nothing, is_passed_over, reach, returned_by
 from layersmith.promises import Promise, contract
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -98,9 +98,11 @@ def _dropped(case: Case, path: str, unreached: set[str], runs: list[Reach]) -> P
         inside = {name for name, _ in case.module.named_parameters() if name.startswith(f"{where}.")}
         if runs and inside <= unreached and all(where in run.called for run in runs):
             fresh = case.fresh(training=True)
+            holder, attribute = source.owner(fresh.module, where)
+            if inside & returned_by(holder, fresh.module, fresh.inputs, seed=case.seed):
+                return None  # it is in what its owner returns, of which this module wants another part
             if not changes_nothing(fresh.module, fresh.inputs, inside, seed=case.seed):
                 return None
-            holder, attribute = source.owner(case.module, where)
             return where, attribute, type(holder), Severity.WARNING
     return None
 
@@ -219,6 +221,32 @@ class HeadOnDemand(nn.Module):
     def forward(self, x: Tensor, *, classify: bool = False) -> Tensor:
         x = self.body(x)
         return self.head(x) if classify else x
+
+
+@unused_parameter.good
+class WantsFeaturesOnly(nn.Module):
+    """Its classifier returns features and logits; the logits are for others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = FeaturesAndLogits()
+        self.head = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features, _logits = self.classifier(x)
+        return self.head(features)
+
+
+class FeaturesAndLogits(nn.Module):
+    """Two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.to_logits = nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.body(x).relu()
+        return features, self.to_logits(features)
 
 
 @unused_parameter.good

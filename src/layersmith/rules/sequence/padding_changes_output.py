@@ -159,3 +159,20 @@ class PadsWhatItGenerates(nn.Module):
 
     def lengths(self, ids: Tensor) -> Tensor:
         return (ids != self.pad_idx).sum(1)
+
+
+@padding_changes_output.good(inputs=lambda: torch.randint(1, 9, (3, 7)))
+class PredictsTheNextToken(nn.Module):
+    """The last valid token is a label in a row that ends there, and seen where padding follows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad_idx = 0
+        self.embedding = nn.Embedding(9, 6, padding_idx=0)
+        self.head = nn.Linear(6, 9)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        seen, labels = ids[:, :-1], ids[:, 1:]
+        x, valid = self.embedding(seen), (seen != self.pad_idx).unsqueeze(-1)
+        x = x + (x * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
+        return nn.functional.cross_entropy(self.head(x).mT, labels, ignore_index=self.pad_idx)
