@@ -126,6 +126,8 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
         return
     shape = [int(size) for size in match.group(1).split(",")]
     total, product = int(match.group(2)), math.prod(size for size in shape if size > 0)
+    if not total:
+        return
     for size in sorted(complaint.free_sizes or complaint.all_sizes, reverse=True):
         if not size or total % size:
             continue
