@@ -37,6 +37,8 @@ class Clue:
     high: int = 0
     parts: int = 0  # a sequence of so many tensors
     is_sequence: bool = False
+    items: tuple[tuple[object, Clue], ...] = ()  # of its parts, by number or key; by None where all are alike
+    reach: int = 0  # the size that its last dimension has at least, where columns are picked by number
     attributes: frozenset[str] = frozenset()
 
     def merged(self, other: Clue) -> Clue:
@@ -54,6 +56,8 @@ class Clue:
             high=self.high or other.high,
             parts=self.parts or other.parts,
             is_sequence=self.is_sequence or other.is_sequence,
+            items=self.items or other.items,
+            reach=max(self.reach, other.reach),
             attributes=self.attributes | other.attributes,
         )
 
