@@ -105,4 +105,6 @@ def _clue(
 def _typed(annotation: Any) -> torch.dtype | None:
     """The dtype of the old tensor types that people annotate with: `tags: torch.LongTensor`."""
     parts = typing.get_args(annotation) or (annotation,)
-    return next((_TYPED[part] for part in parts if type(part) is type(torch.LongTensor) and part in _TYPED), None)
+    return next(
+        (_TYPED[part] for part in parts if type(part) is type(torch.LongTensor) and part in _TYPED), None
+    )

@@ -180,7 +180,7 @@ def _integers(asked: Asked) -> Any:
     is_label |= bool(_ENTITIES.match(asked.word))
     beside = main.rank if isinstance(main, TensorSpec) and main.dtype is torch.int64 else 0
     rank = clue.rank or beside or (1 if is_label else max(2, clue.min_rank))
-    spec = shaped(replace(clue, dtype=torch.int64, last=None), rank)
+    spec = shaped(replace(clue, dtype=torch.int64, last=clue.reach or None), rank)
     shape = main.shape if isinstance(main, TensorSpec) and main.rank == rank else spec.shape
     return replace(spec, shape=shape, high=min(clue.high or _vocabulary(asked) or _FEW, _HIGHEST))
 

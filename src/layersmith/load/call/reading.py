@@ -15,7 +15,15 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from layersmith.load.call.clue import Clue
 from layersmith.load.call.functions import function_clue
-from layersmith.load.call.syntax import Rebinding, element_size, in_order, integer, is_ellipsis_or_none, is_super
+from layersmith.load.call.stated import documented_clue
+from layersmith.load.call.syntax import (
+    Rebinding,
+    element_size,
+    in_order,
+    integer,
+    is_ellipsis_or_none,
+    is_super,
+)
 from layersmith.load.call.torch_modules import clue_of
 from layersmith.probe import source
 
@@ -50,7 +58,11 @@ def module_clue(module: nn.Module, position: int, *, keyword: str = "", depth: i
     if known is not None:
         return known
     name = keyword or _parameter_at(type(module).forward, position)
-    return _read(module, type(module).forward, name, depth + 1) if name else Clue()
+    found = _read(module, type(module).forward, name, depth + 1) if name else Clue()
+    if found.is_known or not name:
+        return found
+    sizes = {key: value for key, value in vars(module).items() if type(value) is int}
+    return documented_clue(type(module), name, sizes)
 
 
 def _first_child(module: nn.Module, depth: int) -> Clue:
@@ -94,6 +106,8 @@ class _Reader:
     locals: dict[str, Any] = field(default_factory=dict)  # loop variables that hold submodules
     clue: Clue = field(default_factory=Clue)
     key: object = None  # of the part that is followed: `x["c3"]`, `x[0]`
+    repeated: dict[ast.Call, int] = field(default_factory=dict)  # a call -> the rank of its result
+    numbered: dict[str, int] = field(default_factory=dict)  # the number of an item -> how many there are
     whole: set[str] = field(default_factory=set)  # names of what that part is of
 
     def read(self, event: ast.AST | Rebinding) -> None:
@@ -139,7 +153,11 @@ class _Reader:
 
     def keeps(self, node: ast.expr) -> bool:
         function = node.func if isinstance(node, ast.Call) else None
-        if isinstance(function, ast.Attribute) and function.attr in _KEEPS_SHAPE and self.holds(function.value):
+        if (
+            isinstance(function, ast.Attribute)
+            and function.attr in _KEEPS_SHAPE
+            and self.holds(function.value)
+        ):
             return True
         first = node.args[0] if isinstance(node, ast.Call) and node.args else None
         if function is None or not self.holds(first):
@@ -151,6 +169,9 @@ class _Reader:
         if isinstance(node.target, ast.Tuple) and isinstance(node.iter, ast.Call):
             called = getattr(node.iter.func, "id", "")
             if called == "enumerate" and len(node.target.elts) == 2:  # noqa: PLR2004 - number and item
+                layers = self.looked_up(node.iter.args[0])
+                if isinstance(node.target.elts[0], ast.Name) and isinstance(layers, nn.ModuleList):
+                    self.numbered[node.target.elts[0].id] = len(layers)
                 self.walked([(node.target.elts[1], node.iter.args[0])])
                 return
             if called == "zip":
@@ -238,6 +259,10 @@ class _Reader:
 
     def call(self, node: ast.Call) -> None:
         self.gathered(node)
+        if getattr(node.func, "attr", "") in ("repeat", "expand") and len(node.args) > 1:
+            inner = getattr(node.func, "value", None)
+            if isinstance(inner, ast.Call):  # x.unsqueeze(1).repeat(1, n, 1)
+                self.repeated[inner] = len(node.args)
         if isinstance(node.func, ast.Attribute) and self.holds(node.func.value):
             self.method(node, node.func.attr)
         position = next((i for i, argument in enumerate(node.args) if self.holds(argument)), None)
@@ -252,13 +277,18 @@ class _Reader:
             return
         is_of_torch = getattr(getattr(node.func, "value", None), "id", "") == "torch"
         place = 0 if name == "bincount" else 1 + is_of_torch
-        picks = [*node.args[place : place + 1], *(word.value for word in node.keywords if word.arg == "index")]
+        picks = [
+            *node.args[place : place + 1],
+            *(word.value for word in node.keywords if word.arg == "index"),
+        ]
         inner = [part for pick in picks for part in ast.walk(pick)]
         if any(map(self.holds, inner)):
             is_vector = name in ("bincount", "index_select") or name.startswith("index_")
             self.add(Clue(dtype=torch.int64, rank=1 if is_vector and self.holds(picks[0]) else None))
 
     def method(self, node: ast.Call, name: str) -> None:
+        if name == "unsqueeze" and node in self.repeated:
+            self.add(Clue(rank=self.repeated[node] - 1))
         numbers = [value for argument in node.args[:2] for value in [integer(argument)] if value is not None]
         if name == "permute" and node.args:
             listed = node.args[0].elts if isinstance(node.args[0], ast.Tuple | ast.List) else node.args
@@ -315,7 +345,7 @@ class _Reader:
                 self.clue = replace(self.clue, items=(*self.clue.items, (index.value, part)))
         if isinstance(index, ast.Tuple) and not any(is_ellipsis_or_none(part) for part in index.elts):
             self.add(Clue(min_rank=len(index.elts)))
-        if isinstance(index, ast.Tuple) and (size := element_size(index)):
+        if isinstance(index, ast.Tuple) and (size := element_size(index, self.numbered)):
             self.clue = replace(self.clue, reach=max(self.clue.reach, size))
         if isinstance(index, ast.Constant) and isinstance(index.value, str):
             self.add(Clue(attributes=frozenset({f"[{index.value}]"})))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,8 +26,13 @@ def is_ellipsis_or_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value in (None, Ellipsis)
 
 
-def element_size(index: ast.Tuple) -> int:
-    """How large the last of two dimensions must be for `boxes[:, 2]`, `x[..., 3]`; 0 where that says nothing."""
+def element_size(index: ast.Tuple, numbered: Mapping[str, int]) -> int:
+    """How large the last of two dimensions must be for `boxes[:, 2]`, `x[..., 3]`; 0 where that says nothing.
+
+    Args:
+        index: of the subscript.
+        numbered: names that count up to a number: `for i, layer in enumerate(self.layers): layer(x[:, i])`.
+    """
     is_last = len(index.elts) == 2 and (  # noqa: PLR2004 - rows and columns
         isinstance(index.elts[0], ast.Slice) or is_ellipsis_or_none(index.elts[0])
     )
@@ -36,7 +41,10 @@ def element_size(index: ast.Tuple) -> int:
         return 0
     if isinstance(last, ast.Slice):
         lower, upper = (integer(part) if part is not None else None for part in (last.lower, last.upper))
-        return max((lower or 0) + 1 if lower else 0, upper or 0)
+        start = lower or 0
+        return max(start + 1 if start > 1 else 0, upper or 0)  # x[:, 1:] is a step, not a column
+    if isinstance(last, ast.Name):
+        return numbered.get(last.id, 0)
     number = integer(last)
     return number + 1 if number is not None and number > 0 else 0
 

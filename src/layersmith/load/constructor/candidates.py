@@ -159,7 +159,9 @@ def _repeated(wanted: Wanted, make: Any) -> Iterator[Any]:
         yield make([(10, 13), (16, 30), (33, 23)])
     is_counted = wanted.usage.length > 0 and not wanted.usage.kinds & {"module"}
     usage = wanted.usage.item or (Usage({"number"}) if is_counted else Usage())
-    single = Wanted(wanted.name.rstrip("s") or wanted.name, wanted.annotation, usage, wanted.scope)
+    becomes = [parameter.name for parameter in usage.passed_as if names.known_integers(parameter.name)]
+    word = becomes[0] if becomes else wanted.name.rstrip("s") or wanted.name
+    single = Wanted(word, wanted.annotation, usage, wanted.scope)
     base = _unpacked(single) if usage.parts else candidates(single)[0]
     if isinstance(base, list | tuple):
         yield from (make([base, base]), make([base]), base)
@@ -212,7 +214,9 @@ def _are_modules(wanted: Wanted) -> bool:
     name = names.plain(wanted.name)
     is_counted = wanted.usage.length > 0 or re.match(r"(num|n)_|depths|dims", name)
     item = wanted.usage.item or Usage()
-    is_counted = is_counted or "number" in item.kinds or any(names.known_integers(p.name) for p in item.passed_as)
+    is_counted = (
+        is_counted or "number" in item.kinds or any(names.known_integers(p.name) for p in item.passed_as)
+    )
     return bool(names.MODULE.search(name.rstrip("s"))) and not is_counted
 
 

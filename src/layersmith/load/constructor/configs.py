@@ -104,7 +104,10 @@ def _stand_ins(usage: Usage) -> list[Any]:
     text = ", ".join(f"{name}={written(value)}" for name, value in values.items())
     if "dict" in usage.kinds:
         return [Made(f"dict({text})", lambda: AnyDict(realise(values)))]
-    return [Made(f"SimpleNamespace({text})", lambda: AnyConfig(realise(values))), Made(f"dict({text})", AnyDict)]
+    return [
+        Made(f"SimpleNamespace({text})", lambda: AnyConfig(realise(values))),
+        Made(f"dict({text})", AnyDict),
+    ]
 
 
 def _field(name: str, usage: Usage) -> Any:

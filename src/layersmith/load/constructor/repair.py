@@ -19,7 +19,9 @@ from layersmith.load.values import Made
 Arguments = dict[str, Any]
 Values = Callable[[str], list[Any]]  # the candidates for a parameter name
 
-_TENSOR_WANTED = r"to (buffer|parameter) .*torch Tensor|has no attribute '(detach|shape|size|dim|device|data|t)'"
+_TENSOR_WANTED = (
+    r"to (buffer|parameter) .*torch Tensor|has no attribute '(detach|shape|size|dim|device|data|t)'"
+)
 _EXAMPLES: Mapping[type, Any] = {int: 4, float: 0.5, str: "relu", bool: False}
 
 

@@ -33,7 +33,9 @@ class Usage:
         default_factory=list
     )  # parameters of other callables that it becomes
     item: Usage | None = None  # of one of its items, as a loop sees it
-    parts: list[Usage] = field(default_factory=list)  # of what its items are unpacked into: `for n, d in sizes`
+    parts: list[Usage] = field(
+        default_factory=list
+    )  # of what its items are unpacked into: `for n, d in sizes`
     fields: dict[str, Usage] = field(default_factory=dict)  # of its attributes and keys
 
     def one(self) -> Usage:
