@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
+import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from layersmith.load.call.clue import Clue
@@ -15,6 +17,11 @@ from layersmith.load.call.reading import module_clue, parameter_clue
 from layersmith.load.call.stated import annotated_clue, documented_clue
 from layersmith.load.constructor.candidates import evaluated
 
+_WIDTH = r"(dims?|features?|feats?|channels?|width|ch)"
+_TYPED = {
+    **dict.fromkeys((torch.LongTensor, torch.IntTensor), torch.int64),
+    torch.BoolTensor: torch.bool,
+}
 State = dict[str, Any]  # parameter of forward -> description of its argument
 
 
@@ -54,6 +61,10 @@ class Callee:
         """The parameter's annotation as an object, or None."""
         return evaluated(self.parameters[name].annotation, self.scope)
 
+    def namesake_size(self, word: str) -> int:
+        """What the constructor was told for the width of this very input: `state_dim` for `state`; or 0."""
+        return self.told(re.compile(rf"^_?({re.escape(word)}_?{_WIDTH}|{_WIDTH}_{re.escape(word)})$"))
+
     def told(self, pattern: re.Pattern[str]) -> int:
         """A whole number that the constructor got for a parameter of such a name; 0 if there is none."""
         found = [value for name, value in self.arguments.items() if pattern.match(name)]
@@ -81,9 +92,19 @@ def _clue(
 ) -> Clue:
     """What is stated is believed first, then the source, then the documentation."""
     sizes = {key: value for key, value in arguments.items() if type(value) is int}
-    stated = annotated_clue(evaluated(parameter.annotation, scope), sizes)
+    annotation = evaluated(parameter.annotation, scope)
+    stated = annotated_clue(annotation, sizes)
     if stated is not None:
         return stated
     if type(module).__module__.startswith("torch.nn"):
         return module_clue(module, position, keyword=parameter.name)
-    return parameter_clue(module, parameter.name).merged(documented_clue(type(module), parameter.name))
+    read = parameter_clue(module, parameter.name).merged(documented_clue(type(module), parameter.name, sizes))
+    return replace(read, dtype=_typed(annotation)) if _typed(annotation) is not None else read
+
+
+def _typed(annotation: Any) -> torch.dtype | None:
+    """The dtype of the old tensor types that people annotate with: `tags: torch.LongTensor`."""
+    parts = typing.get_args(annotation) or (annotation,)
+    return next(
+        (_TYPED[part] for part in parts if type(part) is type(torch.LongTensor) and part in _TYPED), None
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import torch
 
 from layersmith.load.values import TensorSpec
 
+_BATCH = re.compile(r"^(b|bs|bsz|batch([_ ]?size)?)$", re.IGNORECASE)
 BATCH = 5  # no width, head count or kernel of ours is a multiple of it
 PRIMES = (
     7,
@@ -37,6 +39,8 @@ class Clue:
     high: int = 0
     parts: int = 0  # a sequence of so many tensors
     is_sequence: bool = False
+    items: tuple[tuple[object, Clue], ...] = ()  # of its parts, by number or key; by None where all are alike
+    reach: int = 0  # the size that its last dimension has at least, where columns are picked by number
     attributes: frozenset[str] = frozenset()
 
     def merged(self, other: Clue) -> Clue:
@@ -54,6 +58,8 @@ class Clue:
             high=self.high or other.high,
             parts=self.parts or other.parts,
             is_sequence=self.is_sequence or other.is_sequence,
+            items=self.items or other.items,
+            reach=max(self.reach, other.reach),
             attributes=self.attributes | other.attributes,
         )
 
@@ -71,6 +77,9 @@ class Clue:
 def shaped(clue: Clue, rank: int, *, spatial: int | None = None) -> TensorSpec:
     """A tensor of the given rank that agrees with the clue; what it leaves open gets primes, or `spatial`."""
     shape = [BATCH, *PRIMES[: rank - 1]][:rank]
+    places = [index for index, name in enumerate(clue.names[:rank]) if _BATCH.match(name)]
+    if places and len(clue.names) == rank:  # sequence first
+        shape[0], shape[places[0]] = shape[places[0]], shape[0]
     fixed: dict[int, int] = {}
     if clue.sizes and len(clue.sizes) == rank:
         fixed = {index: size for index, size in enumerate(clue.sizes) if size}

@@ -14,7 +14,7 @@ from layersmith.load.values import TensorSpec
 _CLASS = re.compile(r"Loss|Criterion|Dice|Jaccard|Tversky|Focal|CE$")
 _TARGET = re.compile(r"^(target|targets|label|labels|y|y_true|true|gt|ground_truth)$")
 _LABELS = re.compile(r"^(label|labels|class|classes)$")
-_CLASSES = re.compile(r"^(n|num)_?(class(es)?|labels)$|^classes$")
+CLASSES = re.compile(r"^(n|num)_?(class(es)?|labels)$|^classes$")
 _SHAPES = (
     (BATCH, WIDTH),
     (BATCH,),
@@ -35,9 +35,11 @@ def is_loss(callee: Callee) -> bool:
 def loss_states(callee: Callee) -> list[State]:
     """Pairs of floats, probabilities, class numbers and flags; whatever else is asked for is a weight."""
     first, second, *rest = callee.required if len(callee.required) > 1 else list(callee.parameters)[:2]
-    classes = callee.told(_CLASSES)
+    classes = callee.told(CLASSES) or callee.clues[first].reach
     shapes = [(s[0], classes, *s[2:]) if classes and len(s) > 1 else s for s in _SHAPES]
     has_classes = callee.clues[second].dtype is torch.int64 or bool(_LABELS.match(plain(second)))
+    if callee.clues[first].reach:  # of boxes: rows of so many numbers
+        shapes = [(BATCH, callee.clues[first].reach), *shapes]
     pairs = [pair for shape in dict.fromkeys(shapes) for pair in _pairs(shape, classes)]
     if has_classes:
         pairs.sort(key=lambda pair: pair[1].dtype is not torch.int64 or pair[0].rank == pair[1].rank)

@@ -59,12 +59,14 @@ EDGES: Mapping[str, TensorSpec] = {
     "edge_type": TensorSpec((_LINKS,), torch.int64, 2),
     "edge_types": TensorSpec((_LINKS,), torch.int64, 2),
     "batch": TensorSpec((NODES,), torch.int64, 2),
+    "batch_idx": TensorSpec((NODES,), torch.int64, 2),
     "batch_index": TensorSpec((NODES,), torch.int64, 2),
     "pos": TensorSpec((NODES, 3)),
     "z": TensorSpec((NODES,), torch.int64, 10),
     "adj": TensorSpec((NODES, NODES), high=1),
     "num_nodes": TensorSpec((), torch.int64, NODES),
 }
+_ROW_NAMES = {"batch", "batch_index", "batch_idx"}  # which graph each node belongs to
 _PAIR_NAMES = {"edge_index", "edge_indices", "edges", "edge_list"}
 
 
@@ -121,7 +123,9 @@ def count(word: str) -> int:
 
 
 def _graph(asked: Asked) -> Any:
-    if not _PAIR_NAMES & set(asked.callee.parameters):
+    clues = asked.callee.clues
+    has_rows = any(clues[n].rank == 1 and clues[n].dtype is torch.int64 for n in _ROW_NAMES & set(clues))
+    if not (_PAIR_NAMES & set(asked.callee.parameters) or has_rows):
         return None
     if asked.main is None and not asked.clue.dtype:
         return TensorSpec(
@@ -176,7 +180,7 @@ def _integers(asked: Asked) -> Any:
     is_label |= bool(_ENTITIES.match(asked.word))
     beside = main.rank if isinstance(main, TensorSpec) and main.dtype is torch.int64 else 0
     rank = clue.rank or beside or (1 if is_label else max(2, clue.min_rank))
-    spec = shaped(replace(clue, dtype=torch.int64, last=None), rank)
+    spec = shaped(replace(clue, dtype=torch.int64, last=clue.reach or None), rank)
     shape = main.shape if isinstance(main, TensorSpec) and main.rank == rank else spec.shape
     return replace(spec, shape=shape, high=min(clue.high or _vocabulary(asked) or _FEW, _HIGHEST))
 
@@ -218,7 +222,7 @@ def _condition(asked: Asked) -> Any:
     is_vector = not asked.clue.rank and asked.clue.min_rank <= 2  # noqa: PLR2004 - batch and features
     if asked.main is None or not is_vector or not _CONDITION.match(asked.word):
         return None
-    size = asked.clue.last
+    size = asked.clue.last or asked.callee.namesake_size(asked.word)
     return TensorSpec((BATCH, size or WIDTH), free=frozenset() if size else frozenset({1}))
 
 

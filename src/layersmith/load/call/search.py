@@ -11,7 +11,7 @@ from torch import nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget
 from layersmith.load.call.callee import Callee, State
-from layersmith.load.call.clue import PRIMES
+from layersmith.load.call.clue import BATCH, PRIMES
 from layersmith.load.call.loss import is_loss
 from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
@@ -117,9 +117,22 @@ class CallSearch:
         if wide != state and self._works(wide):
             state = wide
         try:
-            return self._with_rows_apart(self._finite(state))
+            return self._with_rows_apart(self._finite(self._batched(state)))
         except Exception:  # noqa: BLE001 - out of time, or an output that can't be looked at: the call as it was found
             return state
+
+    def _batched(self, state: State) -> State:
+        """The usual batch where an attempt to please an error changed it."""
+        main = next(specs(list(state.values())), None)
+        if main is None or main.rank < _MATRIX or main.shape[0] != main.shape[1]:
+            return state
+        old = main.shape[0]
+        rows = {name: map_specs(lambda spec: _with_batch(spec, old), value) for name, value in state.items()}
+        first = next(name for name, value in state.items() if next(specs(value), None) is not None)
+        for other in (rows, {**state, first: rows[first]}):
+            if other != state and self._works(other):
+                return other
+        return state
 
     def _finite(self, state: State) -> State:
         """Positive numbers where others give NaN."""
@@ -177,6 +190,10 @@ def _widened(spec: TensorSpec) -> TensorSpec:
     last = spec.rank - 1
     is_open = spec.rank in (2, 3) and {1, last} <= spec.free and spec.shape[last] < WIDTH
     return spec.resized(last, WIDTH, fix=False) if is_open and spec.dtype.is_floating_point else spec
+
+
+def _with_batch(spec: TensorSpec, old: int) -> TensorSpec:
+    return spec.resized(0, BATCH, fix=False) if spec.rank and spec.shape[0] == old else spec
 
 
 def _positive(spec: TensorSpec) -> TensorSpec:

@@ -37,7 +37,7 @@ _LENGTH_ARGUMENTS = re.compile(
     r"^(seq_?len\w*|sequence_length|num_patches|n_patches|seq_size|window_size|window|num_tokens|num_nodes|n_nodes)$"
 )
 _FEATURE_ARGUMENTS = re.compile(
-    r"^(input_(size|dim)|in_(features|dim)|d_in|dim|d_model|n_embd|embed_(dim|size)|n_features|num_features)$"
+    r"^(input_(size|dim)|in_(features|dim)|d_in|dim|d_model|n_embd|embed_(dim|size)|embedding_dim|n_features|num_features)$"
 )
 _SPATIAL = (None, 32, 64, 16, 8, 28, 224)
 _LARGEST_IMAGE = 512
@@ -71,8 +71,17 @@ def value_for(callee: Callee, name: str, rank: int, *, spatial: int | None = Non
     if special is not None:
         return special if special is not NOTHING else None
     if isinstance(main, TensorSpec) and main.dtype is torch.float32:
-        return _sibling(callee, name, main, spatial)
-    return _main(callee, name, rank, spatial)
+        return _as_told(callee, name, _sibling(callee, name, main, spatial))
+    return _as_told(callee, name, _main(callee, name, rank, spatial))
+
+
+def _as_told(callee: Callee, name: str, spec: TensorSpec) -> TensorSpec:
+    """As wide as the constructor was told by the input's own name, and as its columns are picked."""
+    clue, size = callee.clues[name], callee.namesake_size(plain(name))
+    if size and not clue.says_size and spec.rank > 1:
+        return spec.resized(1 if spec.rank >= _IMAGE else spec.rank - 1, size, fix=False)
+    is_open = spec.rank > 1 and spec.rank - 1 in spec.free
+    return spec.resized(spec.rank - 1, clue.reach, fix=False) if clue.reach and is_open else spec
 
 
 def _ranks(callee: Callee) -> list[int]:
@@ -145,6 +154,8 @@ def _main(callee: Callee, name: str, rank: int, spatial: int | None) -> TensorSp
     clue = callee.clues[name]
     spec = shaped(clue, clue.rank or _named_rank(callee, name) or max(rank, clue.min_rank), spatial=spatial)
     channels = callee.told(_CHANNEL_ARGUMENTS) or (3 if _IMAGES.match(plain(name)) else 0)
+    if clue.names[1:2] == ("c",):
+        channels = channels or callee.told(_FEATURE_ARGUMENTS)
     if spec.rank >= _IMAGE:
         is_channel = 1 in spec.free and not clue.last and not _is_spatial_name(clue.names[1:2])
         return spec.resized(1, channels, fix=False) if channels and is_channel else spec

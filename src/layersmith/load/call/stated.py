@@ -11,10 +11,8 @@ import torch
 
 from layersmith.load.call.clue import Clue
 
-_AXIS = r"[A-Za-z0-9_*/+\- ]{1,20}"
-_SHAPE = (
-    rf"[\(\[]\s*((?:\*|[Nn]|[Bb]|bs|batch\w*|BS|[LT]|seq\w*)\s*,\s*{_AXIS}(?:,\s*{_AXIS}){{0,4}})\s*[\)\]]"
-)
+_AXIS = r"[A-Za-z0-9_*/+\- ]{1,25}"
+_SHAPE = rf"[\(\[]\s*((?:\*|[Nn]|[Bb]|bs|bsz|batch[\w ]*|BS|[LT]|(?:seq|src|trg|tgt|num)[\w ]*|[nN]_\w+)\s*,\s*{_AXIS}(?:,\s*{_AXIS}){{0,4}})\s*[\)\]]"
 _INTEGER_DTYPES = ("int", "uint")
 
 
@@ -43,8 +41,14 @@ def annotated_clue(annotation: Any, sizes: Mapping[str, int]) -> Clue | None:
     return Clue(rank=len(before) + count + len(after), sizes=spread, dtype=dtype)
 
 
-def documented_clue(cls: type, parameter: str) -> Clue:
-    """What docstrings and comments of the class say about a parameter's shape."""
+def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None = None) -> Clue:
+    """What docstrings and comments of the class say about a parameter's shape.
+
+    Args:
+        cls: the class.
+        parameter: of its forward.
+        sizes: the constructor's arguments: a dimension of the same name has that size.
+    """
     text = _texts(cls)
     for pattern in (
         rf"\b{re.escape(parameter)}\b[^\n(\[]{{0,60}}{_SHAPE}",
@@ -53,9 +57,15 @@ def documented_clue(cls: type, parameter: str) -> Clue:
         match = re.search(pattern, text)
         axes = [axis.strip() for axis in match.group(1).split(",")] if match else []
         if len(axes) > 1 and "*" not in axes and "..." not in axes:
-            sizes = tuple(int(axis) if axis.isdigit() and index else None for index, axis in enumerate(axes))
-            return Clue(rank=len(axes), names=tuple(axes), sizes=sizes if any(sizes) else ())
+            told = {name: size for name, size in (sizes or {}).items() if len(name) > 1}
+            known = tuple(_size(_joined(axis), told) if index else None for index, axis in enumerate(axes))
+            return Clue(rank=len(axes), names=tuple(axes), sizes=known if any(known) else ())
     return Clue()
+
+
+def _joined(axis: str) -> str:
+    """`dec hid dim` as the constructor spells it."""
+    return re.sub(r"(?<=[A-Za-z]) (?=[A-Za-z])", "_", axis)
 
 
 def _size(name: str, sizes: Mapping[str, int]) -> int | None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from layersmith.load.call.callee import Callee
-from layersmith.load.call.clue import BATCH, PRIMES
+from layersmith.load.call.clue import BATCH, PRIMES, Clue, shaped
+from layersmith.load.call.loss import CLASSES
 from layersmith.load.call.named import EDGES, graph_part
 from layersmith.load.constructor.names import WIDTH, plain
 from layersmith.load.values import Bundle, TensorSpec
@@ -18,9 +19,11 @@ from layersmith.load.values import Bundle, TensorSpec
 _MAPS = re.compile(r"^(features?|feats?|feature_?maps?|inputs?|xs?|fmaps?|outs|pyramid|maps)$")
 _CHANNELS = re.compile(r"ch(annel|an)?s?(_list)?$|dims?$|planes|features|in_c")
 _WIDTHS = re.compile(r"^(in|input|nfeat|node|num_(node_)?features|n_features|dim|hidden|channels)\w*$")
+_LABELS = re.compile(r"^(labels?|targets?|y|class(es)?)$")
 _TOKENS = re.compile(r"ids|token|index|labels?$|targets?$|words|text")
 _METHODS = frozenset(dir(Tensor)) | {"items", "keys", "values", "get", "last_hidden_state"}
 _LARGEST_SIDE = 64
+_SEQUENCE, _IMAGE = 3, 4  # ranks
 
 
 def structure(callee: Callee, name: str) -> Any:
@@ -29,19 +32,45 @@ def structure(callee: Callee, name: str) -> Any:
         return None
     if plain(name) in EDGES and "edge" in plain(name):
         return graph_part(plain(name), 0)
-    attributes = callee.clues[name].attributes
+    attributes, known = callee.clues[name].attributes, dict(callee.clues[name].items)
     keys = sorted(key[1:-1] for key in attributes if key.startswith("["))
     if keys:
-        return {key: _part(callee, key, keys) for key in keys}
+        return {key: _part(callee, key, keys, known.get(key)) for key in keys}
     parts = sorted(part for part in attributes if part not in _METHODS and not part.startswith("_"))
     if parts:
         return Bundle({part: _part(callee, part, parts) for part in parts})
-    return _maps(callee, name)
+    return _maps(callee, name) or _items(callee, name)
 
 
-def _part(callee: Callee, part: str, others: Iterable[str]) -> Any:
+def _items(callee: Callee, name: str) -> Any:
+    """A list of the tensors that forward takes from the argument one by one."""
+    clue = callee.clues[name]
+    known = dict(clue.items)
+    is_maps = any((one.rank or 0) > _SEQUENCE or one.channels for one in known.values())
+    if clue.rank or not known or not (is_maps or clue.parts):
+        return None
+    numbers = [key for key in known if type(key) is int]
+    count = clue.parts or (max(numbers) + 1 if numbers else 2)
+    default = known.get(None, Clue(rank=_IMAGE if is_maps else None))
+    clues = [known.get(index, default) for index in range(count)]
+    if clue.parts and not all(one.rank or one.says_size or one.dtype for one in clues):
+        return None
+    items = [_map(one, level) for level, one in enumerate(clues)]
+    return tuple(items) if clue.parts else items
+
+
+def _map(clue: Clue, level: int) -> TensorSpec:
+    """A tensor as the clue says; a feature map is half as large as the one before."""
+    rank = clue.rank or max(clue.min_rank, _IMAGE if clue.channels else len(clue.sizes) or 2)
+    return shaped(clue, rank, spatial=max(4, _LARGEST_SIDE >> level) if rank >= _IMAGE else None)
+
+
+def _part(callee: Callee, part: str, others: Iterable[str], clue: Clue | None = None) -> Any:
     word = plain(part)
-    width = next(
+    if clue is not None and (clue.channels or (clue.rank and clue.says_size)):
+        numbered = sorted(other for other in others if re.search(r"\d$", other))
+        return _map(clue, numbered.index(part) + 1 if part in numbered else 1)
+    width = callee.namesake_size(word) or next(
         (v for n, v in callee.arguments.items() if type(v) is int and v > 1 and _WIDTHS.match(plain(n))),
         WIDTH,
     )
@@ -50,6 +79,10 @@ def _part(callee: Callee, part: str, others: Iterable[str]) -> Any:
     free = frozenset({1})
     if "mask" in word:
         return TensorSpec((BATCH, PRIMES[0]), torch.int64, 2, free=free)
+    if _LABELS.match(word) and not (clue is not None and clue.min_rank > 1):
+        return TensorSpec((BATCH,), torch.int64, callee.told(CLASSES) or 2, free=frozenset({0}))
+    if clue is not None and clue.last:
+        return shaped(clue, clue.rank or max(2, clue.min_rank))
     if _TOKENS.search(word):
         return TensorSpec((BATCH, PRIMES[0]), torch.int64, 10, free=free)
     if re.search(r"im(age|g)|pixel|rgb|frame|res\d|layer\d|^[cp]\d$|depth|^(low|high|out|aux)", word):

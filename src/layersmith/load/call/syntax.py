@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from layersmith.probe import source
+
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
 
 
 def integer(node: ast.AST) -> int | None:
@@ -19,7 +26,50 @@ def is_ellipsis_or_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value in (None, Ellipsis)
 
 
+def element_size(index: ast.Tuple, numbered: Mapping[str, int]) -> int:
+    """How large the last of two dimensions must be for `boxes[:, 2]`, `x[..., 3]`; 0 where that says nothing.
+
+    Args:
+        index: of the subscript.
+        numbered: names that count up to a number: `for i, layer in enumerate(self.layers): layer(x[:, i])`.
+    """
+    is_last = len(index.elts) == 2 and (  # noqa: PLR2004 - rows and columns
+        isinstance(index.elts[0], ast.Slice) or is_ellipsis_or_none(index.elts[0])
+    )
+    last = index.elts[-1]
+    if not is_last:
+        return 0
+    if isinstance(last, ast.Slice):
+        lower, upper = (integer(part) if part is not None else None for part in (last.lower, last.upper))
+        start = lower or 0
+        return max(start + 1 if start > 1 else 0, upper or 0)  # x[:, 1:] is a step, not a column
+    if isinstance(last, ast.Name):
+        return numbered.get(last.id, 0)
+    number = integer(last)
+    return number + 1 if number is not None and number > 0 else 0
+
+
 def is_super(node: ast.expr) -> bool:
     """Whether this is `super().name`."""
     inner = node.value if isinstance(node, ast.Attribute) else None
     return isinstance(inner, ast.Call) and getattr(inner.func, "id", "") == "super"
+
+
+@dataclass(frozen=True, slots=True)
+class Rebinding:
+    """The moment after an assignment's value was computed, when its targets get it."""
+
+    node: ast.Assign
+
+
+def in_order(function: source.Function) -> Iterator[ast.AST | Rebinding]:
+    """The nodes in order of evaluation, nearly: by position, a binding after its value."""
+    events: list[tuple[int, int, int, Any]] = []
+    for node in (part for statement in function.body for part in ast.walk(statement)):
+        if isinstance(node, ast.expr | ast.stmt):
+            events.append((node.lineno, node.col_offset, 0, node))
+        if isinstance(node, _COMPREHENSIONS):  # what it goes through is known before its result is made
+            events += [(node.lineno, node.col_offset, -1, part) for part in node.generators]
+        if isinstance(node, ast.Assign):
+            events.append((node.end_lineno or 0, node.end_col_offset or 0, 1, Rebinding(node)))
+    yield from (event[3] for event in sorted(events, key=lambda event: event[:3]))

@@ -158,9 +158,11 @@ def _repeated(wanted: Wanted, make: Any) -> Iterator[Any]:
     if "anchor" in wanted.name:
         yield make([(10, 13), (16, 30), (33, 23)])
     is_counted = wanted.usage.length > 0 and not wanted.usage.kinds & {"module"}
-    usage = Usage({"number"}) if is_counted else Usage()
-    single = Wanted(wanted.name.rstrip("s") or wanted.name, wanted.annotation, usage, wanted.scope)
-    base = candidates(single)[0]
+    usage = wanted.usage.item or (Usage({"number"}) if is_counted else Usage())
+    becomes = [parameter.name for parameter in usage.passed_as if names.known_integers(parameter.name)]
+    word = becomes[0] if becomes else wanted.name.rstrip("s") or wanted.name
+    single = Wanted(word, wanted.annotation, usage, wanted.scope)
+    base = _unpacked(single) if usage.parts else candidates(single)[0]
     if isinstance(base, list | tuple):
         yield from (make([base, base]), make([base]), base)
         return
@@ -173,6 +175,11 @@ def _repeated(wanted: Wanted, make: Any) -> Iterator[Any]:
     yield from (make([base] * count) for count in (2, 4, 3, 1))
 
 
+def _unpacked(wanted: Wanted) -> tuple[Any, ...]:
+    """One value for each part into which a loop unpacks an item: `for count, width in sizes`."""
+    return tuple(candidates(replace(wanted, name="", usage=part))[0] for part in wanted.usage.parts)
+
+
 def _by_config(wanted: Wanted) -> Iterator[Any]:
     if names.CONFIG.search(names.plain(wanted.name)) and "number" not in wanted.usage.kinds:
         yield from configs.configs(wanted.usage, wanted.scope, None)
@@ -183,6 +190,10 @@ def _by_config(wanted: Wanted) -> Iterator[Any]:
 def _by_usage(wanted: Wanted) -> Iterator[Any]:
     name, kinds = names.plain(wanted.name), wanted.usage.kinds
     is_sequence = "sequence" in kinds
+    if "tensor" in kinds:
+        yield from tensors(name)
+    if names.SHAPE.search(name) and wanted.usage.length in (0, 1, 3):
+        yield from names.SHAPES
     if names.ACTIVATION.search(name) and not wanted.usage.strings:
         if not kinds & {"callable", "module"}:
             yield from names.texts(name)[:2]
@@ -202,12 +213,17 @@ def _are_modules(wanted: Wanted) -> bool:
     """Whether the name is that of several modules; one that is picked from by number holds counts or widths."""
     name = names.plain(wanted.name)
     is_counted = wanted.usage.length > 0 or re.match(r"(num|n)_|depths|dims", name)
+    item = wanted.usage.item or Usage()
+    is_counted = (
+        is_counted or "number" in item.kinds or any(names.known_integers(p.name) for p in item.passed_as)
+    )
     return bool(names.MODULE.search(name.rstrip("s"))) and not is_counted
 
 
 def _by_name(wanted: Wanted) -> Iterator[Any]:
     name = names.plain(wanted.name)
-    if wanted.usage.passed_as and not names.known_integers(name):
+    is_real = names.is_real(name) and "number" not in wanted.usage.kinds
+    if wanted.usage.passed_as and not names.known_integers(name) and not is_real:
         yield from _by_alias(wanted)
     if names.is_flag(name):
         yield from (False, True)
@@ -223,10 +239,21 @@ def _by_name(wanted: Wanted) -> Iterator[Any]:
         yield from [*names.floats(name), 1]
     else:
         yield from [*_namesakes(wanted), *_by_evidence(wanted)]
-        if names.MODULE.search(name) and not wanted.usage.kinds & {"number"} and not wanted.usage.passed_as:
+        is_counted = re.match(r"(dim|num|n)_", name) and names.known_integers(name)
+        is_used_as_number = "number" in wanted.usage.kinds or wanted.usage.passed_as or is_counted
+        if names.MODULE.search(name) and not is_used_as_number:
             yield from standins.modules(name)
     yield from _integers(wanted)
     yield from ([names.WIDTH, names.WIDTH], 0.5, (8, 8), standins.ANY_MODULE, True, "default")
+
+
+def tensors(name: str) -> Iterator[TensorSpec]:
+    """Tensors for a parameter that becomes a buffer or a weight."""
+    if "mask" in name:
+        yield TensorSpec((names.WIDTH,), high=1)
+    if re.search(r"weight|pretrain|emb|matrix|vectors", name):
+        yield TensorSpec((100, names.WIDTH))
+    yield from (TensorSpec((names.WIDTH,)), TensorSpec((100, names.WIDTH)), TensorSpec((3, 3)))
 
 
 def _by_alias(wanted: Wanted) -> Iterator[Any]:

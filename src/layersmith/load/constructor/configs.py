@@ -12,7 +12,7 @@ from torch import nn
 
 from layersmith.load.constructor import names
 from layersmith.load.constructor.usage import Usage
-from layersmith.load.values import Made, written
+from layersmith.load.values import Made, realise, written
 
 _CONFIG_CLASS = re.compile(r"(Config|Args|Arguments|Configuration|Params|Hparams|HParams|Options|Settings)$")
 _SHRUNK = re.compile(
@@ -64,6 +64,8 @@ def _small_arguments(cls: type) -> dict[str, Any]:
         default, known = parameter.default, names.known_integers(parameter.name)
         if default is parameter.empty:
             chosen[parameter.name] = scalar(parameter.name, parameter.annotation)
+        elif type(default) is int and default < 0 and known:  # to be filled in later: vocab_size: int = -1
+            chosen[parameter.name] = _consistent(parameter.name, known)
         elif type(default) is int and default > _limit(parameter.name) and _SHRUNK.search(parameter.name):
             value = _consistent(parameter.name, known)
             if value < default:
@@ -98,14 +100,35 @@ def scalar(name: str, annotation: Any = None) -> Any:
 
 def _stand_ins(usage: Usage) -> list[Any]:
     known = sorted(usage.keys if "dict" in usage.kinds else usage.attributes)
-    text = ", ".join(f"{name}={written(scalar(name))}" for name in known)
+    values = {name: _field(name, usage.fields.get(name, Usage())) for name in known}
+    text = ", ".join(f"{name}={written(value)}" for name, value in values.items())
     if "dict" in usage.kinds:
-        return [Made(f"dict({text})", lambda: AnyDict({name: scalar(name) for name in known}))]
-    return [Made(f"SimpleNamespace({text})", AnyConfig), Made(f"dict({text})", AnyDict)]
+        return [Made(f"dict({text})", lambda: AnyDict(realise(values)))]
+    return [
+        Made(f"SimpleNamespace({text})", lambda: AnyConfig(realise(values))),
+        Made(f"dict({text})", AnyDict),
+    ]
+
+
+def _field(name: str, usage: Usage) -> Any:
+    """A value for an attribute or key, by what the constructor does with it, else by its name."""
+    own = {part for part in usage.attributes if not hasattr(str, part) and not hasattr(dict, part)}
+    if usage.strings:
+        return usage.strings[0]
+    if usage.keys or (own and "sequence" not in usage.kinds):
+        return _stand_ins(usage)[0]
+    if "shape" in name:
+        return (names.WIDTH,)
+    value = scalar(name, float if names.is_real(name) else None)
+    is_list = "sequence" in usage.kinds and not isinstance(value, str)
+    return [value] * max(2, usage.length) if is_list else value
 
 
 class AnyConfig:
     """Has a value, chosen by name, for every attribute and key."""
+
+    def __init__(self, known: Mapping[str, Any]) -> None:
+        vars(self).update(known)
 
     def __getattr__(self, name: str) -> Any:
         """A value by name; remembered."""

@@ -12,6 +12,7 @@ from typing import Any
 WIDTH = 32  # of a module that has one width: dim, d_model, embed_dim, channels
 INPUT, HIDDEN, OUTPUT = 96, 48, 64  # of one that has several
 HEADS, HEAD_WIDTH = 4, 8
+BATCH = 5  # of the calls, for what is told it
 SEVERAL = {INPUT, HIDDEN, OUTPUT}
 
 _FEATURES = (
@@ -19,6 +20,8 @@ _FEATURES = (
 )
 
 _INTEGERS: list[tuple[str, list[Any]]] = [
+    (r"(^|_)batch_?size$|^bsz?$", [BATCH]),
+    (r"emb\w*_?(len|length|width)$", [WIDTH]),
     (r"(kv|key_value).*heads?$|num_kv|n_kv", [2, 4]),
     (
         r"(^|_)(dim_?head|head_?dim|d_?head|head_size|head_width|d_[kqv]|dim_?[kqv]|head_channels|per_head)s?$",
@@ -123,6 +126,8 @@ MODULE = re.compile(
 CONFIG = re.compile(
     r"^(args?|cfg|config|configs|conf|opts?|hps|hparams|params|hyperparams|options|configuration|.*_(cfg|config|args|params))$"
 )
+SHAPE = re.compile(r"^(in|input|img|image|obs|observation|state|frame)_?shape$")
+SHAPES = ((3, 32, 32), (1, 32, 32), (3, 84, 84), (WIDTH,))
 TEXT = re.compile(r"(^|_)(mode|type|name|method|kind|arch|version|reduction)$")
 
 

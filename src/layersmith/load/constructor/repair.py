@@ -12,13 +12,16 @@ from torch import nn
 
 from layersmith.load import failure
 from layersmith.load.constructor import names
-from layersmith.load.constructor.candidates import unique
+from layersmith.load.constructor.candidates import tensors, unique
 from layersmith.load.constructor.usage import constructor
 from layersmith.load.values import Made
 
 Arguments = dict[str, Any]
 Values = Callable[[str], list[Any]]  # the candidates for a parameter name
 
+_TENSOR_WANTED = (
+    r"to (buffer|parameter) .*torch Tensor|has no attribute '(detach|shape|size|dim|device|data|t)'"
+)
 _EXAMPLES: Mapping[type, Any] = {int: 4, float: 0.5, str: "relu", bool: False}
 
 
@@ -60,17 +63,19 @@ def _asked_for(arguments: Arguments, error: Exception, known: set[str]) -> Itera
     """What the failed condition itself asks for: a type, a length, a divisor, an option."""
     for name, types in failure.isinstance_tests(error):
         for kind in types if name in known else ():
-            yield from ((name, value) for value in _of_type(kind, arguments.get(name)))
+            yield from ((name, value) for value in _of_type(kind, name, arguments.get(name)))
     for test in failure.comparisons(error):
         yield from _of_length(test, arguments)
         yield from _divisible(test, arguments)
         yield from _equal_to(test, known)
 
 
-def _of_type(kind: type, current: Any) -> Iterator[Any]:
+def _of_type(kind: type, name: str, current: Any) -> Iterator[Any]:
     if kind in (list, tuple):
-        item = current if isinstance(current, int) else 2
-        yield from (kind([item] * count) for count in (4, 3, 2, 1))
+        first = current[0] if isinstance(current, list | tuple) and current else current
+        item = first if isinstance(first, int) else 2
+        counts = (2, 3, 1) if re.search("kernel|stride|padd|dilat|size", name) else (4, 3, 2, 1)
+        yield from (kind([item] * count) for count in counts)
     elif kind in _EXAMPLES:
         yield _EXAMPLES[kind]
 
@@ -132,6 +137,8 @@ def _alternatives(current: Any, text: str, error: Exception, values: list[Any]) 
         r"as an integer|'list' and|must be int|'(list|tuple)'", text
     ):
         found += [names.WIDTH, 4, 2]
+    if is_integer and re.search(_TENSOR_WANTED, text):
+        found += tensors("")
     if isinstance(current, Made) and re.search(r"operand|iterable|subscript|no len|integer", text):
         found += [32, 2, [2, 2]]
     if "NoneType" in text and current is None:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
+from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.constructor import callsites, names
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
 from layersmith.load.constructor.repair import Arguments, repaired
@@ -241,9 +242,23 @@ class ConstructorSearch:
                 if is_none and re.search(rf"\b{name}\b", text):
                     filled = [value for value in self.values(name) if value is not None]
                     yield from ({**arguments, name: value} for value in filled[:3])
+            yield from self._as_sizes_ask(arguments, text)
             index = re.search(r"Dimension out of range .* got (-?\d+)", text)
             used = [n for n, v in arguments.items() if type(v) is int and index and v == int(index.group(1))]
             yield from ({**arguments, name: value} for name in used for value in (1, -1))
+
+    def _as_sizes_ask(self, arguments: Arguments, text: str) -> Iterator[Arguments]:
+        """A width as large as what it is added to; another window where a view does not come out even."""
+        told = {n: arguments.get(n, p.default) for n, p in self.parameters.items()}
+        numbers = {n: value for n, value in told.items() if type(value) is int and value > 1}
+        for one, other in [*undirected_pairs(text), *directed_pairs(text)]:
+            for given, wanted in ((one, other), (other, one)):
+                fitting = [n for n in self.required if numbers.get(n) == given]
+                yield from ({**arguments, name: wanted} for name in fitting if given != wanted)
+        view = re.search(r"shape '\[([\d, \-]+)\]' is invalid", text)
+        sizes = set(map(int, view.group(1).split(","))) if view else set()
+        for name in (n for n, value in numbers.items() if value in sizes):
+            yield from ({**arguments, name: value} for value in names.known_integers(name)[:3])
 
     def _shrunk(self, arguments: Arguments) -> Arguments:
         """Small values also for parameters whose defaults are large."""

@@ -9,7 +9,7 @@ import inspect
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import nn
 
@@ -17,13 +17,14 @@ from layersmith.probe import source
 
 REST = "**"  # the entry of the variadic keywords in the traces
 _WALKED = {"zip", "enumerate", "list", "tuple", "reversed", "pairwise", "len", "sum", "max", "sorted"}
+_TENSOR_TAKERS = {"Parameter", "register_buffer", "from_pretrained"}
 
 
 @dataclass(slots=True)
 class Usage:
-    """The traces of one parameter."""
+    """The traces of one parameter, or of a part of it."""
 
-    kinds: set[str] = field(default_factory=set)  # sequence, dict, callable, number, module
+    kinds: set[str] = field(default_factory=set)  # sequence, dict, callable, number, module, tensor
     length: int = 0  # of a sequence that is unpacked
     strings: list[str] = field(default_factory=list)  # what it is compared with
     attributes: set[str] = field(default_factory=set)
@@ -31,6 +32,21 @@ class Usage:
     passed_as: list[inspect.Parameter] = field(
         default_factory=list
     )  # parameters of other callables that it becomes
+    item: Usage | None = None  # of one of its items, as a loop sees it
+    parts: list[Usage] = field(
+        default_factory=list
+    )  # of what its items are unpacked into: `for n, d in sizes`
+    fields: dict[str, Usage] = field(default_factory=dict)  # of its attributes and keys
+
+    def one(self) -> Usage:
+        """The trace of one of its items."""
+        self.item = self.item or Usage()
+        return self.item
+
+    def part(self, index: int) -> Usage:
+        """The trace of one of the parts into which an item is unpacked."""
+        self.parts += [Usage() for _ in range(index + 1 - len(self.parts))]
+        return self.parts[index]
 
     def take(self, other: Usage) -> None:
         """The traces of the other as well."""
@@ -40,6 +56,8 @@ class Usage:
         self.attributes |= other.attributes
         self.keys |= other.keys
         self.passed_as += other.passed_as
+        self.item, self.parts = self.item or other.item, self.parts or other.parts
+        self.fields = {**other.fields, **self.fields}
 
 
 def usages(cls: type) -> Mapping[str, Usage]:
@@ -64,8 +82,7 @@ def _usages(cls: type) -> Mapping[str, Usage]:
     if node is None:
         return defaultdict(Usage)
     reader = _Reader(cls, node)
-    for part in ast.walk(node):
-        reader.read(part)
+    reader.read_all(node)
     reader.read_forward()
     return reader.found
 
@@ -82,6 +99,44 @@ class _Reader:
         self.globals = getattr(constructor(cls), "__globals__", {})
         self.found: defaultdict[str, Usage] = defaultdict(Usage)
         self.kept_as: dict[str, str] = {}  # attribute of self -> parameter
+        self.looped: dict[str, Usage] = {}  # loop variable -> the trace of what it goes through
+
+    def read_all(self, function: source.Function) -> None:
+        """The whole function, its loops first: a comprehension uses its variables before it names them."""
+        for node in ast.walk(function):
+            if isinstance(node, ast.For | ast.comprehension):
+                self.loop(node.target, node.iter)
+        for node in ast.walk(function):
+            self.read(node)
+
+    def loop(self, target: ast.expr, walked: ast.expr) -> None:
+        """Remember of which parameter the loop variable is an item."""
+        called = walked.func.id if isinstance(walked, ast.Call) and isinstance(walked.func, ast.Name) else ""
+        inner = walked.args if isinstance(walked, ast.Call) else []
+        parts = target.elts if isinstance(target, ast.Tuple) else []
+        if called == "enumerate" and inner and len(parts) == 2:  # noqa: PLR2004 - number and item
+            self.loop(parts[1], inner[0])
+        elif called == "zip":
+            for part, one in zip(parts, inner, strict=False):
+                self.loop(part, one)
+        elif called in _WALKED and inner:
+            self.loop(target, inner[0])
+        else:
+            self.item_of(target, walked.value if _is_slice(walked) else walked)
+
+    def item_of(self, target: ast.expr, walked: ast.expr) -> None:
+        trace = self.trace(walked)
+        if trace is None:
+            return
+        trace.kinds.add("sequence")
+        if isinstance(target, ast.Name):
+            self.looped[target.id] = trace.one()
+        elif isinstance(target, ast.Tuple):
+            item = trace.one()
+            item.kinds.add("sequence")
+            item.length = len(target.elts)
+            names = [(i, part.id) for i, part in enumerate(target.elts) if isinstance(part, ast.Name)]
+            self.looped.update({name: item.part(index) for index, name in names})
 
     def read(self, node: ast.AST) -> None:
         if isinstance(node, ast.Assign):
@@ -96,8 +151,8 @@ class _Reader:
             self.call(node)
         elif isinstance(node, ast.Compare):
             self.comparison(node)
-        elif isinstance(node, ast.Attribute) and self.parameter(node.value):
-            self.found[self.parameter(node.value)].attributes.add(node.attr)
+        elif isinstance(node, ast.Attribute) and (held := self.trace(node.value)) is not None:
+            held.attributes.add(node.attr)
         elif isinstance(node, ast.BinOp):
             for side in (node.left, node.right):
                 self.mark(side, "number")
@@ -105,29 +160,40 @@ class _Reader:
     def parameter(self, node: ast.AST) -> str:
         return node.id if isinstance(node, ast.Name) and node.id in self.names else ""
 
-    def mark(self, node: ast.AST, kind: str) -> None:
+    def trace(self, node: ast.AST) -> Usage | None:
+        """The traces of a parameter, of a loop's item of it, or of an attribute or key of it."""
         if self.parameter(node):
-            self.found[self.parameter(node)].kinds.add(kind)
+            return self.found[self.parameter(node)]
+        if isinstance(node, ast.Name):
+            return self.looped.get(node.id)
+        name = _field_name(node)
+        held = self.trace(node.value) if name and isinstance(node, ast.Attribute | ast.Subscript) else None
+        return held.fields.setdefault(name, Usage()) if held is not None else None
+
+    def mark(self, node: ast.AST, kind: str) -> None:
+        trace = self.trace(node)
+        if trace is not None:
+            trace.kinds.add(kind)
 
     def assignment(self, node: ast.Assign) -> None:
-        name = self.parameter(node.value)
+        name, trace = self.parameter(node.value), self.trace(node.value)
         for target in node.targets:
             if name and isinstance(target, ast.Attribute):
                 self.kept_as[target.attr] = name
-            if name and isinstance(target, ast.Tuple):
-                self.found[name].kinds.add("sequence")
-                self.found[name].length = len(target.elts)
+            if trace is not None and isinstance(target, ast.Tuple):
+                trace.kinds.add("sequence")
+                trace.length = len(target.elts)
 
     def subscript(self, node: ast.Subscript) -> None:
-        name = self.parameter(node.value)
-        if not name:
+        trace = self.trace(node.value)
+        if trace is None:
             return
         key = node.slice.value if isinstance(node.slice, ast.Constant) else None
         if isinstance(key, str):
-            self.found[name].keys.add(key)
-        self.found[name].kinds.add("dict" if isinstance(key, str) else "sequence")
+            trace.keys.add(key)
+        trace.kinds.add("dict" if isinstance(key, str) else "sequence")
         if type(key) is int and key >= 0:
-            self.found[name].length = max(self.found[name].length, key + 1)
+            trace.length = max(trace.length, key + 1)
 
     def call(self, node: ast.Call) -> None:
         self.mark(node.func, "callable")
@@ -138,6 +204,10 @@ class _Reader:
             return
         if called == "range" and node.args:
             self.mark(node.args[-1], "number")
+        if _last_name(node.func) in _TENSOR_TAKERS:
+            for argument in node.args:
+                self.mark(argument, "tensor")
+            return
         method = self.method(node.func)
         if method is not None:
             self.handed_on(node, method)
@@ -155,16 +225,16 @@ class _Reader:
     def handed_on(self, node: ast.Call, method: source.Function) -> None:
         """What a method of the class does with a parameter that the constructor hands it."""
         inner = _Reader(self.cls, method, is_method=True)
-        for part in ast.walk(method):
-            inner.read(part)
+        inner.read_all(method)
         theirs = [argument.arg for argument in method.args.args][1:]
         pairs = [
             *zip(theirs, node.args, strict=False),
             *((word.arg or "", word.value) for word in node.keywords),
         ]
         for name, given in pairs:
-            if name in inner.found and self.parameter(given):
-                self.found[self.parameter(given)].take(inner.found[name])
+            trace = self.trace(given)
+            if name in inner.found and trace is not None:
+                trace.take(inner.found[name])
 
     def callee(self, node: ast.Call) -> Any:
         """The class or function that is called, if it can be known without running anything."""
@@ -182,11 +252,21 @@ class _Reader:
             return
         by_name = {parameter.name: parameter for parameter in expected}
         self.rest(node, callee)
+        if callee in (nn.ModuleList, nn.Sequential):
+            self.several(node)
         pairs = [*zip(node.args, expected, strict=False)]
         pairs += [(word.value, by_name[word.arg]) for word in node.keywords if word.arg in by_name]
         for given, parameter in pairs:
-            if self.parameter(given) and parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
-                self.found[self.parameter(given)].passed_as.append(parameter)
+            trace = self.trace(given)
+            if trace is not None and parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
+                trace.passed_as.append(parameter)
+
+    def several(self, node: ast.Call) -> None:
+        """`nn.ModuleList(experts)`, `nn.Sequential(*layers)`: a list of modules."""
+        for given in node.args:
+            inner = given.value if isinstance(given, ast.Starred) else given
+            for kind in ("sequence", "module"):
+                self.mark(inner, kind)
 
     def rest(self, node: ast.Call, callee: Any) -> None:
         """`Layers(dim, **kwargs)`: which class takes the rest, and which arguments it is given beside."""
@@ -205,14 +285,14 @@ class _Reader:
         left, right = node.left, node.comparators[0]
         if isinstance(left, ast.Call) and isinstance(left.func, ast.Attribute):
             left = left.func.value  # activation.lower() == "relu"
-        name = self.parameter(left)
-        if not name or len(node.ops) != 1:
+        trace = self.trace(left)
+        if trace is None or len(node.ops) != 1:
             return
         options = (
             [right] if isinstance(right, ast.Constant) else getattr(right, "elts", getattr(right, "keys", []))
         )
         values = [option.value for option in options if isinstance(option, ast.Constant)]
-        self.found[name].strings += [value for value in values if isinstance(value, str)]
+        trace.strings += [value for value in values if isinstance(value, str)]
 
     def read_forward(self) -> None:
         """A parameter that is kept and called in forward is a module; one that is looped over, a list."""
@@ -226,6 +306,22 @@ class _Reader:
     def mark_kept(self, node: ast.Attribute, kind: str) -> None:
         if isinstance(node.value, ast.Name) and node.value.id == "self" and node.attr in self.kept_as:
             self.found[self.kept_as[node.attr]].kinds.add(kind)
+
+
+def _is_slice(node: ast.expr) -> TypeGuard[ast.Subscript]:
+    return isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice)
+
+
+def _field_name(node: ast.AST) -> str:
+    """The attribute or key of `config.width`, `config["width"]`."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    key = node.slice.value if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) else ""
+    return key if isinstance(key, str) else ""
+
+
+def _last_name(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
 def resolved(node: ast.AST, scope: Mapping[str, Any]) -> Any:

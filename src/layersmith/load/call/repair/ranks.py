@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import torch
+
 from layersmith.load.call.callee import State
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.values import TensorSpec, specs
@@ -23,6 +25,7 @@ _STATED = (
     (r"must be batches of images with (\d) dim", 1),
 )
 _HIGHEST = 6
+_SPELLED = re.compile(r"\(?\[?\b[BN](?:[x, ]+[A-Z*]\w?){1,5}\b")  # "we expect BxNxCxHxW", "(B, C, H, W)"
 
 
 def unpacked(complaint: Complaint) -> Iterator[State]:
@@ -44,6 +47,9 @@ def unpacked(complaint: Complaint) -> Iterator[State]:
 
 def stated(complaint: Complaint) -> Iterator[State]:
     """The rank that the message asks for."""
+    spelled = _SPELLED.search(complaint.text)
+    if spelled and "*" not in spelled.group():
+        yield from _ranked(complaint, len(re.findall(r"[A-Z]", spelled.group())), complaint.blamed)
     for pattern, group in _STATED:
         match = complaint.says(pattern)
         if match:
@@ -67,6 +73,19 @@ def indexed(complaint: Complaint) -> Iterator[State]:
     ):
         for name in complaint.blamed:
             yield complaint.with_rank(min(_rank(complaint, name) + 1, _HIGHEST), [name])
+    if complaint.says(r"repeat dims can not be smaller|batch\d must be a|must be a [123]D tensor"):
+        yield from _fewer_indices(complaint)
+
+
+def _fewer_indices(complaint: Complaint) -> Iterator[State]:
+    """One index a row instead of a sequence of them: embedded they have one dimension more."""
+    rows = [n for n in complaint.tensors if all(s.dtype is torch.int64 for s in specs(complaint.state[n]))]
+    rows = [name for name in rows if _rank(complaint, name) > 1]
+    for name in rows:
+        yield complaint.with_rank(_rank(complaint, name) - 1, [name])
+    yield complaint.with_rank(1, rows)
+    for kept in reversed(rows):
+        yield complaint.with_rank(1, [name for name in rows if name != kept])
 
 
 def _ranked(complaint: Complaint, rank: int, names: list[str]) -> Iterator[State]:

@@ -21,6 +21,7 @@ _TOO_SMALL = re.compile(
 )
 _DIVISIBLE = re.compile(r"divis|divide|multiple of|split|power of|square|even|chunk")
 _SPATIAL = (32, 64, 128)
+_SAMPLES = (512, 4096)
 _SIDES = (28, 32, 64, 16, 8, 4, 1, 96, 128, 224)
 _LARGEST_DIVISOR = 256
 _LARGEST_SIDE = 300
@@ -30,8 +31,23 @@ def too_small(complaint: Complaint) -> Iterator[State]:
     """More pixels or steps."""
     if not _TOO_SMALL.search(complaint.text):
         return
+    yield from _longer(complaint)
     for side in _SPATIAL:
         yield complaint.with_specs(lambda spec, side=side: _enlarged(spec, side))  # type: ignore[misc]
+
+
+def _longer(complaint: Complaint) -> Iterator[State]:
+    """More samples of a signal [batch, samples] that a window of hundreds is laid over."""
+    if not complaint.says("Padding size should be less|[Kk]ernel size"):
+        return
+    for length in _SAMPLES:
+        yield complaint.with_specs(
+            lambda spec, length=length: (
+                spec.resized(1, length, fix=False)  # type: ignore[misc]
+                if spec.rank == 2 and 1 in spec.free and spec.dtype.is_floating_point  # noqa: PLR2004 - batch and samples
+                else spec
+            )
+        )
 
 
 def _enlarged(spec: TensorSpec, side: int) -> TensorSpec:
@@ -75,6 +91,12 @@ def paired(complaint: Complaint) -> Iterator[State]:
 
 
 def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+    told = {value for value in complaint.callee.arguments.values() if type(value) is int}
+    for size in sorted(
+        complaint.free_sizes
+    ):  # one part of a concatenation is of another size than it should be
+        if size + wanted - given in told:
+            yield from complaint.with_size(size, size + wanted - given)
     for size in sorted(complaint.free_sizes, reverse=True):
         if size > 1 and given % size == 0 and (wanted * size) % given == 0:
             yield from complaint.with_size(size, wanted * size // given)
@@ -126,6 +148,10 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
         return
     shape = [int(size) for size in match.group(1).split(",")]
     total, product = int(match.group(2)), math.prod(size for size in shape if size > 0)
+    if not total:
+        return
+    if -1 not in shape:
+        yield from _regrouped(complaint, shape, total)
     for size in sorted(complaint.free_sizes or complaint.all_sizes, reverse=True):
         if not size or total % size:
             continue
@@ -135,6 +161,25 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
             yield from complaint.with_size(size, step if step > 3 else 8 // max(step, 1) * max(step, 1))  # noqa: PLR2004
         elif (product * size) % total == 0:
             yield from complaint.with_size(size, product * size // total)
+
+
+def _regrouped(complaint: Complaint, shape: list[int], total: int) -> Iterator[State]:
+    """Each dimension that the view splits becomes the product of what it is split into: 7 -> 3 * 15, 13 -> 11."""
+    for name in complaint.tensors:
+        spec = complaint.state[name]
+        if not isinstance(spec, TensorSpec) or math.prod(spec.shape) != total:
+            continue
+        wanted, open_ones = list(shape), []
+        for index, size in enumerate(spec.shape):
+            if size in wanted:
+                wanted.remove(size)
+            elif index in spec.free:
+                open_ones.append(index)
+        if len(open_ones) == 2 and len(wanted) > 1:  # noqa: PLR2004 - more would be guesswork
+            for cut in range(len(wanted) - 1, 0, -1):
+                first, second = math.prod(wanted[:cut]), math.prod(wanted[cut:])
+                changed = spec.resized(open_ones[0], first).resized(open_ones[1], second)
+                yield complaint.with_value(name, changed)
 
 
 def _message_pairs(complaint: Complaint) -> Iterator[Pair]:
