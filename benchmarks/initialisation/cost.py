@@ -1,4 +1,4 @@
-"""What a gain and an audit cost: milliseconds, and passes of the module itself (forward and backward).
+"""What a gain and an audit cost: CPU milliseconds, and passes of the module itself (forward and backward).
 
 python benchmarks/initialisation/cost.py
 """
@@ -50,17 +50,19 @@ MODULES: list[tuple[str, Callable[[], nn.Module], tuple[int, ...]]] = [
         lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(256, 4, 1024, batch_first=True), 4),
         (16, 96, 256),
     ),
+    ("Linear(16) and GELU, 32 rows", lambda: stack(16, 1), (32, 16)),
 ]
 
 
-def seconds(function: Callable[[], object], *, times: int) -> float:
-    """The median of some calls."""
-    found = []
+def seconds(*functions: Callable[[], object], times: int) -> list[float]:
+    """The median CPU time of each, called in turns."""
+    found: list[list[float]] = [[] for _ in functions]
     for _ in range(times):
-        began = time.perf_counter()
-        function()
-        found.append(time.perf_counter() - began)
-    return statistics.median(found)
+        for function, times_taken in zip(functions, found, strict=True):
+            began = time.process_time()
+            function()
+            times_taken.append(time.process_time() - began)
+    return [statistics.median(one) for one in found]
 
 
 def one_pass(module: nn.Module, x: Tensor) -> None:
@@ -73,16 +75,16 @@ def main() -> None:
     """Print both tables."""
     torch.set_num_threads(1)
     gain(nn.ReLU())
-    for activation in ACTIVATIONS:
-        milliseconds = 1e3 * seconds(partial(gain, activation), times=21)
-        print(f"gain of {str(activation)[:40]:42}{milliseconds:6.1f} ms")
+    taken = seconds(*(partial(gain, activation) for activation in ACTIVATIONS), times=41)
+    for activation, one in zip(ACTIVATIONS, taken, strict=True):
+        print(f"gain of {str(activation)[:40]:42}{1e3 * one:6.1f} ms")
     for name, build, shape in MODULES:
         torch.manual_seed(0)
         module, x = build(), torch.randn(*shape)
         one_pass(module, x)
-        alone = seconds(partial(one_pass, module, x), times=5)
-        audited = seconds(partial(audit, module, Inputs.of(x)), times=3)
-        print(f"audit of {name:50}{1e3 * alone:7.0f} ms a pass, {audited / alone:5.2f} passes")
+        audit(module, Inputs.of(x))
+        alone, audited = seconds(partial(one_pass, module, x), partial(audit, module, Inputs.of(x)), times=7)
+        print(f"audit of {name:50}{1e3 * alone:7.1f} ms a pass, {audited / alone:5.2f} passes")
 
 
 if __name__ == "__main__":
