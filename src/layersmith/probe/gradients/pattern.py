@@ -46,7 +46,7 @@ class Sample:
 def find_pattern(station: Station, position: int, *, is_cut: bool = False) -> Pattern:
     """Look for the pattern by syndromes first, then at single elements.
 
-    A value that left the graph (`is_cut`) leaves no single element behind: nothing to search for.
+    A value that left the graph (`is_cut`) leaves no single element behind, nor large ones only: nothing to search for.
     """
     tensor = station.specimen.leaves[position].tensor
     if is_cut and station.gradients[position] is None:
@@ -54,7 +54,8 @@ def find_pattern(station: Station, position: int, *, is_cut: bool = False) -> Pa
     fixed = None if is_cut else _shared(station, position)
     if fixed is not None:
         return _in_slice(station, position, fixed)
-    flat = sorted({*_spread(range(tensor.numel())), *_extremes(tensor)})
+    extremes = () if is_cut else _extremes(tensor)
+    flat = sorted({*_spread(range(tensor.numel())), *extremes})
     return describe(look(station, position, flat), tensor)
 
 
@@ -148,13 +149,13 @@ def _fixed(station: Station, position: int) -> dict[int, int] | None:
 
     For an error E, the signed sums s = <r, E> and s_d = <r k_d, E>, with r random signs and k_d the
     coordinate along dimension d, give s_d / s = k_d when every wrong element has that coordinate. A second
-    draw of r rules out chance.
+    draw of r rules out chance, unless the one element left accounts for all of s.
     """
     tensor = station.specimen.leaves[position].tensor
     found: dict[int, int] | None = None
     for draw in (0, 1):
         signs = signs_like(tensor, station.seed + 977 * (draw + 1))
-        whole = _error_along(station, position, signs)
+        whole = _error_along(station, position, signs, 1)
         if not whole:
             return None
         here = {}
@@ -171,22 +172,32 @@ def _fixed(station: Station, position: int) -> dict[int, int] | None:
         found = here if found is None else {d: k for d, k in found.items() if here.get(d) == k}
         if not any(tensor.shape[dim] > 1 for dim in found):
             return None
+        if not draw and _is_all(station, position, found, whole, signs):
+            return found
     return found
+
+
+def _is_all(station: Station, position: int, fixed: dict[int, int], whole: float, signs: Tensor) -> bool:
+    """Whether the signed sum of the errors is that of a single element: no second draw would say more."""
+    tensor = station.specimen.leaves[position].tensor
+    if any(size > 1 and dim not in fixed for dim, size in enumerate(tensor.shape)):
+        return False
+    (flat,) = _slice_of(tensor, fixed)
+    sample = _sample(station, position, tensor, station.gradients[position], flat)
+    error = (sample.element.got - sample.element.expected) * float(signs[sample.element.index])
+    return sample.is_wrong and abs(error - whole) < _NEAR_INTEGER * abs(whole)
 
 
 def _coordinate(station: Station, position: int, signs: Tensor, dim: int) -> float:
     size = signs.shape[dim]
     shape = [size if d == dim else 1 for d in range(signs.dim())]
     places = torch.arange(size, dtype=signs.dtype, device=signs.device).view(shape)
-    return _error_along(station, position, signs * places)
+    return _error_along(station, position, signs * places, size - 1)
 
 
-def _error_along(station: Station, position: int, direction: Tensor) -> float:
-    """<gradient by backward - true gradient, direction>; 0 where it drowns in rounding."""
+def _error_along(station: Station, position: int, direction: Tensor, longest: int) -> float:
+    """<gradient by backward - true gradient, direction>, of which no element is longer; 0 where it drowns in rounding."""
     direction = station.specimen.leaves[position].hold(direction)
-    longest = float(torch.linalg.vector_norm(direction, torch.inf))
-    if not longest:
-        return 0.0
     got = dot([station.gradients[position]], [direction])
     step = 4 * station.precision.step / longest  # no element moves further than it does alone
     every: list[Tensor | None] = [None] * len(station.specimen.leaves)
