@@ -110,7 +110,7 @@ class _Watch(Operations):
         before = self._followed(signal)
         if before is not None and one.rms == 0.0:
             before.is_normalised = True  # a zero-initialised factor, as LoRA's second, makes nothing of it
-        one.is_constant = bool((parameter == parameter.flatten()[0]).all())
+        one.is_constant = bool((parameter.flatten() == parameter.flatten()[:1]).all())
         self.found.append(one)
         self._follow(one, result)
 

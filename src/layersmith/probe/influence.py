@@ -45,6 +45,22 @@ def has_effect(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tupl
     return tensor.is_floating_point() and bool((_gradient(module, inputs, tensor, seeds[0]) != 0).any())
 
 
+def is_chosen(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool:
+    """Whether a path leads from the input to an output, and tokens beside it may choose which of its numbers count."""
+    if all(other.is_floating_point() for other in inputs.tensors()) or not tensor.is_floating_point():
+        return False
+    asking = tensor.detach().clone().requires_grad_()
+    held = arguments.replaced(inputs, {id(tensor): asking})
+    with preserved(seed=0), torch.enable_grad():
+        outputs = [*_differentiable(module(*held.args, **held.kwargs))]
+    return id(asking) in leaves.leaves_behind(outputs)
+
+
+def longer(inputs: Inputs, times: int) -> Inputs:
+    """Rows of so many times as many steps."""
+    return inputs.map(lambda x: x.repeat(1, times, 1) if x.ndim == 3 else x)  # noqa: PLR2004 - rows x time x features
+
+
 def dead_features(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tuple[int, ...]) -> list[int]:
     """The features of an input that no output moves with; counted along `feature_axis`."""
     axis = feature_axis(module, tensor)

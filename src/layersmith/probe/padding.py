@@ -106,13 +106,8 @@ def by_token(module: nn.Module, inputs: Inputs, run: Run, pad: int) -> Iterator[
         or tensors[0].ndim != sequence.ROWS
     ):
         return
-    node = source.class_node(type(module))
-    if (
-        node is not None
-        and SHIFTS.search(_called_text(node))
-        and all(t.ndim == 0 for t in tree.tensors(run(inputs)))
-    ):
-        return  # a loss that takes what came last as a label, of the short row, and as an input, of the long one
+    if _is_next_token_loss(module, inputs, run):
+        return  # it takes what came last as a label, of the short row, and as an input, of the long one
     ids = tensors[0].clone()
     ids[ids == pad] = _other(ids, pad)
     for valid in sorted({*SHORT, laid.steps - 1} - {laid.steps}):
@@ -121,6 +116,13 @@ def by_token(module: nn.Module, inputs: Inputs, run: Run, pad: int) -> Iterator[
         gap = _between(laid, run, inputs.map(lambda _, p=padded: p), valid)
         if gap is not None:
             yield "tokens equal to pad_idx", gap
+
+
+def _is_next_token_loss(module: nn.Module, inputs: Inputs, run: Run) -> bool:
+    cls: type = type(module)
+    node = source.class_node(cls)
+    is_shifted = node is not None and SHIFTS.search(_called_text(node)) is not None
+    return is_shifted and all(tensor.ndim == 0 for tensor in tree.tensors(run(inputs)))
 
 
 def _between(laid: Layout, run: Run, padded: Inputs, valid: int) -> closeness.Gap | None:

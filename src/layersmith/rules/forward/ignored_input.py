@@ -36,6 +36,7 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 SEEDS = (0, 1)
+STEPS, MORE = 3, 8  # axes of rows x steps x features; times as many steps
 KEPT = re.compile(r"mask|pad|length|lens|^_|edge|adj|size|shape|hidden|state|^h0?$|^c0?$|hx", re.IGNORECASE)
 
 
@@ -53,11 +54,13 @@ def ignored_input(case: Case) -> Iterator[Finding]:
         if tensor.dtype is torch.bool or not tensor.numel():
             continue
         if not _matters(case, tensor):
-            if len(named) > 1 and not usage.is_excused(cls, name):
+            if len(named) > 1 and not usage.is_excused(cls, name) and not _is_chosen(case, tensor):
                 yield _finding(case.module, path, f"{name or path} has no effect on any output")
         elif len(dead := _dead(case, tensor)) > 1:  # a single one may be where a window is zero
-            if case.subject.inferred_from and influence.is_too_wide(case.module, case.inputs, tensor, dead):
-                continue  # the guess of its width was
+            if case.subject.inferred_from and (
+                influence.is_too_wide(case.module, case.inputs, tensor, dead) or _is_too_short(case, tensor)
+            ):
+                continue  # the guess of its size was
             size = tensor.shape[influence.feature_axis(case.module, tensor) or 0]
             message = f"{len(dead)} of {size} features of {name or path} ({_span(dead)}) have no effect on any output"
             yield _finding(case.module, path, message)
@@ -88,6 +91,23 @@ def _dead(case: Case, tensor: Tensor) -> list[int]:
         if not found:
             return []
     return sorted(found or ())
+
+
+def _is_chosen(case: Case, tensor: Tensor) -> bool:
+    return influence.is_chosen(case.fresh().module, case.inputs, tensor)
+
+
+def _is_too_short(case: Case, tensor: Tensor) -> bool:
+    """Whether no feature is dead in rows of more steps, as of what is shifted or seen from afar."""
+    if tensor.ndim != STEPS:
+        return False
+    more = influence.longer(case.inputs, MORE)
+    place = next(index for index, one in enumerate(case.inputs.tensors()) if one is tensor)
+    asked = case.fresh().module
+    try:
+        return not influence.dead_features(asked, more, [*more.tensors()][place], seeds=SEEDS)
+    except Exception:  # noqa: BLE001 - it need not accept them
+        return False
 
 
 def _span(dead: list[int]) -> str:
@@ -141,3 +161,16 @@ class AsLongAsTheOther(nn.Module):
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         return x[:, : like.shape[-1]].relu()
+
+
+@ignored_input.good(inputs=lambda: (torch.randint(0, 9, (4, 7)), torch.randn(4, 7)))
+class NumbersBesideTokens(nn.Module):
+    """A number counts where its token says that one stands there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(11, 6)
+
+    def forward(self, tokens: Tensor, numbers: Tensor) -> Tensor:
+        is_number = tokens == self.embedding.num_embeddings - 1
+        return self.embedding(tokens) * torch.where(is_number, numbers, 1.0).unsqueeze(-1)

@@ -8,7 +8,7 @@ whatever rate. Mostly a factor is too large, a division by sqrt(d) is missing, o
 Sigmoid, tanh and softmax are watched in eval mode on several inputs. Reported is one that depends on parameters and
 whose slope is below a hundredth of the steepest for 90 % of its values in every call; of a softmax, 90 % of the
 distributions give 99 % to one of three or more. A gate that is meant to start open or closed is not: a sigmoid at one
-end whose result is a factor or the output; nor a softmax with a temperature.
+end whose result is a factor or the output; nor a softmax with a temperature, or one behind a norm that is neutral yet.
 
 ## How to fix it
 Scale what comes before: weights of std gain / sqrt(fan_in), scores over sqrt(d), biases near zero.
@@ -51,9 +51,12 @@ def saturated_at_init(case: Case) -> Iterator[Finding]:
     for calls in squashed(case.module, case.inputs, {*SQUASHING, "softmax"}):
         first = calls[0]
         is_flat = all(one.flat >= SATURATED_AT_INIT for one in calls)
-        if is_flat and (first.file, first.line) not in told and not _is_meant(case.module, calls):
+        if not is_flat or (first.file, first.line) in told or _is_meant(case.module, calls):
+            continue
+        blamed = next(iter(leaves.nearest(first.result, case.module)), "")
+        if not _is_neutral(case.module, blamed):
             told.add((first.file, first.line))
-            yield _finding(case.module, first)
+            yield _finding(case.module, first, blamed)
 
 
 def _is_meant(module: nn.Module, calls: list[Squashed]) -> bool:
@@ -64,10 +67,14 @@ def _is_meant(module: nn.Module, calls: list[Squashed]) -> bool:
     return calls[0].operation == "sigmoid" and is_one_sided and (calls[0].is_gate or calls[0].is_output)
 
 
-def _finding(module: nn.Module, one: Squashed) -> Finding:
+def _is_neutral(module: nn.Module, name: str) -> bool:
+    """Whether it is the scale of a norm as it starts: what is large then are the similarities of the inputs."""
+    parameter = module.get_parameter(name) if name else torch.empty(0)
+    return parameter.numel() > 0 and bool((parameter == 1).all())
+
+
+def _finding(module: nn.Module, one: Squashed, blamed: str) -> Finding:
     values = one.values.double()
-    names = leaves.nearest(one.result, module)
-    blamed = next(iter(names), "")
     file, line = (one.file, one.line) if one.line else source.parameter_line(module, blamed)
     what = "is nearly one-hot" if one.operation == "softmax" else "has hardly any slope"
     return Finding(
@@ -115,3 +122,17 @@ class GateThatStartsOpen(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.sigmoid(self.gate(x)) * self.linear(x)
+
+
+@saturated_at_init.good(inputs=lambda: torch.randn(4, 8, 128))
+class AttendsToItsLikes(nn.Module):
+    """Vectors are like themselves, and no weight has a say in it yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(128)
+        self.last = nn.Linear(128, 128)
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm(x)
+        return self.last((normed @ normed.mT * 128**-0.5).softmax(-1) @ x)

@@ -68,8 +68,8 @@ def _copies(case: Case, alike: Twins) -> dict[str, int]:
 
 
 def _is_constant(parameter: Tensor) -> bool:
-    value = parameter.detach().flatten()[0]
-    return bool(value != 0) and bool((parameter == value).all())
+    value = parameter.detach().flatten()[:1]  # of an empty one, none
+    return bool((value != 0).any()) and bool((parameter.flatten() == value).all())
 
 
 def _is_blind(module: nn.Module, layer: Layer) -> bool:
