@@ -137,6 +137,8 @@ class ConstructorSearch:
             result = self._attempt(arguments, deadline)
             if isinstance(result, nn.Module):
                 yield Construction(self.cls, arguments, how, result)
+                asked = self._as_forward_asks(arguments)
+                queue[:0] = [(f"{how.removesuffix(', varied')}, varied", other) for other in asked]
                 if not how.endswith("varied"):
                     queue += [(f"{how}, varied", other) for other in self._varied(arguments)]
             elif isinstance(result, OutOfBudget):
@@ -222,7 +224,6 @@ class ConstructorSearch:
 
     def _varied(self, arguments: Arguments) -> Iterator[Arguments]:
         """Equal widths (a residual needs them), then other values for each required parameter."""
-        yield from self._as_forward_asks(arguments)
         widths = {n: v for n, v in arguments.items() if type(v) is int and v in (names.WIDTH, *names.SEVERAL)}
         if len(widths) > 1:
             ends = [name for name, value in widths.items() if value in (names.INPUT, names.OUTPUT)]
@@ -236,7 +237,7 @@ class ConstructorSearch:
 
     def _as_forward_asks(self, arguments: Arguments) -> Iterator[Arguments]:
         """Values for what forward's errors name: an option left None, a width that is used as a dimension."""
-        for text in self.complaints:
+        for text in self.complaints[-1:]:
             for name, parameter in self.parameters.items():
                 is_none = arguments.get(name, parameter.default) is None
                 if is_none and re.search(rf"\b{name}\b", text):
@@ -257,6 +258,8 @@ class ConstructorSearch:
                 yield from ({**arguments, name: wanted} for name in fitting if given != wanted)
         view = re.search(r"shape '\[([\d, \-]+)\]' is invalid", text)
         sizes = set(map(int, view.group(1).split(","))) if view else set()
+        chunks = re.search(r"divide axis of length \d+ in chunks of (\d+)", text)
+        sizes |= {int(chunks.group(1))} if chunks else set()
         for name in (n for n, value in numbers.items() if value in sizes):
             yield from ({**arguments, name: value} for value in names.known_integers(name)[:3])
 
