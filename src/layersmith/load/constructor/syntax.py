@@ -31,5 +31,8 @@ def resolved(node: ast.AST, scope: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.Name):
         return scope.get(node.id, getattr(builtins, node.id, None))
     if isinstance(node, ast.Attribute):
-        return getattr(resolved(node.value, scope), node.attr, None)
+        try:
+            return getattr(resolved(node.value, scope), node.attr, None)
+        except Exception:  # noqa: BLE001 - a package's stand-in for what is not installed raises what it likes
+            return None
     return None
