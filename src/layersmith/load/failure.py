@@ -22,6 +22,7 @@ class Comparison:
     right: ast.expr
     got: Any
     wanted: Any
+    division: tuple[Any, Any] = (None, None)  # of `a % b == 0`: a and b
 
 
 def frames(error: BaseException) -> list[tuple[FrameType, int]]:
@@ -122,7 +123,10 @@ def _evaluated(test: ast.expr, frame: FrameType) -> Iterator[Comparison]:
         if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], _COMPARED):
             left, right = node.left, node.comparators[0]
             try:
-                yield Comparison(left, right, value_of(left, frame), value_of(right, frame))
+                division = (None, None)
+                if isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mod):
+                    division = (value_of(left.left, frame), value_of(left.right, frame))
+                yield Comparison(left, right, value_of(left, frame), value_of(right, frame), division)
             except Exception:  # noqa: BLE001, S112 - not everything can be evaluated twice
                 continue
 

@@ -132,4 +132,4 @@ def _found(construction: Construction, call: Call, how: str, why: str) -> Found:
 
 
 def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:320]}"

@@ -93,6 +93,6 @@ def shaped(clue: Clue, rank: int, *, spatial: int | None = None) -> TensorSpec:
         shape[index] = size
     free = frozenset(range(rank)) - fixed.keys()
     if spatial and rank > 2:  # noqa: PLR2004 - batch and features are not spatial
-        places = range(1, rank - 1) if clue.last and not clue.channels else range(2, rank)
-        shape = [spatial if index in places and index in free else size for index, size in enumerate(shape)]
+        within = range(1, rank - 1) if clue.last and not clue.channels else range(2, rank)
+        shape = [spatial if i in within and i in free else size for i, size in enumerate(shape)]
     return TensorSpec(tuple(shape), clue.dtype or torch.float32, clue.high, free=free)

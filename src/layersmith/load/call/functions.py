@@ -11,8 +11,13 @@ from torch import Tensor
 from layersmith.load.call.clue import Clue
 from layersmith.load.call.torch_modules import pattern_clue
 
+Holds = Callable[[ast.AST], bool]  # whether an expression is the parameter that is followed
 LookUp = Callable[[ast.AST], object]  # the object behind `self.weight`
 
+_PICKING = {
+    *("gather", "scatter", "scatter_", "scatter_add", "scatter_add_", "scatter_reduce", "index_select"),
+    *("index_add", "index_add_", "index_copy_", "bincount"),
+}
 _POOLS = {"avg_pool2d", "max_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"}
 _IMAGES = {"conv2d", "grid_sample", "pixel_shuffle", "unfold", *_POOLS}
 _PATTERNS = {"rearrange", "reduce", "repeat"}
@@ -52,3 +57,48 @@ def _weight_size(node: ast.Call, dimension: int, look_up: LookUp) -> int | None:
     weight = look_up(node.args[1]) if len(node.args) > 1 else None
     has_it = isinstance(weight, Tensor) and weight.dim() > dimension
     return int(weight.shape[dimension]) if has_it and isinstance(weight, Tensor) else None
+
+
+def picked_clue(node: ast.Call, holds: Holds) -> Clue:
+    """`p.gather(1, target.view(-1, 1))`: what picks are whole numbers."""
+    name = getattr(node.func, "attr", "")
+    if name not in _PICKING:
+        return Clue()
+    is_of_torch = getattr(getattr(node.func, "value", None), "id", "") == "torch"
+    place = 0 if name == "bincount" else 1 + is_of_torch
+    picks = [*node.args[place : place + 1], *(word.value for word in node.keywords if word.arg == "index")]
+    if not any(holds(part) for pick in picks for part in ast.walk(pick)):
+        return Clue()
+    is_vector = name in ("bincount", "index_select") or name.startswith("index_")
+    return Clue(dtype=torch.int64, rank=1 if is_vector and holds(picks[0]) else None)
+
+
+def operator_clue(node: ast.BinOp, holds: Holds, look_up: LookUp) -> Clue:
+    """`x @ self.weight`, `x * self.scale`, `x + self.position`: a raw parameter fixes the last size."""
+    if holds(node.left) and isinstance(node.op, ast.MatMult):
+        return _product_clue(node.right, look_up)
+    if not isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div):
+        return Clue()
+    other = node.right if holds(node.left) else node.left if holds(node.right) else None
+    tensor = look_up(other) if other is not None else None
+    is_wide = isinstance(tensor, Tensor) and bool(tensor.dim()) and tensor.shape[-1] > 1
+    if not is_wide or not isinstance(tensor, Tensor):
+        return Clue()
+    return Clue(last=int(tensor.shape[-1]), min_rank=_used_rank(tensor))
+
+
+def _product_clue(right: ast.expr, look_up: LookUp) -> Clue:
+    is_transposed = isinstance(right, ast.Attribute) and right.attr in ("T", "mT")
+    is_transposed |= isinstance(right, ast.Call) and getattr(right.func, "attr", "") in ("t", "transpose")
+    inner = getattr(right, "value", None) or getattr(getattr(right, "func", None), "value", None)
+    weight = look_up(inner if is_transposed and inner is not None else right)
+    if not isinstance(weight, Tensor) or not weight.dim():
+        return Clue()
+    is_last = is_transposed or weight.dim() == 1
+    return Clue(last=int(weight.shape[-1] if is_last else weight.shape[-2]), min_rank=1)
+
+
+def _used_rank(tensor: Tensor) -> int:
+    """The rank without leading dimensions of size 1, and one for the batch where there are any."""
+    leading = next((i for i, size in enumerate(tensor.shape) if size != 1), tensor.dim())
+    return tensor.dim() if leading else tensor.dim() + 1 if tensor.dim() > 1 else 1

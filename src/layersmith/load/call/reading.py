@@ -5,16 +5,17 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch import nn
 
 from layersmith.load.call.clue import Clue
-from layersmith.load.call.functions import function_clue
+from layersmith.load.call.functions import function_clue, operator_clue, picked_clue
+from layersmith.load.call.held import Held
+from layersmith.load.call.lookup import ITERABLES, looked_up, named
 from layersmith.load.call.stated import documented_clue
 from layersmith.load.call.syntax import (
     Rebinding,
@@ -27,20 +28,9 @@ from layersmith.load.call.syntax import (
 from layersmith.load.call.torch_modules import clue_of
 from layersmith.probe import source
 
-_KEEPS_SHAPE = {"contiguous", "float", "clone", "to", "detach", "type", "double", "long"}
-_ELEMENTWISE = {
-    *("relu", "relu_", "gelu", "silu", "elu", "leaky_relu", "tanh", "sigmoid", "softplus", "dropout"),
-    *("normalize", "softmax", "log_softmax", "exp", "log", "abs", "clamp", "layer_norm"),
-}
-_KEEPING_LAYERS = (nn.Dropout, nn.Identity, nn.LayerNorm, nn.GroupNorm, _NormBase, nn.ReLU, nn.GELU, nn.SiLU)
 _WITH_INDEX = {"size", "transpose", "mean", "sum", "flatten", "unsqueeze", "squeeze"}
 _RESHAPING = (nn.Flatten, nn.Unflatten)
-_PICKING = {
-    *("gather", "scatter", "scatter_", "scatter_add", "scatter_add_", "scatter_reduce", "index_select"),
-    *("index_add", "index_add_", "index_copy_", "bincount"),
-}
 _DEEPEST = 6
-_ITERABLES = (list, tuple, nn.ModuleList, nn.Sequential)
 
 
 def parameter_clue(module: nn.Module, parameter: str) -> Clue:
@@ -59,10 +49,10 @@ def module_clue(module: nn.Module, position: int, *, keyword: str = "", depth: i
         return known
     name = keyword or _parameter_at(type(module).forward, position)
     found = _read(module, type(module).forward, name, depth + 1) if name else Clue()
-    if found.is_known or not name:
+    if (found.rank and found.says_size) or not name:
         return found
     sizes = {key: value for key, value in vars(module).items() if type(value) is int}
-    return documented_clue(type(module), name, sizes)
+    return found.merged(documented_clue(type(module), name, sizes))
 
 
 def _first_child(module: nn.Module, depth: int) -> Clue:
@@ -86,12 +76,24 @@ def _read(module: nn.Module, function: Any, parameter: str, depth: int) -> Clue:
     node = source.function_node(function)
     if node is None or depth > _DEEPEST:
         return Clue()
-    reader = _Reader(module, getattr(inspect.unwrap(function), "__globals__", {}), {parameter}, depth, node)
+    reader = _reader(module, depth, node, {parameter})
     for event in in_order(node):
         reader.read(event)
-        if not reader.alias:
+        if not reader.held.alias:
             break
     return reader.clue
+
+
+def _reader(
+    module: nn.Module,
+    depth: int,
+    function: source.Function,
+    alias: set[str],
+    local: Mapping[str, Any] | None = None,
+) -> _Reader:
+    known = dict(local or {})
+    held = Held(alias, lambda node: looked_up(node, module, known))
+    return _Reader(module, held, depth, function, known)
 
 
 @dataclass(slots=True)
@@ -99,20 +101,17 @@ class _Reader:
     """Follows one parameter through one function."""
 
     module: nn.Module
-    scope: dict[str, Any]
-    alias: set[str]  # local names that hold the parameter
+    held: Held
     depth: int
-    function: source.Function | None = None
-    locals: dict[str, Any] = field(default_factory=dict)  # loop variables that hold submodules
+    function: source.Function
+    locals: dict[str, Any]  # loop variables that hold submodules
     clue: Clue = field(default_factory=Clue)
-    key: object = None  # of the part that is followed: `x["c3"]`, `x[0]`
     repeated: dict[ast.Call, int] = field(default_factory=dict)  # a call -> the rank of its result
     numbered: dict[str, int] = field(default_factory=dict)  # the number of an item -> how many there are
-    whole: set[str] = field(default_factory=set)  # names of what that part is of
 
     def read(self, event: ast.AST | Rebinding) -> None:
         if isinstance(event, Rebinding):
-            self.rebound(event.node)
+            self.held.rebound(event.node)
         elif isinstance(event, ast.For | ast.comprehension):
             self.loop(event)
         elif isinstance(event, ast.Assign):
@@ -127,43 +126,10 @@ class _Reader:
             self.add(Clue(attributes=frozenset({event.attr})))
 
     def holds(self, node: ast.AST | None) -> bool:
-        """Whether the expression is the parameter (or the wanted part of it), in shape at least."""
-        if isinstance(node, ast.BinOp):
-            sides = (node.left, node.right)
-            is_scaled = any(isinstance(side, ast.Constant) for side in sides)
-            return is_scaled and any(self.holds(side) for side in sides)
-        if isinstance(node, ast.Call):
-            return self.keeps(node)
-        if self.key is not None and isinstance(node, ast.Subscript):
-            is_part = isinstance(node.slice, ast.Constant) and node.slice.value == self.key
-            return is_part and isinstance(node.value, ast.Name) and node.value.id in self.whole
-        return isinstance(node, ast.Name) and node.id in self.alias
+        return self.held.holds(node)
 
     def add(self, clue: Clue) -> None:
         self.clue = self.clue.merged(clue)
-
-    def rebound(self, node: ast.Assign) -> None:
-        """`x = self.embed(x)`: from here on the name is another thing; `y = x.float()`: one more name."""
-        names = {t.id for target in node.targets for t in ast.walk(target) if isinstance(t, ast.Name)}
-        is_same = self.holds(node.value) or self.keeps(node.value)
-        if is_same and isinstance(node.targets[0], ast.Name):
-            self.alias |= names
-        else:
-            self.alias -= names
-
-    def keeps(self, node: ast.expr) -> bool:
-        function = node.func if isinstance(node, ast.Call) else None
-        if (
-            isinstance(function, ast.Attribute)
-            and function.attr in _KEEPS_SHAPE
-            and self.holds(function.value)
-        ):
-            return True
-        first = node.args[0] if isinstance(node, ast.Call) and node.args else None
-        if function is None or not self.holds(first):
-            return False
-        name = getattr(function, "attr", getattr(function, "id", ""))
-        return name in _ELEMENTWISE or isinstance(self.looked_up(function), _KEEPING_LAYERS)
 
     def loop(self, node: ast.For | ast.comprehension) -> None:
         if isinstance(node.target, ast.Tuple) and isinstance(node.iter, ast.Call):
@@ -189,10 +155,10 @@ class _Reader:
                 self.add(Clue(is_sequence=True))
                 continue
             looped = self.looked_up(iterated)
-            several = list(looped) if isinstance(looped, _ITERABLES) else [None]
+            several = list(looped) if isinstance(looped, ITERABLES) else [None]
             if isinstance(target, ast.Tuple):
-                rows = [list(one) if isinstance(one, _ITERABLES) else [] for one in several[:1]]
-                self.locals.update(_named(target.elts, rows[0] if rows else []))
+                rows = [list(one) if isinstance(one, ITERABLES) else [] for one in several[:1]]
+                self.locals.update(named(target.elts, rows[0] if rows else []))
             elif isinstance(target, ast.Name) and several:
                 layers[target.id] = several
         self.locals.update({name: several[0] for name, several in layers.items()})
@@ -210,28 +176,15 @@ class _Reader:
 
     def read_as(self, name: str, held: dict[str, Any], key: object = None) -> Clue:
         """What the function does with another name, or with a part of one."""
-        if self.function is None or self.depth >= _DEEPEST:
+        if self.depth >= _DEEPEST:
             return Clue()
         alias = {name} if key is None else set()
-        reader = _Reader(self.module, self.scope, alias, self.depth + 1, self.function, dict(self.locals))
-        reader.key, reader.whole = key, {name}
+        reader = _reader(self.module, self.depth + 1, self.function, alias, self.locals)
+        reader.held.key, reader.held.whole = key, {name}
         for event in in_order(self.function):
             reader.locals.update(held)
             reader.read(event)
         return reader.clue
-
-    def looked_up(self, node: ast.AST) -> Any:
-        """The object behind `self.a.b[0]`, or a loop variable."""
-        try:
-            if isinstance(node, ast.Attribute):
-                is_self = isinstance(node.value, ast.Name) and node.value.id == "self"
-                return getattr(self.module if is_self else self.looked_up(node.value), node.attr, None)
-            if isinstance(node, ast.Subscript):
-                held = self.looked_up(node.value)
-                return held[node.slice.value] if isinstance(node.slice, ast.Constant) else next(iter(held))
-            return self.locals.get(node.id) if isinstance(node, ast.Name) else None
-        except Exception:  # noqa: BLE001 - attributes of the user's objects may do anything
-            return None
 
     def unpacked(self, node: ast.Assign) -> None:
         """`b, c, h, w = x.shape`; `q, k = x`."""
@@ -258,7 +211,7 @@ class _Reader:
         return isinstance(node, ast.Attribute) and node.attr == "shape" and self.holds(node.value)
 
     def call(self, node: ast.Call) -> None:
-        self.gathered(node)
+        self.add(picked_clue(node, self.holds))
         if getattr(node.func, "attr", "") in ("repeat", "expand") and len(node.args) > 1:
             inner = getattr(node.func, "value", None)
             if isinstance(inner, ast.Call):  # x.unsqueeze(1).repeat(1, n, 1)
@@ -269,22 +222,6 @@ class _Reader:
         keyword = next((word.arg for word in node.keywords if self.holds(word.value) and word.arg), "")
         if position is not None or keyword:
             self.passed(node, position or 0, keyword)
-
-    def gathered(self, node: ast.Call) -> None:
-        """`p.gather(1, target.view(-1, 1))`: what picks are whole numbers."""
-        name = getattr(node.func, "attr", "")
-        if name not in _PICKING:
-            return
-        is_of_torch = getattr(getattr(node.func, "value", None), "id", "") == "torch"
-        place = 0 if name == "bincount" else 1 + is_of_torch
-        picks = [
-            *node.args[place : place + 1],
-            *(word.value for word in node.keywords if word.arg == "index"),
-        ]
-        inner = [part for pick in picks for part in ast.walk(pick)]
-        if any(map(self.holds, inner)):
-            is_vector = name in ("bincount", "index_select") or name.startswith("index_")
-            self.add(Clue(dtype=torch.int64, rank=1 if is_vector and self.holds(picks[0]) else None))
 
     def method(self, node: ast.Call, name: str) -> None:
         if name == "unsqueeze" and node in self.repeated:
@@ -338,7 +275,7 @@ class _Reader:
             return
         if isinstance(index, ast.Name) or integer(index) is not None:
             self.add(Clue(is_sequence=True))
-        if isinstance(index, ast.Constant) and isinstance(value, ast.Name) and self.key is None:
+        if isinstance(index, ast.Constant) and isinstance(value, ast.Name) and self.held.key is None:
             part = self.read_as(value.id, {}, index.value)
             known = dict(self.clue.items)
             if part.is_known and index.value not in known:
@@ -351,32 +288,8 @@ class _Reader:
             self.add(Clue(attributes=frozenset({f"[{index.value}]"})))
 
     def operator(self, node: ast.BinOp) -> None:
-        """`x @ self.weight`, `x * self.scale`, `x + self.position`: a raw parameter fixes the last size."""
-        if self.holds(node.left) and isinstance(node.op, ast.MatMult):
-            self.add(self.product_clue(node.right))
-        elif isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div):
-            other = node.right if self.holds(node.left) else node.left if self.holds(node.right) else None
-            tensor = self.looked_up(other) if other is not None else None
-            if isinstance(tensor, Tensor) and tensor.dim() and tensor.shape[-1] > 1:
-                self.add(Clue(last=int(tensor.shape[-1]), min_rank=_used_rank(tensor)))
+        self.add(operator_clue(node, self.holds, self.looked_up))
 
-    def product_clue(self, right: ast.expr) -> Clue:
-        is_transposed = isinstance(right, ast.Attribute) and right.attr in ("T", "mT")
-        is_transposed |= isinstance(right, ast.Call) and getattr(right.func, "attr", "") in ("t", "transpose")
-        inner = getattr(right, "value", None) or getattr(getattr(right, "func", None), "value", None)
-        weight = self.looked_up(inner if is_transposed and inner is not None else right)
-        if not isinstance(weight, Tensor) or not weight.dim():
-            return Clue()
-        return Clue(
-            last=int(weight.shape[-1] if is_transposed or weight.dim() == 1 else weight.shape[-2]), min_rank=1
-        )
-
-
-def _named(targets: Iterable[ast.expr], values: Iterable[Any]) -> dict[str, Any]:
-    return {t.id: v for t, v in zip(targets, values, strict=False) if isinstance(t, ast.Name)}
-
-
-def _used_rank(tensor: Tensor) -> int:
-    """The rank without leading dimensions of size 1, and one for the batch where there are any."""
-    leading = next((i for i, size in enumerate(tensor.shape) if size != 1), tensor.dim())
-    return tensor.dim() if leading else tensor.dim() + 1 if tensor.dim() > 1 else 1
+    def looked_up(self, node: ast.AST) -> Any:
+        """The object behind `self.a.b[0]`, or a loop variable."""
+        return looked_up(node, self.module, self.locals)

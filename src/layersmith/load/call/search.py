@@ -15,6 +15,7 @@ from layersmith.load.call.clue import BATCH, PRIMES
 from layersmith.load.call.loss import is_loss
 from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.call.run import call_of, is_finite, is_useful, output_of, rows_are_apart
 from layersmith.load.call.start import starts
 from layersmith.load.call.verdict import fails_alike, is_unmendable
@@ -89,7 +90,7 @@ class CallSearch:
     def _count_unchanged(self, error: Exception) -> None:
         """The same words whatever the input: after some of them it is clear that no input helps."""
         earlier = self.attempts.errors[-2:-1]
-        is_same = bool(earlier) and str(earlier[0]) == str(error) and type(earlier[0]) is type(error)
+        is_same = bool(earlier) and _essence(earlier[0]) == _essence(error)
         self.unchanged = self.unchanged + 1 if is_same else 0
 
     def _error(self, state: State) -> Exception | None:
@@ -173,6 +174,12 @@ class CallSearch:
     def _is_hopeless(self) -> bool:
         """Whether forward fails for a reason that no input mends: a name or attribute that is not there."""
         return all(is_unmendable(error, self.callee.module) for error in self.attempts.errors)
+
+
+def _essence(error: Exception) -> object:
+    """What an error says, but for sizes that have nothing to do with it: the pair that does not match."""
+    pairs = {frozenset(pair) for pair in (*directed_pairs(str(error)), *undirected_pairs(str(error)))}
+    return pairs or (type(error), str(error))
 
 
 def _progress(error: Exception) -> int:

@@ -12,7 +12,8 @@ import torch
 from layersmith.load.call.clue import Clue
 
 _AXIS = r"[A-Za-z0-9_*/+\- ]{1,25}"
-_SHAPE = rf"[\(\[]\s*((?:\*|[Nn]|[Bb]|bs|bsz|batch[\w ]*|BS|[LT]|(?:seq|src|trg|tgt|num)[\w ]*|[nN]_\w+)\s*,\s*{_AXIS}(?:,\s*{_AXIS}){{0,4}})\s*[\)\]]"
+_FIRST = r"\*|[Nn]|[Bb]|bs|bsz|batch[\w ]*|BS|[LT]|(?:seq|src|trg|tgt|num)[\w ]*|[nN]_\w+"
+_SHAPE = rf"[\(\[]\s*((?:{_FIRST})\s*,\s*{_AXIS}(?:,\s*{_AXIS}){{0,4}})\s*[\)\]]"
 _INTEGER_DTYPES = ("int", "uint")
 
 

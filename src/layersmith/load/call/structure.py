@@ -76,21 +76,29 @@ def _part(callee: Callee, part: str, others: Iterable[str], clue: Clue | None = 
     )
     if any("edge" in other or other in ("adj", "adj_t") for other in others):
         return graph_part(word, width)
-    free = frozenset({1})
-    if "mask" in word:
-        return TensorSpec((BATCH, PRIMES[0]), torch.int64, 2, free=free)
-    if _LABELS.match(word) and not (clue is not None and clue.min_rank > 1):
-        return TensorSpec((BATCH,), torch.int64, callee.told(CLASSES) or 2, free=frozenset({0}))
     if clue is not None and clue.last:
         return shaped(clue, clue.rank or max(2, clue.min_rank))
-    if _TOKENS.search(word):
-        return TensorSpec((BATCH, PRIMES[0]), torch.int64, 10, free=free)
-    if re.search(r"im(age|g)|pixel|rgb|frame|res\d|layer\d|^[cp]\d$|depth|^(low|high|out|aux)", word):
-        maps = sorted(other for other in others if re.search(r"\d$", other))
-        side = max(4, 32 >> maps.index(part)) if part in maps else 32
-        channels = 3 if re.search(r"im(age|g)|pixel|rgb|frame", word) else width
-        return TensorSpec((BATCH, channels, side, side), free=frozenset({1}))
-    return TensorSpec((BATCH, width), free=free)
+    return _integers(callee, word, clue) or _floats(word, width, others)
+
+
+def _integers(callee: Callee, word: str, clue: Clue | None) -> TensorSpec | None:
+    """Labels, masks and token ids by their names."""
+    free, is_long = frozenset({1}), clue is not None and clue.min_rank > 1
+    if _LABELS.match(word) and not is_long:
+        return TensorSpec((BATCH,), torch.int64, callee.told(CLASSES) or 2, free=frozenset({0}))
+    if "mask" in word:
+        return TensorSpec((BATCH, PRIMES[0]), torch.int64, 2, free=free)
+    return TensorSpec((BATCH, PRIMES[0]), torch.int64, 10, free=free) if _TOKENS.search(word) else None
+
+
+def _floats(word: str, width: int, others: Iterable[str]) -> TensorSpec:
+    """Images by their names; a vector for each row else."""
+    if not re.search(r"im(age|g)|pixel|rgb|frame|res\d|layer\d|^[cp]\d$|depth|^(low|high|out|aux)", word):
+        return TensorSpec((BATCH, width), free=frozenset({1}))
+    maps = sorted(other for other in others if re.search(r"\d$", other))
+    side = max(4, 32 >> maps.index(word)) if word in maps else 32
+    channels = 3 if re.search(r"im(age|g)|pixel|rgb|frame", word) else width
+    return TensorSpec((BATCH, channels, side, side), free=frozenset({1}))
 
 
 def _maps(callee: Callee, name: str) -> Any:

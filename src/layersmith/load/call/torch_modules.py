@@ -129,5 +129,8 @@ _READERS: tuple[tuple[type | tuple[type, ...], Reader], ...] = (
     ((nn.TransformerEncoderLayer, nn.TransformerDecoderLayer), _transformer_layer),
     ((nn.TransformerEncoder, nn.TransformerDecoder), _transformer_stack),
     (nn.Transformer, _transformer),
-    ((nn.Upsample, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle), lambda _m, _p: Clue(rank=4)),
+    (
+        (nn.Upsample, nn.Unfold, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
+        lambda _m, _p: Clue(rank=4),
+    ),
 )

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from layersmith.load.constructor.usage import resolved
+from layersmith.load.constructor.syntax import resolved
 from layersmith.probe import source
 
 _LARGE = 1024

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.load.constructor import configs, evidence, names, standins
-from layersmith.load.constructor.usage import Usage
+from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import TensorSpec
 
+_VALUE_METHODS = frozenset({*dir(str), *dir(dict), *dir(list), *dir(torch.Tensor), *dir(nn.Module)})
 _A_WORD = 6  # letters of a name that says something: encoder, decoder
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable)
 _PLAIN: Mapping[Any, Any] = {
@@ -181,7 +182,9 @@ def _unpacked(wanted: Wanted) -> tuple[Any, ...]:
 
 
 def _by_config(wanted: Wanted) -> Iterator[Any]:
-    if names.CONFIG.search(names.plain(wanted.name)) and "number" not in wanted.usage.kinds:
+    is_nested = any(part.attributes - _VALUE_METHODS for part in wanted.usage.fields.values())
+    is_config = bool(names.CONFIG.search(names.plain(wanted.name))) or is_nested
+    if is_config and not wanted.usage.kinds & {"number", "module", "tensor", "sequence"}:
         yield from configs.configs(wanted.usage, wanted.scope, None)
     elif "dict" in wanted.usage.kinds:
         yield configs.AnyDict()
@@ -191,7 +194,7 @@ def _by_usage(wanted: Wanted) -> Iterator[Any]:
     name, kinds = names.plain(wanted.name), wanted.usage.kinds
     is_sequence = "sequence" in kinds
     if "tensor" in kinds:
-        yield from tensors(name)
+        yield from standins.tensors(name)
     if names.SHAPE.search(name) and wanted.usage.length in (0, 1, 3):
         yield from names.SHAPES
     if names.ACTIVATION.search(name) and not wanted.usage.strings:
@@ -212,7 +215,7 @@ def _by_usage(wanted: Wanted) -> Iterator[Any]:
 def _are_modules(wanted: Wanted) -> bool:
     """Whether the name is that of several modules; one that is picked from by number holds counts or widths."""
     name = names.plain(wanted.name)
-    is_counted = wanted.usage.length > 0 or re.match(r"(num|n)_|depths|dims", name)
+    is_counted = wanted.usage.length > 0 or bool(re.match(r"(num|n)_|depths|dims", name))
     item = wanted.usage.item or Usage()
     is_counted = (
         is_counted or "number" in item.kinds or any(names.known_integers(p.name) for p in item.passed_as)
@@ -245,15 +248,6 @@ def _by_name(wanted: Wanted) -> Iterator[Any]:
             yield from standins.modules(name)
     yield from _integers(wanted)
     yield from ([names.WIDTH, names.WIDTH], 0.5, (8, 8), standins.ANY_MODULE, True, "default")
-
-
-def tensors(name: str) -> Iterator[TensorSpec]:
-    """Tensors for a parameter that becomes a buffer or a weight."""
-    if "mask" in name:
-        yield TensorSpec((names.WIDTH,), high=1)
-    if re.search(r"weight|pretrain|emb|matrix|vectors", name):
-        yield TensorSpec((100, names.WIDTH))
-    yield from (TensorSpec((names.WIDTH,)), TensorSpec((100, names.WIDTH)), TensorSpec((3, 3)))
 
 
 def _by_alias(wanted: Wanted) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from layersmith.load.constructor import names
-from layersmith.load.constructor.usage import Usage
+from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import Made, realise, written
 
 _CONFIG_CLASS = re.compile(r"(Config|Args|Arguments|Configuration|Params|Hparams|HParams|Options|Settings)$")

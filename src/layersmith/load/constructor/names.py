@@ -44,7 +44,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
     ),
     (
         r"(image|img|frame|fmap|feat|grid|sample|spatial)_?(size|resolution|shape|height|width|map_size|dim|h|w)s?$|resolution|^(h|w|height|width|size|im_size|img)$|crop",
-        [32, 64, 8, 28],
+        [32, 64, 8, 28, 48, 224],
     ),
     (r"(^|_)(img|image|rgb|picture)_?(channels?|chans?|ch|nc|c)$|^(in_chans|img_ch|nc)$", [3, 1]),
     (r"patch", [4, 8]),

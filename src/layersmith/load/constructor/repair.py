@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -12,7 +13,8 @@ from torch import nn
 
 from layersmith.load import failure
 from layersmith.load.constructor import names
-from layersmith.load.constructor.candidates import tensors, unique
+from layersmith.load.constructor.candidates import unique
+from layersmith.load.constructor.standins import tensors
 from layersmith.load.constructor.usage import constructor
 from layersmith.load.values import Made
 
@@ -38,11 +40,20 @@ def repaired(
         yield {**arguments, name: value}
     suspects = [*(word for word in re.findall(r"[A-Za-z_]\w*", text) if word in known)]
     suspects += failure.names_behind(error, known, getattr(constructor(cls), "__code__", None))
+    suspects = _of_blamed_type(arguments, error) or suspects
     for name in list(dict.fromkeys(suspects or arguments))[:6]:
         default = parameters[name].default if name in parameters else None
         current = arguments.get(name, default)
         for value in _alternatives(current, text, error, values(name))[:7]:
             yield {**arguments, name: value}
+
+
+def _of_blamed_type(arguments: Arguments, error: Exception) -> list[str]:
+    """The arguments of the one type that the message says is wrong: "found element of type list"."""
+    blamed = re.findall(r"of type '?(list|tuple|str|float)|: '\w+' and '(list|tuple|str)'", str(error))
+    kinds = {kind for pair in blamed for kind in pair if kind}
+    is_about_types = isinstance(error, TypeError)
+    return [name for name, value in arguments.items() if is_about_types and type(value).__name__ in kinds]
 
 
 def _missing(
@@ -109,6 +120,13 @@ def _divisible(test: failure.Comparison, arguments: Arguments) -> Iterator[tuple
     if type(a) is int and type(b) is int and b:
         yield above, b * max(1, round(a / b))
         yield from ((below, divisor) for divisor in range(min(a, b), 0, -1) if a % divisor == 0)
+        return
+    size, divisor = test.division
+    for name in (n for n, value in arguments.items() if type(value) is int and value == size):
+        if (
+            type(divisor) is int and divisor > 0
+        ):  # of a part that got it under another name, or beside a default
+            yield from ((name, divisor * max(1, round(size / divisor))), (name, math.lcm(size, divisor)))
 
 
 def _named(node: ast.expr, arguments: Arguments) -> str:
@@ -118,35 +136,46 @@ def _named(node: ast.expr, arguments: Arguments) -> str:
 
 
 def _alternatives(current: Any, text: str, error: Exception, values: list[Any]) -> list[Any]:
-    found: list[Any] = []
     numbers = [int(number) for number in re.findall(r"(?<![\w.])\d+(?![\w.])", text)][:6]
-    is_integer = type(current) is int
-    if isinstance(current, str):
-        found += [word for word in re.findall(r"['\"]([\w\-]+)['\"]", text) if word != current]
-        found += failure.known_keys(error)
-    if isinstance(current, list | tuple) and current:
-        found += [type(current)([current[0]] * n) for n in numbers if 0 < n < 9]  # noqa: PLR2004 - lists are short
-    if is_integer and re.search(r"divis|multiple|% ", text):
-        found += [64, 32, 16, 8]
-    if isinstance(current, list | tuple) and re.search("increas|sorted|ascend", text):
-        found += [type(current)([2, 4]), type(current)([1, 2, 3])]
-    if is_integer and re.search(r"no len|iterable|tuple|list\b|unpack|subscript|sequence", text):
-        lengths = dict.fromkeys([*(n for n in numbers if 1 < n < 9), 2, 3])  # noqa: PLR2004 - lists are short
-        found += [kind([current] * length) for length in lengths for kind in (tuple, list)]
-    if isinstance(current, list | tuple) and re.search(
-        r"as an integer|'list' and|must be int|'(list|tuple)'", text
-    ):
-        found += [names.WIDTH, 4, 2]
-    if is_integer and re.search(_TENSOR_WANTED, text):
-        found += tensors("")
-    if isinstance(current, Made) and re.search(r"operand|iterable|subscript|no len|integer", text):
-        found += [32, 2, [2, 2]]
     if "NoneType" in text and current is None:
         values = [value for value in values if value is not None]
-    found += values
-    if is_integer and not isinstance(error, TypeError):
+    found = [*_of_its_kind(current, text, error, numbers), *values]
+    if type(current) is int and not isinstance(error, TypeError):
         found += [number for number in numbers if 0 < number < 512]  # noqa: PLR2004 - a small module
     return [value for value in unique(found) if not (type(value) is type(current) and _equal(value, current))]
+
+
+def _of_its_kind(current: Any, text: str, error: Exception, numbers: list[int]) -> Iterator[Any]:
+    """What the message says to one who gave a text, a list, a whole number or an object."""
+    if isinstance(current, str):
+        yield from [word for word in re.findall(r"['\"]([\w\-]+)['\"]", text) if word != current]
+        yield from failure.known_keys(error)
+    elif isinstance(current, list | tuple) and current:
+        yield from _of_a_list(current, text, numbers)
+    elif type(current) is int:
+        yield from _of_a_number(current, text, numbers)
+    elif isinstance(current, Made) and re.search(r"operand|iterable|subscript|no len|integer", text):
+        yield from (32, 2, [2, 2])
+
+
+def _of_a_list(current: list[Any] | tuple[Any, ...], text: str, numbers: list[int]) -> Iterator[Any]:
+    make = type(current)
+    yield from [make([current[0]] * n) for n in numbers if 0 < n < 9]  # noqa: PLR2004 - lists are short
+    if re.search("increas|sorted|ascend", text):
+        yield from (make([2, 4]), make([1, 2, 3]))
+    if re.search(r"as an integer|'list' and|must be int|'(list|tuple)'|of type (list|tuple)", text):
+        yield from ([current[0]] if type(current[0]) is int else [])
+        yield from (names.WIDTH, 4, 2)
+
+
+def _of_a_number(current: int, text: str, numbers: list[int]) -> Iterator[Any]:
+    if re.search(r"divis|multiple|% ", text):
+        yield from (64, 32, 16, 8)
+    if re.search(r"no len|iterable|tuple|list\b|unpack|subscript|sequence", text):
+        lengths = dict.fromkeys([*(n for n in numbers if 1 < n < 9), 2, 3])  # noqa: PLR2004 - lists are short
+        yield from [kind([current] * length) for length in lengths for kind in (tuple, list)]
+    if re.search(_TENSOR_WANTED, text):
+        yield from tensors("")
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -22,6 +22,7 @@ from layersmith.subject import Construction as Recipe
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 UNINITIALISED = "before Module.__init__() call"  # in what torch says of a missing super().__init__()
+_SIDES = re.compile("size|resolution|shape|window|hw|stride|patch")
 _DEEPEST = 2  # how far module-valued arguments may nest
 
 
@@ -137,6 +138,8 @@ class ConstructorSearch:
             result = self._attempt(arguments, deadline)
             if isinstance(result, nn.Module):
                 yield Construction(self.cls, arguments, how, result)
+                asked = [*self._of_one_width(arguments), *self._as_forward_asks(arguments)]
+                queue[:0] = [(f"{how.removesuffix(', varied')}, varied", other) for other in asked]
                 if not how.endswith("varied"):
                     queue += [(f"{how}, varied", other) for other in self._varied(arguments)]
             elif isinstance(result, OutOfBudget):
@@ -221,28 +224,33 @@ class ConstructorSearch:
         return None
 
     def _varied(self, arguments: Arguments) -> Iterator[Arguments]:
-        """Equal widths (a residual needs them), then other values for each required parameter."""
-        yield from self._as_forward_asks(arguments)
-        widths = {n: v for n, v in arguments.items() if type(v) is int and v in (names.WIDTH, *names.SEVERAL)}
-        if len(widths) > 1:
-            ends = [name for name, value in widths.items() if value in (names.INPUT, names.OUTPUT)]
-            yield {**arguments, **dict.fromkeys(ends, names.WIDTH)}
-            yield {**arguments, **dict.fromkeys(widths, names.WIDTH)}
+        """Other values for each required parameter."""
         if self.variadic is not None and self.variadic.name in arguments:
             yield {**arguments, self.variadic.name: (ANY_MODULE, ANY_MODULE)}
         for name in self.required:
             for value in self.values(name)[1:4]:
                 yield {**arguments, name: value}
 
+    def _of_one_width(self, arguments: Arguments) -> Iterator[Arguments]:
+        """Equal widths, as a residual needs them."""
+        widths = {n: v for n, v in arguments.items() if type(v) is int and v in (names.WIDTH, *names.SEVERAL)}
+        if len(widths) > 1:
+            ends = [name for name, value in widths.items() if value in (names.INPUT, names.OUTPUT)]
+            yield {**arguments, **dict.fromkeys(ends, names.WIDTH)}
+            yield {**arguments, **dict.fromkeys(widths, names.WIDTH)}
+
     def _as_forward_asks(self, arguments: Arguments) -> Iterator[Arguments]:
         """Values for what forward's errors name: an option left None, a width that is used as a dimension."""
-        for text in self.complaints:
+        for text in self.complaints[-1:]:
             for name, parameter in self.parameters.items():
                 is_none = arguments.get(name, parameter.default) is None
                 if is_none and re.search(rf"\b{name}\b", text):
                     filled = [value for value in self.values(name) if value is not None]
                     yield from ({**arguments, name: value} for value in filled[:3])
             yield from self._as_sizes_ask(arguments, text)
+            if re.search(r"non-iterable int|'int' object is not (iterable|subscriptable)", text):
+                sides = [n for n, v in arguments.items() if type(v) is int and _SIDES.search(n)]
+                yield from ({**arguments, name: (arguments[name],) * 2} for name in sides)
             index = re.search(r"Dimension out of range .* got (-?\d+)", text)
             used = [n for n, v in arguments.items() if type(v) is int and index and v == int(index.group(1))]
             yield from ({**arguments, name: value} for name in used for value in (1, -1))
@@ -257,6 +265,8 @@ class ConstructorSearch:
                 yield from ({**arguments, name: wanted} for name in fitting if given != wanted)
         view = re.search(r"shape '\[([\d, \-]+)\]' is invalid", text)
         sizes = set(map(int, view.group(1).split(","))) if view else set()
+        chunks = re.search(r"divide axis of length \d+ in chunks of (\d+)", text)
+        sizes |= {int(chunks.group(1))} if chunks else set()
         for name in (n for n, value in numbers.items() if value in sizes):
             yield from ({**arguments, name: value} for value in names.known_integers(name)[:3])
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - the name that everyone knows
 from torch import Tensor, nn
 
 from layersmith.load.constructor.names import ACTIVATION, NORM, WIDTH, plain
-from layersmith.load.values import Made
+from layersmith.load.values import Made, TensorSpec
 
 
 class AnyModule(nn.Linear):
@@ -61,3 +62,12 @@ def callables(name: str, *, is_called_in_constructor: bool) -> list[Any]:
     if NORM.search(plain(name)):
         return [nn.LayerNorm, nn.BatchNorm2d, nn.BatchNorm1d, nn.Identity]
     return [nn.Identity, nn.LayerNorm, nn.Linear, nn.Conv2d]
+
+
+def tensors(name: str) -> Iterator[TensorSpec]:
+    """Tensors for a parameter that becomes a buffer or a weight."""
+    if "mask" in name:
+        yield TensorSpec((WIDTH,), high=1)
+    if re.search(r"weight|pretrain|emb|matrix|vectors", name):
+        yield TensorSpec((100, WIDTH))
+    yield from (TensorSpec((WIDTH,)), TensorSpec((100, WIDTH)), TensorSpec((3, 3)))

@@ -8,56 +8,17 @@ import functools
 import inspect
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any
 
 from torch import nn
 
+from layersmith.load.constructor.syntax import field_name, is_slice, last_name, resolved
+from layersmith.load.constructor.trace import Usage
 from layersmith.probe import source
 
 REST = "**"  # the entry of the variadic keywords in the traces
 _WALKED = {"zip", "enumerate", "list", "tuple", "reversed", "pairwise", "len", "sum", "max", "sorted"}
 _TENSOR_TAKERS = {"Parameter", "register_buffer", "from_pretrained"}
-
-
-@dataclass(slots=True)
-class Usage:
-    """The traces of one parameter, or of a part of it."""
-
-    kinds: set[str] = field(default_factory=set)  # sequence, dict, callable, number, module, tensor
-    length: int = 0  # of a sequence that is unpacked
-    strings: list[str] = field(default_factory=list)  # what it is compared with
-    attributes: set[str] = field(default_factory=set)
-    keys: set[str] = field(default_factory=set)
-    passed_as: list[inspect.Parameter] = field(
-        default_factory=list
-    )  # parameters of other callables that it becomes
-    item: Usage | None = None  # of one of its items, as a loop sees it
-    parts: list[Usage] = field(
-        default_factory=list
-    )  # of what its items are unpacked into: `for n, d in sizes`
-    fields: dict[str, Usage] = field(default_factory=dict)  # of its attributes and keys
-
-    def one(self) -> Usage:
-        """The trace of one of its items."""
-        self.item = self.item or Usage()
-        return self.item
-
-    def part(self, index: int) -> Usage:
-        """The trace of one of the parts into which an item is unpacked."""
-        self.parts += [Usage() for _ in range(index + 1 - len(self.parts))]
-        return self.parts[index]
-
-    def take(self, other: Usage) -> None:
-        """The traces of the other as well."""
-        self.kinds |= other.kinds
-        self.length = max(self.length, other.length)
-        self.strings += other.strings
-        self.attributes |= other.attributes
-        self.keys |= other.keys
-        self.passed_as += other.passed_as
-        self.item, self.parts = self.item or other.item, self.parts or other.parts
-        self.fields = {**other.fields, **self.fields}
 
 
 def usages(cls: type) -> Mapping[str, Usage]:
@@ -122,7 +83,7 @@ class _Reader:
         elif called in _WALKED and inner:
             self.loop(target, inner[0])
         else:
-            self.item_of(target, walked.value if _is_slice(walked) else walked)
+            self.item_of(target, walked.value if is_slice(walked) else walked)
 
     def item_of(self, target: ast.expr, walked: ast.expr) -> None:
         trace = self.trace(walked)
@@ -166,7 +127,7 @@ class _Reader:
             return self.found[self.parameter(node)]
         if isinstance(node, ast.Name):
             return self.looped.get(node.id)
-        name = _field_name(node)
+        name = field_name(node)
         held = self.trace(node.value) if name and isinstance(node, ast.Attribute | ast.Subscript) else None
         return held.fields.setdefault(name, Usage()) if held is not None else None
 
@@ -204,7 +165,7 @@ class _Reader:
             return
         if called == "range" and node.args:
             self.mark(node.args[-1], "number")
-        if _last_name(node.func) in _TENSOR_TAKERS:
+        if last_name(node.func) in _TENSOR_TAKERS:
             for argument in node.args:
                 self.mark(argument, "tensor")
             return
@@ -306,28 +267,3 @@ class _Reader:
     def mark_kept(self, node: ast.Attribute, kind: str) -> None:
         if isinstance(node.value, ast.Name) and node.value.id == "self" and node.attr in self.kept_as:
             self.found[self.kept_as[node.attr]].kinds.add(kind)
-
-
-def _is_slice(node: ast.expr) -> TypeGuard[ast.Subscript]:
-    return isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice)
-
-
-def _field_name(node: ast.AST) -> str:
-    """The attribute or key of `config.width`, `config["width"]`."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    key = node.slice.value if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) else ""
-    return key if isinstance(key, str) else ""
-
-
-def _last_name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-
-
-def resolved(node: ast.AST, scope: Mapping[str, Any]) -> Any:
-    """The object that a dotted name means in a scope; None if it is not known there."""
-    if isinstance(node, ast.Name):
-        return scope.get(node.id, getattr(builtins, node.id, None))
-    if isinstance(node, ast.Attribute):
-        return getattr(resolved(node.value, scope), node.attr, None)
-    return None

@@ -36,7 +36,11 @@ def integers(complaint: Complaint) -> Iterator[State]:
     """Class numbers or indices instead of floats."""
     if not _WANTS_INTEGERS.search(complaint.text):
         return
+    known = next(iter(_integer_specs(complaint)), None)
     for name in complaint.blamed:
+        value = complaint.state[name]
+        if known is not None and isinstance(value, TensorSpec) and value.rank == known.rank:
+            yield complaint.with_value(name, replace(known, high=_FEW))  # ids beside ids: source and target
         yield complaint.with_specs(_as_integers, [name])
 
 

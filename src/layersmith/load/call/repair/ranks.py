@@ -20,6 +20,7 @@ _STATED = (
     (r"expects? (?:a )?(\d)-?[dD]", 1),
     (r"must (?:be|have) (\d)[- ]?(?:D|dim)", 1),
     (r"(\d)-dimensional", 1),
+    (r"(\d)-?[dD][- ](?:array|vector)", 1),
     (r"(\d)D tensor", 1),
     (r"(\d) dimensions", 1),
     (r"must be batches of images with (\d) dim", 1),
@@ -65,7 +66,9 @@ def indexed(complaint: Complaint) -> Iterator[State]:
         r"Dimension out of range \(expected to be in range of \[-?\d+, (-?\d+)\], but got (-?\d+)\)"
     )
     if match:
-        index = int(match.group(2))
+        high, index = int(match.group(1)), int(match.group(2))
+        for name in complaint.blamed if index > high and "unsqueeze" in complaint.line else ():
+            yield complaint.with_rank(min(_rank(complaint, name) + index - high, _HIGHEST), [name])
         yield from _ranked(complaint, index + 1 if index >= 0 else -index, complaint.blamed)
     if complaint.says(
         r"tuple index out of range|index \d+ is out of range|too many indices|Padding size should be less|"
@@ -73,19 +76,24 @@ def indexed(complaint: Complaint) -> Iterator[State]:
     ):
         for name in complaint.blamed:
             yield complaint.with_rank(min(_rank(complaint, name) + 1, _HIGHEST), [name])
-    if complaint.says(r"repeat dims can not be smaller|batch\d must be a|must be a [123]D tensor"):
+
+
+def fewer_indices(complaint: Complaint) -> Iterator[State]:
+    """One index a row instead of a sequence of them: embedded they have one dimension more."""
+    if complaint.says(
+        r"repeat dims can not be smaller|must have same number of dim|batch\d must be a|must be a [123]D tensor"
+    ):
         yield from _fewer_indices(complaint)
 
 
 def _fewer_indices(complaint: Complaint) -> Iterator[State]:
-    """One index a row instead of a sequence of them: embedded they have one dimension more."""
     rows = [n for n in complaint.tensors if all(s.dtype is torch.int64 for s in specs(complaint.state[n]))]
     rows = [name for name in rows if _rank(complaint, name) > 1]
     for name in rows:
         yield complaint.with_rank(_rank(complaint, name) - 1, [name])
-    yield complaint.with_rank(1, rows)
-    for kept in reversed(rows):
+    for kept in reversed(rows) if len(rows) > 1 else ():
         yield complaint.with_rank(1, [name for name in rows if name != kept])
+    yield complaint.with_rank(1, rows)
 
 
 def _ranked(complaint: Complaint, rank: int, names: list[str]) -> Iterator[State]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from layersmith.load import failure
 from layersmith.load.call.callee import State
@@ -62,6 +64,9 @@ def divisible(complaint: Complaint) -> Iterator[State]:
     if not (_DIVISIBLE.search(complaint.text) or "%" in complaint.line):
         return
     named = [n for n in complaint.numbers if n not in complaint.all_sizes and 1 < n <= _LARGEST_DIVISOR]
+    chunks = complaint.says(r"divide axis of length \d+ in chunks of (\d+)")
+    if chunks:
+        named.insert(0, 2 * int(chunks.group(1)))
     product = complaint.says(r"product.*\((\d+), (\d+)\)")
     if product:
         named.insert(0, int(product.group(1)) * int(product.group(2)))
@@ -80,7 +85,10 @@ def _set_free(spec: TensorSpec, size: int, only: set[int]) -> TensorSpec:
 
 def paired(complaint: Complaint) -> Iterator[State]:
     """What was given becomes what was expected, also where the given number is a product of dimensions."""
-    for given, wanted in dict.fromkeys([*_condition_pairs(complaint), *_message_pairs(complaint)]):
+    pairs = list(dict.fromkeys([*_condition_pairs(complaint), *_message_pairs(complaint)]))
+    for given, wanted in pairs:
+        yield from _area(complaint, given, wanted)
+    for given, wanted in pairs:
         direct = list(complaint.with_size(given, wanted))
         yield from direct
         if direct:
@@ -104,6 +112,15 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     yield from _flattened(complaint, given, wanted)
     for side in _SIDES:
         yield complaint.with_specs(lambda spec, side=side: _with_sides(spec, side))  # type: ignore[misc]
+
+
+def _area(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+    """Height and width for a number of positions: 11 x 13 = 143 given and 49 wanted is 7 x 7."""
+    side = math.isqrt(wanted)
+    pairs = itertools.combinations(sorted(complaint.free_sizes), 2)
+    for pair in (pair for pair in pairs if side * side == wanted and pair[0] * pair[1] == given):
+        for state in complaint.with_size(pair[0], side):
+            yield from replace(complaint, state=state).with_size(pair[1], side)
 
 
 def _scaled(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
@@ -151,6 +168,7 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
     if not total:
         return
     if -1 not in shape:
+        yield from _fewer_dimensions(complaint, product, total)
         yield from _regrouped(complaint, shape, total)
     for size in sorted(complaint.free_sizes or complaint.all_sizes, reverse=True):
         if not size or total % size:
@@ -161,6 +179,15 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
             yield from complaint.with_size(size, step if step > 3 else 8 // max(step, 1) * max(step, 1))  # noqa: PLR2004
         elif (product * size) % total == 0:
             yield from complaint.with_size(size, product * size // total)
+
+
+def _fewer_dimensions(complaint: Complaint, product: int, total: int) -> Iterator[State]:
+    """Without a last dimension that the view has no room for."""
+    for name in complaint.tensors:
+        spec = complaint.state[name]
+        is_over = isinstance(spec, TensorSpec) and spec.rank > 1 and math.prod(spec.shape) == total
+        if is_over and spec.shape[-1] * product == total:
+            yield complaint.with_rank(spec.rank - 1, [name])
 
 
 def _regrouped(complaint: Complaint, shape: list[int], total: int) -> Iterator[State]:

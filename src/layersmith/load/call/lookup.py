@@ -1,0 +1,36 @@
+"""The live objects behind expressions of forward: `self.blocks[0]`, loop variables."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import nn
+
+ITERABLES = (list, tuple, nn.ModuleList, nn.Sequential)
+
+
+def looked_up(node: ast.AST, module: nn.Module, local: Mapping[str, Any]) -> Any:
+    """The object behind `self.a.b[0]`, or a loop variable; None where it is not known.
+
+    Args:
+        node: the expression.
+        module: what `self` is.
+        local: the loop variables that hold submodules.
+    """
+    try:
+        if isinstance(node, ast.Attribute):
+            is_self = isinstance(node.value, ast.Name) and node.value.id == "self"
+            return getattr(module if is_self else looked_up(node.value, module, local), node.attr, None)
+        if isinstance(node, ast.Subscript):
+            held = looked_up(node.value, module, local)
+            return held[node.slice.value] if isinstance(node.slice, ast.Constant) else next(iter(held))
+        return local.get(node.id) if isinstance(node, ast.Name) else None
+    except Exception:  # noqa: BLE001 - attributes of the user's objects may do anything
+        return None
+
+
+def named(targets: Iterable[ast.expr], values: Iterable[Any]) -> dict[str, Any]:
+    """The names among the targets of an assignment or loop, with their values."""
+    return {t.id: v for t, v in zip(targets, values, strict=False) if isinstance(t, ast.Name)}

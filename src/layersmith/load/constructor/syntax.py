@@ -1,0 +1,38 @@
+"""Small questions about the syntax trees of constructors."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+
+def is_slice(node: ast.expr) -> TypeGuard[ast.Subscript]:
+    """Whether this is `sizes[1:]`."""
+    return isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice)
+
+
+def field_name(node: ast.AST) -> str:
+    """The attribute or key of `config.width`, `config["width"]`."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    key = node.slice.value if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) else ""
+    return key if isinstance(key, str) else ""
+
+
+def last_name(node: ast.expr) -> str:
+    """`Parameter` of `nn.Parameter`."""
+    return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+
+
+def resolved(node: ast.AST, scope: Mapping[str, Any]) -> Any:
+    """The object that a dotted name means in a scope; None if it is not known there."""
+    if isinstance(node, ast.Name):
+        return scope.get(node.id, getattr(builtins, node.id, None))
+    if isinstance(node, ast.Attribute):
+        try:
+            return getattr(resolved(node.value, scope), node.attr, None)
+        except Exception:  # noqa: BLE001 - a package's stand-in for what is not installed raises what it likes
+            return None
+    return None

@@ -1,0 +1,46 @@
+"""What is known of the use of one constructor parameter, or of a part of it."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Usage:
+    """The traces of one parameter, or of a part of it."""
+
+    kinds: set[str] = field(default_factory=set)  # sequence, dict, callable, number, module, tensor
+    length: int = 0  # of a sequence that is unpacked
+    strings: list[str] = field(default_factory=list)  # what it is compared with
+    attributes: set[str] = field(default_factory=set)
+    keys: set[str] = field(default_factory=set)
+    passed_as: list[inspect.Parameter] = field(
+        default_factory=list
+    )  # parameters of other callables that it becomes
+    item: Usage | None = None  # of one of its items, as a loop sees it
+    parts: list[Usage] = field(
+        default_factory=list
+    )  # of what its items are unpacked into: `for n, d in sizes`
+    fields: dict[str, Usage] = field(default_factory=dict)  # of its attributes and keys
+
+    def one(self) -> Usage:
+        """The trace of one of its items."""
+        self.item = self.item or Usage()
+        return self.item
+
+    def part(self, index: int) -> Usage:
+        """The trace of one of the parts into which an item is unpacked."""
+        self.parts += [Usage() for _ in range(index + 1 - len(self.parts))]
+        return self.parts[index]
+
+    def take(self, other: Usage) -> None:
+        """The traces of the other as well."""
+        self.kinds |= other.kinds
+        self.length = max(self.length, other.length)
+        self.strings += other.strings
+        self.attributes |= other.attributes
+        self.keys |= other.keys
+        self.passed_as += other.passed_as
+        self.item, self.parts = self.item or other.item, self.parts or other.parts
+        self.fields = {**other.fields, **self.fields}
