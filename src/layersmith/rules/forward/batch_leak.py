@@ -69,7 +69,7 @@ def batch_leak(case: Case) -> list[Finding]:
         if not (leaks := [(leak, axis) for axis in axes if (leak := _leak(asked, axis)) is not None]):
             raise NotApplicable("no output has a batch axis of at least two rows")
         if all(leak.is_open for leak, _ in leaks):
-            if _lacks_its_batch(asked):
+            if batch.is_one_sample(asked.inputs, case.run_fresh):
                 raise NotApplicable("it was called with one sample: its rows are steps")
             return [_finding(asked, *leaks[0])]
     return []
@@ -107,20 +107,6 @@ def _is_pairwise(case: Case, output: object, axis: int) -> bool:
         return False
     pairs = zip(tree.tensors(output), tree.tensors(_with_a_row_less(case, axis)), strict=False)
     return any(sum(a != b for a, b in zip(x.shape, y.shape, strict=False)) > 1 for x, y in pairs)
-
-
-def _lacks_its_batch(case: Case) -> bool:
-    """Whether it takes two such calls as one, with an axis before, and keeps those apart: then that is the batch."""
-    if any(tensor.ndim != 2 for tensor in case.inputs.tensors()):  # noqa: PLR2004 - steps x features
-        return False
-    other = batch.shrunk(case.inputs)
-    others = iter([*other.tensors()])
-    both = case.inputs.map(lambda one: torch.stack([one, next(others)]))
-    with contextlib.suppress(Exception):
-        apart = [[*tree.tensors(case.fresh().run(one))] for one in (case.inputs, other)]
-        stacked = [torch.stack(pair) for pair in zip(*apart, strict=True)]
-        return not closeness.gaps(stacked, [*tree.tensors(case.fresh().run(both))])
-    return False
 
 
 def _finding(case: Case, leak: closeness.Gap, axis: int) -> Finding:
