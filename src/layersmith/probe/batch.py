@@ -89,6 +89,20 @@ def _assignments(function: source.Function | None) -> list[ast.Assign]:
     )
 
 
+def is_one_sample(inputs: Inputs, run: Callable[[Inputs], Any]) -> bool:
+    """Whether a module takes two such calls as one, with an axis before, and keeps those apart: that is the batch."""
+    if any(tensor.ndim != 2 for tensor in inputs.tensors()):  # noqa: PLR2004 - steps x features
+        return False
+    other = shrunk(inputs)
+    rest = iter([*other.tensors()])
+    try:
+        apart = [[*tree.tensors(run(one))] for one in (inputs, other)]
+        together = [*tree.tensors(run(inputs.map(lambda one: torch.stack([one, next(rest)]))))]
+    except Exception:  # noqa: BLE001 - it takes no more axes
+        return False
+    return not closeness.gaps([torch.stack(pair) for pair in zip(*apart, strict=True)], together)
+
+
 def replace_other_rows(inputs: Inputs, keep: int, *, axis: int, seed: int) -> Inputs:
     """The same inputs with every row but one replaced, by values within the range of the old ones."""
     size = batch_size(inputs, axis)

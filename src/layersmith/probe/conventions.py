@@ -20,7 +20,11 @@ KEEPING = (
 )
 NOT = re.compile(r"\b(?:not|non|no|never|cannot|without|un)\b|n't", re.IGNORECASE)
 TRUE = r"(?:\bTrue\b|\b1s?\b|\bones?\b|\b1\.0\b|\bnonzero\b)"
-SAYS = re.compile(rf"{TRUE}(?P<between>[^.;,\n]{{0,50}}?)\b(?P<word>{HIDING}|{KEEPING})\b", re.IGNORECASE)
+FALSE = r"(?:\bFalse\b|\b0s?\b|\bzeros?\b|\b0\.0\b)"
+SAYS = re.compile(
+    rf"(?:{TRUE}|(?P<false>{FALSE}))(?P<between>(?:(?!{TRUE}|{FALSE})[^.;,\n]){{0,50}}?)\b(?P<word>{HIDING}|{KEEPING})\b",
+    re.IGNORECASE,
+)
 HIDES = re.compile(rf"^(?:{HIDING})$", re.IGNORECASE)
 BY_NAME = {
     "key_padding_mask": "hides",
@@ -58,8 +62,8 @@ def stated(cls: type, argument: str) -> Stated | None:
 
 
 def _means(match: re.Match[str]) -> str:
-    hides = bool(HIDES.match(match["word"]))
-    return "hides" if hides != bool(NOT.search(match["between"])) else "keeps"
+    hides = bool(HIDES.match(match["word"])) != bool(NOT.search(match["between"]))
+    return "hides" if hides != bool(match["false"]) else "keeps"  # what is said of False, True does not
 
 
 def _lines(cls: type, argument: str) -> list[str]:

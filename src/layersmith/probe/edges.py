@@ -35,6 +35,7 @@ DEGENERATE: dict[str, Edit] = {  # where a norm, a spread or a sum can be zero
 }
 SCALED: dict[str, Edit] = {
     "inputs x 1e-4": lambda x: x * 1e-4,
+    "inputs x 3": lambda x: x * 3,  # a product of inputs times 10 leaves float64 as well as float32
     "inputs x 10": lambda x: x * 10,
     "inputs x 100": lambda x: x * 100,
     "inputs of +-25": lambda x: x.sign() * 25,

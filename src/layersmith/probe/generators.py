@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +41,22 @@ def observed(act: Callable[[], Any], *, seed: int, foreign_seed: int | None = No
         before = _states()
         result = act()
         return Episode(result, before, _states())
+
+
+@contextlib.contextmanager
+def filled_memory() -> Iterator[None]:
+    """Within it torch fills the memory that it hands out with NaN, so that what nobody fills can be seen."""
+    is_strict, warns = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.use_deterministic_algorithms(mode=is_strict, warn_only=warns)
 
 
 def reseeded(act: Callable[[], Any]) -> frozenset[str]:

@@ -22,6 +22,7 @@ WIDTH = re.compile(
     r"^(?:d_?model|dim|embed_dim|emb_dim|hidden_(?:size|dim)|width|channels|num_features|features)$"
 )
 ODD = "an odd size"
+TREATED = "an odd size, which the source treats"
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -40,19 +41,23 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
         parameters = inspect.signature(cls.__init__).parameters
     except (TypeError, ValueError):
         return
-    compared = _compared(cls)
+    compared, treated = _compared(cls), _halved(cls)
     for name, parameter in [*parameters.items()][1:]:
         current = given.get(name, parameter.default)
         seen = [current]
         for option in (
-            _of(parameter, current, compared.get(name, ())) if parameter.kind not in _VARIADIC else ()
+            _of(parameter, current, compared.get(name, ()), is_treated=name in treated)
+            if parameter.kind not in _VARIADIC
+            else ()
         ):
             if not any(type(option.value) is type(other) and option.value == other for other in seen):
                 seen.append(option.value)
                 yield option
 
 
-def _of(parameter: inspect.Parameter, current: Any, compared: tuple[str, ...]) -> Iterator[Option]:
+def _of(
+    parameter: inspect.Parameter, current: Any, compared: tuple[str, ...], *, is_treated: bool
+) -> Iterator[Option]:
     name, default = parameter.name, parameter.default
     scope = _evaluated(parameter.annotation)
     is_given = default is not parameter.empty
@@ -66,7 +71,7 @@ def _of(parameter: inspect.Parameter, current: Any, compared: tuple[str, ...]) -
     if type(current) is float and PROBABILITY.search(name):
         yield from (Option(name, value, "a rate") for value in (0.0, 0.5))
     if type(current) is int and WIDTH.search(name) and current % 2 == 0:
-        yield Option(name, current + 1, ODD)
+        yield Option(name, current + 1, TREATED if is_treated else ODD)
     if type(current) is int and COUNT.search(name):
         yield from (Option(name, value, "a count") for value in (1, 3))
 
@@ -118,9 +123,37 @@ def _compared(cls: type[nn.Module]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(dict.fromkeys(strings)) for name, strings in found.items() if name}
 
 
+def _halved(cls: type[nn.Module]) -> set[str]:
+    """The parameters of which some code asks whether they are odd, other than to refuse: `if self.dim % 2:`."""
+    kept = kept_as(cls)
+    found = set()
+    for method in methods(cls):
+        for part in ast.walk(method):
+            if isinstance(part, ast.If | ast.IfExp) and not _refuses(part):
+                odd = [
+                    one.left
+                    for one in ast.walk(part.test)
+                    if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Mod) and _is_two(one.right)
+                ]
+                found |= {kept.get(_attribute(one), getattr(one, "id", "")) for one in odd}
+    return found
+
+
+def _refuses(node: ast.If | ast.IfExp) -> bool:
+    return isinstance(node, ast.If) and any(isinstance(part, ast.Raise) for part in ast.walk(node))
+
+
+def _is_two(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and node.value == 2  # noqa: PLR2004
+
+
 def _asked(node: ast.AST) -> Iterator[tuple[ast.AST, list[str]]]:
     """What is compared with strings here, looked up in a literal table, or matched; and with which."""
-    if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], ast.Eq | ast.In):
+    if (
+        isinstance(node, ast.Compare)
+        and len(node.ops) == 1
+        and isinstance(node.ops[0], ast.Eq | ast.NotEq | ast.In | ast.NotIn)
+    ):
         right = node.comparators[0]
         yield (
             _bare(node.left),

@@ -34,8 +34,8 @@ def edges(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
         if tensor.dim() > 1:
             row = tensor.detach().flatten(end_dim=-2)[:1]
             yield f"all rows of {name} equal", _with(inputs, {id(tensor): row.expand(tensor.shape).clone()})
-    if len(named) == 2 and named[0][1].shape == named[1][1].shape:  # noqa: PLR2004
-        (a, one), (b, other) = named
+    if len(named) > 1 and named[0][1].shape == named[1][1].shape:
+        (a, one), (b, other) = named[:2]
         yield f"{a} equal to {b}", _with(inputs, {id(one): other.detach().clone()})
 
 

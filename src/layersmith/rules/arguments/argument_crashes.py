@@ -7,8 +7,9 @@ The option that its author never tried is the one that you need: `bias=False` cr
 ## How it is tested
 The class is built and called as in the example, with one argument changed: to its default, to the other value of a
 flag, to what the annotation lists or the source compares it with, a dropout to 0 and 0.5, a number of layers to 1 and 3,
-a width to an odd one (only built, and only a note). A `raise` or `assert` that refuses the value is fine. A call that
-fails is no finding where another input works with that option.
+a width to an odd one (only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that
+refuses the value is fine. A call that fails is no finding where another input works with that option, unless it is of
+one sample or one step only.
 
 ## How to fix it
 Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
@@ -33,6 +34,7 @@ from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.values import written
 from layersmith.probe import options, parameters, refusal, source, wording
+from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -78,7 +80,7 @@ def _asked(
         return None
     for training in (False, True):
         raised = _error(case, in_mode(module, training=training), deadline)
-        if raised is not None and not _is_excused(construction, option, module, raised, deadline):
+        if raised is not None and not _is_excused(case, construction, option, module, raised, deadline):
             return _finding(construction, option, raised, "forward")
     return None
 
@@ -95,6 +97,7 @@ def _error(case: Case, module: nn.Module, deadline: Deadline) -> Exception | Non
 
 
 def _is_excused(
+    case: Case,
     construction: Construction,
     option: options.Option,
     module: nn.Module,
@@ -107,16 +110,28 @@ def _is_excused(
     ):
         return True
     is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
-    return not is_slip and _may_work_otherwise(construction, option, module, deadline.part(SEARCH))
+    return not is_slip and _may_work_otherwise(case, construction, option, module, deadline.part(SEARCH))
 
 
 def _may_work_otherwise(
-    construction: Construction, option: options.Option, module: nn.Module, deadline: Deadline
+    case: Case, construction: Construction, option: options.Option, module: nn.Module, deadline: Deadline
 ) -> bool:
     """Whether a search finds a call that works with the option, or does not come to an end in time."""
     given = {**construction.arguments, option.name: option.value}
     found = CallSearch(in_mode(module, training=False), given, deadline).find()
-    return found is not None or deadline.is_over
+    if found is None:
+        return deadline.is_over
+    return not _is_single(found.make(case.seed), case.inputs)
+
+
+def _is_single(found: Inputs, usual: Inputs) -> bool:
+    """Whether a call works for one sample or one step only: that broadcasts where other sizes fail."""
+    pairs = [(a, b) for a, b in zip(found.tensors(), usual.tensors(), strict=False) if a.ndim == b.ndim]
+    return any(
+        a.shape[axis] == 1 < b.shape[axis] and a.shape[axis + 1 :] == b.shape[axis + 1 :]
+        for a, b in pairs
+        for axis in range(min(a.ndim, 2))
+    )
 
 
 def _finding(construction: Construction, option: options.Option, error: Exception, where: str) -> Finding:
@@ -178,6 +193,36 @@ class BothDirections(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.gru(x[:, None])[0][:, -1])
+
+
+@argument_crashes.bad(
+    "PoolsByName(mode='score') (compared in the source)", inputs=lambda: torch.randn(4, 5, 6)
+)
+class PoolsByName(nn.Module):
+    """A single step would broadcast."""
+
+    def __init__(self, width: int = 6, mode: str = "mean") -> None:
+        super().__init__()
+        if mode not in ("mean", "score"):
+            raise ValueError(f"mode must be mean or score, not {mode!r}")
+        self.score = nn.Linear(width, 1) if mode == "score" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1) if self.score is None else (self.score(x).softmax(1) @ x).sum(1)
+
+
+@argument_crashes.bad(
+    "PadsOddWidths(dim=7) (an odd size, which the source treats)", inputs=lambda: torch.rand(4)
+)
+class PadsOddWidths(nn.Module):
+    def __init__(self, dim: int = 6) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, t: Tensor) -> Tensor:
+        waves = (t[:, None] * torch.arange(1, self.dim // 2 + 1).to(t)).sin()
+        both = torch.cat([waves, waves * waves], dim=1)
+        return torch.cat([both, both[:1]], dim=1) if self.dim % 2 else both
 
 
 @argument_crashes.good

@@ -69,6 +69,8 @@ def batch_leak(case: Case) -> list[Finding]:
         if not (leaks := [(leak, axis) for axis in axes if (leak := _leak(asked, axis)) is not None]):
             raise NotApplicable("no output has a batch axis of at least two rows")
         if all(leak.is_open for leak, _ in leaks):
+            if batch.is_one_sample(asked.inputs, case.run_fresh):
+                raise NotApplicable("it was called with one sample: its rows are steps")
             return [_finding(asked, *leaks[0])]
     return []
 
@@ -82,7 +84,7 @@ def _with_a_row_less(case: Case, axis: int) -> Any:
 def _leak(case: Case, axis: int) -> closeness.Gap | None:
     """The widest relative gap over both rows; None when no output can be compared along this axis."""
     size = batch.batch_size(case.inputs, axis)
-    before = case.fresh().run(case.inputs)
+    before = case.fresh().run(case.inputs)  # what an earlier call left behind is no leak
     if _is_pairwise(case, before, axis):
         return None
     found = [gap for keep in (0, size - 1) for gap in _moved(case, before, keep, axis)]
@@ -223,3 +225,11 @@ class FoldsStreamsIntoTheBatch(nn.Module):
 
     def forward(self, x: Tensor, streams: Tensor) -> Tensor:
         return (x.unsqueeze(2) + streams).flatten(0, 1)
+
+
+@batch_leak.good(inputs=lambda: (torch.randn(5, 6), torch.randn(5, 6)))
+class AttendsToEveryStep(nn.Module):
+    """Takes any axes before the last two, so a matrix is one sample: called with a batch, it keeps samples apart."""
+
+    def forward(self, query: Tensor, value: Tensor) -> Tensor:
+        return (query @ value.transpose(-2, -1)).softmax(-1) @ value

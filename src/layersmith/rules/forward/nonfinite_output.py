@@ -5,7 +5,7 @@ One NaN ends a training run: a padded row of zeros in a norm without eps, a conf
 without the maximum subtracted. It comes hours after the start and points at nothing.
 
 ## How it is tested
-Forward is called with rows of zeros, constant rows, one-hot rows, inputs times 1e-4, 10, 100 and 1e4, plus 5000,
+Forward is called with rows of zeros, constant rows, one-hot rows, inputs times 1e-4, 3, 10, 100 and 1e4, plus 5000,
 and of +-25, within the range that the example shows (a mask, a variance and a probability are left alone). What
 is not finite is computed again in float64: an ordinary number there is an error, a NaN at zero or constant rows
 a warning (0 / 0), and an overflow that is the true result passes.
@@ -140,6 +140,14 @@ class NormWithoutEps(nn.Module):
 class LogOfSigmoid(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return (1 - x.sigmoid()).log()
+
+
+@nonfinite_output.bad("infinite for inputs x 3", inputs=lambda: (torch.randn(4, 6), torch.randn(4, 7, 6)))
+class ContrastWithoutMaximum(nn.Module):
+    """Times 10 its logits are a hundred times as large, and too large for float64 as well."""
+
+    def forward(self, x: Tensor, others: Tensor) -> Tensor:
+        return (others @ x.unsqueeze(-1) / 0.2).exp().sum(1).log()
 
 
 @nonfinite_output.good

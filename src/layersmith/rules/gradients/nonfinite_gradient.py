@@ -94,6 +94,16 @@ class ChoosesTooLate(nn.Module):
         return torch.where(x > 0, (x * (x > 0)).sqrt(), torch.zeros_like(x))
 
 
+@nonfinite_gradient.bad(
+    "with input[0] equal to input[1]",
+    inputs=lambda: (torch.randn(4, 6), torch.randn(4, 6), torch.randn(4, 6)),
+)
+class Triplets(nn.Module):
+    def forward(self, x: Tensor, same: Tensor, other: Tensor) -> Tensor:
+        near, far = ((x - one).square().sum(-1).sqrt() for one in (same, other))
+        return (near - far + 1.0).relu()
+
+
 @nonfinite_gradient.good
 class NormsWithTorch(nn.Module):
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ a run that went wrong is not reproduced, and the ranks of a distributed job star
 ## How it is tested
 Where its file speaks of randomness or time, the module is built twice with torch's, Python's and NumPy's global
 generators seeded alike. Parameters, buffers and plain attributes must agree. Global generators other than torch's are
-`foreign-rng`'s business.
+`foreign-rng`'s business. Where its file makes tensors of raw memory (`torch.empty`, `torch.Tensor(n)`), it is built
+with such memory filled with NaN: a parameter that holds some after a call was never given values.
 
 ## How to fix it
 Draw with torch's global generator (`nn.init`), or from a `torch.Generator` whose seed is an argument.
@@ -31,12 +32,13 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import contents, reading, source
-from layersmith.probe.generators import observed
+from layersmith.probe.generators import filled_memory, observed
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
 SURE = r"default_rng\(\)|RandomState\(\)|SystemRandom|urandom|secrets\.|uuid\d|\btime\w*\(|now\(|perf_counter|\.seed\(\)"
+RAW = r"\bempty\w*\(|\bTensor\(|\bnew\("
 OTHERS = r"default_rng|RandomState|random|seed|enerator|\btime\b|secrets|uuid|urandom|datetime"
 
 
@@ -47,7 +49,19 @@ OTHERS = r"default_rng|RandomState|random|seed|enerator|\btime\b|secrets|uuid|ur
     after=("forward-raises", "reseeds-global-rng"),
 )
 def unseeded_init(case: Case) -> Iterator[Finding]:
-    """Build twice, compare."""
+    """Look for parameters of raw memory; build twice, compare."""
+    if reading.mentions(case.module, RAW):
+        for name in _unfilled(case)[:1]:
+            file, line = source.parameter_line(case.module, name)
+            attribute = name.rpartition(".")[2]
+            yield Finding(
+                f"{name} is raw memory: nothing gives it values",
+                where=name,
+                file=file,
+                line=line,
+                fix=f"fill it in __init__: nn.init.zeros_(self.{attribute}), or nn.init.normal_ with a std",
+            )
+            return
     if not reading.mentions(case.module, OTHERS):
         return
     one, other = (observed(case.subject.anew, seed=0).result for _ in range(2))
@@ -63,6 +77,24 @@ def unseeded_init(case: Case) -> Iterator[Finding]:
         line=line,
         fix=f"draw it with torch: nn.init.normal_(self.{held.attribute}, std=...), or from a seeded torch.Generator",
     )
+
+
+def _unfilled(case: Case) -> list[str]:
+    """The parameters that hold raw memory once the module was built and called."""
+    try:
+        with filled_memory():
+            module = case.subject.anew()
+            made = {name for name, one in module.named_parameters() if _has_nan(one)}
+            if made:
+                case.inputs.call(module)
+    except Exception:  # noqa: BLE001 - it may not stand NaN; other rules ask whether it runs
+        return []
+    return [name for name, one in module.named_parameters() if name in made and _has_nan(one)]
+
+
+def _has_nan(parameter: nn.Parameter) -> bool:
+    is_plain = parameter.is_floating_point() and not nn.parameter.is_lazy(parameter)
+    return is_plain and bool(parameter.detach().isnan().any())
 
 
 @unseeded_init.bad("weight differs between two builds")
@@ -110,3 +142,27 @@ class DrawsWhenItIsCalled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x)
+
+
+@unseeded_init.bad("slope is raw memory")
+class ForgetsToFill(nn.Module):
+    def __init__(self, features: int = 6) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.Tensor(features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, self.slope * x)
+
+
+@unseeded_init.good
+class FillsLater(nn.Module):
+    def __init__(self, features: int = 6) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.empty(features))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.constant_(self.slope, 0.25)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, self.slope * x)

@@ -8,7 +8,8 @@ A model that answers differently each time cannot be validated, cached, exported
 Two calls in eval mode, under different seeds, and more where random numbers are drawn (a coin may fall twice on
 one side); then two under the same seed, on the same module. Random operations are recorded with their line. A
 dropout that is active in eval is an error; other noise is a warning, as sampling can be meant: where a method, a
-class or the line itself is named after sampling, and in a loss (random masks, steps, negatives), it is a note.
+class or the line itself is named after sampling, and in a loss (random masks, steps, negatives), it is a note. So is
+state that a method such as `reset` puts back.
 
 ## How to fix it
 `F.dropout(x, p, training=self.training)`, or an `nn.Dropout` submodule; noise under `if self.training:`.
@@ -21,6 +22,7 @@ class or the line itself is named after sampling, and in a loss (random masks, s
 
 from __future__ import annotations
 
+import ast
 import linecache
 import re
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, contents, reading, tree
+from layersmith.probe import closeness, contents, reading, source, tree
 from layersmith.probe.randomness import Draw, Draws, draws_outside
 from layersmith.promises import Promise
 from layersmith.rule import rule
@@ -37,6 +39,7 @@ from layersmith.subject import Case
 
 COINS = 6  # calls more where random numbers are drawn: all alike in 1 of 128 cases for a fair coin
 OUTSIDE = r"\brandom\b|rng|shuffle|choice"
+RESET = re.compile(r"^_?(?:reset|clear|detach|init|zero|new)_?(?!_|param|weight)", re.IGNORECASE)
 MEANT = re.compile(r"sampl|reparam|variational|vae|gumbel|diffusion|stochastic|bayes", re.IGNORECASE)
 
 
@@ -114,7 +117,18 @@ def _stateful(case: Case, gap: closeness.Gap) -> Iterator[Finding]:
         line=line,
         fix="update state only `if self.training:`, or take it as an argument and return it",
         numbers={"max_abs": gap.max_abs, "limit": gap.limit},
-        severity=Severity.WARNING,
+        severity=Severity.NOTE if changed and all(map(_is_put_back, changed)) else Severity.WARNING,
+    )
+
+
+def _is_put_back(held: contents.Held) -> bool:
+    """Whether a method of its owner sets it to start anew: that calls depend on each other is meant then."""
+    node = source.class_node(held.owner)
+    return node is not None and any(
+        isinstance(method, ast.FunctionDef)
+        and RESET.match(method.name)
+        and re.search(rf"self\.{re.escape(held.attribute)}\b", ast.unparse(method))
+        for method in node.body
     )
 
 

@@ -114,3 +114,12 @@ class HidesThePadding(nn.Module):
         if mask is not None:
             scores = scores.masked_fill(mask[:, None, :], -1e9)
         return scores.softmax(-1) @ x
+
+
+@mask_inverted.good(inputs=_masked)
+class MeanOfTheTokens(nn.Module):
+    """mask: [batch, time] with 1 for tokens and 0 for padding: what pads is said of 0, not of 1."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        kept = mask.unsqueeze(-1).to(x.dtype)
+        return (x * kept).sum(1) / kept.sum(1).clamp(min=1)

@@ -25,6 +25,7 @@ Return it instead of keeping it; keep `x.detach()` of the last call only, or a `
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 
@@ -38,7 +39,7 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 BOUNDED = (
-    r"self\.{0}\.(clear|pop|popleft|popitem)\(|del self\.{0}|len\(self\.{0}\)|self\.{0} = (self\.{0})?\[|"
+    r"self\.{0}\.(clear|pop|popleft|popitem)\(|del self\.{0}|len\(self\.{0}\)|self\.{0}(: [^\n=]+)? = (self\.{0})?\[|"
     r"self\.{0}\[-"
 )
 
@@ -78,8 +79,9 @@ def _after_two(case: Case) -> dict[str, history.Held]:
 
 
 def _is_bounded(owner: type, attribute: str) -> bool:
-    text = source.text_of(owner)
-    return re.search(BOUNDED.format(re.escape(attribute)), text) is not None
+    node = source.class_node(owner)
+    later = [m for m in node.body if getattr(m, "name", "") != "__init__"] if node is not None else []
+    return any(re.search(BOUNDED.format(re.escape(attribute)), ast.unparse(method)) for method in later)
 
 
 def _finding(old: history.Held, new: history.Held, *, training: bool) -> Finding:
@@ -125,6 +127,21 @@ class ConcatenatesNorms(nn.Module):
         if self.training:
             self.norms = torch.cat([self.norms, x.detach().norm(dim=-1)])
         return x
+
+
+@growing_memory.bad("penalties grows with every call")
+class KeepsNumbers(nn.Module):
+    """That the constructor makes the list empty does not bound it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.penalties = []  # type: ignore[var-annotated]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.linear(x)
+        self.penalties.append(y.detach().square().mean())
+        return y
 
 
 @growing_memory.good
