@@ -40,7 +40,7 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case, Construction
 
-SECONDS = 2.0  # of CPU for all options of one class, and for the calls that are looked for
+SECONDS = 5.0  # of CPU for all options of one class, and for the calls that are looked for
 SEARCH = 0.75  # of the time left, for one option's
 SLIPS = (NameError, AttributeError)
 
