@@ -11,6 +11,7 @@ from layersmith.finding import Finding, Severity
 from layersmith.probe import leaves, masks, source, tree
 from layersmith.probe.gradients import GradientReport, Leg, WrongGradient, gradients, question_of
 from layersmith.probe.masking import Masking
+from layersmith.probe.modes import heeds_mode
 from layersmith.promises import contract_of
 from layersmith.rule import NotApplicable
 from layersmith.subject import Case
@@ -34,7 +35,7 @@ CUTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class GradientReports:
-    """What the engine says of a module in train and in eval mode."""
+    """What the engine says of a module in train and in eval mode; where they are the same, one report for both."""
 
     train: GradientReport
     eval: GradientReport
@@ -42,9 +43,9 @@ class GradientReports:
     has_ctc: bool  # torch's CTC loss, whose backward is right only behind a log_softmax
 
     @property
-    def both(self) -> tuple[GradientReport, GradientReport]:
+    def both(self) -> tuple[GradientReport, ...]:
         """Train mode first."""
-        return self.train, self.eval
+        return (self.train,) if self.eval is self.train else (self.train, self.eval)
 
     def errors(self, question: str) -> tuple[WrongGradient, ...]:
         """What is wrong as to one question (see `question_of`), in the first mode in which something is."""
@@ -58,7 +59,11 @@ class GradientReports:
 
 def gradient_reports(case: Case) -> GradientReports:
     """Examine the gradients in both modes, as far as the subject asks for."""
-    train, evaluated = _examined(case, training=True), _examined(case, training=False)
+    first = _report(case.fresh(training=True), freeze=True)
+    if first.ok and not heeds_mode(case.module):
+        return GradientReports(first, first, is_usual=False, has_ctc=False)
+    train = first if first.ok else _of_used(case, first)
+    evaluated = _report(case.fresh(), freeze=False)
     if train.ok and evaluated.ok:
         return GradientReports(train, evaluated, is_usual=False, has_ctc=False)
     is_loss = all(one.ndim == 0 for one in tree.tensors(case.fresh().run()))
@@ -108,15 +113,12 @@ def require_asked(reports: GradientReports, question: str) -> None:
         raise NotApplicable(reasons[0] if reasons else "no autograd.Function takes part")
 
 
-def _examined(case: Case, *, training: bool) -> GradientReport:
-    """Of a module as built; and where that is wrong, of one that was called before: the first call may initialise."""
-    report = _report(case.fresh(training=training), freeze=training)
-    if report.ok or not training:
-        return report
-    used = case.fresh(training=training)
+def _of_used(case: Case, first: GradientReport) -> GradientReport:
+    """The report on a module that was called before, if that is right: the first call may initialise."""
+    used = case.fresh(training=True)
     used.run()
-    again = _report(used, freeze=training)
-    return again if again.ok and again.judged else report
+    again = _report(used, freeze=True)
+    return again if again.ok and again.judged else first
 
 
 def _report(case: Case, *, freeze: bool) -> GradientReport:

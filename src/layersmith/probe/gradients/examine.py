@@ -139,7 +139,7 @@ def _joint_leg(found: Examination, site: Site, stand: Found) -> None:
     except BackwardError as error:
         _raised(found, site, stand.specimen, error)
         return
-    _judge(found, site, station)
+    _judge(found, site, station, last=not legs)
     if legs and all(one.outcome == "right" for one in found.legs):
         site = replace(site, precision=found.precision or site.precision)
         bench = Bench(site, station, stand.outputs, functions)
@@ -149,12 +149,15 @@ def _joint_leg(found: Examination, site: Site, stand: Found) -> None:
         found.errors += bench.errors
 
 
-def _judge(found: Examination, site: Site, station: Station) -> None:
-    """The joint reading: one draw of two points in quick mode, two draws of four in full."""
+def _judge(found: Examination, site: Site, station: Station, *, last: bool) -> None:
+    """The joint reading: one draw of two points in quick mode, two draws of four in full.
+
+    The last of all, where no leg comes after it.
+    """
     full = found.mode == "full"
     for draw in (0, 1) if full else (0,):
-        reading = station.read(draw=draw, refined=full)
-        if reading.verdict is not Verdict.RIGHT or reading.is_coarse:
+        reading = station.read(draw=draw, refined=full, last=last)
+        if not reading.is_plain:
             site, station, reading = _reconsidered(found, site, station, reading)
             found.precision = site.precision
         if reading.verdict is not Verdict.RIGHT:

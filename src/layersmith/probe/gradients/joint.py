@@ -55,6 +55,11 @@ class Reading:
         """Whether rounding in the module allowed no more than a coarse comparison."""
         return self.tolerance > closeness.RELATIVE[torch.float32] * self.scale > 0
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the two slopes agree, and finely."""
+        return self.verdict is Verdict.RIGHT and not self.is_coarse
+
 
 @dataclass(frozen=True, slots=True)
 class Precision:
@@ -101,11 +106,18 @@ def compare(
     precision: Precision,
     *,
     refined: bool = False,
+    last: bool = False,
 ) -> Reading:
-    """Compare <gradients, direction> with finite differences along the direction."""
+    """Compare <gradients, direction> with finite differences along the direction.
+
+    If it is the last time, and all is right, the leaves are left where that ends.
+    """
     got = dot(gradients, direction.blocks)
     with walking(specimen, projection, direction.blocks) as line:
-        return settle(line, precision, got, direction.scale, refined=refined)
+        reading = settle(line, precision, got, direction.scale, refined=refined)
+        if last and reading.is_plain:
+            line.stay()
+        return reading
 
 
 def settle(line: Line, precision: Precision, got: float, scale: float, *, refined: bool = False) -> Reading:

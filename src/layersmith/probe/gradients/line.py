@@ -57,6 +57,10 @@ class Line:
             torch._foreach_add_(self.moved, self.direction, alpha=t - self.at)
             self.at = t
 
+    def stay(self) -> None:
+        """Do not go back at the end: nobody will look at the leaves again."""
+        self.at = 0.0
+
     def noise(self, spacing: float) -> float:
         """How much rounding moves phi: differences of seven close values (Moré and Wild, ECNoise, 2011)."""
         row = [self.value(k * spacing) for k in range(-3, 4)]

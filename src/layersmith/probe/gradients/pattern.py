@@ -46,7 +46,7 @@ class Sample:
 def find_pattern(station: Station, position: int, *, is_cut: bool = False) -> Pattern:
     """Look for the pattern by syndromes first, then at single elements.
 
-    A value that left the graph (`is_cut`) leaves no single element behind, nor large ones only: nothing to search for.
+    A value that left the graph (`is_cut`) leaves no single element behind: nothing to search for.
     """
     tensor = station.specimen.leaves[position].tensor
     if is_cut and station.gradients[position] is None:
@@ -54,9 +54,12 @@ def find_pattern(station: Station, position: int, *, is_cut: bool = False) -> Pa
     fixed = None if is_cut else _shared(station, position)
     if fixed is not None:
         return _in_slice(station, position, fixed)
-    extremes = () if is_cut else _extremes(tensor)
-    flat = sorted({*_spread(range(tensor.numel())), *extremes})
-    return describe(look(station, position, flat), tensor)
+    some = look(station, position, _spread(range(tensor.numel())))
+    if is_cut and all(one.is_wrong for one in some):
+        return describe(some, tensor)
+    seen = [one.element.index for one in some]
+    extremes = [one for one in _extremes(tensor) if _unravel(one, tensor) not in seen]
+    return describe([*some, *look(station, position, extremes)], tensor)
 
 
 def _shared(station: Station, position: int) -> dict[int, int] | None:

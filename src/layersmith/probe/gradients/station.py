@@ -49,12 +49,18 @@ class Station:
     precision: Precision
     seed: int
 
-    def read(self, *, draw: int = 0, only: Sequence[int] | None = None, refined: bool = False) -> Reading:
+    def read(
+        self,
+        *,
+        draw: int = 0,
+        only: Sequence[int] | None = None,
+        refined: bool = False,
+        last: bool = False,
+    ) -> Reading:
         """Compare backward with finite differences along one random direction, of all leaves or of some."""
         direction = balanced(self.specimen, self.steep, seed=self.seed + 101 * (draw + 1), only=only)
-        return compare(
-            self.specimen, self.projection, self.gradients, direction, self.precision, refined=refined
-        )
+        here, found = (self.specimen, self.projection), (self.gradients, direction)
+        return compare(*here, *found, self.precision, refined=refined, last=last)
 
 
 def occupy(
