@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 
 import torch
@@ -77,4 +78,7 @@ def _harvested(request: Request, user: type, found: Found) -> Found | None:
         with contextlib.suppress(Exception):  # what was called before an error was called
             found.inputs(0).call(module)
     ways = (found_of(one, seen, how, deadline) for one in seen.of(request.cls))
-    return next((way for way in ways if way is not None), None)
+    way = next((way for way in ways if way is not None), None)
+    return (
+        replace(way, doubt=found.doubt) if way is not None else None
+    )  # a guess at the user is one at its parts

@@ -19,6 +19,7 @@ from layersmith.load import examples
 from layersmith.load.lock import Entry
 from layersmith.load.target import Target
 from layersmith.report import SubjectReport
+from layersmith.server import shared
 from layersmith.server.messages import Imported, Request
 
 if TYPE_CHECKING:
@@ -119,7 +120,13 @@ class _Known:
         self.signature = fingerprint.signature(cls)
         self.source = fingerprint.digest(cls)
         self.unlocked = self._unlocked(entry) if lock is not None else ""
-        self.entry = entry if entry is not None and not self.unlocked else Entry()
+        self.place = f"{header.file}:{header.line}:{cls.__qualname__}"
+        before = (
+            None
+            if entry is not None or self.example is not None
+            else shared.left(request.scratch, self.place)
+        )
+        self.entry = entry if entry is not None and not self.unlocked else before or Entry()
         self.said = self._said()
 
     @property
@@ -179,6 +186,8 @@ class _Known:
         is_stated = self.example is not None or self._speaks_for_itself()
         unlocked = "" if is_stated or self.request.inputs else self.unlocked
         entry = None if is_stated else self._kept(subject)
+        if entry is not None and not self.request.inputs:
+            shared.leave(self.request.scratch, self.place, entry)
         return replace(
             self.header, inferred_from=subject.inferred_from, key=self.key, entry=entry, unlocked=unlocked
         )
@@ -186,6 +195,8 @@ class _Known:
     def left_out(self, why: str, hint: str) -> SubjectReport:
         """The report on a class for which there is no way."""
         entry = Entry(signature=self.signature, unknown=why, hint=hint, source=self.source)
+        if not self.request.inputs:
+            shared.leave(self.request.scratch, self.place, entry)
         return replace(
             self.header,
             status=Status.SKIPPED,

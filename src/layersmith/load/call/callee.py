@@ -63,7 +63,8 @@ class Callee:
 
     def namesake_size(self, word: str) -> int:
         """What the constructor was told for the width of this very input: `state_dim` for `state`; or 0."""
-        return self.told(re.compile(rf"^_?({re.escape(word)}_?{_WIDTH}|{_WIDTH}_{re.escape(word)})$"))
+        own = re.escape(word.removeprefix("x_"))
+        return self.told(re.compile(rf"^_?({own}_?{_WIDTH}|({_WIDTH}|n|num|d)_{own})$"))
 
     def told(self, pattern: re.Pattern[str]) -> int:
         """A whole number that the constructor got for a parameter of such a name; 0 if there is none."""

@@ -181,7 +181,8 @@ def _integers(asked: Asked) -> Any:
     beside = main.rank if isinstance(main, TensorSpec) and main.dtype is torch.int64 else 0
     rank = clue.rank or beside or (1 if is_label else max(2, clue.min_rank))
     spec = shaped(replace(clue, dtype=torch.int64, last=clue.reach or None), rank)
-    shape = main.shape if isinstance(main, TensorSpec) and main.rank == rank else spec.shape
+    is_alike = isinstance(main, TensorSpec) and main.rank == rank and not clue.sizes
+    shape = main.shape if isinstance(main, TensorSpec) and is_alike else spec.shape
     return replace(spec, shape=shape, high=min(clue.high or _vocabulary(asked) or _FEW, _HIGHEST))
 
 

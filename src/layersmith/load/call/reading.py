@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from layersmith.load.call.clue import Clue
+from layersmith.load.call.clue import PRIMES, Clue
 from layersmith.load.call.functions import function_clue, operator_clue, picked_clue
 from layersmith.load.call.held import Held
 from layersmith.load.call.lookup import ITERABLES, looked_up, named
@@ -252,7 +252,7 @@ class _Reader:
         if keyword.endswith("key_padding_mask"):
             return Clue(rank=2, dtype=torch.bool)
         if isinstance(called, nn.EmbeddingBag) and position == 0 and len(node.args) + len(node.keywords) > 1:
-            return Clue(rank=1, dtype=torch.int64, high=called.num_embeddings)
+            return Clue(rank=1, dtype=torch.int64, high=called.num_embeddings, sizes=(PRIMES[1],))
         if keyword:
             names = list(inspect.signature(type(called).forward).parameters)[1:]
             position = names.index(keyword) if keyword in names else position

@@ -78,6 +78,8 @@ def _part(callee: Callee, part: str, others: Iterable[str], clue: Clue | None = 
         return graph_part(word, width)
     if clue is not None and clue.last:
         return shaped(clue, clue.rank or max(2, clue.min_rank))
+    if callee.namesake_size(word):
+        return TensorSpec((BATCH, width), free=frozenset({1}))
     return _integers(callee, word, clue) or _floats(word, width, others)
 
 

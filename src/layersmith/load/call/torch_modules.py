@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from layersmith.load.call.clue import Clue
+from layersmith.load.call.clue import BATCH, Clue
 
 
 def clue_of(module: nn.Module, position: int) -> Clue | None:
@@ -48,7 +48,7 @@ def _bilinear(module: nn.Module, position: int) -> Clue:
 def _embedding(module: nn.Module, position: int) -> Clue:
     if position > 0:
         is_offsets = position == 1 and isinstance(module, nn.EmbeddingBag)
-        return Clue(dtype=torch.int64, high=1, rank=1) if is_offsets else Clue()
+        return Clue(dtype=torch.int64, high=1, rank=1, sizes=(BATCH,)) if is_offsets else Clue()
     rank = 2 if isinstance(module, nn.EmbeddingBag) else None
     return Clue(dtype=torch.int64, high=_number(module, "num_embeddings"), min_rank=1, rank=rank)
 

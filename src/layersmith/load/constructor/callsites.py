@@ -36,6 +36,38 @@ def literals(cls: type) -> dict[str, list[Any]]:
     return found
 
 
+def relations(cls: type, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that calls in the file compute from other arguments: `padding=(kernel_size - 1) * dilation`.
+
+    Args:
+        cls: the class.
+        chosen: the arguments so far.
+    """
+    for call in _calls(cls):
+        given = _expressions(cls, call)
+        worth = {node.id: chosen.get(name) for name, node in given.items() if isinstance(node, ast.Name)}
+        found: dict[str, Any] = {}
+        for name, node in given.items():
+            used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+            is_said = (
+                isinstance(node, ast.BinOp) and used and all(type(worth.get(one)) is int for one in used)
+            )
+            if is_said and type(chosen.get(name)) is int:
+                found[name] = _computed(node, {one: worth[one] for one in used})
+        found = {name: value for name, value in found.items() if type(value) is int and value > 0}
+        if found:
+            return found
+    return {}
+
+
+def _computed(node: ast.expr, values: Mapping[str, Any]) -> Any:
+    try:
+        expression = compile(ast.Expression(node), "<call>", "eval")
+        return eval(expression, {"__builtins__": {}}, dict(values))  # noqa: S307 - arithmetic on whole numbers
+    except Exception:  # noqa: BLE001 - a division by zero, a function: no advice from it
+        return None
+
+
 def _calls(cls: type) -> Iterator[ast.Call]:
     for node in ast.walk(source.tree_of(source.file_of(cls))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == cls.__name__:
@@ -44,6 +76,11 @@ def _calls(cls: type) -> Iterator[ast.Call]:
 
 def _bound(cls: type, call: ast.Call) -> dict[str, tuple[bool, Any]]:
     """The arguments by parameter name, each with whether it is a literal; nothing for a call with stars."""
+    scope = vars(sys.modules.get(cls.__module__, object))
+    return {name: _literal(node, scope) for name, node in _expressions(cls, call).items()}
+
+
+def _expressions(cls: type, call: ast.Call) -> dict[str, ast.expr]:
     starred = any(isinstance(a, ast.Starred) for a in call.args) or any(w.arg is None for w in call.keywords)
     if starred:
         return {}
@@ -52,8 +89,7 @@ def _bound(cls: type, call: ast.Call) -> dict[str, tuple[bool, Any]]:
         arguments = signature.bind(*call.args, **{w.arg or "": w.value for w in call.keywords}).arguments
     except (TypeError, ValueError):
         return {}
-    scope = vars(sys.modules.get(cls.__module__, object))
-    return {name: _literal(node, scope) for name, node in arguments.items() if isinstance(node, ast.expr)}
+    return {name: node for name, node in arguments.items() if isinstance(node, ast.expr)}
 
 
 def _literal(node: ast.expr, scope: Mapping[str, Any]) -> tuple[bool, Any]:
