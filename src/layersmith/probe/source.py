@@ -106,7 +106,8 @@ def owner(root: nn.Module, path: str) -> tuple[nn.Module, str]:
 
 def is_in_stand_in(root: nn.Module, path: str) -> bool:
     """Whether a parameter belongs to a module of Layersmith's, which takes the place of one that nobody knows."""
-    return is_machinery(file_of(type(owner(root, path)[0])))
+    cls: type = type(owner(root, path)[0])
+    return is_machinery(file_of(cls))
 
 
 def parameter_line(root: nn.Module, path: str) -> tuple[str, int]:
