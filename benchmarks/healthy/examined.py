@@ -32,11 +32,14 @@ BESIDE = {  # of torch.nn, what the catalogue of gradients leaves out
 
 
 def stand_in_for_torchvision() -> None:
-    """Let vit_pytorch be imported: it takes image transforms from there, whose release must match torch's build."""
+    """Let vit_pytorch and timm be imported: they take a little from there, whose release must match torch's build."""
     if "torchvision" not in sys.modules and importlib.util.find_spec("torchvision") is None:
-        vision = types.ModuleType("torchvision")
-        vision.transforms = types.ModuleType("torchvision.transforms")  # type: ignore[attr-defined]
-        sys.modules |= {"torchvision": vision, "torchvision.transforms": vision.transforms}
+        names = ("torchvision", "torchvision.transforms", "torchvision.ops", "torchvision.ops.misc")
+        vision, *inner = made = [types.ModuleType(name) for name in names]
+        vision.transforms, vision.ops = inner[:2]  # type: ignore[attr-defined]
+        vision.__path__ = inner[1].__path__ = []
+        inner[2].FrozenBatchNorm2d = type("FrozenBatchNorm2d", (nn.Module,), {})  # type: ignore[attr-defined]
+        sys.modules |= dict(zip(names, made, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

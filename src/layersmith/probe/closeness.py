@@ -72,6 +72,8 @@ UNSATURATED = 0.1
 SIGNAL_GROWTH = 2.5
 # A tanh is within 1e-3 of its limit beyond 3.8, a sigmoid at 4 within 2 %: such a unit hardly learns.
 SIGNAL_SATURATION = 4.0
+# What a table of a few hundred numbers drawn from N(0, 1) may have for a spread.
+DEFAULT_SPREAD = 0.2
 
 # Slices of a parameter nearer than this share of their size are copies: sums in another order differ by less.
 ALIKE = 1e-5

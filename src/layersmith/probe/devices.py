@@ -63,9 +63,9 @@ def strangers(
     """
     watch = _Watch(known)
     moved = inputs.map(lambda tensor: tensor.to("meta"))
-    module.to("meta")
     error = None
     try:
+        module.to("meta")  # an override may ask for values
         with preserved(), torch.no_grad(), watch:
             moved.call(module)
     except Exception as raised:  # noqa: BLE001 - data-dependent code cannot run on meta, whatever it raises

@@ -104,6 +104,12 @@ def owner(root: nn.Module, path: str) -> tuple[nn.Module, str]:
         return root, path
 
 
+def is_in_stand_in(root: nn.Module, path: str) -> bool:
+    """Whether a parameter belongs to a module of Layersmith's, which takes the place of one that nobody knows."""
+    cls: type = type(owner(root, path)[0])
+    return is_machinery(file_of(cls))
+
+
 def parameter_line(root: nn.Module, path: str) -> tuple[str, int]:
     """Where the user's own code makes a parameter: for "linear.weight", the line of `self.linear = ...`."""
     while path:

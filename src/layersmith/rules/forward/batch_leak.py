@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -49,12 +50,15 @@ FIXES = {  # by the operations where it starts
 }
 BY_OPERATION = {operation: fix for names, fix in FIXES.items() for operation in names.split()}
 AFTER = ("forward-raises", "state-changes-in-eval", "silent-broadcast")
+MIXES = re.compile(r"^Random|mix_?up|cut_?mix|mosaic", re.IGNORECASE)  # augmentations whose name says so
 OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_ROWS, after=AFTER)
 def batch_leak(case: Case) -> list[Finding]:
     """Replace the other rows; report the likeliest axis only if no other axis is free of leaks."""
+    if MIXES.search(type(case.module).__name__):
+        raise NotApplicable("an augmentation by its name: it may mix rows")
     names = tuple(inspect.signature(case.module.forward).parameters)
     has_nodes = batch.has_adjacency(case.inputs) and _with_a_row_less(case, 0) is None
     if has_nodes or batch.is_graph(case.inputs, names):

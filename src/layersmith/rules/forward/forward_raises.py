@@ -54,8 +54,14 @@ def _finding(error: Exception, attempt: Case, *, training: bool) -> Finding:
         file=file,
         line=line,
         fix="mend forward, or show how it is called: --inputs, or an example() classmethod",
-        severity=Severity.WARNING if training else None,
+        severity=_severity(error, training=training),
     )
+
+
+def _severity(error: Exception, *, training: bool) -> Severity | None:
+    if isinstance(error, ImportError):
+        return Severity.NOTE  # an optional dependency that is not installed here
+    return Severity.WARNING if training else None
 
 
 def _returns_none(module: nn.Module, *, training: bool) -> Finding:

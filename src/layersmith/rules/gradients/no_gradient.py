@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import findings, gradient_reports, is_cut_off, places
+from layersmith.probe import source
 from layersmith.probe.flow import flow, is_moved_by
 from layersmith.probe.tracing import Lost, traced
 from layersmith.promises import Promise
@@ -66,6 +67,7 @@ def no_gradient(case: Case) -> Iterator[Finding]:
 
 def _unreached(case: Case, told: set[str]) -> Iterator[Finding]:
     fresh = case.fresh(training=True)
+    told |= {name for name, _ in case.module.named_parameters() if source.is_in_stand_in(case.module, name)}
     found = flow(fresh.module, fresh.inputs, seed=case.seed, rounds=ROUNDS)
     without, zero = found.without_path - found.changed - told, found.always_zero - found.changed - told
     if not without | zero:

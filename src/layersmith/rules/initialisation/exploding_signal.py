@@ -10,7 +10,8 @@ One forward on the example inputs. Wherever a trainable parameter is contracted 
 convolution) the fan-in is read off the operation, and the signal is followed through the elementwise
 operations to the next layer. Reported: more than 2.5 times the input there, or a saturated tanh, sigmoid or
 softmax, with std * sqrt(fan_in) > 2.5. A normalisation that follows makes it harmless. Weights written as
-plain `torch.randn` are a warning in small layers too, since they will not shrink when the layer grows.
+plain `torch.randn` are a warning in small layers too, since they will not shrink when the layer grows. A head tied to an
+`nn.Embedding` that is left at N(0, 1) is a note.
 
 ## How to fix it
 `std = gain / sqrt(fan_in)`, with the gain of the activation that follows (`layersmith.gain`): in
@@ -35,7 +36,7 @@ from torch import Tensor, nn
 
 from layersmith.errors import UsageError
 from layersmith.finding import Finding, Severity
-from layersmith.probe import reading, source
+from layersmith.probe import closeness, reading, source
 from layersmith.probe.closeness import SIGNAL_GROWTH, SIGNAL_SATURATION
 from layersmith.probe.contractions import Contraction, contractions
 from layersmith.probe.followed import Layer
@@ -57,7 +58,8 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
     worst: dict[str, tuple[Contraction, Severity | None]] = {}
     for one in contractions(case.module, case.inputs):
         if _explodes(one):
-            judged: tuple[Contraction, Severity | None] = (one, None)
+            is_tied = _is_tied_embedding(case.module, one)
+            judged: tuple[Contraction, Severity | None] = (one, Severity.NOTE if is_tied else None)
         elif _is_careless(case.module, one):
             judged = (one, Severity.WARNING)
         else:
@@ -76,6 +78,14 @@ def _explodes(one: Contraction) -> bool:
     return grows or one.saturates_at > SIGNAL_SATURATION
 
 
+def _is_tied_embedding(module: nn.Module, one: Contraction) -> bool:
+    """Whether the weights are an `nn.Embedding`'s as it draws them, used as those of the head as well."""
+    parameter = module.get_parameter(one.parameter)
+    tables = [part.weight for part in module.modules() if isinstance(part, nn.Embedding)]
+    is_default = abs(one.rms - 1) < closeness.DEFAULT_SPREAD
+    return is_default and any(parameter.data_ptr() == table.data_ptr() for table in tables)
+
+
 def _is_careless(module: nn.Module, one: Contraction) -> bool:
     """Whether the source draws the weights from a plain N(0, 1), which no layer size changes."""
     file, line = source.parameter_line(module, one.parameter)
@@ -90,7 +100,11 @@ def _finding(module: nn.Module, inputs: Inputs, one: Contraction, severity: Seve
     layer = next((layer for layer in layers(module, inputs) if layer.weight == one.parameter), None)
     gain_wanted, follower = _gain(layer)
     wanted = gain_wanted / math.sqrt(one.fan_in)
-    at = f"at fan_in {one.fan_in}" + (", as at any other (plain torch.randn)" if severity else "")
+    told = {
+        Severity.WARNING: ", as at any other (plain torch.randn)",
+        Severity.NOTE: " (an nn.Embedding's own, tied to a head)",
+    }
+    at = f"at fan_in {one.fan_in}" + (told[severity] if severity else "")
     return Finding(
         f"{one.parameter} has std {std:#.3g} {at}: it multiplies its signal by {one.factor:#.3g}",
         where=one.parameter,

@@ -40,7 +40,10 @@ from layersmith.subject import Case
 COINS = 6  # calls more where random numbers are drawn: all alike in 1 of 128 cases for a fair coin
 OUTSIDE = r"\brandom\b|rng|shuffle|choice"
 RESET = re.compile(r"^_?(?:reset|clear|detach|init|zero|new)_?(?!_|param|weight)", re.IGNORECASE)
-MEANT = re.compile(r"sampl|reparam|variational|vae|gumbel|diffusion|stochastic|bayes", re.IGNORECASE)
+MEANT = re.compile(
+    r"sampl|reparam|variational|vae|gumbel|diffusion|stochastic(?!_?depth)|bayes|^random|augment",
+    re.IGNORECASE,
+)
 
 
 @rule(
