@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.probe import batch, closeness, sequence, tree
+from layersmith.probe.encodings import AS_LENGTHS, ENCODINGS, Encoding
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.sequence import LOUD, Layout, Run
 
 KEYS = re.compile(
-    r"^(mask|(key_|src_|tgt_|src_key_|tgt_key_|x_|input_|token_|seq_|sequence_|valid_|frame_|time_)?(padding_|pad_)?mask"
+    r"^(mask|(key_|src_|tgt_|src_key_|tgt_key_|memory_|memory_key_|context_|encoder_|node_|atom_|object_|slot_|patch_|x_|input_|token_|seq_|sequence_|valid_|frame_|time_)?(padding_|pad_)?mask"
     r"|keep_mask|attention_mask)$"
 )
 PAIRS = re.compile(r"^(attn_mask|src_mask|tgt_mask|attn_bias)$")
@@ -28,36 +29,6 @@ LENGTHS = re.compile(
 OF_KEYS = ("bt", "b1t", "b11t", "btt", "b1tt", "bt1", "tt")
 OF_PAIRS = ("tt", "btt", "b1tt", "11tt", "b11t")
 ODD = (3, 5, 7, 4)  # batch sizes; one that no other size equals, so that a mask fits in one way only
-
-
-@dataclass(frozen=True, slots=True)
-class Encoding:
-    """One way to say which steps are hidden."""
-
-    name: str
-    dtype: torch.dtype
-    hides_true: bool  # whether True, or 1, hides
-    is_added: bool = False
-
-    def of(self, hidden: Tensor) -> Tensor:
-        """The mask that hides these places."""
-        if self.is_added:
-            return torch.zeros(hidden.shape, dtype=self.dtype).masked_fill(hidden, float("-inf"))
-        return (hidden if self.hides_true else ~hidden).to(self.dtype)
-
-
-TRUE_HIDES = Encoding("True hides", torch.bool, hides_true=True)
-TRUE_KEEPS = Encoding("True keeps", torch.bool, hides_true=False)
-ENCODINGS = (
-    TRUE_HIDES,
-    TRUE_KEEPS,
-    Encoding("1 keeps", torch.float32, hides_true=False),
-    Encoding("1 hides", torch.float32, hides_true=True),
-    Encoding("added -inf", torch.float32, hides_true=True, is_added=True),
-    Encoding("1 keeps", torch.int64, hides_true=False),
-    Encoding("1 hides", torch.int64, hides_true=True),
-)
-AS_LENGTHS = Encoding("lengths", torch.int64, hides_true=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +135,23 @@ def studied(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Masking]:
 
 
 def _study(module: nn.Module, inputs: Inputs, bare: Inputs, name: str, run: Run) -> Masking | None:
+    """The mask as one of the first input's steps; else of those of another input, as a context has its own."""
+    old = given(module, inputs, name)
+    (_, first), *rest = inputs.named_tensors()
+    others = [
+        path
+        for path, one in rest
+        if one is not old and one.ndim > sequence.ROWS and one.shape[1:2] != first.shape[1:2]
+    ]
+    found = (_along(module, inputs, bare, name, run, path) for path in ("", *others))
+    return next((one for one in found if one is not None), None)
+
+
+def _along(module: nn.Module, inputs: Inputs, bare: Inputs, name: str, run: Run, path: str) -> Masking | None:
     start = bare if _may_be_none(module, name) else inputs
     old = given(module, inputs, name)
     known = old.shape[-1] if isinstance(old, Tensor) and old.ndim > 1 else 0
-    laid = sequence.layout(module, start, run, assumed=1, steps=known)
+    laid = sequence.layout(module, start, run, assumed=1, steps=known, path=path)
     if laid is None:
         return None
     bare = _odd_batch(module, start, laid, run)

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from layersmith.probe import closeness, masks, sequence, source, tree
+from layersmith.probe.encodings import AS_LENGTHS, Encoding
 from layersmith.probe.inputs import Inputs
-from layersmith.probe.masks import AS_LENGTHS, Encoding, Masking
+from layersmith.probe.masks import Masking
 from layersmith.probe.sequence import Layout, Run
 
 NAMES = ("pad_idx", "padding_idx", "pad_id", "pad_token_id", "pad_index", "pad_token", "pad")

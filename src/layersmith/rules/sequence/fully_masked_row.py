@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import masks, reading, tree
+from layersmith.probe.encodings import Encoding
 from layersmith.probe.masks import Masking
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -58,7 +59,7 @@ def fully_masked_row(case: Case) -> Iterator[Finding]:
         raise NotApplicable("no mask that it obeys was found")
 
 
-def _is_nan(case: Case, masking: Masking, encoding: masks.Encoding) -> bool:
+def _is_nan(case: Case, masking: Masking, encoding: Encoding) -> bool:
     """Whether hiding all of one row gives NaN where it was finite."""
     call = masking.masked(encoding, ())
     usual = case.run(call)
