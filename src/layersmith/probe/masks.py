@@ -18,7 +18,7 @@ from layersmith.probe.masking import AS_LENGTHS, ENCODINGS, Encoding, Masking, T
 from layersmith.probe.sequence import LOUD, Layout, Run
 
 KEYS = re.compile(
-    r"^(mask|(key_|src_|tgt_|src_key_|tgt_key_|x_|input_|token_|seq_|sequence_|valid_|frame_|time_)?(padding_|pad_)?mask"
+    r"^(mask|(key_|src_|tgt_|src_key_|tgt_key_|memory_|memory_key_|context_|encoder_|node_|atom_|object_|slot_|patch_|x_|input_|token_|seq_|sequence_|valid_|frame_|time_)?(padding_|pad_)?mask"
     r"|keep_mask|attention_mask)$"
 )
 PAIRS = re.compile(r"^(attn_mask|src_mask|tgt_mask|attn_bias)$")
@@ -67,13 +67,28 @@ def studied(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Masking]:
 def _study(
     module: nn.Module, inputs: Inputs, without: tuple[str, ...], name: str, run: Run
 ) -> Masking | None:
+    """The mask as one of the first input's steps; else of those of another input, as a context has its own."""
+    old = given(module, inputs, name)
+    (_, first), *rest = inputs.named_tensors()
+    others = [
+        path
+        for path, one in rest
+        if one is not old and one.ndim > sequence.ROWS and one.shape[1:2] != first.shape[1:2]
+    ]
+    found = (_along(module, inputs, without, name, run, path) for path in ("", *others))
+    return next((one for one in found if one is not None), None)
+
+
+def _along(
+    module: nn.Module, inputs: Inputs, without: tuple[str, ...], name: str, run: Run, path: str
+) -> Masking | None:
     parameters = tuple(inspect.signature(module.forward).parameters)
     start = inputs
     for other in without:
         start = with_argument(parameters, start, other, None)
     old = given(module, inputs, name)
     known = old.shape[-1] if isinstance(old, Tensor) and old.ndim > 1 else 0
-    laid = sequence.layout(module, start, run, assumed=1, steps=known)
+    laid = sequence.layout(module, start, run, assumed=1, steps=known, path=path)
     if laid is None:
         return None
     rows = _odd_batch(module, start, laid, run)

@@ -67,9 +67,15 @@ class Layout:
 
 
 def layout(
-    module: nn.Module, inputs: Inputs, run: Run, *, assumed: int | None = None, steps: int = 0
+    module: nn.Module,
+    inputs: Inputs,
+    run: Run,
+    *,
+    assumed: int | None = None,
+    steps: int = 0,
+    path: str = "",
 ) -> Layout | None:
-    """The layout of the first input and of those that go with it; None where it is not sure.
+    """The layout of the first input, or of another, and of those that go with it; None where it is not sure.
 
     Args:
         module: whose class may name the axes of its input.
@@ -77,9 +83,11 @@ def layout(
         run: calls a module like it, and may raise.
         assumed: the time axis where several are possible.
         steps: how many there are, where that is known.
+        path: of the input, as in `Inputs.named_tensors`; "" for the first.
     """
     named = dict(inputs.named_tensors())
-    first, x = next(iter(named.items()), ("", None))
+    first = path or next(iter(named), "")
+    x = named.get(first)
     if x is None or (axes := batch.axes(module, inputs)) not in ((0,), (1,)):
         return None
     fitting = [axis for axis, size in enumerate(x.shape) if size == steps and axis != axes[0]]

@@ -7,8 +7,9 @@ module uncompiled. A batch size that Python code depends on does the same at the
 
 ## How it is tested
 Four calls with the same inputs in eval mode, then with one, two and three rows more, and the compilations are
-counted. Compiling once more after the first call, and once more for a changed size, is how dynamo works; compiling
-every time is reported with the condition that failed. Sizes are asked about only where eager mode takes them.
+counted; four calls in train mode, where forward asks `self.training`. Compiling once more after the first call, and
+once more for a changed size, is how dynamo works; compiling every time is reported with the condition that failed.
+Sizes are asked about only where eager mode takes them.
 
 ## How to fix it
 Keep what changes in a buffer (`self.step += 1` on a tensor) or pass it to forward; no Python loop over the rows of a
@@ -31,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, source
+from layersmith.probe import batch, reading, source
 from layersmith.probe.compiler import captured, compiler, is_torchs, place, sizes_fixed
 from layersmith.probe.export import open_axis
 from layersmith.probe.inputs import Inputs
@@ -66,6 +67,19 @@ def recompiles(case: Case) -> Iterator[Finding]:
             counts.append(backend.graphs)
         if len(set(counts)) == len(counts) > 1:
             yield _every_size(case, sizes)
+            return
+    if reading.mentions(case.module, r"self\.training") and _is_always_compiled(case.fresh(training=True)):
+        yield _every_call(case, training=True)
+
+
+def _is_always_compiled(case: Case) -> bool:
+    with compiler() as backend:
+        compiled = Case(case.subject, captured(case.module, backend), case.inputs, case.seed)
+        for number in range(1, CALLS + 1):
+            _attempt(compiled, case.inputs)
+            if backend.graphs < number:
+                return False
+    return True
 
 
 def _attempt(compiled: Case, inputs: Inputs) -> None:
@@ -81,8 +95,8 @@ def _sizes(case: Case) -> list[Inputs]:
     return [] if axis is None else [batch.grown(case.inputs, more, axis=axis) for more in (1, 2, 3)]
 
 
-def _every_call(case: Case) -> Finding:
-    module = case.fresh().module
+def _every_call(case: Case, *, training: bool = False) -> Finding:
+    module = case.fresh(training=training).module
     with compiler(error_on_recompile=True) as backend:
         again = Case(case.subject, captured(module, backend), case.inputs, case.seed)
         try:
@@ -94,7 +108,7 @@ def _every_call(case: Case) -> Finding:
     reason = CONDITION.search(text)
     because = f", as {reason['condition']!r} held for the last one only" if reason else ""
     return Finding(
-        f"the same call was compiled {CALLS} times in {CALLS} calls{because}",
+        f"the same call was compiled {CALLS} times in {CALLS} calls{' in train mode' if training else ''}{because}",
         file=file,
         line=line,
         fix="keep what changes from call to call in a buffer, as a tensor, or take it as an argument",
@@ -130,6 +144,19 @@ class CountsItsCalls(nn.Module):
 class LoopsOverRows(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([x[row] * 2 for row in range(x.shape[0])])
+
+
+@recompiles.bad("compiled 4 times in 4 calls in train mode")
+class WarmsUp(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        self.step += 1
+        return x * min(1.0, self.step / 100)
 
 
 @recompiles.good

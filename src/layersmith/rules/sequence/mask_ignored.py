@@ -112,6 +112,26 @@ class MasksAfterTheSoftmax(nn.Module):
         return weights @ x
 
 
+@mask_ignored.bad(
+    "what context_mask hides still matters", inputs=lambda: (torch.randn(3, 7, 6), torch.randn(3, 5, 6))
+)
+class MasksTheContextAfterwards(nn.Module):
+    def forward(self, x: Tensor, context: Tensor, context_mask: Tensor | None = None) -> Tensor:
+        weights = (x @ context.mT / 6**0.5).softmax(-1)
+        if context_mask is not None:
+            weights = weights * context_mask[:, None, :]
+        return weights @ context
+
+
+@mask_ignored.good(inputs=lambda: (torch.randn(3, 7, 6), torch.randn(3, 7, 6)))
+class MasksTheQueries(nn.Module):
+    """Its mask is of the queries, which are as many as there are steps to look at."""
+
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        y = (x @ context.mT / 6**0.5).softmax(-1) @ context
+        return y if mask is None else y * mask.unsqueeze(-1)
+
+
 @mask_ignored.good(inputs=_sequence)
 class MasksBeforeTheSoftmax(nn.Module):
     def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:

@@ -105,6 +105,15 @@ class MeanOfThePadding(nn.Module):
         return (x * kept).sum(1) / kept.sum(1).clamp(min=1)
 
 
+@mask_inverted.bad("node_mask is inverted", inputs=_masked)
+class HidesTheNodes(nn.Module):
+    """node_mask: True for real nodes."""
+
+    def forward(self, x: Tensor, node_mask: Tensor) -> Tensor:
+        scores = x @ x.mT / 6**0.5 - 1e4 * node_mask.to(x.dtype).unsqueeze(1)
+        return scores.softmax(-1) @ x
+
+
 @mask_inverted.good(inputs=_sequence)
 class HidesThePadding(nn.Module):
     """mask: True at positions that must not be attended to."""

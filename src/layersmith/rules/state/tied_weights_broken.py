@@ -7,7 +7,8 @@ parameters with half a gradient each.
 
 ## How it is tested
 Parameters that are one object, or lie in the same memory, are noted. After `copy.deepcopy`, `.double()` and
-`pickle`, the same ones must be tied.
+`pickle`, the same ones must be tied. Where nothing is tied, an argument named so (`tie_weights=True`) must do something:
+built with it and without, and given the same weights, the module is another one.
 
 ## How to fix it
 Tie the parameter, not its data: `self.decoder.weight = self.encoder.weight`; tie anew in `__setstate__` and
@@ -26,6 +27,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import pickle
+import re
 from collections.abc import Callable, Iterator
 
 import torch
@@ -33,11 +35,13 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import reading, source
+from layersmith.probe import closeness, options, reading, source
+from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
-from layersmith.subject import Case
+from layersmith.subject import Case, Construction
 
+FLAG = re.compile(r"^(?:tie|tied|share)(?:_?(?:weights?|embed\w*|word_embed\w*|output\w*|params?))?$")
 Ties = set[tuple[str, str]]
 WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "copy.deepcopy": copy.deepcopy,
@@ -52,13 +56,45 @@ def tied_weights_broken(case: Case) -> Iterator[Finding]:
     module = case.subject.construction.build() if case.subject.construction else case.module
     ties = _ties(module)
     if not ties:
-        raise NotApplicable("no two parameters are tied")
+        yield from _untied(case)
+        return
     for way, change in WAYS.items():
         with contextlib.suppress(Exception):  # that it cannot be copied or pickled is another rule's business
             broken = sorted(ties - _ties(change(module)))
             for one, other in broken[:1]:
                 yield _finding(module, one, other, way)
                 return
+
+
+def _untied(case: Case) -> Iterator[Finding]:
+    """The flag that promises a tie, and makes none."""
+    construction = case.subject.construction
+    names = options.names(construction.cls) if construction is not None else []
+    flags = [name for name in names if FLAG.search(name)]
+    for name in flags:
+        if construction is not None and _is_void(case, construction, name):
+            yield Finding(
+                f"{name}=True ties nothing: no two parameters are one",
+                name,
+                *reading.line_anywhere(case.module, r"\.weight(\.data)?\b.*\.weight\b"),
+                fix="self.decoder.weight = self.encoder.weight",
+                severity=Severity.WARNING,
+            )
+            return
+    raise NotApplicable("no two parameters are tied")
+
+
+def _is_void(case: Case, construction: Construction, flag: str) -> bool:
+    """Whether the module built with a flag is, with the same weights, the one built without it."""
+    if not isinstance(options.current(construction.cls, construction.arguments, flag), bool):
+        return False
+    with contextlib.suppress(Exception):
+        one, other = (in_mode(construction.build(**{flag: value}), training=False) for value in (True, False))
+        if [*dict(one.named_parameters())] != [*dict(other.named_parameters())]:
+            return False  # also where the one has a tie, which is counted once
+        other.load_state_dict(one.state_dict())
+        return not closeness.gaps(case.inputs.call(one), case.inputs.call(other))
+    return False
 
 
 def _ties(module: nn.Module) -> Ties:
@@ -127,6 +163,33 @@ class CopiesItselfWithoutItsTie(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x).relu())
+
+
+@tied_weights_broken.bad("tie_weights=True ties nothing", inputs=lambda: torch.randint(9, (4, 6)))
+class CopiesOnce(nn.Module):
+    def __init__(self, words: int = 9, width: int = 8, *, tie_weights: bool = True) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, width)
+        self.head = nn.Linear(width, words)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        if tie_weights:
+            self.head.weight.data.copy_(self.embedding.weight.data)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.embedding(tokens))
+
+
+@tied_weights_broken.good(inputs=lambda: torch.randint(9, (4, 6)))
+class TiesInForward(nn.Module):
+    def __init__(self, words: int = 9, width: int = 8, *, tie_weights: bool = True) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, width)
+        self.head = None if tie_weights else nn.Linear(width, words)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden = self.embedding(tokens)
+        return hidden @ self.embedding.weight.T if self.head is None else self.head(hidden)
 
 
 @tied_weights_broken.good(inputs=lambda: torch.randint(9, (4, 6)))
