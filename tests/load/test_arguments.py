@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 - the name that everyone knows
 from torch import Tensor, nn
 
 from layersmith.load.build import subject_of_class
@@ -289,7 +289,7 @@ def test_a_construction_is_as_people_make_it(cls: type[nn.Module], construction:
 
 def test_a_width_grows_to_that_of_the_sum_it_takes_part_in() -> None:
     subject = subject_of_class(Bottleneck)
-    down = subject.build(0).get_submodule("down")
+    down: Any = subject.build(0).get_submodule("down")
     assert down.in_channels == 4 * down.out_channels
     assert not subject.doubt
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 from layersmith.finding import Finding, Outcome, Result, Severity, Status
 from layersmith.render import overview
+from layersmith.render.json import write
 from layersmith.report import Report, SubjectReport
 
 
@@ -65,3 +69,19 @@ def test_of_classes_without_a_way_the_one_that_others_need_is_named() -> None:
     assert [*overview.lines(report)][-1] == (
         "most would be unlocked by: an example in Config (see its hint above)"
     )
+
+
+def test_the_json_report_holds_the_overview() -> None:
+    report = Report(
+        (
+            SubjectReport("A", results=(failed("a-rule", Severity.WARNING, 2),)),
+            left_out("B", "no way to call B was found; B()(1) raised X", "add"),
+        )
+    )
+    file = io.StringIO()
+    write(report, file)
+    found = json.loads(file.getvalue())
+    assert found["overview"]["findings"] == {"a-rule": {"warning": 2}}
+    (group,) = found["overview"]["not_checked"]
+    assert group["classes"] == ["B"]
+    assert group["hint"] == "an example in B (see its hint above)"

@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from layersmith.finding import Severity, Status
 from layersmith.report import Report, SubjectReport
@@ -46,6 +47,15 @@ def lines(report: Report) -> Iterator[str]:
         yield f"most would be unlocked by: {first.hint}"
     if missing := sum(bool(subject.unlocked) for subject in report.subjects):
         yield f"{_counted(missing, 'class')} not as in layersmith.lock: `layersmith infer` brings it up to date"
+
+
+def plain(report: Report) -> dict[str, Any]:
+    """The overview as plain values: findings by rule, and what was not checked with what would help."""
+    rules: dict[str, Counter[str]] = defaultdict(Counter)
+    for _, result, finding in report.findings():
+        rules[result.rule][result.severity_of(finding).value] += 1
+    groups = [{"reason": g.reason, "classes": [*g.names], "hint": g.hint} for g in skipped(report)]
+    return {"findings": {rule: dict(rules[rule]) for rule in sorted(rules)}, "not_checked": groups}
 
 
 def skipped(report: Report) -> list[Skipped]:

@@ -16,7 +16,7 @@ from layersmith.load.values import Made, realise, written
 
 _CONFIG_CLASS = re.compile(r"(Config|Args|Arguments|Configuration|Params|Hparams|HParams|Options|Settings)$")
 _SHRUNK = re.compile(
-    r"size|dim|embd|embed|model|width|hidden|inner|ff|layers?$|depth|blocks?$|heads?$|vocab|channels|experts|len|ctx"
+    r"size|dim|embd|embed|model|width|hidden|inner|ff|layers?$|depth|blocks?$|heads?$|vocab|channels|experts|len|ctx|top_?k"
 )
 _LARGE = 64  # what is at most this stays as the author wrote it
 
@@ -66,15 +66,26 @@ def _small_arguments(cls: type) -> dict[str, Any]:
             chosen[parameter.name] = scalar(parameter.name, parameter.annotation)
         elif type(default) is int and default < 0 and known:  # to be filled in later: vocab_size: int = -1
             chosen[parameter.name] = _consistent(parameter.name, known)
-        elif type(default) is int and default > _limit(parameter.name) and _SHRUNK.search(parameter.name):
+        elif (
+            type(default) is int
+            and default > _limit(parameter.name, known)
+            and _is_size(parameter.name, known)
+        ):
             value = _consistent(parameter.name, known)
             if value < default:
                 chosen[parameter.name] = value
     return chosen
 
 
-def _limit(name: str) -> int:
-    return 3 if re.search(r"layers?$|depth|blocks?$|heads?$", name) else _LARGE
+def _is_size(name: str, known: list[Any]) -> bool:
+    return bool(_SHRUNK.search(name)) or known[:1] == [names.HEAD_WIDTH]
+
+
+def _limit(name: str, known: list[Any]) -> int:
+    """What a size may be at most: what heads, depths and choices among experts are made of stays in proportion."""
+    if known[:1] == [names.HEAD_WIDTH]:  # heads times their width is the width
+        return names.HEAD_WIDTH
+    return 3 if re.search(r"layers?$|depth|blocks?$|heads?$|per_tok|top_?k", name) else _LARGE
 
 
 def _consistent(name: str, known: list[Any]) -> int:

@@ -24,7 +24,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
     (r"emb\w*_?(len|length|width)$", [WIDTH]),
     (r"(kv|key_value).*heads?$|num_kv|n_kv", [2, 4]),
     (
-        r"(^|_)(dim_?head|head_?dim|d_?head|head_size|head_width|d_[kqv]|dim_?[kqv]|head_channels|per_head)s?$",
+        r"(^|_)(dim_?head|head_?dim|d_?head|head_size|head_width|d_[kqv]|d_kv|dim_?[kqv]|head_channels|per_head)s?$",
         [HEAD_WIDTH, WIDTH],
     ),
     (r"(^|_)n?_?heads?$|num_heads|nhead|n_head|attention_heads", [HEADS, 1]),
@@ -54,6 +54,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
     (r"^p$|^pad$|padding", [1, 0]),
     (r"dilat|atrous|^d$", [1, 2]),
     (r"(num_?|n_?)groups?|groups?$|^g$|group_size", [4, 1, 8]),
+    (r"per_tok(en)?$", [2]),
     (r"expert", [4]),
     (r"top_?k|^k$", [2, 3]),
     (r"quantizers|codebooks|n_codes", [2]),

@@ -14,7 +14,7 @@ from torch import nn
 from layersmith.load import failure
 from layersmith.load.constructor import names
 from layersmith.load.constructor.candidates import unique
-from layersmith.load.constructor.standins import tensors
+from layersmith.load.constructor.standins import ANY_MODULE, tensors
 from layersmith.load.constructor.usage import constructor
 from layersmith.load.values import Made
 
@@ -154,6 +154,8 @@ def _of_its_kind(current: Any, text: str, error: Exception, numbers: list[int]) 
         yield from _of_a_list(current, text, numbers)
     elif type(current) is int:
         yield from _of_a_number(current, text, numbers)
+    elif inspect.isclass(current) and re.search(r"missing \d required positional argument: 'self'", text):
+        yield ANY_MODULE  # a module was meant, not its class
     elif isinstance(current, Made) and re.search(r"operand|iterable|subscript|no len|integer", text):
         yield from (32, 2, [2, 2])
 

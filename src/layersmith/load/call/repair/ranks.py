@@ -20,6 +20,7 @@ _STATED = (
     (r"expects? (?:a )?(\d)-?[dD]", 1),
     (r"must (?:be|have) (\d)[- ]?(?:D|dim)", 1),
     (r"(\d)-dimensional", 1),
+    (r"number of subscripts in the equation \((\d)\)", 1),
     (r"(\d)-?[dD][- ](?:array|vector)", 1),
     (r"(\d)D tensor", 1),
     (r"(\d) dimensions", 1),
