@@ -38,8 +38,8 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case, Construction
 
-SECONDS = 2.0  # of CPU for all options of one class, and for the calls that are looked for
-SEARCH = 0.75  # of the time left, for one option's
+SECONDS = 2.0  # of CPU for all options of one class
+SEARCH = 1.5  # of CPU for another call that works with an option
 SLIPS = (NameError, AttributeError)
 
 
@@ -78,7 +78,7 @@ def _asked(
         return None
     for training in (False, True):
         raised = _error(case, in_mode(module, training=training), deadline)
-        if raised is not None and not _is_excused(construction, option, module, raised, deadline):
+        if raised is not None and not _is_excused(construction, option, module, raised):
             return _finding(construction, option, raised, "forward")
     return None
 
@@ -95,28 +95,20 @@ def _error(case: Case, module: nn.Module, deadline: Deadline) -> Exception | Non
 
 
 def _is_excused(
-    construction: Construction,
-    option: options.Option,
-    module: nn.Module,
-    error: Exception,
-    deadline: Deadline,
+    construction: Construction, option: options.Option, module: nn.Module, error: Exception
 ) -> bool:
-    """Whether a call refuses, wants what another argument would have given, or may want other inputs."""
+    """Whether a call refuses, wants what another argument would have given, or wants other inputs."""
     if refusal.is_refusal(error) or refusal.wants_another(
         construction.cls, construction.arguments, option.name, error
     ):
         return True
     is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
-    return not is_slip and _may_work_otherwise(construction, option, module, deadline.part(SEARCH))
+    return not is_slip and _works_otherwise(construction, option, module)
 
 
-def _may_work_otherwise(
-    construction: Construction, option: options.Option, module: nn.Module, deadline: Deadline
-) -> bool:
-    """Whether a search finds a call that works with the option, or does not come to an end in time."""
+def _works_otherwise(construction: Construction, option: options.Option, module: nn.Module) -> bool:
     given = {**construction.arguments, option.name: option.value}
-    found = CallSearch(in_mode(module, training=False), given, deadline).find()
-    return found is not None or deadline.is_over
+    return CallSearch(in_mode(module, training=False), given, Deadline.after(SEARCH)).find() is not None
 
 
 def _finding(construction: Construction, option: options.Option, error: Exception, where: str) -> Finding:
