@@ -24,10 +24,16 @@ from peers import Peer, SeedLinear, mlp, table  # type: ignore[import-not-found]
 from torch import Tensor, nn
 
 from layersmith.probe.gradients import gradients
+from layersmith.probe.gradients.directions import normal_view, normal_views
+from layersmith.probe.gradients.duplicate import duplicate
+from layersmith.probe.gradients.legs.second import second_order_leg
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "probe" / "gradients"))
 from planted import Cut, plant  # type: ignore[import-not-found]
 
+examination: Any = sys.modules[
+    "layersmith.probe.gradients.examine"
+]  # the package exports a function of its name
 Timed = dict[str, Callable[[], object]]
 
 
@@ -48,26 +54,67 @@ def main() -> None:
 
 
 def print_table(rounds: int) -> None:
-    """Each layer: quick and full over fast; full with second order over fast and gradgradcheck fast."""
-    print(
-        f"\n{'layer (P)':30s} {'quick/fast':>10s} {'full/fast':>10s} {'full/(fast+gg)':>15s} {'quick/fb':>9s}"
-    )
+    """Each layer: quick, what the algorithm alone takes, and full without second order over fast; full over both."""
+    heads = f"{'quick/fast':>10s} {'bare/fast':>10s} {'less 2nd/fast':>14s} {'full/(fast+gg)':>15s} {'quick/fb':>9s}"
+    print(f"\n{'layer (P)':30s} {heads}")
     for name, (module, x) in table().items():
         peer = Peer(module, x)
         few = max(3, rounds // 5) if len(peer.tensors) > 50 else rounds
         medians = ratios(
             {
                 "quick": functools.partial(gradients, module, x),
+                "bare": functools.partial(bare, module, x),
                 "full": functools.partial(gradients, module, x, mode="full"),
+                "less": functools.partial(without_second_order, module, x),
                 "fast": peer.check,
                 "gg": peer.check_second,
                 "fb": peer.forward_and_backward,
             },
             few,
         )
+        numbers = f"{medians('quick', 'fast'):10.3f} {medians('bare', 'fast'):10.3f} {medians('less', 'fast'):14.3f}"
         full_over_both = medians("full", "fast", "gg")
-        numbers = f"{medians('quick', 'fast'):10.3f} {medians('full', 'fast'):10.3f} {full_over_both:15.3f}"
-        print(f"{f'{name} ({len(peer.tensors)})':30s} {numbers} {medians('quick', 'fb'):9.2f}", flush=True)
+        print(
+            f"{f'{name} ({len(peer.tensors)})':30s} {numbers} {full_over_both:15.3f} {medians('quick', 'fb'):9.2f}",
+            flush=True,
+        )
+
+
+def bare(module: nn.Module, x: Tensor) -> float:
+    """The joint probe and nothing else, as the least that quick can cost: the miss.
+
+    A float64 copy that is moved, one forward and backward, two forwards along a balanced direction. Nothing is
+    preserved, looked after, judged or reported.
+    """
+    twin, x = duplicate(module, torch.float64), x.double().requires_grad_()
+    leaves = [*twin.parameters(), x]
+    values = [leaf.data for leaf in leaves]
+
+    def project() -> Tensor:
+        out = twin(x)
+        out = out[0] if isinstance(out, tuple) else out
+        return torch.dot(out.reshape(-1), normal_view(out, 1).reshape(-1))
+
+    torch._foreach_add_(values, normal_views(values, 2), alpha=0.01)
+    found = torch.autograd.grad(project(), leaves)
+    norms = torch.stack(torch._foreach_norm(found)).tolist()  # noqa: SLF001
+    along = torch._foreach_mul(normal_views(values, 3), [1 / (1e-9 + one) for one in norms])  # noqa: SLF001
+    slope = sum(float(torch.dot(a.reshape(-1), b.reshape(-1))) for a, b in zip(found, along, strict=True))
+    with torch.no_grad():
+        torch._foreach_add_(values, along, alpha=1e-5)
+        after = float(project())
+        torch._foreach_add_(values, along, alpha=-2e-5)
+        return (after - float(project())) / 2e-5 - slope
+
+
+def without_second_order(module: nn.Module, x: Tensor) -> object:
+    """Full mode less its leg of second order."""
+    legs = examination.LEGS
+    examination.LEGS = tuple(leg for leg in legs if leg is not second_order_leg)
+    try:
+        return gradients(module, x, mode="full")
+    finally:
+        examination.LEGS = legs
 
 
 def print_growth(rounds: int) -> None:
