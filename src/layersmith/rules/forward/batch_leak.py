@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import linecache
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -52,6 +53,7 @@ BY_OPERATION = {operation: fix for names, fix in FIXES.items() for operation in 
 AFTER = ("forward-raises", "state-changes-in-eval", "silent-broadcast")
 MIXES = re.compile(r"^Random|mix_?up|cut_?mix|mosaic", re.IGNORECASE)  # augmentations whose name says so
 IMAGE = 3  # axes of one image
+PAIR = re.compile(r"\b(\w+)\[0\].*\b\1\[1\]")  # cosines and sines in one tensor: its first axis is no batch
 OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 
@@ -74,7 +76,8 @@ def batch_leak(case: Case) -> list[Finding]:
         if not (leaks := [(leak, axis) for axis in axes if (leak := _leak(asked, axis)) is not None]):
             raise NotApplicable("no output has a batch axis of at least two rows")
         if all(leak.is_open for leak, _ in leaks):
-            return [] if _is_one_image(asked) else [_finding(asked, *leaks[0])]
+            found = _finding(asked, *leaks[0])
+            return [] if _is_one_image(asked) or _opens_a_pair(asked, found) else [found]
     return []
 
 
@@ -101,6 +104,12 @@ def _moved(case: Case, before: object, keep: int, axis: int) -> Iterator[closene
     for path, row in batch.rows(before, keep, axis=axis, size=size):
         if path in after and tree.is_differentiable(row):
             yield closeness.gap(row, after[path], where=f"{path}, row {keep}")
+
+
+def _opens_a_pair(case: Case, found: Finding) -> bool:
+    """Whether a guessed input is taken apart along axis 0 where the rows begin to move."""
+    line = linecache.getline(found.file, found.line) if found.file else ""
+    return bool(case.subject.inferred_from) and PAIR.search(line) is not None
 
 
 def _is_one_image(case: Case) -> bool:
