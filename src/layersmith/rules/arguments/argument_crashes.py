@@ -23,7 +23,6 @@ Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import torch
@@ -42,10 +41,6 @@ from layersmith.subject import Case, Construction
 SECONDS = 2.0  # of CPU for all options of one class
 SEARCH = 1.5  # of CPU for another call that works with an option
 SLIPS = (NameError, AttributeError)
-SHORTCUT = re.compile(r"identity|resid|skip|shortcut", re.IGNORECASE)
-WIDTHS = re.compile(
-    r"^(?:in|out)_?(?:c|ch|chs|channels|planes|dim|features)?$|dim_?(?:in|out)|(?:in|out)put_dim"
-)
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.EVERY_ARGUMENT_MATTERS)
@@ -107,18 +102,10 @@ def _is_excused(
         construction.cls, construction.arguments, option.name, error
     ):
         return True
-    if _wants_equal_widths(construction, option, error):
+    if refusal.wants_equal_widths(construction.arguments, option.name, error):
         return True
     is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
     return not is_slip and _works_otherwise(construction, option, module)
-
-
-def _wants_equal_widths(construction: Construction, option: options.Option, error: Exception) -> bool:
-    """Whether a shortcut was switched on around layers that may change the width."""
-    widths = [value for name, value in construction.arguments.items() if WIDTHS.search(name)]
-    are_equal = len(widths) > 1 and len({str(width) for width in widths}) == 1
-    is_mismatch = bool(widths) and not are_equal and "must match the size of tensor" in str(error)
-    return is_mismatch and SHORTCUT.search(option.name) is not None
 
 
 def _works_otherwise(construction: Construction, option: options.Option, module: nn.Module) -> bool:

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import linecache
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,7 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, closeness, source, steps, tree
+from layersmith.probe import batch, closeness, guesses, source, steps, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -52,8 +51,6 @@ FIXES = {  # by the operations where it starts
 BY_OPERATION = {operation: fix for names, fix in FIXES.items() for operation in names.split()}
 AFTER = ("forward-raises", "state-changes-in-eval", "silent-broadcast")
 MIXES = re.compile(r"^Random|mix_?up|cut_?mix|mosaic", re.IGNORECASE)  # augmentations whose name says so
-IMAGE = 3  # axes of one image
-PAIR = re.compile(r"\b(\w+)\[0\].*\b\1\[1\]")  # cosines and sines in one tensor: its first axis is no batch
 OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 
@@ -77,7 +74,7 @@ def batch_leak(case: Case) -> list[Finding]:
             raise NotApplicable("no output has a batch axis of at least two rows")
         if all(leak.is_open for leak, _ in leaks):
             found = _finding(asked, *leaks[0])
-            return [] if _is_one_image(asked) or _opens_a_pair(asked, found) else [found]
+            return [] if case.subject.inferred_from and _is_no_batch(asked, found) else [found]
     return []
 
 
@@ -106,23 +103,9 @@ def _moved(case: Case, before: object, keep: int, axis: int) -> Iterator[closene
             yield closeness.gap(row, after[path], where=f"{path}, row {keep}")
 
 
-def _opens_a_pair(case: Case, found: Finding) -> bool:
-    """Whether a guessed input is taken apart along axis 0 where the rows begin to move."""
-    line = linecache.getline(found.file, found.line) if found.file else ""
-    return bool(case.subject.inferred_from) and PAIR.search(line) is not None
-
-
-def _is_one_image(case: Case) -> bool:
-    """Whether a guessed input of three axes is one sample: two of them, stacked, give the same answers, stacked."""
-    first, *others = [*case.inputs.tensors()]
-    if not case.subject.inferred_from or others or first.ndim != IMAGE:
-        return False
-    with contextlib.suppress(Exception):
-        both = case.fresh().run(case.inputs.map(lambda x: torch.stack([x, x.flip(0)])))
-        alone = case.fresh().run(case.inputs)
-        pairs = [*zip(tree.tensors(both), tree.tensors(alone), strict=True)]
-        return all(two.ndim == one.ndim + 1 and not closeness.gap(two[0], one).is_open for two, one in pairs)
-    return False
+def _is_no_batch(case: Case, found: Finding) -> bool:
+    """Whether axis 0 of what was guessed holds something else than rows."""
+    return guesses.is_one_sample(case.inputs, case.run_fresh) or guesses.is_a_pair(found.file, found.line)
 
 
 def _is_pairwise(case: Case, output: object, axis: int) -> bool:
