@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import linecache
+import re
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,10 @@ TOO_LARGE = (
     "not enough memory",
     "out of memory",
     "Storage size calculation overflowed",
+)
+SHORTCUT = re.compile(r"identity|resid|skip|shortcut", re.IGNORECASE)
+WIDTHS = re.compile(
+    r"^(?:in|out)_?(?:c|ch|chs|channels|planes|dim|features)?$|dim_?(?:in|out)|(?:in|out)put_dim"
 )
 MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an attribute that was never set
 
@@ -60,6 +65,14 @@ def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, err
     return (
         bool(missing) and "None" in str(error) and (not text or any(word in text for word in missing | kept))
     )
+
+
+def wants_equal_widths(given: Mapping[str, Any], name: str, error: BaseException) -> bool:
+    """Whether a shortcut was switched on around layers that may change the width."""
+    widths = [value for argument, value in given.items() if WIDTHS.search(argument)]
+    are_equal = len(widths) > 1 and len({str(width) for width in widths}) == 1
+    is_mismatch = bool(widths) and not are_equal and "must match the size of tensor" in str(error)
+    return is_mismatch and SHORTCUT.search(name) is not None
 
 
 def failing_text(error: BaseException) -> str:

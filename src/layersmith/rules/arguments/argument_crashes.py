@@ -109,6 +109,8 @@ def _is_excused(
         construction.cls, construction.arguments, option.name, error
     ):
         return True
+    if refusal.wants_equal_widths(construction.arguments, option.name, error):
+        return True
     is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
     return not is_slip and _may_work_otherwise(case, construction, option, module, deadline.part(SEARCH))
 
