@@ -21,6 +21,7 @@ KEYS = re.compile(
     r"^(mask|(key_|src_|tgt_|src_key_|tgt_key_|memory_|memory_key_|context_|encoder_|node_|atom_|object_|slot_|patch_|x_|input_|token_|seq_|sequence_|valid_|frame_|time_)?(padding_|pad_)?mask"
     r"|keep_mask|attention_mask)$"
 )
+OF_OTHERS = re.compile(r"^(memory|context|encoder)_")  # not of the first input's steps
 PAIRS = re.compile(r"^(attn_mask|src_mask|tgt_mask|attn_bias)$")
 LENGTHS = re.compile(
     r"^((x_|input_|seq_|sequence_|src_|text_)?(lens|lengths|seqlens)|valid_lens?|x_len|seq_lens)$"
@@ -75,7 +76,8 @@ def _study(
         for path, one in rest
         if one is not old and one.ndim > sequence.ROWS and one.shape[1:2] != first.shape[1:2]
     ]
-    found = (_along(module, inputs, without, name, run, path) for path in ("", *others))
+    own = [] if OF_OTHERS.match(name.lower()) else [""]
+    found = (_along(module, inputs, without, name, run, path) for path in (*own, *others))
     return next((one for one in found if one is not None), None)
 
 

@@ -159,3 +159,17 @@ class LossOverLengths(nn.Module):
             return x.square().mean()
         valid = (torch.arange(x.shape[1]) < lengths[:, None]).unsqueeze(-1)
         return (x.square() * valid).sum() / valid.sum()
+
+
+@mask_ignored.good(inputs=_sequence)
+class MayTakeAContext(nn.Module):
+    """Without a context its mask has nothing to hide."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None, context_mask: Tensor | None = None) -> Tensor:
+        y = (x @ x.mT / 6**0.5).softmax(-1) @ x
+        if context is None:
+            return y
+        scores = y @ context.mT
+        if context_mask is not None:
+            scores = scores.masked_fill(~context_mask[:, None, :], -1e9)
+        return y + scores.softmax(-1) @ context
