@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import copy
 import functools
+import linecache
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +22,7 @@ TIME_NAMES = frozenset(
     {"t", "l", "s", "seq", "seq_len", "seqlen", "length", "time", "steps", "tgt_len", "src_len"}
 )
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+PAIR = re.compile(r"\b(\w+)\[0\].*\b\1\[1\]")  # cosines and sines in one tensor
 GRAPH_NAMES = ("edge_index", "edge", "edges", "adj", "adjacency", "adj_matrix", "graph")
 
 
@@ -89,9 +92,12 @@ def _assignments(function: source.Function | None) -> list[ast.Assign]:
     )
 
 
-def is_one_sample(inputs: Inputs, run: Callable[[Inputs], Any]) -> bool:
-    """Whether a module takes two such calls as one, with an axis before, and keeps those apart: that is the batch."""
-    if any(tensor.ndim != 2 for tensor in inputs.tensors()):  # noqa: PLR2004 - steps x features
+def is_one_sample(inputs: Inputs, run: Callable[[Inputs], Any], *, ranks: tuple[int, ...] = (2,)) -> bool:
+    """Whether a module takes two such calls as one, with an axis before, and keeps those apart: that is the batch.
+
+    Asked of inputs of these ranks: 2 is steps x features, 3 an image.
+    """
+    if any(tensor.ndim not in ranks for tensor in inputs.tensors()):
         return False
     other = shrunk(inputs)
     rest = iter([*other.tensors()])
@@ -101,6 +107,21 @@ def is_one_sample(inputs: Inputs, run: Callable[[Inputs], Any]) -> bool:
     except Exception:  # noqa: BLE001 - it takes no more axes
         return False
     return not closeness.gaps([torch.stack(pair) for pair in zip(*apart, strict=True)], together)
+
+
+def is_a_pair(file: str, line: int) -> bool:
+    """Whether a line takes a tensor apart along axis 0: `t * freqs[0] + turned(t) * freqs[1]`."""
+    return bool(line) and PAIR.search(linecache.getline(file, line)) is not None
+
+
+def has_single_rows(found: Inputs, usual: Inputs) -> bool:
+    """Whether a call is of one sample or one step where the usual one has several: that broadcasts."""
+    pairs = [(a, b) for a, b in zip(found.tensors(), usual.tensors(), strict=False) if a.ndim == b.ndim]
+    return any(
+        a.shape[axis] == 1 < b.shape[axis] and a.shape[axis + 1 :] == b.shape[axis + 1 :]
+        for a, b in pairs
+        for axis in range(min(a.ndim, 2))
+    )
 
 
 def replace_other_rows(inputs: Inputs, keep: int, *, axis: int, seed: int) -> Inputs:

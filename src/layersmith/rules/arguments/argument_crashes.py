@@ -33,8 +33,7 @@ from layersmith.finding import Finding, Severity
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.values import written
-from layersmith.probe import options, parameters, refusal, source, wording
-from layersmith.probe.inputs import Inputs
+from layersmith.probe import batch, options, parameters, refusal, source, wording
 from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -123,17 +122,7 @@ def _may_work_otherwise(
     found = CallSearch(in_mode(module, training=False), given, deadline).find()
     if found is None:
         return deadline.is_over
-    return not _is_single(found.make(case.seed), case.inputs)
-
-
-def _is_single(found: Inputs, usual: Inputs) -> bool:
-    """Whether a call works for one sample or one step only: that broadcasts where other sizes fail."""
-    pairs = [(a, b) for a, b in zip(found.tensors(), usual.tensors(), strict=False) if a.ndim == b.ndim]
-    return any(
-        a.shape[axis] == 1 < b.shape[axis] and a.shape[axis + 1 :] == b.shape[axis + 1 :]
-        for a, b in pairs
-        for axis in range(min(a.ndim, 2))
-    )
+    return not batch.has_single_rows(found.make(case.seed), case.inputs)
 
 
 def _finding(construction: Construction, option: options.Option, error: Exception, where: str) -> Finding:

@@ -36,7 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, closeness, guesses, source, steps, tree
+from layersmith.probe import batch, closeness, source, steps, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -73,10 +73,11 @@ def batch_leak(case: Case) -> list[Finding]:
         if not (leaks := [(leak, axis) for axis in axes if (leak := _leak(asked, axis)) is not None]):
             raise NotApplicable("no output has a batch axis of at least two rows")
         if all(leak.is_open for leak, _ in leaks):
-            if batch.is_one_sample(asked.inputs, case.run_fresh):
-                raise NotApplicable("it was called with one sample: its rows are steps")
+            is_guess = bool(case.subject.inferred_from)
+            if batch.is_one_sample(asked.inputs, case.run_fresh, ranks=(2, 3) if is_guess else (2,)):
+                raise NotApplicable("it was called with one sample: its rows are steps, or channels")
             found = _finding(asked, *leaks[0])
-            return [] if case.subject.inferred_from and _is_no_batch(asked, found) else [found]
+            return [] if is_guess and batch.is_a_pair(found.file, found.line) else [found]
     return []
 
 
@@ -103,11 +104,6 @@ def _moved(case: Case, before: object, keep: int, axis: int) -> Iterator[closene
     for path, row in batch.rows(before, keep, axis=axis, size=size):
         if path in after and tree.is_differentiable(row):
             yield closeness.gap(row, after[path], where=f"{path}, row {keep}")
-
-
-def _is_no_batch(case: Case, found: Finding) -> bool:
-    """Whether axis 0 of what was guessed holds something else than rows."""
-    return guesses.is_one_sample(case.inputs, case.run_fresh) or guesses.is_a_pair(found.file, found.line)
 
 
 def _is_pairwise(case: Case, output: object, axis: int) -> bool:
