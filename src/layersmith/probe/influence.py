@@ -98,6 +98,14 @@ def is_too_wide(module: nn.Module, inputs: Inputs, tensor: Tensor, dead: list[in
         return False
 
 
+def is_masked_out(module: nn.Module, size: int, dead: list[int]) -> bool:
+    """Whether a fixed tensor of the module is zero at these features alone: they are left out on purpose."""
+    fixed = (tensor for tensor in module.buffers() if tensor.ndim and tensor.shape[-1] == size)
+    return any(
+        (~tensor.bool()).reshape(-1, size).all(0).nonzero().flatten().tolist() == dead for tensor in fixed
+    )
+
+
 def feature_axis(module: nn.Module, tensor: Tensor) -> int | None:
     """The axis that surely holds features, not places; None where there is none."""
     is_spatial = any(isinstance(part, SPATIAL) for part in module.modules())

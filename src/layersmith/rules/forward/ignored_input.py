@@ -8,7 +8,7 @@ what the model is given never arrives. Shapes fit, the loss falls, only the resu
 Each tensor is replaced by others of its kind, in eval and in train mode, after every parameter was moved a
 little (a gate may start at zero). If no output moves and no gradient arrives, it is ignored. Features are found
 by gradients that are exactly zero, and confirmed by changing them. Masks and lengths, arguments of which only
-the shape, device or dtype is read, and those that the code calls unused pass.
+the shape, device or dtype is read, those that the code calls unused, and features that a fixed mask leaves out pass.
 
 ## How to fix it
 Use it; if the interface demands it, name it `_context`, or say in a comment that it is unused.
@@ -62,6 +62,8 @@ def ignored_input(case: Case) -> Iterator[Finding]:
             ):
                 continue  # the guess of its size was
             size = tensor.shape[influence.feature_axis(case.module, tensor) or 0]
+            if influence.is_masked_out(case.module, size, dead):
+                continue
             message = f"{len(dead)} of {size} features of {name or path} ({_span(dead)}) have no effect on any output"
             yield _finding(case.module, path, message)
 
@@ -174,3 +176,18 @@ class NumbersBesideTokens(nn.Module):
     def forward(self, tokens: Tensor, numbers: Tensor) -> Tensor:
         is_number = tokens == self.embedding.num_embeddings - 1
         return self.embedding(tokens) * torch.where(is_number, numbers, 1.0).unsqueeze(-1)
+
+
+@ignored_input.good
+class LeavesOutSomeFeatures(nn.Module):
+    """A fixed mask says which features count, as in autoregressive networks."""
+
+    mask: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.tensor([1.0, 1.0, 1.0, 1.0, 0.0, 0.0]))
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x * self.mask)
