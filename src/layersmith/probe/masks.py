@@ -71,12 +71,10 @@ def _study(
     """The mask as one of the first input's steps; else of those of another input, as a context has its own."""
     old = given(module, inputs, name)
     (_, first), *rest = inputs.named_tensors()
-    others = [
-        path
-        for path, one in rest
-        if one is not old and one.ndim > sequence.ROWS and one.shape[1:2] != first.shape[1:2]
-    ]
-    own = [] if OF_OTHERS.match(name.lower()) else [""]
+    stacks = {path: one for path, one in rest if one is not old and one.ndim > sequence.ROWS}
+    is_vector = bool(stacks) and first.ndim == sequence.ROWS and first.is_floating_point()  # one query
+    others = [path for path, one in stacks.items() if is_vector or one.shape[1:2] != first.shape[1:2]]
+    own = [] if is_vector or OF_OTHERS.match(name.lower()) else [""]
     found = (_along(module, inputs, without, name, run, path) for path in (*own, *others))
     return next((one for one in found if one is not None), None)
 

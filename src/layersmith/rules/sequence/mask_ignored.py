@@ -43,7 +43,7 @@ APPLIES = r"masked_fill|where|softmax|mask|\*"
     severity=Severity.WARNING,
     since="0.1",
     promise=Promise.OBEYS_MASKS,
-    after=("forward-raises", "nondeterministic-eval", "batch-leak"),
+    after=("forward-raises", "nondeterministic-eval", "batch-leak", "input-modified"),
 )
 def mask_ignored(case: Case) -> Iterator[Finding]:
     """Hide steps; then change what is hidden."""
@@ -173,3 +173,12 @@ class MayTakeAContext(nn.Module):
         if context_mask is not None:
             scores = scores.masked_fill(~context_mask[:, None, :], -1e9)
         return y + scores.softmax(-1) @ context
+
+
+@mask_ignored.good(inputs=lambda: (torch.randn(5, 6), torch.randn(5, 6, 6), torch.ones(5, 6).bool()))
+class OneQuery(nn.Module):
+    """The mask is of the keys' steps, though the query has as many features."""
+
+    def forward(self, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        scores = (query.unsqueeze(1) * keys).sum(-1).masked_fill(~mask, -1e4)
+        return (scores.softmax(-1).unsqueeze(-1) * keys).sum(1)

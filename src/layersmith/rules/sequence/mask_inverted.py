@@ -45,7 +45,7 @@ from layersmith.subject import Case
     severity=Severity.ERROR,
     since="0.1",
     promise=Promise.OBEYS_MASKS,
-    after=("forward-raises", "nondeterministic-eval", "batch-leak"),
+    after=("forward-raises", "nondeterministic-eval", "batch-leak", "input-modified"),
 )
 def mask_inverted(case: Case) -> Iterator[Finding]:
     """Compare the convention that is stated with the one that is followed."""
