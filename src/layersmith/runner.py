@@ -50,18 +50,18 @@ def examine(
 
 def run(subject: Subject, rules: Iterable[Rule], *, seed: int = 0) -> Iterator[Result]:
     """One result a rule, as it comes; a rule after one that failed is skipped: one cause, one finding."""
-    failed: set[str] = set()
+    roots: dict[str, list[str]] = {}  # a rule that failed or was skipped -> those that failed
     subject = dataclasses.replace(subject)  # what is known of it holds for one run
     for rule in rules:
-        causes = [id_ for id_ in rule.after if id_ in failed]
+        causes = list(dict.fromkeys(root for id_ in rule.after for root in roots.get(id_, ())))
         if subject.doubt and rule.promise in OF_THE_CALL:
             yield _unasked(rule, subject)
             continue
         result = _skipped(rule, causes) if causes else ask(subject, rule, seed=seed)
-        if result.outcome is Outcome.BROKEN and OVERRIDDEN in failed:
+        if result.outcome is Outcome.BROKEN and OVERRIDDEN in roots:
             result = _skipped(rule, [OVERRIDDEN])  # it met a method of torch's name that is none
         if causes or result.outcome is Outcome.FAIL:
-            failed.add(rule.id)
+            roots[rule.id] = causes or [rule.id]
         yield _waived(result, subject.contract.waiver(rule.id, rule.promise))
 
 

@@ -278,7 +278,18 @@ class BadCall(nn.Module):
         return self.norm(x, x)
 
 
-@pytest.mark.parametrize("cls", [LayersThatDontFit, BadView, BadCall])
+class WritesToAnExpandedView(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 2, 8))
+
+    def forward(self, x: Tensor) -> Any:
+        token = self.token.expand(x.shape[0], -1, -1)
+        token += 1
+        return torch.cat([token, x], dim=1)
+
+
+@pytest.mark.parametrize("cls", [LayersThatDontFit, BadView, BadCall, WritesToAnExpandedView])
 def test_a_fault_of_the_code_is_not_taken_for_a_want_of_inputs(cls: type[nn.Module]) -> None:
     subject = subject_of_class(cls)
     assert "forward fails whatever the input" in subject.inferred_from

@@ -15,7 +15,7 @@ from layersmith.probe import source
 _ENOUGH = 3  # different inputs that met the same error
 _OF_CODE = re.compile(
     r"takes \d+ positional arguments? but|missing \d+ required|unexpected keyword argument|"
-    r"view size is not compatible|in-?place operation"
+    r"view size is not compatible|in-?place operation|refers to a single memory location"
 )
 
 
