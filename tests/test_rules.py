@@ -95,7 +95,9 @@ def test_when_forward_raises_the_rules_after_it_are_skipped() -> None:
     after = {rule.id for rule in RULES if "forward-raises" in rule.after}
     assert len(after) > len(RULES) // 2
     assert {found[id_].outcome for id_ in after} == {Outcome.SKIP}
-    assert {found[id_].why for id_ in after} == {"after forward-raises failed"}  # and not: after what it skipped
+    assert {found[id_].why for id_ in after} == {
+        "after forward-raises failed"
+    }  # and not: after what it skipped
 
 
 @pytest.mark.parametrize("name", ["batch-leak", Promise.INDEPENDENT_ROWS])

@@ -62,7 +62,7 @@ def ignored_input(case: Case) -> Iterator[Finding]:
             ):
                 continue  # the guess of its size was
             size = tensor.shape[influence.feature_axis(case.module, tensor) or 0]
-            if influence.is_masked_out(case.module, size, dead):
+            if influence.is_masked_out(case.module, size, dead) or _is_per_token(case, tensor):
                 continue
             message = f"{len(dead)} of {size} features of {name or path} ({_span(dead)}) have no effect on any output"
             yield _finding(case.module, path, message)
@@ -97,6 +97,12 @@ def _dead(case: Case, tensor: Tensor) -> list[int]:
 
 def _is_chosen(case: Case, tensor: Tensor) -> bool:
     return influence.is_chosen(case.fresh().module, case.inputs, tensor)
+
+
+def _is_per_token(case: Case, tensor: Tensor) -> bool:
+    """Whether there is a number for each token, which may choose those that count."""
+    others = (one for one in case.inputs.tensors() if not one.is_floating_point())
+    return any(one.shape == tensor.shape for one in others) and _is_chosen(case, tensor)
 
 
 def _is_too_short(case: Case, tensor: Tensor) -> bool:
@@ -191,3 +197,16 @@ class LeavesOutSomeFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x * self.mask)
+
+
+@ignored_input.good(inputs=lambda: (torch.zeros(4, 6).long(), torch.randn(4, 6)))
+class NumbersOfSomeTokens(nn.Module):
+    """A number counts only where the token stands for one: with these tokens, at the first place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 6)
+
+    def forward(self, tokens: Tensor, numbers: Tensor) -> Tensor:
+        first = torch.arange(6, device=tokens.device) == 0
+        return self.embedding(tokens) * numbers.where((tokens == 1) | first, 1).unsqueeze(-1)
