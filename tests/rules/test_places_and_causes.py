@@ -85,3 +85,23 @@ def test_a_leak_is_placed_at_the_operation_where_it_starts() -> None:
 def test_members_forgotten_on_one_line_are_one_finding() -> None:
     (finding,) = ask("unused-parameter", ForgetsTwo).findings
     assert "heads.1, heads.2 never reach the output" in finding.message
+
+
+class KeepsItsTable(nn.Module):
+    """It has buffers only, and its output is of their dtype: that is told by upcast-output."""
+
+    rates: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("rates", 1 / torch.arange(1.0, 7.0))
+        self.table: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.table is None:
+            self.table = self.rates.cos()
+        return x * self.table
+
+
+def test_a_double_module_of_buffers_is_called_with_doubles() -> None:
+    assert not ask("call-history", KeepsItsTable).findings

@@ -83,7 +83,8 @@ def _converted(case: Case, after: str, change: Callable[[nn.Module], object]) ->
     used.run()
     change(used.module)
     change(fresh.module)
-    is_double = any(one.dtype is torch.float64 for one in fresh.module.parameters())
+    held = (*fresh.module.parameters(), *fresh.module.buffers())
+    is_double = any(one.dtype is torch.float64 for one in held)
     inputs = case.inputs.to(torch.float64) if is_double else case.inputs
     how = f"and {after}"
     try:
