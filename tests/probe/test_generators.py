@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import torch
@@ -44,3 +46,15 @@ def test_a_foreign_seed_leaves_torch_alone_and_all_is_put_back() -> None:
     assert draws[0][1] != draws[1][1]
     assert torch.equal(before[0], torch.get_rng_state())
     assert random.getstate() == before[1]
+
+
+def test_memory_is_filled_and_the_switch_put_back_without_the_compiler() -> None:
+    code = (
+        "import sys, torch\n"
+        "from layersmith.probe.generators import filled_memory\n"
+        "with filled_memory():\n"
+        "    assert torch.empty(3).isnan().all()\n"
+        "assert not torch.are_deterministic_algorithms_enabled()\n"
+        "assert 'torch._inductor' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

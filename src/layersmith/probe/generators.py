@@ -50,13 +50,14 @@ def filled_memory() -> Iterator[None]:
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    switch = torch._C._set_deterministic_algorithms  # noqa: SLF001 - torch's own door to it imports the compiler
+    switch(True, warn_only=True)  # noqa: FBT003 - it takes no keyword
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        torch.use_deterministic_algorithms(mode=is_strict, warn_only=warns)
+        switch(is_strict, warn_only=warns)
 
 
 def reseeded(act: Callable[[], Any]) -> frozenset[str]:
