@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import copy
 import functools
-import linecache
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,7 +20,6 @@ TIME_NAMES = frozenset(
     {"t", "l", "s", "seq", "seq_len", "seqlen", "length", "time", "steps", "tgt_len", "src_len"}
 )
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-PAIR = re.compile(r"\b(\w+)\[0\].*\b\1\[1\]")  # cosines and sines in one tensor
 GRAPH_NAMES = ("edge_index", "edge", "edges", "adj", "adjacency", "adj_matrix", "graph")
 
 
@@ -107,11 +104,6 @@ def is_one_sample(inputs: Inputs, run: Callable[[Inputs], Any], *, ranks: tuple[
     except Exception:  # noqa: BLE001 - it takes no more axes
         return False
     return not closeness.gaps([torch.stack(pair) for pair in zip(*apart, strict=True)], together)
-
-
-def is_a_pair(file: str, line: int) -> bool:
-    """Whether a line takes a tensor apart along axis 0: `t * freqs[0] + turned(t) * freqs[1]`."""
-    return bool(line) and PAIR.search(linecache.getline(file, line)) is not None
 
 
 def has_single_rows(found: Inputs, usual: Inputs) -> bool:
@@ -257,12 +249,7 @@ def distinct(module: nn.Module, inputs: Inputs) -> Inputs | None:
     if size not in taken or len(axes(module, inputs)) != 1:
         return inputs
     more = next(count for count in range(1, len(taken) + 2) if size + count not in taken)
-    try:
-        with preserved(seed=0):
-            (larger := grown(inputs, more, axis=0)).call(copy.deepcopy(module))
-    except Exception:  # noqa: BLE001 - whatever it raises, it does not take them
-        return None
-    return larger
+    return grown_if_taken(module, inputs, more, axis=0)
 
 
 def is_added(inputs: Inputs, output: object) -> bool:
@@ -271,6 +258,17 @@ def is_added(inputs: Inputs, output: object) -> bool:
     return bool(given) and all(
         tensor.ndim == given[0] + 1 and tensor.shape[0] == 1 for tensor in tree.tensors(output)
     )
+
+
+def grown_if_taken(module: nn.Module, inputs: Inputs, count: int, *, axis: int) -> Inputs | None:
+    """As `grown`; None if a copy of the module raises on them."""
+    larger = grown(inputs, count, axis=axis)
+    try:
+        with preserved(seed=0):
+            larger.call(copy.deepcopy(module))
+    except Exception:  # noqa: BLE001 - whatever it raises, it does not take them
+        return None
+    return larger
 
 
 def grown(inputs: Inputs, count: int, *, axis: int) -> Inputs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -18,13 +17,8 @@ def open_axis(module: nn.Module, inputs: Inputs) -> int | None:
     axes = batch.axes(module, inputs)
     if len(axes) != 1 or (size := batch.batch_size(inputs, axes[0])) < 2:  # noqa: PLR2004 - 1 is a case apart
         return None
-    try:
-        for more in (1, size):
-            with preserved(seed=0):
-                batch.grown(inputs, more, axis=axes[0]).call(copy.deepcopy(module))
-    except Exception:  # noqa: BLE001 - whatever it raises, it does not take them
-        return None
-    return axes[0]
+    taken = all(batch.grown_if_taken(module, inputs, more, axis=axes[0]) is not None for more in (1, size))
+    return axes[0] if taken else None
 
 
 def exported(module: nn.Module, inputs: Inputs, axis: int | None, *, seed: int) -> Any:

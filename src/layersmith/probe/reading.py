@@ -19,6 +19,7 @@ BATCH_FIRST = re.compile(rf"[\[(]\s*{BATCH}\s*[,x*]\s*{TIME}\s*[,x*\])]", re.IGN
 FILLING = r"(?:init\.\w|\.data\b|_\()"  # how a parameter is given values: nn.init, `.data = `, `.fill_(`
 QUICK = 100_000  # numbers drawn in a few milliseconds
 BATCH_SIZE = re.compile(r"^(?:b|bs|bsz|bz|batch|batch_size|n_batch|nbatch)$", re.IGNORECASE)
+PAIR = re.compile(r"\b(\w+)\[0\].*\b\1\[1\]")  # cosines and sines in one tensor
 
 
 @functools.lru_cache(maxsize=512)
@@ -253,3 +254,8 @@ def _is_self(node: ast.expr, attribute: str) -> bool:
 
 def _is_torchs(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == "torch"
+
+
+def takes_apart(file: str, line: int) -> bool:
+    """Whether a line uses both parts of a pair along axis 0: `t * freqs[0] + turned(t) * freqs[1]`."""
+    return bool(line) and PAIR.search(linecache.getline(file, line)) is not None

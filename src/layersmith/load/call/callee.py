@@ -100,7 +100,8 @@ def _clue(
     if type(module).__module__.startswith("torch.nn"):
         return module_clue(module, position, keyword=parameter.name)
     read = parameter_clue(module, parameter.name).merged(documented_clue(type(module), parameter.name, sizes))
-    return replace(read, dtype=_typed(annotation)) if _typed(annotation) is not None else read
+    dtype = _typed(annotation)
+    return replace(read, dtype=dtype) if dtype is not None else read
 
 
 def _typed(annotation: Any) -> torch.dtype | None:

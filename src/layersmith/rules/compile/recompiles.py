@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import batch, reading, source
-from layersmith.probe.compiler import captured, compiler, is_torchs, place, sizes_fixed
+from layersmith.probe.compiler import Compiler, captured, compiler, is_torchs, place, sizes_fixed
 from layersmith.probe.export import open_axis
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
@@ -51,15 +51,10 @@ def recompiles(case: Case) -> Iterator[Finding]:
     """Count what is compiled: by the same call again, then by other sizes."""
     with compiler() as backend, sizes_fixed(case.module) as sizes:
         compiled = Case(case.subject, captured(case.module, backend), case.inputs, case.seed)
-        _attempt(compiled, case.inputs)
-        if backend.graphs == 0:  # nothing in it to compile
-            return
-        for number in range(2, CALLS + 1):
-            _attempt(compiled, case.inputs)
-            if backend.graphs < number:
-                break
-        else:
+        if _is_always_compiled(compiled, backend):
             yield _every_call(case)
+            return
+        if backend.graphs == 0:  # nothing in it to compile
             return
         counts = []
         for inputs in _sizes(case):
@@ -68,17 +63,21 @@ def recompiles(case: Case) -> Iterator[Finding]:
         if len(set(counts)) == len(counts) > 1:
             yield _every_size(case, sizes)
             return
-    if reading.mentions(case.module, r"self\.training") and _is_always_compiled(case.fresh(training=True)):
-        yield _every_call(case, training=True)
+    if reading.mentions(case.module, r"self\.training"):
+        with compiler() as backend:
+            training = case.fresh(training=True)
+            compiled = Case(case.subject, captured(training.module, backend), case.inputs, case.seed)
+            is_always = _is_always_compiled(compiled, backend)
+        if is_always:
+            yield _every_call(case, training=True)
 
 
-def _is_always_compiled(case: Case) -> bool:
-    with compiler() as backend:
-        compiled = Case(case.subject, captured(case.module, backend), case.inputs, case.seed)
-        for number in range(1, CALLS + 1):
-            _attempt(compiled, case.inputs)
-            if backend.graphs < number:
-                return False
+def _is_always_compiled(compiled: Case, backend: Compiler) -> bool:
+    """Whether the same call is compiled each time that it is made."""
+    for number in range(1, CALLS + 1):
+        _attempt(compiled, compiled.inputs)
+        if backend.graphs < number:
+            return False
     return True
 
 

@@ -36,7 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, closeness, source, steps, tree
+from layersmith.probe import batch, closeness, reading, source, steps, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -77,7 +77,7 @@ def batch_leak(case: Case) -> list[Finding]:
             if batch.is_one_sample(asked.inputs, case.run_fresh, ranks=(2, 3) if is_guess else (2,)):
                 raise NotApplicable("it was called with one sample: its rows are steps, or channels")
             found = _finding(asked, *leaks[0])
-            return [] if is_guess and batch.is_a_pair(found.file, found.line) else [found]
+            return [] if is_guess and reading.takes_apart(found.file, found.line) else [found]
     return []
 
 
