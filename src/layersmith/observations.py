@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import leaves, masks, source, tree
+from layersmith.probe import escapes, leaves, lost, masks, source, tree
 from layersmith.probe.gradients import GradientReport, Leg, WrongGradient, gradients, question_of
 from layersmith.probe.masking import Masking
 from layersmith.probe.modes import heeds_mode
@@ -73,6 +73,31 @@ def gradient_reports(case: Case) -> GradientReports:
 def maskings(case: Case) -> tuple[Masking, ...]:
     """What the mask arguments of forward do, each in every encoding that it takes."""
     return tuple(masks.studied(case.module, case.inputs, case.run_fresh))
+
+
+@dataclass(frozen=True, slots=True)
+class Departures:
+    """Where values leave autograd in a call in train mode, by the ways of `probe.escapes`."""
+
+    places: frozenset[tuple[str, str, int]]  # way, file, line
+    cuts: tuple[tuple[str, lost.Cut], ...]  # way, and a line that cuts parameters off in it
+
+    def lines(self, way: str) -> list[tuple[str, int]]:
+        """Files and lines, in order."""
+        return sorted((file, line) for one, file, line in self.places if one == way)
+
+    def cut_off(self, way: str) -> list[lost.Cut]:
+        """The lines behind which parameters get no gradient."""
+        return [cut for one, cut in self.cuts if one == way]
+
+
+def departures(case: Case) -> Departures:
+    """Watch one call for all rules about `.data`, `.detach()`, `.item()` and NumPy."""
+    run = escapes.escapes(case.module, case.inputs, seed=case.seed)
+    return Departures(
+        frozenset((one.way, one.file, one.line) for one in run.escapes),
+        tuple((way, cut) for way in ("data", "detach") for cut in lost.cut_off(case.module, run, way)),
+    )
 
 
 def is_cut_off(error: WrongGradient) -> bool:

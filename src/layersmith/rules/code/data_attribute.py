@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import escapes, lost
+from layersmith.observations import departures
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -34,9 +34,9 @@ from layersmith.subject import Case
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.PLAIN_CODE)
 def data_attribute(case: Case) -> Iterator[Finding]:
     """A line that cuts parameters off is a warning; any other that reads `.data` is a note."""
-    run = escapes.escapes(case.module, case.inputs, seed=case.seed)
+    seen = case.once(departures)
     lines = set()
-    for found in lost.cut_off(case.module, run, "data"):
+    for found in seen.cut_off("data"):
         lines.add((found.file, found.line))
         yield Finding(
             f".data cuts off {found.named}: no gradient reaches {found.count} trainable numbers",
@@ -46,7 +46,7 @@ def data_attribute(case: Case) -> Iterator[Finding]:
             fix="use the tensor itself, without .data",
             numbers={"trainable_numbers": found.count},
         )
-    for file, line in sorted({(one.file, one.line) for one in run.escapes if one.way == "data"} - lines):
+    for file, line in [place for place in seen.lines("data") if place not in lines]:
         yield Finding(
             ".data of a tensor with a gradient: what is done to it, autograd does not see",
             file=file,

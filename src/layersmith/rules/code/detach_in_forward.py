@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import escapes, lost
+from layersmith.observations import departures
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -34,8 +34,8 @@ from layersmith.subject import Case
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.PLAIN_CODE)
 def detach_in_forward(case: Case) -> Iterator[Finding]:
     """Blame the line behind which a parameter is cut off."""
-    run = escapes.escapes(case.module, case.inputs, seed=case.seed)
-    for found in lost.cut_off(case.module, run, "detach"):
+    seen = case.once(departures)
+    for found in seen.cut_off("detach"):
         yield Finding(
             f"detach() cuts off {found.named}: no gradient reaches {found.count} trainable numbers",
             where=found.paths[0],

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import escapes
+from layersmith.observations import departures
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -39,8 +39,8 @@ from layersmith.subject import Case
 @rule(severity=Severity.NOTE, since="0.1", promise=Promise.PLAIN_CODE)
 def item_in_forward(case: Case) -> Iterator[Finding]:
     """One finding a line."""
-    run = escapes.escapes(case.module, case.inputs, seed=case.seed)
-    for file, line in sorted({(one.file, one.line) for one in run.escapes if one.way == "item"}):
+    seen = case.once(departures)
+    for file, line in seen.lines("item"):
         yield Finding(
             "a tensor with a gradient becomes a Python number: its gradient is lost",
             file=file,
