@@ -195,6 +195,14 @@ class TimeBeforeBatch(nn.Module):
         return self.rnn(x)[0]
 
 
+@batch_leak.good
+class RandomMixUp(nn.Module):
+    """An augmentation whose name says that it mixes rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.75 * x + 0.25 * x.flip(0)
+
+
 @batch_leak.good(inputs=lambda: torch.randint(0, 9, (7, 3)))
 class TagsTokensTimeFirst(nn.Module):
     """Its output does not say which axis of its tokens is time: an LSTM says the first."""
