@@ -26,6 +26,7 @@ Source: He et al. 2015, Delving Deep into Rectifiers.
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import math
 import re
@@ -43,6 +44,7 @@ from layersmith.probe.followed import Layer
 from layersmith.probe.gain import gain
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.layers import layers
+from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -66,7 +68,9 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
             continue
         if one.parameter not in worst or one.arriving_rms > worst[one.parameter][0].arriving_rms:
             worst[one.parameter] = judged
-    yield from (_finding(case.module, case.inputs, one, severity) for one, severity in worst.values())
+    for one, severity in worst.values():
+        if not _is_guessed(case, one):
+            yield _finding(case.module, case.inputs, one, severity)
 
 
 def _explodes(one: Contraction) -> bool:
@@ -84,6 +88,21 @@ def _is_tied_embedding(module: nn.Module, one: Contraction) -> bool:
     tables = [part.weight for part in module.modules() if isinstance(part, nn.Embedding)]
     is_default = abs(one.rms - 1) < closeness.DEFAULT_SPREAD
     return is_default and any(parameter.data_ptr() == table.data_ptr() for table in tables)
+
+
+def _is_guessed(case: Case, one: Contraction) -> bool:
+    """Whether nobody but inference chose the argument that sets the spread: with half of it there is half the spread."""
+    made = case.subject.construction
+    if made is None or not case.subject.inferred_from:
+        return False
+    for name, value in made.arguments.items():
+        if isinstance(value, float) and value:
+            with preserved(seed=case.seed), contextlib.suppress(Exception):
+                halved = made.build(**{name: value / 2}).get_parameter(one.parameter)
+                rms = float(halved.detach().double().square().mean().sqrt())
+                if abs(2 * rms / one.rms - 1) < closeness.DEFAULT_SPREAD:
+                    return True
+    return False
 
 
 def _is_careless(module: nn.Module, one: Contraction) -> bool:
