@@ -50,6 +50,7 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 PLAIN_RANDN = re.compile(r"Parameter\(\s*torch\.randn\([^()]*\)\s*\)")
+SMALL_FAN_OUT = 4  # below it N(0, 1) may look as if it were made for it
 SMALL_FAN_IN = 8  # below it a plain randn multiplies by less than 2.8, as a sound gain may
 
 
@@ -59,7 +60,7 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
     case.module.train()  # batch normalisation normalises only there
     worst: dict[str, tuple[Contraction, Severity | None]] = {}
     for one in contractions(case.module, case.inputs):
-        if _explodes(one):
+        if _explodes(one) and not _keeps_gradients(case.module, one):
             is_tied = _is_tied_embedding(case.module, one)
             judged: tuple[Contraction, Severity | None] = (one, Severity.NOTE if is_tied else None)
         elif _is_careless(case.module, one):
@@ -80,6 +81,14 @@ def _explodes(one: Contraction) -> bool:
         return False
     grows = one.arriving_rms > SIGNAL_GROWTH * max(one.input_rms, 1.0)
     return grows or one.saturates_at > SIGNAL_SATURATION
+
+
+def _keeps_gradients(module: nn.Module, one: Contraction) -> bool:
+    """Whether a spread was chosen by the fan-out (1 or 2 over it), as people do who mind what comes back."""
+    shape = module.get_parameter(one.parameter).shape
+    fan_out = shape[0] * math.prod(shape[2:])
+    variance = one.rms**2 * fan_out
+    return fan_out >= SMALL_FAN_OUT and any(abs(variance / by - 1) < closeness.DEFAULT_SPREAD for by in (1, 2))
 
 
 def _is_tied_embedding(module: nn.Module, one: Contraction) -> bool:
@@ -208,3 +217,16 @@ class LooksUpTokens(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.embedding(tokens)
+
+
+@exploding_signal.good(inputs=lambda: torch.randn(2, 96, 5, 5))
+class MindsWhatComesBack(nn.Module):
+    """By its fan-out, as residual networks are started: what narrows the signal makes it larger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow = nn.Conv2d(96, 12, 1)
+        nn.init.kaiming_normal_(self.narrow.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.narrow(x).relu()
