@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from layersmith.load.build import subject_of_class
+from layersmith.load.call.verdict import fails_alike
 
 
 class DropsSteps(nn.Module):
@@ -46,3 +48,21 @@ class NormalisesEach(nn.GroupNorm):
 
 def test_a_call_whose_answer_is_no_more_than_zero_gets_steps() -> None:
     assert subject_of_class(NormalisesEach).inferred_from.startswith("NormalisesEach(32)(f32[5,32,7])")
+
+
+class SpreadsItsState(nn.Module):
+    def forward(self, x: Tensor, state: Tensor) -> Tensor:
+        return self._step(x, *state)
+
+    def _step(self, x: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
+        return x + hidden + cell
+
+
+def _error(rows: int) -> Exception:
+    with pytest.raises(TypeError) as caught:
+        SpreadsItsState()(torch.ones(3), torch.ones(rows, 3))
+    return caught.value
+
+
+def test_how_many_values_an_input_is_spread_to_is_no_fault_of_the_code() -> None:
+    assert not fails_alike([_error(rows) for rows in (5, 6, 7)], set())

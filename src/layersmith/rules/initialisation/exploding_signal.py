@@ -88,7 +88,9 @@ def _keeps_gradients(module: nn.Module, one: Contraction) -> bool:
     shape = module.get_parameter(one.parameter).shape
     fan_out = shape[0] * math.prod(shape[2:])
     variance = one.rms**2 * fan_out
-    return fan_out >= SMALL_FAN_OUT and any(abs(variance / by - 1) < closeness.DEFAULT_SPREAD for by in (1, 2))
+    return fan_out >= SMALL_FAN_OUT and any(
+        abs(variance / by - 1) < closeness.DEFAULT_SPREAD for by in (1, 2)
+    )
 
 
 def _is_tied_embedding(module: nn.Module, one: Contraction) -> bool:
