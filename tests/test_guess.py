@@ -42,6 +42,43 @@ def test_a_spread_that_inference_chose_is_not_held_against_a_module() -> None:
     assert [one.outcome for one in run(replace(said, inferred_from=""), (rule,))] == [Outcome.FAIL]
 
 
+class Router(nn.Module):
+    """Keeps all steps as long as they are few."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(dim, 1)
+
+    def forward(self, x: Tensor, kept: int) -> Tensor:
+        return torch.ones_like(x[..., :1]) if x.shape[1] <= kept else self.score(x).sigmoid()
+
+
+class Routes(nn.Module):
+    def __init__(self, dim: int, kept: int = 16) -> None:
+        super().__init__()
+        self.kept = kept
+        self.router = Router(dim)
+        self.layer = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x * self.router(x, self.kept))
+
+
+class NeverRoutes(Routes):
+    def forward(self, x: Tensor) -> Tensor:
+        self.router(x, self.kept)
+        return self.layer(x)
+
+
+def test_what_waits_for_more_steps_than_inference_gave_is_used() -> None:
+    rules = with_prerequisites(("unused-parameter",))
+    found = {cls: list(run(subject_of_class(cls), rules))[-1] for cls in (Routes, NeverRoutes)}
+    assert {cls: one.outcome for cls, one in found.items()} == {
+        Routes: Outcome.PASS,
+        NeverRoutes: Outcome.FAIL,
+    }
+
+
 def test_rules_that_depend_on_the_call_have_no_say_about_a_guess() -> None:
     subject = subject_of_class(Wrapped)
     assert subject.doubt == "fn is a stand-in"
