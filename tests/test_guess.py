@@ -89,3 +89,24 @@ def test_rules_that_depend_on_the_call_have_no_say_about_a_guess() -> None:
     assert results["batch-leak"].outcome is Outcome.SKIP
     assert results["batch-leak"].why == "the call is but a guess: fn is a stand-in"
     assert results["input-modified"].outcome is Outcome.PASS
+
+
+class KeepsTheBest(nn.Module):
+    def __init__(self, dim: int, *, best: bool = False) -> None:
+        super().__init__()
+        self.layer = nn.Linear(dim, dim)
+        self.best = best
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layer(x.transpose(1, 2).transpose(1, 2))
+        return y * _best(y, 8) if self.best else y
+
+
+def _best(y: Tensor, count: int) -> Tensor:
+    return y.topk(count, dim=1).values.mean(1, keepdim=True)
+
+
+def test_an_option_that_wants_more_steps_than_inference_gave_is_no_crash() -> None:
+    subject = subject_of_class(KeepsTheBest)
+    assert "f32[5,7,32]" in subject.inferred_from
+    assert list(run(subject, with_prerequisites(("argument-crashes",))))[-1].outcome is Outcome.PASS

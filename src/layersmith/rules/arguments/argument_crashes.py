@@ -25,6 +25,7 @@ Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ from layersmith.finding import Finding, Severity
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.values import written
-from layersmith.probe import batch, options, parameters, refusal, source, wording
+from layersmith.probe import batch, influence, options, parameters, refusal, source, wording
 from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -41,6 +42,7 @@ from layersmith.subject import Case, Construction
 
 SECONDS = 5.0  # of CPU for all options of one class, and for the calls that are looked for
 SEARCH = 0.75  # of the time left, for one option's
+MORE = 8  # times as many steps
 SLIPS = (NameError, AttributeError)
 
 
@@ -117,7 +119,10 @@ def _is_excused(
 def _may_work_otherwise(
     case: Case, construction: Construction, option: options.Option, module: nn.Module, deadline: Deadline
 ) -> bool:
-    """Whether a search finds a call that works with the option, or does not come to an end in time."""
+    """Whether more steps work with the option, or a search finds a call that does or runs out of time."""
+    more = influence.longer(case.inputs, MORE)
+    if case.subject.inferred_from and _error(replace(case, inputs=more), module, deadline) is None:
+        return True
     given = {**construction.arguments, option.name: option.value}
     found = CallSearch(in_mode(module, training=False), given, deadline).find()
     if found is None:
