@@ -59,10 +59,12 @@ def _is_raised_by_hand(error: Exception) -> bool:
 
 
 def _spreads(error: Exception) -> bool:
-    """Whether the call that failed spreads a variable, `f(x, *state)`: how many it passes is the input's."""
+    """Whether the call that failed spreads a variable, `f(x, *state, **kwargs)`: what it passes is the caller's."""
     statement = failure.statement(error)
-    return statement is not None and any(
-        isinstance(part, ast.Starred) and isinstance(part.value, ast.Name) for part in ast.walk(statement)
+    return any(
+        (isinstance(part, ast.Starred) or (isinstance(part, ast.keyword) and part.arg is None))
+        and isinstance(part.value, ast.Name)
+        for part in (ast.walk(statement) if statement is not None else ())
     )
 
 
