@@ -110,3 +110,21 @@ def test_an_option_that_wants_more_steps_than_inference_gave_is_no_crash() -> No
     subject = subject_of_class(KeepsTheBest)
     assert "f32[5,7,32]" in subject.inferred_from
     assert list(run(subject, with_prerequisites(("argument-crashes",))))[-1].outcome is Outcome.PASS
+
+
+class SortsBuckets(nn.Module):
+    """Of a single bucket there is nothing to sort."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, keys: Tensor) -> Tensor:
+        buckets = keys[:, : keys.shape[1] // 8 * 8].unflatten(1, (-1, 8)).mean(2)
+        return self.layer(x) * (1 + buckets.sum(1, keepdim=True))
+
+
+def test_an_input_that_counts_in_longer_calls_is_not_ignored() -> None:
+    subject = subject_of_class(SortsBuckets)
+    assert "f32[5,7,32], f32[5,7,32]" in subject.inferred_from
+    assert list(run(subject, with_prerequisites(("ignored-input",))))[-1].outcome is Outcome.PASS

@@ -54,6 +54,8 @@ def ignored_input(case: Case) -> Iterator[Finding]:
         if tensor.dtype is torch.bool or not tensor.numel():
             continue
         if not _matters(case, tensor):
+            if case.subject.inferred_from and _matters_with_more_steps(case, tensor):
+                continue  # the guess of its length was too short
             if len(named) > 1 and not usage.is_excused(cls, name) and not _is_chosen(case, tensor):
                 yield _finding(case.module, path, f"{name or path} has no effect on any output")
         elif len(dead := _dead(case, tensor)) > 1:  # a single one may be where a window is zero
@@ -78,6 +80,17 @@ def _matters(case: Case, tensor: Tensor) -> bool:
         except Exception:  # noqa: BLE001 - other values need not be accepted: they are looked at
             return True
     return False
+
+
+def _matters_with_more_steps(case: Case, tensor: Tensor) -> bool:
+    more = influence.longer(case.inputs, MORE)
+    place = next(index for index, one in enumerate(case.inputs.tensors()) if one is tensor)
+    asked = case.fresh().module
+    influence.open_gates(asked)
+    try:
+        return influence.has_effect(asked, more, [*more.tensors()][place], seeds=SEEDS)
+    except Exception:  # noqa: BLE001 - it need not accept them
+        return False
 
 
 def _dead(case: Case, tensor: Tensor) -> list[int]:
