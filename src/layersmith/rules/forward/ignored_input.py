@@ -66,6 +66,10 @@ def ignored_input(case: Case) -> Iterator[Finding]:
                 continue
             message = f"{len(dead)} of {size} features of {name or path} ({_span(dead)}) have no effect on any output"
             yield _finding(case.module, path, message)
+    given = {name for _, name in [one[:2] for one in arguments.named(case.module, case.inputs)]}
+    for one in usage.idle(cls):
+        if one.name not in given and not KEPT.search(one.name):
+            yield _finding(case.module, one.name, f"{one.name} has no effect: it is {one.how}", line=one.line)
 
 
 def _matters(case: Case, tensor: Tensor) -> bool:
@@ -123,10 +127,10 @@ def _span(dead: list[int]) -> str:
     return f"{dead[0]} to {dead[-1]}" if is_run else ", ".join(map(str, dead[:6]))
 
 
-def _finding(module: nn.Module, path: str, message: str) -> Finding:
+def _finding(module: nn.Module, path: str, message: str, *, line: int = 0) -> Finding:
     cls: type = type(module)
     node = source.function_node(getattr(cls, "forward", None))
-    line = node.lineno if node is not None else 0
+    line = line or (node.lineno if node is not None else 0)
     return Finding(
         message, path, source.file_of(cls), line, "use it, or name it _unused where an interface demands it"
     )
