@@ -116,7 +116,10 @@ def _with_trials(
     """Under each encoding, given with its output when nothing is hidden."""
     for hidden in _places(masking.layout.steps, masking.shape):
         found = replace(masking, hidden=hidden)
-        if not any(_matters(found, call, run) for call in calls):
+        partly = (
+            [] if masking.shape == "lengths" else [found.masked(asked, one, hidden) for one in [*open_][:2]]
+        )
+        if not any(_matters(found, call, run) for call in (*calls, *partly)):
             continue
         for encoding, full in open_.items():
             if found.working and encoding.dtype != found.working[0].dtype:
