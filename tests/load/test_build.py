@@ -289,7 +289,20 @@ class WritesToAnExpandedView(nn.Module):
         return torch.cat([token, x], dim=1)
 
 
-@pytest.mark.parametrize("cls", [LayersThatDontFit, BadView, BadCall, WritesToAnExpandedView])
+class HoldsADouble(nn.Module):
+    filters: Tensor
+    window: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("filters", torch.rand(7, 5, dtype=torch.float64))
+        self.register_buffer("window", torch.rand(7))
+
+    def forward(self, x: Tensor) -> Any:
+        return (x * self.window) @ self.filters
+
+
+@pytest.mark.parametrize("cls", [LayersThatDontFit, BadView, BadCall, WritesToAnExpandedView, HoldsADouble])
 def test_a_fault_of_the_code_is_not_taken_for_a_want_of_inputs(cls: type[nn.Module]) -> None:
     subject = subject_of_class(cls)
     assert "forward fails whatever the input" in subject.inferred_from

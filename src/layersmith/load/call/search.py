@@ -18,7 +18,7 @@ from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.call.run import call_of, is_finite, is_useful, output_of, rows_are_apart
 from layersmith.load.call.start import starts
-from layersmith.load.call.verdict import fails_alike, is_unmendable
+from layersmith.load.call.verdict import fails_alike, is_unmendable, meets_its_own_doubles
 from layersmith.load.constructor.names import WIDTH
 from layersmith.load.values import Call, TensorSpec, map_specs, specs
 
@@ -169,7 +169,9 @@ class CallSearch:
         if error is None or closest is None:
             return False
         tried = {size for spec in specs([*closest.args, *closest.kwargs.values()]) for size in spec.shape[1:]}
-        return is_unmendable(error, self.callee.module) or fails_alike(self.attempts.errors, tried)
+        module = self.callee.module
+        is_own = is_unmendable(error, module) or meets_its_own_doubles(error, module)
+        return is_own or fails_alike(self.attempts.errors, tried)
 
     def _is_hopeless(self) -> bool:
         """Whether forward fails for a reason that no input mends: a name or attribute that is not there."""

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from layersmith.load import failure
@@ -17,6 +18,9 @@ _OF_CODE = re.compile(
     r"takes \d+ positional arguments? but|missing \d+ required|unexpected keyword argument|"
     r"view size is not compatible|in-?place operation|refers to a single memory location"
 )
+_OF_DOUBLES = re.compile(
+    r"Float but found Double|Double but found Float|same d?type[^\n]*double", re.IGNORECASE
+)
 
 
 def is_unmendable(error: Exception, module: nn.Module) -> bool:
@@ -26,6 +30,12 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
     names = {type(part).__name__ for part in module.modules()}
     owner = getattr(error, "obj", None)
     return isinstance(error, AttributeError) and (isinstance(owner, nn.Module) or _said_owner(error) in names)
+
+
+def meets_its_own_doubles(error: Exception, module: nn.Module) -> bool:
+    """Whether float32 met float64, and the module holds both: no input is right for it."""
+    held = {tensor.dtype for tensor in (*module.parameters(), *module.buffers())}
+    return bool(_OF_DOUBLES.search(str(error))) and {torch.float32, torch.float64} <= held
 
 
 def fails_alike(errors: Sequence[Exception], sizes: set[int]) -> bool:
