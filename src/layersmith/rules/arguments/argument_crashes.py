@@ -31,9 +31,11 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
+from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.call.search import CallSearch
 from layersmith.load.values import written
 from layersmith.probe import batch, options, parameters, refusal, source, wording
+from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -41,6 +43,7 @@ from layersmith.subject import Case, Construction
 
 SECONDS = 5.0  # of CPU for all options of one class, and for the calls that are looked for
 SEARCH = 0.75  # of the time left, for one option's
+ROWS = 2  # axes of rows x features
 SLIPS = (NameError, AttributeError)
 
 
@@ -111,18 +114,37 @@ def _is_excused(
     if refusal.wants_equal_widths(construction.arguments, option.name, error):
         return True
     is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
-    return not is_slip and _may_work_otherwise(case, construction, option, module, deadline.part(SEARCH))
+    return not is_slip and _may_work_otherwise(
+        case, construction, option, module, error, deadline.part(SEARCH)
+    )
 
 
 def _may_work_otherwise(
-    case: Case, construction: Construction, option: options.Option, module: nn.Module, deadline: Deadline
+    case: Case,
+    construction: Construction,
+    option: options.Option,
+    module: nn.Module,
+    error: Exception,
+    deadline: Deadline,
 ) -> bool:
     """Whether a search finds a call that works with the option, or does not come to an end in time."""
     given = {**construction.arguments, option.name: option.value}
     found = CallSearch(in_mode(module, training=False), given, deadline).find()
     if found is None:
-        return deadline.is_over
+        return deadline.is_over and not _is_between_layers(case.inputs, error)
     return not batch.has_single_rows(found.make(case.seed), case.inputs)
+
+
+def _is_between_layers(inputs: Inputs, error: Exception) -> bool:
+    """Whether a width that rows of features cannot have brought along is not what the next layer takes."""
+    tensors = [*inputs.tensors()]
+    given = {size for tensor in tensors for size in tensor.shape}
+    pairs = directed_pairs(str(error))
+    return (
+        all(tensor.ndim <= ROWS for tensor in tensors)
+        and bool(pairs)
+        and not given & {pair[0] for pair in pairs}
+    )
 
 
 def _finding(construction: Construction, option: options.Option, error: Exception, where: str) -> Finding:
@@ -184,6 +206,26 @@ class BothDirections(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.gru(x[:, None])[0][:, -1])
+
+
+@argument_crashes.bad(
+    "OneHotBeside(conditional=True) (a flag): forward raised RuntimeError: mat1 and mat2 shapes"
+)
+class OneHotBeside(nn.Module):
+    def __init__(
+        self, width: int = 6, latent: int = 4, classes: int = 3, *, conditional: bool = False
+    ) -> None:
+        super().__init__()
+        self.classes = classes if conditional else 0
+        self.encoder = nn.Linear(width + self.classes, latent)
+        self.decoder = nn.Linear(latent, width)
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        hot = x.new_zeros(len(x), self.classes)
+        if label is not None:
+            hot = nn.functional.one_hot(label, self.classes).to(x)
+        z = self.encoder(torch.cat([x, hot], dim=-1)).relu()
+        return self.decoder(torch.cat([z, hot], dim=-1))
 
 
 @argument_crashes.bad(
