@@ -9,6 +9,8 @@ Each tensor is replaced by others of its kind, in eval and in train mode, after 
 little (a gate may start at zero). If no output moves and no gradient arrives, it is ignored. Features are found
 by gradients that are exactly zero, and confirmed by changing them. Masks and lengths, arguments of which only
 the shape, device or dtype is read, those that the code calls unused, and features that a fixed mask leaves out pass.
+An argument with a default, which the call leaves out, is followed in the source: it is reported where it is documented
+or reassigned and then changes nothing, unless another `forward` of the file, or of a base, takes it too.
 
 ## How to fix it
 Use it; if the interface demands it, name it `_context`, or say in a comment that it is unused.
@@ -152,6 +154,27 @@ class GatesByItself(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         value, _gate = x.chunk(2, dim=-1)
         return value * value.sigmoid()
+
+
+@ignored_input.bad(
+    "memory has no effect: it is given a value, which is never read", inputs=lambda: torch.randn(2, 3, 6)
+)
+class ForgetsTheMemory(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+    def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
+        memory = x if memory is None else memory
+        return self.attention(x, x, x)[0]
+
+
+@ignored_input.good(inputs=lambda: torch.randn(2, 3, 6))
+class TakesWhatOthersTake(nn.Module):
+    """An argument that an interface demands, and of which nothing is said."""
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return x.softmax(-1)
 
 
 @ignored_input.good(inputs=lambda: (torch.randn(2, 3, 6), torch.randn(2, 4, 6)))
