@@ -72,6 +72,18 @@ class DoubleConv(nn.Module):
         return self.block(x)
 
 
+class JoinsTheSkip(nn.Module):
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(in_channels, in_channels // 2, 2, stride=2)
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+    def forward(self, x, skip):
+        x = self.up(x)
+        rows, columns = skip.size(2) - x.size(2), skip.size(3) - x.size(3)
+        return self.conv(torch.cat([skip, nn.functional.pad(x, [0, columns, 0, rows])], dim=1))
+
+
 class UNet(nn.Module):
     def __init__(self, n_channels, n_classes):
         super().__init__()

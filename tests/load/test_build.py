@@ -58,6 +58,7 @@ EXPECTED = {
     "DenoisingBlock": "f4 f2",
     "PreNorm": "f3",
     "Actor": "f2",
+    "JoinsTheSkip": "f4 f4",
     "LayerList": "f2",
     "Lora": "f2",
     "Conv1dBlock": "f3",

@@ -240,3 +240,20 @@ class EveryOptionRuns(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.linear(x)
         return y if self.context is None else y + self.context(x)
+
+
+@argument_crashes.good(inputs=lambda: (torch.randn(2, 4, 3, 3), torch.randn(2, 4, 6, 6)))
+class JoinsTheSkip(nn.Module):
+    """Whoever upsamples by a convolution halves the channels, and wants more to halve."""
+
+    def __init__(self, channels: int = 8, *, bilinear: bool = True) -> None:
+        super().__init__()
+        self.up: nn.Module = nn.Upsample(scale_factor=2)
+        if not bilinear:
+            self.up = nn.ConvTranspose2d(channels, channels // 2, 2, stride=2)
+        self.mix = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = self.up(x)
+        rows, columns = skip.shape[2] - x.shape[2], skip.shape[3] - x.shape[3]
+        return self.mix(torch.cat([skip, nn.functional.pad(x, [0, columns, 0, rows])], dim=1))

@@ -100,11 +100,10 @@ def paired(complaint: Complaint) -> Iterator[State]:
 
 def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     told = {value for value in complaint.callee.arguments.values() if type(value) is int}
-    for size in sorted(
-        complaint.free_sizes
-    ):  # one part of a concatenation is of another size than it should be
+    for size in sorted(complaint.free_sizes):  # all parts of a concatenation are of another size
         if size + wanted - given in told:
             yield from complaint.with_size(size, size + wanted - given)
+    yield from _concatenated(complaint, wanted - given)
     for size in sorted(complaint.free_sizes, reverse=True):
         if size > 1 and given % size == 0 and (wanted * size) % given == 0:
             yield from complaint.with_size(size, wanted * size // given)
@@ -112,6 +111,19 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     yield from _flattened(complaint, given, wanted)
     for side in _SIDES:
         yield complaint.with_specs(lambda spec, side=side: _with_sides(spec, side))  # type: ignore[misc]
+
+
+def _concatenated(complaint: Complaint, missing: int) -> Iterator[State]:
+    """One of several tensors smaller or larger by what the concatenation has too many or too few.
+
+    The later first: a skip connection follows what it is joined to.
+    """
+    names = [name for name in complaint.tensors if isinstance(complaint.state[name], TensorSpec)]
+    for name in reversed(names if len(names) > 1 else []):
+        spec = complaint.state[name]
+        for index in range(1, spec.rank):
+            if index not in spec.free and spec.shape[index] + missing > 0:
+                yield complaint.with_value(name, spec.resized(index, spec.shape[index] + missing))
 
 
 def _area(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
