@@ -59,6 +59,7 @@ EXPECTED = {
     "PreNorm": "f3",
     "Actor": "f2",
     "JoinsTheSkip": "f4 f4",
+    "ScaledDotProduct": "f4 f4 f4",
     "LayerList": "f2",
     "Lora": "f2",
     "Conv1dBlock": "f3",
