@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import signal
@@ -336,7 +335,7 @@ def test_a_folders_files_without_a_class_are_passed_over(layersmith: Layersmith,
     write("from torch import nn\nclass Base(nn.Module):\n    pass\n", "pkg/base.py")
     ended = layersmith("check", "pkg", "--select", "mode", "--format", "json")
     assert ended.code == 0
-    assert {one["name"]: one["status"] for one in json.loads(ended.out)["subjects"]} == {
+    assert {one["name"]: one["status"] for one in ended.report["subjects"]} == {
         "Good": "checked",
         "pkg/base.py": "skipped",
     }
