@@ -78,6 +78,15 @@ class ScaledDotProduct(nn.Module):
         return (q @ k.transpose(2, 3) / width**0.5).softmax(-1) @ v
 
 
+class DenseStep(nn.Module):
+    def __init__(self, last_planes, planes):
+        super().__init__()
+        self.conv = nn.Conv2d(last_planes, planes, 1)
+
+    def forward(self, x):
+        return torch.cat([x, self.conv(x)], 1)
+
+
 class JoinsTheSkip(nn.Module):
     def __init__(self, in_channels, out_channels):
         super().__init__()
