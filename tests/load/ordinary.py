@@ -87,6 +87,24 @@ class DenseStep(nn.Module):
         return torch.cat([x, self.conv(x)], 1)
 
 
+class AddsPositions(nn.Module):
+    def __init__(self, d_hid, n_position=200):
+        super().__init__()
+        self.register_buffer("table", torch.randn(1, n_position, d_hid))
+
+    def forward(self, x):
+        return x + self.table[:, : x.size(1)].clone().detach()
+
+
+class DividesThenMultiplies(nn.Module):
+    def __init__(self, temperature):
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, q, k, v):
+        return torch.matmul(torch.matmul(q / self.temperature, k.transpose(2, 3)).softmax(-1), v)
+
+
 class JoinsTheSkip(nn.Module):
     def __init__(self, in_channels, out_channels):
         super().__init__()

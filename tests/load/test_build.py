@@ -59,6 +59,8 @@ EXPECTED = {
     "PreNorm": "f3",
     "Actor": "f2",
     "DenseStep": "f4",
+    "AddsPositions": "f3",
+    "DividesThenMultiplies": "f4 f4 f4",
     "JoinsTheSkip": "f4 f4",
     "ScaledDotProduct": "f4 f4 f4",
     "LayerList": "f2",

@@ -76,10 +76,11 @@ class Callee:
 def _shared(clues: dict[str, Clue]) -> dict[str, Clue]:
     """What is known of the rank of queries, keys or values is so of those that come with them."""
     for group in (group for group in TOGETHER if group <= clues.keys()):
-        known = next((clues[name] for name in clues if name in group and clues[name].rank), None)
+        told = (clues[name] for name in clues if name in group and (clues[name].rank or clues[name].min_rank))
+        known = next(told, None)
         if known is not None:
-            silent = (name for name in group if not clues[name].is_known)
-            clues |= {name: replace(clues[name], rank=known.rank, names=known.names) for name in silent}
+            same = {"rank": known.rank, "min_rank": known.min_rank, "names": known.names}
+            clues |= {name: replace(clues[name], **same) for name in group if not clues[name].is_known}
     return clues
 
 

@@ -116,8 +116,10 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
 def _concatenated(complaint: Complaint, missing: int) -> Iterator[State]:
     """One of several tensors smaller or larger by what the concatenation has too many or too few.
 
-    The later first: a skip connection follows what it is joined to.
+    The later first: a skip connection follows what it is joined to. Features that were flattened are of no one part.
     """
+    if not complaint.says("channels") and any(_open_sides(s) for s in specs(list(complaint.state.values()))):
+        return
     names = [name for name in complaint.tensors if isinstance(complaint.state[name], TensorSpec)]
     for name in reversed(names if len(names) > 1 else []):
         spec = complaint.state[name]
@@ -138,13 +140,17 @@ def _area(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
 def _scaled(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     """Sides at which the flattened features come nearer to what is wanted: they grow with the area."""
     for spec in specs(list(complaint.state.values())):
-        open_sides = [index for index in range(2, spec.rank) if index in spec.free]
+        open_sides = _open_sides(spec)
         if not open_sides or given < 2:  # noqa: PLR2004 - nothing to scale
             continue
         guess = spec.shape[open_sides[0]] * (wanted / given) ** (1 / (spec.rank - 2))
         for side in dict.fromkeys((round(guess), round(guess) + 1, round(guess) - 1)):
             if 0 < side <= _LARGEST_SIDE:
                 yield complaint.with_specs(lambda spec, side=side: _with_sides(spec, side))  # type: ignore[misc]
+
+
+def _open_sides(spec: TensorSpec) -> list[int]:
+    return [index for index in range(2, spec.rank) if index in spec.free]
 
 
 def _flattened(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
