@@ -16,7 +16,7 @@ from layersmith.load.call.loss import is_loss
 from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
-from layersmith.load.call.run import call_of, is_finite, is_useful, output_of, rows_are_apart
+from layersmith.load.call.run import call_of, is_blank, is_finite, is_useful, output_of, rows_are_apart
 from layersmith.load.call.start import starts
 from layersmith.load.call.verdict import fails_alike, is_unmendable
 from layersmith.load.constructor.names import WIDTH
@@ -119,7 +119,8 @@ class CallSearch:
         if wide != state and self._works(wide):
             state = wide
         try:
-            return self._with_rows_apart(self._finite(self._batched(self._as_high(state))))
+            state = self._finite(self._batched(self._as_high(state)))
+            return self._with_rows_apart(self._with_steps(state))
         except Exception:  # noqa: BLE001 - out of time, or an output that can't be looked at: the call as it was found
             return state
 
@@ -168,6 +169,20 @@ class CallSearch:
             return state
         longer = {name: replace(_sequence_of(main), free=main.free)}
         return longer if self._works(longer) and rows_are_apart(self.callee, longer, self.deadline) else state
+
+    def _with_steps(self, state: State) -> State:
+        """Steps for channels that are normalised each by itself: of one number nothing remains."""
+        name = next(iter(state), "")
+        main = state.get(name)
+        if not isinstance(main, TensorSpec) or main.rank != _MATRIX or self.callee.clues[name].rank:
+            return state
+        if len(self.callee.required) > 1 or not self._is_blank(state):
+            return state
+        longer = {name: TensorSpec((*main.shape, PRIMES[0]), main.dtype, main.high, free=main.free)}
+        return longer if self._works(longer) and not self._is_blank(longer) else state
+
+    def _is_blank(self, state: State) -> bool:
+        return is_blank(output_of(self.callee, state, self.deadline))
 
     def _works(self, state: State) -> bool:
         return self._error(state) is None

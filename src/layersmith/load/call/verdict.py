@@ -35,7 +35,8 @@ def fails_alike(errors: Sequence[Exception], sizes: set[int]) -> bool:
         errors: of all attempts.
         sizes: of the dimensions after the batch; a mismatch of one of these is the input's.
     """
-    if len(errors) < _ENOUGH or any(_is_raised_by_hand(error) for error in errors[-_ENOUGH:]):
+    last = errors[-_ENOUGH:]
+    if len(last) < _ENOUGH or any(_is_raised_by_hand(error) or _spreads(error) for error in last):
         return False
     if all(_OF_CODE.search(str(error)) and _line(error) == _line(errors[-1]) for error in errors):
         return True
@@ -55,6 +56,14 @@ def _is_raised_by_hand(error: Exception) -> bool:
     if not frames or frames[0][0].f_code.co_filename.startswith(source.TORCH):
         return False
     return isinstance(failure.statement(error), ast.Raise | ast.Assert)
+
+
+def _spreads(error: Exception) -> bool:
+    """Whether the call that failed spreads a variable, `f(x, *state)`: how many it passes is the input's."""
+    statement = failure.statement(error)
+    return statement is not None and any(
+        isinstance(part, ast.Starred) and isinstance(part.value, ast.Name) for part in ast.walk(statement)
+    )
 
 
 def _line(error: Exception) -> tuple[str, int]:

@@ -108,7 +108,7 @@ def _is_excused(
         construction.cls, construction.arguments, option.name, error
     ):
         return True
-    if refusal.wants_equal_widths(construction.arguments, option.name, error):
+    if refusal.wants_equal_widths(construction.cls, construction.arguments, option.name, error):
         return True
     is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
     return not is_slip and _may_work_otherwise(case, construction, option, module, deadline.part(SEARCH))
@@ -257,3 +257,32 @@ class JoinsTheSkip(nn.Module):
         x = self.up(x)
         rows, columns = skip.shape[2] - x.shape[2], skip.shape[3] - x.shape[3]
         return self.mix(torch.cat([skip, nn.functional.pad(x, [0, columns, 0, rows])], dim=1))
+
+
+@argument_crashes.good
+class AddsAShortcut(nn.Module):
+    """That there can be none between other widths is plain."""
+
+    def __init__(self, in_features: int = 6, out_features: int = 4, *, shortcut: bool = False) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.linear(x) if self.shortcut else self.linear(x)
+
+
+@argument_crashes.good
+class HasAFasterKernel(nn.Module):
+    """An option for which another package is needed, which is not there."""
+
+    def __init__(self, *, fused: bool = False) -> None:
+        super().__init__()
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.fused:
+            import a_package_of_kernels  # type: ignore[import-not-found]  # noqa: PLC0415 - optional
+
+            return a_package_of_kernels.relu(x)
+        return x.relu()
