@@ -156,6 +156,8 @@ def _is_interface(owner: Any, node: source.Function, name: str) -> bool:
     """Whether another class of the file has the same constructor and does use the parameter: one call makes either."""
     if _is_fixed_for_base(node, name):
         return True
+    if any(name == getattr(part.value, "id", "") for part in ast.walk(node) if isinstance(part, ast.Assign)):
+        return False  # who keeps it means to use it
     signature = [argument.arg for argument in node.args.args]
     for other in ast.walk(source.tree_of(source.file_of(owner))):
         if not isinstance(other, ast.FunctionDef) or other.name != "__init__" or other.lineno == node.lineno:
