@@ -82,11 +82,15 @@ def is_read(cls: Any, attribute: str) -> bool:
         attribute in getattr(base, "__annotations__", {}) for base in cls.__mro__[1:] if base is not owner
     ):
         return True
+    return is_read_in_file(owner, attribute) or _is_read_elsewhere(owner, attribute)
+
+
+def is_read_in_file(owner: type, attribute: str) -> bool:
+    """Whether its file reads the attribute elsewhere than in the class, or of another object than `self`."""
     home, own = source.tree_of(source.file_of(owner)), source.class_node(owner)
     inside = {id(part) for part in ast.walk(own)} if own is not None else set()
     inside |= {id(part) for other in _with_their_own(home, attribute) for part in ast.walk(other)}
-    is_read = any(_reads(part, attribute, is_inside=id(part) in inside) for part in ast.walk(home))
-    return is_read or _is_read_elsewhere(owner, attribute)
+    return any(_reads(part, attribute, is_inside=id(part) in inside) for part in ast.walk(home))
 
 
 def _with_their_own(tree: ast.Module, attribute: str) -> list[ast.ClassDef]:

@@ -48,9 +48,9 @@ def forward_raises(case: Case) -> Iterator[Finding]:
 
 
 def _finding(error: Exception, attempt: Case, *, training: bool) -> Finding:
-    file, line = source.error_line(error, attempt.module)
-    text = " ".join(str(error).split())
     is_built = not isinstance(attempt.module, Unbuilt)
+    file, line = source.error_line(error, attempt.module if is_built else nn.Identity())
+    text = " ".join(str(error).split())
     where = f"in {'train' if training else 'eval'} mode" if is_built else "whatever it is given"
     return Finding(
         f"{'forward' if is_built else 'the constructor'} raised {type(error).__name__} {where}: {text:.300}",
