@@ -6,8 +6,8 @@ The option that its author never tried is the one that you need: `bias=False` cr
 
 ## How it is tested
 The class is built and called as in the example, with one argument changed: to its default, to the other value of a
-flag, to what the annotation lists or the source compares it with, a dropout to 0 and 0.5, a number of layers to 1 and 3,
-a width to an odd one (only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that
+flag, to what the annotation lists or the source compares it with (None as well), a dropout to 0 and 0.5, a number of layers
+to 1 and 3, a kernel to another odd size, two dimensions to three, a square to a rectangle, a width to an odd one (only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that
 refuses the value is fine. A call that fails is no finding where another input works with that option, unless it is of
 one sample or one step only.
 
@@ -214,6 +214,42 @@ class PadsOddWidths(nn.Module):
         waves = (t[:, None] * torch.arange(1, self.dim // 2 + 1).to(t)).sin()
         both = torch.cat([waves, waves * waves], dim=1)
         return torch.cat([both, both[:1]], dim=1) if self.dim % 2 else both
+
+
+@argument_crashes.bad("NoHiddenLayer(ratio=None) (which the source asks for): the constructor raised")
+class NoHiddenLayer(nn.Module):
+    def __init__(self, width: int = 6, ratio: int | None = 2) -> None:
+        super().__init__()
+        hidden = None if ratio is None else width * ratio
+        self.before = nn.Linear(width, hidden) if hidden else nn.Identity()
+        self.head = nn.Linear(hidden, 2)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.before(x).relu())
+
+
+@argument_crashes.bad("(a kernel): forward raised RuntimeError", inputs=lambda: torch.randn(2, 4, 9, 11))
+class PadsForAnotherKernel(nn.Module):
+    def __init__(self, width: int = 4, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=kernel_size // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x)
+
+
+@argument_crashes.good(inputs=lambda: torch.randn(2, 4, 9, 11))
+class PadsForItsKernel(nn.Module):
+    """Another kernel, none, and planes that are no squares."""
+
+    def __init__(self, width: int = 4, kernel_size: int | None = 3, size: tuple[int, int] = (9, 9)) -> None:
+        super().__init__()
+        kernel = 1 if kernel_size is None else kernel_size
+        self.conv = nn.Conv2d(width, width, kernel, padding=kernel // 2)
+        self.gain = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x) * self.gain.mean()
 
 
 @argument_crashes.good
