@@ -114,7 +114,7 @@ def idle_of(function: FunctionType) -> dict[int | str, bool]:
     live = reading.live(lambda _: True) | reading.deleted | reading.checked
     names = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
     idle = [one for one in (*names, *(one.arg for one in node.args.kwonlyargs)) if one not in live]
-    return {one: True for one in idle} | {names.index(one): True for one in idle if one in names}
+    return dict.fromkeys(idle, True) | {names.index(one): True for one in idle if one in names}
 
 
 def _is_plain(node: source.Function) -> bool:

@@ -95,7 +95,7 @@ class DefinesLater(nn.Module):
 
     def fused(self, x: Tensor) -> Tensor:
         try:
-            return fused_shift(x)  # type: ignore[name-defined,no-any-return]  # noqa: F821
+            return fused_shift(x)  # type: ignore[name-defined,no-any-return]
         except NameError:
             return x
 
