@@ -58,6 +58,11 @@ EXPECTED = {
     "DenoisingBlock": "f4 f2",
     "PreNorm": "f3",
     "Actor": "f2",
+    "DenseStep": "f4",
+    "AddsPositions": "f3",
+    "DividesThenMultiplies": "f4 f4 f4",
+    "JoinsTheSkip": "f4 f4",
+    "ScaledDotProduct": "f4 f4 f4",
     "LayerList": "f2",
     "Lora": "f2",
     "Conv1dBlock": "f3",
@@ -555,3 +560,9 @@ def test_an_example_tells_what_its_module_was_built_with() -> None:
     )
     assert ScaledByExample.__init__ is before
     assert "__init__" not in vars(ScaledByExample)
+
+
+def test_a_width_is_no_flag_because_it_is_the_last_one() -> None:
+    construction = subject_of_class(ordinary.DenseStep).construction
+    assert construction is not None
+    assert type(construction.arguments["last_planes"]) is int

@@ -10,6 +10,7 @@ import torch
 from layersmith.load.call.callee import State
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.values import TensorSpec, specs
+from layersmith.probe.sequence import TOGETHER
 
 _STATED = (
     (r"[Ee]xpected (\d)D(?: \(unbatched\))? or (\d)D", 2),
@@ -100,6 +101,10 @@ def _fewer_indices(complaint: Complaint) -> Iterator[State]:
 def _ranked(complaint: Complaint, rank: int, names: list[str]) -> Iterator[State]:
     if rank > _HIGHEST:
         return
+    for name in names:
+        kin = [other for other in complaint.tensors if any({name, other} <= group for group in TOGETHER)]
+        if len(kin) > 1:
+            yield complaint.with_rank(rank, kin)
     for name in names:
         yield complaint.with_rank(rank, [name])
     if len(complaint.tensors) > 1:
