@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import batch, scrambles
+from layersmith.probe.inputs import Inputs
 from layersmith.probe.scrambles import Scramble
 from layersmith.promises import Promise
 from layersmith.rule import rule
@@ -61,7 +62,7 @@ def scrambled_reshape(case: Case) -> Iterator[Finding]:
             yield _finding(one)
 
 
-def _again(case: Case, inputs: batch.Inputs) -> list[Scramble] | None:
+def _again(case: Case, inputs: Inputs) -> list[Scramble] | None:
     """The same with another batch; None if it does not take that."""
     try:
         return scrambles.scrambles(case.fresh().module, inputs)

@@ -66,9 +66,10 @@ def wrong_inverse(case: Case) -> Iterator[Finding]:
 
 def _flag(module: nn.Module) -> str:
     """The argument of forward that turns it round; "" if there is none."""
+    cls: type = type(module)
     for name, parameter in inspect.signature(module.forward).parameters.items():
         is_plain = name in {"inverse", "invert"} or (
-            name in {"reverse", "rev"} and OF_FLOWS.search(source.text_of(type(module)))
+            name in {"reverse", "rev"} and OF_FLOWS.search(source.text_of(cls))
         )
         if is_plain and parameter.default is False:
             return name
@@ -81,7 +82,8 @@ def _back(case: Case, there: Tensor, flag: str) -> Tensor | None:
     try:
         if flag:
             return _first(case.run(Inputs(given.args, {**given.kwargs, flag: True})))
-        return _first(case.module.inverse(*given.args, **given.kwargs))
+        undo: Any = case.module.inverse
+        return _first(undo(*given.args, **given.kwargs))
     except Exception:  # noqa: BLE001 - how it is called is not known
         return None
 
