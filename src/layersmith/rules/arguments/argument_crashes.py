@@ -209,26 +209,6 @@ class BothDirections(nn.Module):
 
 
 @argument_crashes.bad(
-    "OneHotBeside(conditional=True) (a flag): forward raised RuntimeError: mat1 and mat2 shapes"
-)
-class OneHotBeside(nn.Module):
-    def __init__(
-        self, width: int = 6, latent: int = 4, classes: int = 3, *, conditional: bool = False
-    ) -> None:
-        super().__init__()
-        self.classes = classes if conditional else 0
-        self.encoder = nn.Linear(width + self.classes, latent)
-        self.decoder = nn.Linear(latent, width)
-
-    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        hot = x.new_zeros(len(x), self.classes)
-        if label is not None:
-            hot = nn.functional.one_hot(label, self.classes).to(x)
-        z = self.encoder(torch.cat([x, hot], dim=-1)).relu()
-        return self.decoder(torch.cat([z, hot], dim=-1))
-
-
-@argument_crashes.bad(
     "PoolsByName(mode='score') (compared in the source)", inputs=lambda: torch.randn(4, 5, 6)
 )
 class PoolsByName(nn.Module):
