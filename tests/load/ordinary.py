@@ -105,6 +105,18 @@ class DividesThenMultiplies(nn.Module):
         return torch.matmul(torch.matmul(q / self.temperature, k.transpose(2, 3)).softmax(-1), v)
 
 
+class CountsAxes(nn.Module):
+    def __init__(self, dim, input_axis=2):
+        super().__init__()
+        self.input_axis = input_axis
+        self.project = nn.Linear(dim, 8)
+
+    def forward(self, data):
+        _, *axis, _ = data.shape
+        assert len(axis) == self.input_axis, "input data must have the right number of axis"
+        return self.project(data.flatten(1, -2))
+
+
 class JoinsTheSkip(nn.Module):
     def __init__(self, in_channels, out_channels):
         super().__init__()

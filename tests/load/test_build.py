@@ -61,6 +61,7 @@ EXPECTED = {
     "DenseStep": "f4",
     "AddsPositions": "f3",
     "DividesThenMultiplies": "f4 f4 f4",
+    "CountsAxes": "f4",
     "JoinsTheSkip": "f4 f4",
     "ScaledDotProduct": "f4 f4 f4",
     "LayerList": "f2",

@@ -19,6 +19,7 @@ _ADVICE = (
     ranks.unpacked,
     ranks.stated,
     ranks.indexed,
+    ranks.counted,
     sizes.too_small,
     sizes.divisible,
     sizes.paired,

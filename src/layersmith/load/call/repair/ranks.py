@@ -80,6 +80,15 @@ def indexed(complaint: Complaint) -> Iterator[State]:
             yield complaint.with_rank(min(_rank(complaint, name) + 1, _HIGHEST), [name])
 
 
+def counted(complaint: Complaint) -> Iterator[State]:
+    """Another rank where the message only says that it is wrong."""
+    if complaint.says(r"(right|correct|wrong|invalid|incorrect|proper) number of (ax[ei]s|dim)"):
+        for change in (1, -1, 2):
+            for name in complaint.blamed:
+                if 0 < _rank(complaint, name) + change <= _HIGHEST:
+                    yield complaint.with_rank(_rank(complaint, name) + change, [name])
+
+
 def fewer_indices(complaint: Complaint) -> Iterator[State]:
     """One index a row instead of a sequence of them: embedded they have one dimension more."""
     if complaint.says(
