@@ -117,6 +117,22 @@ class CountsAxes(nn.Module):
         return self.project(data.flatten(1, -2))
 
 
+class AsksForItsWidth(nn.Module):
+    def __init__(self, dim, num_dimensions=2, dim_index=-1):
+        super().__init__()
+        self.dim = dim
+        self.total_dimensions = num_dimensions + 2
+        self.dim_index = dim_index + self.total_dimensions
+        self.project = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        assert len(x.shape) == self.total_dimensions, (
+            "input tensor does not have the correct number of dimensions"
+        )
+        assert x.shape[self.dim_index] == self.dim, "input tensor does not have the correct input dimension"
+        return self.project(x)
+
+
 class JoinsTheSkip(nn.Module):
     def __init__(self, in_channels, out_channels):
         super().__init__()

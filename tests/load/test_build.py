@@ -62,6 +62,7 @@ EXPECTED = {
     "AddsPositions": "f3",
     "DividesThenMultiplies": "f4 f4 f4",
     "CountsAxes": "f4",
+    "AsksForItsWidth": "f4",
     "JoinsTheSkip": "f4 f4",
     "ScaledDotProduct": "f4 f4 f4",
     "LayerList": "f2",

@@ -57,7 +57,9 @@ def _dead(node: source.Function) -> set[int]:
         for part in ast.walk(node)
         if isinstance(part, ast.Assign)
         and all(isinstance(target, ast.Name) and target.id not in read for target in part.targets)
-        and not any(isinstance(p, ast.Call | ast.Await | ast.Yield | ast.NamedExpr) for p in ast.walk(part.value))
+        and not any(
+            isinstance(p, ast.Call | ast.Await | ast.Yield | ast.NamedExpr) for p in ast.walk(part.value)
+        )
     }
 
 

@@ -52,7 +52,9 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
         for option in (
             (
                 *_of(parameter, current, compared.get(name, ()), is_treated=name in treated),
-                *_otherwise(name, current, is_optional=name in optional, is_pair=name in paired, is_padded=is_padded),
+                *_otherwise(
+                    name, current, is_optional=name in optional, is_pair=name in paired, is_padded=is_padded
+                ),
             )
             if parameter.kind not in _VARIADIC
             else ()

@@ -19,10 +19,22 @@ from torch import nn
 from layersmith.probe import source
 
 DYNAMIC = re.compile(r"\bglobals\(\)|\bexec\(|\beval\(|\blocals\(\)|\bvars\(|__dict__|__getattr|__setattr__")
-NAMING = {"setattr", "__setattr__", "getattr", "hasattr", "register_buffer", "register_parameter", "add_module", "register_module"}
+NAMING = {
+    "setattr",
+    "__setattr__",
+    "getattr",
+    "hasattr",
+    "register_buffer",
+    "register_parameter",
+    "add_module",
+    "register_module",
+}
 GUARDS = {"", "NameError", "AttributeError", "Exception", "BaseException"}
 ASKED = re.compile(r"version|PY2|PY3|platform|TYPE_CHECKING|hasattr|is_scripting|__torch|_available")
-_NEIGHBOURS, _LONGEST = 200, 400_000  # files beside the class's, and characters of one, that are looked through
+_NEIGHBOURS, _LONGEST = (
+    200,
+    400_000,
+)  # files beside the class's, and characters of one, that are looked through
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +68,32 @@ def names(cls: type[nn.Module]) -> Iterator[Unknown]:
 def attributes(module: nn.Module) -> Iterator[Unknown]:
     """Attributes of `self` that a method of its class reads, that it hasn't got, and that nothing ever sets."""
     cls = type(module)
-    if any(DYNAMIC.search(source.text_of(owner)) for owner in cls.__mro__ if owner not in (nn.Module, object)):
+    if any(
+        DYNAMIC.search(source.text_of(owner)) for owner in cls.__mro__ if owner not in (nn.Module, object)
+    ):
         return
     for owner in owners(cls):
         node, file = source.class_node(owner), source.file_of(owner)
         if node is None or not _is_plain(file):
             continue
         for name, line in _read_of_self(node):
-            if hasattr(cls, name) or _has(module, name) or _is_guarded(file, line) or _is_set(cls, file, name):
+            if (
+                hasattr(cls, name)
+                or _has(module, name)
+                or _is_guarded(file, line)
+                or _is_set(cls, file, name)
+            ):
                 continue
             yield Unknown(name, file, line)
 
 
 def owners(cls: type) -> list[type]:
     """The class and its bases below nn.Module that are not torch's."""
-    return [base for base in cls.__mro__ if base not in (nn.Module, object) and not source.is_torchs(base.__module__)]
+    return [
+        base
+        for base in cls.__mro__
+        if base not in (nn.Module, object) and not source.is_torchs(base.__module__)
+    ]
 
 
 def _functions(cls: type) -> Iterator[FunctionType]:
@@ -83,7 +106,9 @@ def _functions(cls: type) -> Iterator[FunctionType]:
 def _is_plain(file: str) -> bool:
     """Whether it is a file whose names are those that its text binds; a notebook's cell is none."""
     tree = source.tree_of(file)
-    hidden = [part for part in ast.walk(tree) if isinstance(part, ast.ImportFrom) and part.names[0].name == "*"]
+    hidden = [
+        part for part in ast.walk(tree) if isinstance(part, ast.ImportFrom) and part.names[0].name == "*"
+    ]
     return Path(file).exists() and all(part in tree.body for part in hidden)
 
 
@@ -101,7 +126,9 @@ def _globals_of(code: CodeType) -> Iterator[tuple[str, int]]:
 
 def _binds(file: str, name: str) -> bool:
     """Whether anything in the file binds the name, wherever it stands: it may have been deleted, or not imported."""
-    return name in _bound(file) or bool(DYNAMIC.search("".join(linecache.getlines(file)).partition("class ")[0]))
+    return name in _bound(file) or bool(
+        DYNAMIC.search("".join(linecache.getlines(file)).partition("class ")[0])
+    )
 
 
 def _bound(file: str) -> set[str]:
@@ -199,7 +226,11 @@ def _names_self(node: ast.AST) -> bool:
 def _is_loose(node: ast.AST) -> bool:
     """Whether a name that is computed is set: any text may be one."""
     is_setattr = isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in NAMING
-    return is_setattr and isinstance(node, ast.Call) and not any(isinstance(a, ast.Constant) for a in node.args[:2])
+    return (
+        is_setattr
+        and isinstance(node, ast.Call)
+        and not any(isinstance(a, ast.Constant) for a in node.args[:2])
+    )
 
 
 def _sets(node: ast.AST, name: str, is_loose: bool) -> bool:

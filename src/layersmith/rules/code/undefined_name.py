@@ -47,7 +47,9 @@ def undefined_name(case: Case) -> Iterator[Finding]:
         if one.name not in told:
             told.add(one.name)
             said = f"nothing ever sets self.{one.name}: {cls.__name__} raises AttributeError where it comes to this line"
-            yield _finding(one, said, f"set self.{one.name} in the constructor, or mend its name", Severity.WARNING)
+            yield _finding(
+                one, said, f"set self.{one.name} in the constructor, or mend its name", Severity.WARNING
+            )
 
 
 def _finding(one: undefined.Unknown, said: str, fix: str, severity: Severity) -> Finding:

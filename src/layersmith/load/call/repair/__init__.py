@@ -15,6 +15,7 @@ _ADVICE = (
     dtypes.ranges,
     dtypes.lengths,
     kinds.own_state,
+    sizes.compared,
     ranks.fewer_indices,
     ranks.unpacked,
     ranks.stated,

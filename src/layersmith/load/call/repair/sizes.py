@@ -83,6 +83,14 @@ def _set_free(spec: TensorSpec, size: int, only: set[int]) -> TensorSpec:
     return spec
 
 
+def compared(complaint: Complaint) -> Iterator[State]:
+    """What a failed assert compares with a number that the constructor was told becomes that number."""
+    told = {value for value in complaint.callee.arguments.values() if type(value) is int}
+    for given, wanted in _condition_pairs(complaint):
+        if wanted in told:
+            yield from complaint.with_size(given, wanted)
+
+
 def paired(complaint: Complaint) -> Iterator[State]:
     """What was given becomes what was expected, also where the given number is a product of dimensions."""
     pairs = list(dict.fromkeys([*_condition_pairs(complaint), *_message_pairs(complaint)]))
