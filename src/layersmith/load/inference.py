@@ -15,7 +15,9 @@ from layersmith.load.call.start import starts
 from layersmith.load.constructor.search import Construction, ConstructorSearch, call_text, construct
 from layersmith.load.doubt import FAILS, doubt
 from layersmith.load.strategy import Failure, Found, Request
+from layersmith.load.unbuildable import Unbuilt
 from layersmith.load.values import Call, Made
+from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.subject import MakeInputs
 
@@ -42,6 +44,8 @@ def by_inference(request: Request) -> Found | None:
         search.complaints += [failure.error for failure in request.failures[-1:]]
         if count + 1 == _CONSTRUCTIONS or request.deadline.is_over:
             break
+    if failing is None and not request.failures and search.slip is not None:
+        return _unbuilt(search)
     if not request.failures and search.errors:
         request.failures.append(Failure(call_text(search.cls, search.closest), "", search.errors[0]))
     return failing
@@ -143,6 +147,12 @@ def _found(construction: Construction, call: Call, how: str, why: str) -> Found:
     return Found(
         lambda _: construction.build(), call.make, f"{construction}({call})", how, construction.recipe, why
     )
+
+
+def _unbuilt(search: ConstructorSearch) -> Found:
+    """A class whose constructor names what is nowhere, for `forward-raises` to tell."""
+    slip, text = search.slip or Exception(), call_text(search.cls, search.closest)
+    return Found(lambda _: Unbuilt(slip), lambda _: Inputs(), text, "from names", doubt=FAILS)
 
 
 def _said(error: Exception) -> str:

@@ -7,6 +7,7 @@ import functools
 import linecache
 import re
 import traceback
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,15 @@ def is_refusal(error: BaseException) -> bool:
     if file == MODULE:
         return False
     return _raises(file, line)
+
+
+def is_slip(error: BaseException) -> bool:
+    """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks."""
+    if isinstance(error, NameError):
+        return not isinstance(error, UnboundLocalError) and "free variable" not in str(error)
+    owner = getattr(error, "obj", None)
+    is_of_module = isinstance(error, AttributeError) and isinstance(owner, types.ModuleType)
+    return is_of_module and f".{getattr(error, 'name', '')}" in failing_text(error)
 
 
 def line_of(error: BaseException, file: str) -> int:
