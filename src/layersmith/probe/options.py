@@ -24,6 +24,7 @@ WIDTH = re.compile(
 KERNEL = re.compile(r"(?:^|_)(?:kernel|ksize)(?:_size)?$")
 DIMENSIONS = re.compile(r"^(?:spatial_dims|n_?dims?|num_dims|dimensions?)$")
 SIDES = re.compile(r"size|resolution|shape")
+RECTANGLE = "a rectangle"
 ODD = "an odd size"
 TREATED = "an odd size, which the source treats"
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -52,7 +53,9 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
         for option in (
             (
                 *_of(parameter, current, compared.get(name, ()), is_treated=name in treated),
-                *_otherwise(name, current, is_optional=name in optional, is_pair=name in paired, is_padded=is_padded),
+                *_otherwise(
+                    name, current, is_optional=name in optional, is_pair=name in paired, is_padded=is_padded
+                ),
             )
             if parameter.kind not in _VARIADIC
             else ()
@@ -96,7 +99,7 @@ def _otherwise(
     sides = current if isinstance(current, tuple | list) else (current, current) if is_pair else ()
     is_square = len(sides) in (2, 3) and all(type(side) is int for side in sides) and len({*sides}) == 1
     if is_square and SIDES.search(name) and not KERNEL.search(name):
-        yield Option(name, (*sides[:-1], 2 * sides[-1]), "a rectangle")
+        yield Option(name, (*sides[:-1], 2 * sides[-1]), RECTANGLE)
 
 
 def _asked_for_none(cls: type[nn.Module]) -> set[str]:

@@ -101,7 +101,12 @@ def _with_their_own(tree: ast.Module, attribute: str) -> list[ast.ClassDef]:
 
 def _sets_own(node: ast.AST, attribute: str) -> bool:
     is_own = isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self"
-    return is_own and isinstance(node, ast.Attribute) and node.attr == attribute and isinstance(node.ctx, ast.Store)
+    return (
+        is_own
+        and isinstance(node, ast.Attribute)
+        and node.attr == attribute
+        and isinstance(node.ctx, ast.Store)
+    )
 
 
 def _scope(cls: type) -> dict[str, Any]:

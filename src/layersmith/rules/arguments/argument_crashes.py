@@ -6,10 +6,11 @@ The option that its author never tried is the one that you need: `bias=False` cr
 
 ## How it is tested
 The class is built and called as in the example, with one argument changed: to its default, to the other value of a
-flag, to what the annotation lists or the source compares it with (None as well), a dropout to 0 and 0.5, a number of layers
-to 1 and 3, a kernel to another odd size, two dimensions to three, a square to a rectangle, a width to an odd one (only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that
-refuses the value is fine. A call that fails is no finding where another input works with that option, unless it is of
-one sample or one step only.
+flag, to what the annotation lists or the source compares it with (None as well), a dropout to 0 and 0.5, a number of
+layers to 1 and 3, a kernel to another odd size, two dimensions to three, a square to a rectangle, a width to an odd one
+(only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that refuses the value is
+fine. A call that fails is no finding where another input works with that option, unless it is of one sample or one step
+only.
 
 ## How to fix it
 Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
@@ -33,7 +34,8 @@ from layersmith.finding import Finding, Severity
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.values import written
-from layersmith.probe import batch, options, parameters, refusal, source, wording
+from layersmith.probe import batch, options, parameters, refusal, sides, source, wording
+from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -75,19 +77,20 @@ def _asked(
             construction.cls, construction.arguments, option.name, error
         )
         return None if is_theirs else _finding(construction, option, error, "the constructor")
-    if option.why == options.ODD:
+    inputs = sides.stretched(case.inputs, option.value) if option.why == options.RECTANGLE else case.inputs
+    if option.why == options.ODD or inputs is None:
         return None
     for training in (False, True):
-        raised = _error(case, in_mode(module, training=training), deadline)
+        raised = _error(case, in_mode(module, training=training), inputs, deadline)
         if raised is not None and not _is_excused(case, construction, option, module, raised, deadline):
             return _finding(construction, option, raised, "forward")
     return None
 
 
-def _error(case: Case, module: nn.Module, deadline: Deadline) -> Exception | None:
+def _error(case: Case, module: nn.Module, inputs: Inputs, deadline: Deadline) -> Exception | None:
     try:
         with contained(deadline, seed=case.seed), torch.no_grad():
-            case.inputs.call(module)
+            inputs.call(module)
     except OutOfBudget:
         return None
     except Exception as error:  # noqa: BLE001 - whatever forward raises
@@ -111,6 +114,7 @@ def _is_excused(
     if refusal.wants_equal_widths(construction.arguments, option.name, error):
         return True
     is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
+    is_slip = is_slip or option.why == options.RECTANGLE  # the planes were given these sides
     return not is_slip and _may_work_otherwise(case, construction, option, module, deadline.part(SEARCH))
 
 
@@ -236,6 +240,18 @@ class PadsForAnotherKernel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv(x)
+
+
+@argument_crashes.bad(
+    "SquaresOnly(size=(4, 8)) (a rectangle): forward raised", inputs=lambda: torch.randn(2, 3, 4, 4)
+)
+class SquaresOnly(nn.Module):
+    def __init__(self, width: int = 3, size: tuple[int, int] = (4, 4)) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width, size[0], size[0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gain
 
 
 @argument_crashes.good(inputs=lambda: torch.randn(2, 4, 9, 11))

@@ -47,7 +47,9 @@ def undefined_name(case: Case) -> Iterator[Finding]:
         if one.name not in told:
             told.add(one.name)
             said = f"nothing ever sets self.{one.name}: {cls.__name__} raises AttributeError where it comes to this line"
-            yield _finding(one, said, f"set self.{one.name} in the constructor, or mend its name", Severity.WARNING)
+            yield _finding(
+                one, said, f"set self.{one.name} in the constructor, or mend its name", Severity.WARNING
+            )
 
 
 def _finding(one: undefined.Unknown, said: str, fix: str, severity: Severity) -> Finding:
@@ -95,12 +97,12 @@ class DefinesLater(nn.Module):
 
     def fused(self, x: Tensor) -> Tensor:
         try:
-            return fused_shift(x)  # type: ignore[name-defined,no-any-return]  # noqa: F821
+            return fused_shift(x)  # type: ignore[name-defined,no-any-return]
         except NameError:
             return x
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.fused(self.linear(x)) + self.shift
+        y = self.linear(x) + self.shift
         if hasattr(self, "scale"):
             y = y * self.scale
         return y + self.filled if self.is_filled else y

@@ -34,7 +34,9 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-JOINED = re.compile(r"must match except in dimension [1-9]\d*. Expected size (?:1 but got size 2|2 but got size 1) ")
+JOINED = re.compile(
+    r"must match except in dimension [1-9]\d*. Expected size (?:1 but got size 2|2 but got size 1) "
+)
 SIZES = (1, 2, 3, 5)
 REMOVES = ("squeeze", "squeeze_", "squeeze_copy")
 
@@ -125,7 +127,9 @@ def _failures(
 ) -> Iterator[Finding]:
     """What the errors at some sizes say; if only the example's size works, the axis must be beyond doubt."""
     is_only = is_certain or set(SIZES) - {1, size} <= errors.keys()
-    is_doubtful = is_only and not is_certain and not (axis == 0 and batch.is_certain(case.module, case.inputs))
+    is_doubtful = (
+        is_only and not is_certain and not (axis == 0 and batch.is_certain(case.module, case.inputs))
+    )
     if not errors or is_doubtful or any(source.is_refusal(error, case.module) for error in errors.values()):
         return
     count, error = next(iter(errors.items()))

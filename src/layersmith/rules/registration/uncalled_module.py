@@ -5,9 +5,10 @@
 clipboard: `norm1` called twice, `norm2` never.
 
 ## How it is tested
-The module is called in train and in eval mode, with other seeds and inputs. A submodule that no call reached, and that no
-method but `__init__` names, is reported. Those with trainable parameters are the business of `unused-parameter`;
-an identity counts where an option makes a layer of it; losses, dropouts, members of containers, and what other code of the file or the constructor itself reads are left out.
+The module is called in train and in eval mode, with other seeds and inputs. A submodule that no call reached, and that
+no method but `__init__` names, is reported. Those with trainable parameters are the business of `unused-parameter`; an
+identity counts where an option makes a layer of it; losses, dropouts, members of containers, and what other code of the
+file or the constructor itself reads are left out.
 
 ## How to fix it
 Call it in forward, or delete it.
@@ -95,7 +96,9 @@ def _is_forgotten_option(cls: type, attribute: str) -> bool:
         if isinstance(part, ast.Assign) and isinstance(part.value, ast.IfExp)
         if any(getattr(target, "attr", "") == attribute for target in part.targets)
     ]
-    is_read = source.methods_naming(cls, attribute) - {"__init__"} or source.is_read_when_built(cls, attribute)
+    is_read = source.methods_naming(cls, attribute) - {"__init__"} or source.is_read_when_built(
+        cls, attribute
+    )
     return bool(choices) and not is_read and not parameters.is_read_in_file(cls, attribute)
 
 
