@@ -73,8 +73,11 @@ def _asked(
     except OutOfBudget:
         return None
     except Exception as error:  # noqa: BLE001 - whatever the constructor raises
-        is_theirs = refusal.is_refusal(error) or refusal.wants_another(
-            construction.cls, construction.arguments, option.name, error
+        is_one_number = option.why == options.RECTANGLE and isinstance(error, TypeError)
+        is_theirs = (
+            is_one_number
+            or refusal.is_refusal(error)
+            or refusal.wants_another(construction.cls, construction.arguments, option.name, error)
         )
         return None if is_theirs else _finding(construction, option, error, "the constructor")
     inputs = sides.stretched(case.inputs, option.value) if option.why == options.RECTANGLE else case.inputs
