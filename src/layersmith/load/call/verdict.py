@@ -17,7 +17,9 @@ _OF_CODE = re.compile(
     r"takes \d+ positional arguments? but|missing \d+ required|unexpected keyword argument|"
     r"view size is not compatible|in-?place operation|refers to a single memory location"
 )
-_OF_KINDS = re.compile(r"invalid combination of arguments - got \(Tensor")
+_OF_KINDS = re.compile(
+    r"invalid combination of arguments - got \(Tensor|argument 'input' \(position 1\) must be Tensor, not (?:int|float)"
+)
 
 
 def is_unmendable(error: Exception, module: nn.Module) -> bool:
@@ -38,11 +40,22 @@ def fails_alike(errors: Sequence[Exception], sizes: set[int]) -> bool:
     """
     if len(errors) < _ENOUGH or any(_is_raised_by_hand(error) for error in errors[-_ENOUGH:]):
         return False
-    if all(_is_of_code(error) and _line(error) == _line(errors[-1]) for error in errors):
+    if _end_alike(errors):
         return True
     pairs = {pair for error in errors for pair in directed_pairs(str(error)) if pair[0] not in sizes}
     reached = [error for error in errors if set(directed_pairs(str(error))) & pairs]
     return len(pairs) == 1 and len(reached) >= _ENOUGH
+
+
+def _end_alike(errors: Sequence[Exception]) -> bool:
+    """Whether no input came further than one line, and that fails for what its code does."""
+    of_code = [error for error in errors if _is_of_code(error)]
+    lines = {_line(error) for error in of_code}
+    if len(of_code) < _ENOUGH or len(lines) > 1:
+        return False
+    ((file, line),) = lines
+    others = (_line(error) for error in errors if error not in of_code)
+    return all(other[0] == file and other[1] < line for other in others)
 
 
 def _is_of_code(error: Exception) -> bool:

@@ -126,9 +126,10 @@ def _may_work_otherwise(
 ) -> bool:
     """Whether a search finds a call that works with the option, or does not come to an end in time."""
     given = {**construction.arguments, option.name: option.value}
-    found = CallSearch(in_mode(module, training=False), given, deadline).find()
+    search = CallSearch(in_mode(module, training=False), given, deadline)
+    found = search.find()
     if found is None:
-        return deadline.is_over
+        return deadline.is_over and not search.fails_whatever
     return not batch.has_single_rows(found.make(case.seed), case.inputs)
 
 

@@ -89,7 +89,7 @@ def _is_suspect(root: nn.Module, path: str, part: nn.Module) -> bool:
 
 def _is_forgotten_option(cls: type, attribute: str) -> bool:
     """Whether it is a layer only where an option says so, and nothing in the class or its file ever names it."""
-    node = source.function_node(cls.__init__)
+    node = source.function_node(getattr(cls, "__init__", None))
     choices = [
         part
         for part in (ast.walk(node) if node is not None else ())
