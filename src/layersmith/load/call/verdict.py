@@ -21,7 +21,9 @@ _OF_CODE = re.compile(
 _OF_DOUBLES = re.compile(
     r"Float but found Double|Double but found Float|same d?type[^\n]*double", re.IGNORECASE
 )
-_OF_KINDS = re.compile(r"invalid combination of arguments - got \(Tensor")
+_OF_KINDS = re.compile(
+    r"invalid combination of arguments - got \(Tensor|argument 'input' \(position 1\) must be Tensor, not (?:int|float)"
+)
 
 
 def is_unmendable(error: Exception, module: nn.Module) -> bool:
@@ -49,11 +51,22 @@ def fails_alike(errors: Sequence[Exception], sizes: set[int]) -> bool:
     last = errors[-_ENOUGH:]
     if len(last) < _ENOUGH or any(_is_raised_by_hand(error) or _spreads(error) for error in last):
         return False
-    if all(_is_of_code(error) and _line(error) == _line(errors[-1]) for error in errors):
+    if _end_alike(errors):
         return True
     pairs = {pair for error in errors for pair in directed_pairs(str(error)) if pair[0] not in sizes}
     reached = [error for error in errors if set(directed_pairs(str(error))) & pairs]
     return len(pairs) == 1 and len(reached) >= _ENOUGH
+
+
+def _end_alike(errors: Sequence[Exception]) -> bool:
+    """Whether no input came further than one line, and that fails for what its code does."""
+    of_code = [error for error in errors if _is_of_code(error)]
+    lines = {_line(error) for error in of_code}
+    if len(of_code) < _ENOUGH or len(lines) > 1:
+        return False
+    ((file, line),) = lines
+    others = (_line(error) for error in errors if error not in of_code)
+    return all(other[0] == file and other[1] < line for other in others)
 
 
 def _is_of_code(error: Exception) -> bool:
