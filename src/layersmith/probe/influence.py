@@ -11,6 +11,7 @@ from layersmith.probe import arguments, closeness, leaves, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
+MORE = 8  # times as many steps
 SPATIAL = (nn.modules.conv._ConvNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)  # noqa: SLF001
 
 
@@ -104,6 +105,37 @@ def is_masked_out(module: nn.Module, size: int, dead: list[int]) -> bool:
     return any(
         (~tensor.bool()).reshape(-1, size).all(0).nonzero().flatten().tolist() == dead for tensor in fixed
     )
+
+
+def has_effect_in_more_steps(
+    module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tuple[int, ...]
+) -> bool:
+    """Whether any output moves with an input in a longer call."""
+    more = longer(inputs, MORE)
+    place = next(index for index, one in enumerate(inputs.tensors()) if one is tensor)
+    open_gates(module)
+    try:
+        return has_effect(module, more, [*more.tensors()][place], seeds=seeds)
+    except Exception:  # noqa: BLE001 - it need not accept them
+        return False
+
+
+def is_per_token(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool:
+    """Whether there is a number for each token, which may choose those that count."""
+    others = (one for one in inputs.tensors() if not one.is_floating_point())
+    return any(one.shape == tensor.shape for one in others) and is_chosen(module, inputs, tensor)
+
+
+def is_too_short(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tuple[int, ...]) -> bool:
+    """Whether no feature is dead in rows of more steps, as of what is shifted or seen from afar."""
+    if tensor.ndim != 3:  # noqa: PLR2004 - rows x steps x features
+        return False
+    more = longer(inputs, MORE)
+    place = next(index for index, one in enumerate(inputs.tensors()) if one is tensor)
+    try:
+        return not dead_features(module, more, [*more.tensors()][place], seeds=seeds)
+    except Exception:  # noqa: BLE001 - it need not accept them
+        return False
 
 
 def feature_axis(module: nn.Module, tensor: Tensor) -> int | None:

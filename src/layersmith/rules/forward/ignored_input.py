@@ -39,7 +39,6 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 SEEDS = (0, 1)
-STEPS, MORE = 3, 8  # axes of rows x steps x features; times as many steps
 KEPT = re.compile(r"mask|pad|length|lens|^_|edge|adj|size|shape|hidden|state|^h0?$|^c0?$|hx", re.IGNORECASE)
 
 
@@ -56,26 +55,46 @@ def ignored_input(case: Case) -> Iterator[Finding]:
     for path, name, tensor in named:
         if tensor.dtype is torch.bool or not tensor.numel():
             continue
-        if not _matters(case, tensor) and not _matters_with_more_steps(case, tensor):
-            if len(named) > 1 and not usage.is_excused(cls, name) and not _is_chosen(case, tensor):
+        if not _matters(case, tensor):
+            if len(named) > 1 and not _may_be_ignored(case, name, tensor):
                 severity = Severity.NOTE if usage.is_demanded(cls, name) else None
-                yield _finding(
-                    case.module, path, f"{name or path} has no effect on any output", severity=severity
-                )
-        elif len(dead := _dead(case, tensor)) > 1:  # a single one may be where a window is zero
-            if case.subject.inferred_from and (
-                influence.is_too_wide(case.module, case.inputs, tensor, dead) or _is_too_short(case, tensor)
-            ):
-                continue  # the guess of its size was
+                said = f"{name or path} has no effect on any output"
+                yield _finding(case.module, path, said, severity=severity)
+            continue
+        dead = _dead(case, tensor)
+        if len(dead) > 1 and not _may_be_dead(
+            case, tensor, dead
+        ):  # a single one may be where a window is zero
             size = tensor.shape[influence.feature_axis(case.module, tensor) or 0]
-            if influence.is_masked_out(case.module, size, dead) or _is_per_token(case, tensor):
-                continue
-            message = f"{len(dead)} of {size} features of {name or path} ({_span(dead)}) have no effect on any output"
-            yield _finding(case.module, path, message)
+            said = f"{len(dead)} of {size} features of {name or path} ({_span(dead)}) have no effect on any output"
+            yield _finding(case.module, path, said)
     given = {name for _, name in [one[:2] for one in arguments.named(case.module, case.inputs)]}
     for one in usage.idle(cls):
         if one.name not in given and not KEPT.search(one.name):
             yield _finding(case.module, one.name, f"{one.name} has no effect: it is {one.how}", line=one.line)
+
+
+def _may_be_ignored(case: Case, name: str, tensor: Tensor) -> bool:
+    """Whether it is not meant to count, chooses among others, or waits for more steps than inference gave."""
+    if usage.is_excused(type(case.module), name):
+        return True
+    fresh, inputs = case.fresh().module, case.inputs
+    is_guess = bool(case.subject.inferred_from)
+    return influence.is_chosen(fresh, inputs, tensor) or (
+        is_guess and influence.has_effect_in_more_steps(case.fresh().module, inputs, tensor, seeds=SEEDS)
+    )
+
+
+def _may_be_dead(case: Case, tensor: Tensor, dead: list[int]) -> bool:
+    """Whether a mask or a token leaves these features out, or inference gave too many features or too few steps."""
+    module, inputs = case.fresh().module, case.inputs
+    if case.subject.inferred_from and (
+        influence.is_too_wide(module, inputs, tensor, dead)
+        or influence.is_too_short(module, inputs, tensor, seeds=SEEDS)
+    ):
+        return True
+    size = tensor.shape[influence.feature_axis(module, tensor) or 0]
+    return influence.is_masked_out(module, size, dead) or influence.is_per_token(module, inputs, tensor)
 
 
 def _matters(case: Case, tensor: Tensor) -> bool:
@@ -88,20 +107,6 @@ def _matters(case: Case, tensor: Tensor) -> bool:
         except Exception:  # noqa: BLE001 - other values need not be accepted: they are looked at
             return True
     return False
-
-
-def _matters_with_more_steps(case: Case, tensor: Tensor) -> bool:
-    """Whether it has an effect in a longer call, where the length was inference's guess."""
-    if not case.subject.inferred_from:
-        return False
-    more = influence.longer(case.inputs, MORE)
-    place = next(index for index, one in enumerate(case.inputs.tensors()) if one is tensor)
-    asked = case.fresh().module
-    influence.open_gates(asked)
-    try:
-        return influence.has_effect(asked, more, [*more.tensors()][place], seeds=SEEDS)
-    except Exception:  # noqa: BLE001 - it need not accept them
-        return False
 
 
 def _dead(case: Case, tensor: Tensor) -> list[int]:
@@ -117,29 +122,6 @@ def _dead(case: Case, tensor: Tensor) -> list[int]:
         if not found:
             return []
     return sorted(found or ())
-
-
-def _is_chosen(case: Case, tensor: Tensor) -> bool:
-    return influence.is_chosen(case.fresh().module, case.inputs, tensor)
-
-
-def _is_per_token(case: Case, tensor: Tensor) -> bool:
-    """Whether there is a number for each token, which may choose those that count."""
-    others = (one for one in case.inputs.tensors() if not one.is_floating_point())
-    return any(one.shape == tensor.shape for one in others) and _is_chosen(case, tensor)
-
-
-def _is_too_short(case: Case, tensor: Tensor) -> bool:
-    """Whether no feature is dead in rows of more steps, as of what is shifted or seen from afar."""
-    if tensor.ndim != STEPS:
-        return False
-    more = influence.longer(case.inputs, MORE)
-    place = next(index for index, one in enumerate(case.inputs.tensors()) if one is tensor)
-    asked = case.fresh().module
-    try:
-        return not influence.dead_features(asked, more, [*more.tensors()][place], seeds=SEEDS)
-    except Exception:  # noqa: BLE001 - it need not accept them
-        return False
 
 
 def _span(dead: list[int]) -> str:
