@@ -22,7 +22,7 @@ class _Recomputed(torch.autograd.Function):
             return layer(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         (x,) = ctx.saved_tensors
         with torch.enable_grad():
             again = x.detach().requires_grad_()

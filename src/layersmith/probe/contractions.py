@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layersmith.probe import closeness
 from layersmith.probe.closeness import NEARLY_ONE_HOT
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.operations import Operations
@@ -31,6 +32,8 @@ NORMALISING = {
     aten.cudnn_batch_norm,
     aten._fused_rms_norm,  # noqa: SLF001 - ATen's name
 }
+
+SMALL_FAN_OUT = 4  # below it N(0, 1) may look as if it were made for it
 
 
 @dataclass(slots=True)
@@ -157,3 +160,21 @@ def _spread(signal: Tensor) -> float:
 
 def _rms(tensor: Tensor) -> float:
     return float(tensor.detach().double().square().mean().sqrt()) if tensor.numel() else 0.0
+
+
+def keeps_gradients(module: nn.Module, one: Contraction) -> bool:
+    """Whether a spread was chosen by the fan-out (1 or 2 over it), as people do who mind what comes back."""
+    shape = module.get_parameter(one.parameter).shape
+    fan_out = shape[0] * math.prod(shape[2:])
+    variance = one.rms**2 * fan_out
+    return fan_out >= SMALL_FAN_OUT and any(
+        abs(variance / by - 1) < closeness.DEFAULT_SPREAD for by in (1, 2)
+    )
+
+
+def is_tied_embedding(module: nn.Module, one: Contraction) -> bool:
+    """Whether the weights are an `nn.Embedding`'s as it draws them, used as those of the head as well."""
+    parameter = module.get_parameter(one.parameter)
+    tables = [part.weight for part in module.modules() if isinstance(part, nn.Embedding)]
+    is_default = abs(one.rms - 1) < closeness.DEFAULT_SPREAD
+    return is_default and any(parameter.data_ptr() == table.data_ptr() for table in tables)

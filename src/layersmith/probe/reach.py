@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import closeness, leaves, tree
+from layersmith.probe import closeness, influence, leaves, tree
 from layersmith.probe.closeness import NUDGE
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.registration import OWN
 from layersmith.probe.surroundings import preserved
+
+MORE = 8  # times as many steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,12 @@ def reach(module: nn.Module, inputs: Inputs, *, seed: int, is_original: bool = T
     reached = {*leaves.leaves_behind(outputs)} | _given_by_functions(module, outputs)
     names = frozenset(name for name, parameter in module.named_parameters() if id(parameter) in reached)
     return Reach(names, frozenset(called), module.training) if outputs else None
+
+
+def reached_by_more_steps(module: nn.Module, inputs: Inputs, *, seed: int) -> frozenset[str]:
+    """The names of what gradients reach in a longer call: a router may wait for more steps than it keeps."""
+    found = reach(module, influence.longer(inputs, MORE), seed=seed)
+    return found.parameters if found is not None else frozenset()
 
 
 def _given_by_functions(module: nn.Module, outputs: list[Tensor]) -> set[int]:

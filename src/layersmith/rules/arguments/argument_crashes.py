@@ -26,18 +26,15 @@ Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
-from layersmith.load.call.repair.messages import directed_pairs
-from layersmith.load.call.search import CallSearch
+from layersmith.load.otherwise import error_of, may_work_otherwise
 from layersmith.load.values import written
-from layersmith.probe import batch, influence, options, parameters, refusal, sides, source, wording
-from layersmith.probe.inputs import Inputs
+from layersmith.probe import options, parameters, refusal, sides, source, wording
 from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -45,8 +42,6 @@ from layersmith.subject import Case, Construction
 
 SECONDS = 5.0  # of CPU for all options of one class, and for the calls that are looked for
 SEARCH = 0.75  # of the time left, for one option's
-MORE = 8  # times as many steps
-ROWS = 2  # axes of rows x features
 SLIPS = (NameError, AttributeError)
 
 
@@ -88,20 +83,9 @@ def _asked(
     if option.why == options.ODD or inputs is None:
         return None
     for training in (False, True):
-        raised = _error(case, in_mode(module, training=training), inputs, deadline)
+        raised = error_of(in_mode(module, training=training), inputs, deadline, seed=case.seed)
         if raised is not None and not _is_excused(case, construction, option, module, raised, deadline):
             return _finding(construction, option, raised, "forward")
-    return None
-
-
-def _error(case: Case, module: nn.Module, inputs: Inputs, deadline: Deadline) -> Exception | None:
-    try:
-        with contained(deadline, seed=case.seed), torch.no_grad():
-            inputs.call(module)
-    except OutOfBudget:
-        return None
-    except Exception as error:  # noqa: BLE001 - whatever forward raises
-        return error
     return None
 
 
@@ -122,41 +106,9 @@ def _is_excused(
         return True
     is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
     is_slip = is_slip or option.why == options.RECTANGLE  # the planes were given these sides
-    return not is_slip and _may_work_otherwise(
-        case, construction, option, module, error, deadline.part(SEARCH)
-    )
-
-
-def _may_work_otherwise(
-    case: Case,
-    construction: Construction,
-    option: options.Option,
-    module: nn.Module,
-    error: Exception,
-    deadline: Deadline,
-) -> bool:
-    """Whether more steps work with the option, or a search finds a call that does or runs out of time."""
-    more = influence.longer(case.inputs, MORE)
-    if case.subject.inferred_from and _error(replace(case, inputs=more), module, deadline) is None:
-        return True
-    given = {**construction.arguments, option.name: option.value}
-    search = CallSearch(in_mode(module, training=False), given, deadline)
-    found = search.find()
-    if found is None:
-        is_code = search.fails_whatever or _is_between_layers(case.inputs, error)
-        return deadline.is_over and not is_code
-    return not batch.has_single_rows(found.make(case.seed), case.inputs)
-
-
-def _is_between_layers(inputs: Inputs, error: Exception) -> bool:
-    """Whether a width that rows of features cannot have brought along is not what the next layer takes."""
-    tensors = [*inputs.tensors()]
-    given = {size for tensor in tensors for size in tensor.shape}
-    pairs = directed_pairs(str(error))
-    return (
-        all(tensor.ndim <= ROWS for tensor in tensors)
-        and bool(pairs)
-        and not given & {pair[0] for pair in pairs}
+    given, is_guess = {**construction.arguments, option.name: option.value}, bool(case.subject.inferred_from)
+    return not is_slip and may_work_otherwise(
+        module, case.inputs, given, error, deadline.part(SEARCH), is_guess=is_guess
     )
 
 
@@ -323,49 +275,3 @@ class EveryOptionRuns(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.linear(x)
         return y if self.context is None else y + self.context(x)
-
-
-@argument_crashes.good(inputs=lambda: (torch.randn(2, 4, 3, 3), torch.randn(2, 4, 6, 6)))
-class JoinsTheSkip(nn.Module):
-    """Whoever upsamples by a convolution halves the channels, and wants more to halve."""
-
-    def __init__(self, channels: int = 8, *, bilinear: bool = True) -> None:
-        super().__init__()
-        self.up: nn.Module = nn.Upsample(scale_factor=2)
-        if not bilinear:
-            self.up = nn.ConvTranspose2d(channels, channels // 2, 2, stride=2)
-        self.mix = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        x = self.up(x)
-        rows, columns = skip.shape[2] - x.shape[2], skip.shape[3] - x.shape[3]
-        return self.mix(torch.cat([skip, nn.functional.pad(x, [0, columns, 0, rows])], dim=1))
-
-
-@argument_crashes.good
-class AddsAShortcut(nn.Module):
-    """That there can be none between other widths is plain."""
-
-    def __init__(self, in_features: int = 6, out_features: int = 4, *, shortcut: bool = False) -> None:
-        super().__init__()
-        self.linear = nn.Linear(in_features, out_features)
-        self.shortcut = shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.linear(x) if self.shortcut else self.linear(x)
-
-
-@argument_crashes.good
-class HasAFasterKernel(nn.Module):
-    """An option for which another package is needed, which is not there."""
-
-    def __init__(self, *, fused: bool = False) -> None:
-        super().__init__()
-        self.fused = fused
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.fused:
-            import a_package_of_kernels  # type: ignore[import-not-found]  # noqa: PLC0415 - optional
-
-            return a_package_of_kernels.relu(x)
-        return x.relu()

@@ -39,7 +39,7 @@ from layersmith.errors import UsageError
 from layersmith.finding import Finding, Severity
 from layersmith.probe import closeness, reading, source
 from layersmith.probe.closeness import SIGNAL_GROWTH, SIGNAL_SATURATION
-from layersmith.probe.contractions import Contraction, contractions
+from layersmith.probe.contractions import Contraction, contractions, is_tied_embedding, keeps_gradients
 from layersmith.probe.followed import Layer
 from layersmith.probe.gain import gain
 from layersmith.probe.inputs import Inputs
@@ -50,7 +50,6 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 PLAIN_RANDN = re.compile(r"Parameter\(\s*torch\.randn\([^()]*\)\s*\)")
-SMALL_FAN_OUT = 4  # below it N(0, 1) may look as if it were made for it
 SMALL_FAN_IN = 8  # below it a plain randn multiplies by less than 2.8, as a sound gain may
 
 
@@ -60,8 +59,8 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
     case.module.train()  # batch normalisation normalises only there
     worst: dict[str, tuple[Contraction, Severity | None]] = {}
     for one in contractions(case.module, case.inputs):
-        if _explodes(one) and not _keeps_gradients(case.module, one):
-            is_tied = _is_tied_embedding(case.module, one)
+        if _explodes(one) and not keeps_gradients(case.module, one):
+            is_tied = is_tied_embedding(case.module, one)
             judged: tuple[Contraction, Severity | None] = (one, Severity.NOTE if is_tied else None)
         elif _is_careless(case.module, one):
             judged = (one, Severity.WARNING)
@@ -81,24 +80,6 @@ def _explodes(one: Contraction) -> bool:
         return False
     grows = one.arriving_rms > SIGNAL_GROWTH * max(one.input_rms, 1.0)
     return grows or one.saturates_at > SIGNAL_SATURATION
-
-
-def _keeps_gradients(module: nn.Module, one: Contraction) -> bool:
-    """Whether a spread was chosen by the fan-out (1 or 2 over it), as people do who mind what comes back."""
-    shape = module.get_parameter(one.parameter).shape
-    fan_out = shape[0] * math.prod(shape[2:])
-    variance = one.rms**2 * fan_out
-    return fan_out >= SMALL_FAN_OUT and any(
-        abs(variance / by - 1) < closeness.DEFAULT_SPREAD for by in (1, 2)
-    )
-
-
-def _is_tied_embedding(module: nn.Module, one: Contraction) -> bool:
-    """Whether the weights are an `nn.Embedding`'s as it draws them, used as those of the head as well."""
-    parameter = module.get_parameter(one.parameter)
-    tables = [part.weight for part in module.modules() if isinstance(part, nn.Embedding)]
-    is_default = abs(one.rms - 1) < closeness.DEFAULT_SPREAD
-    return is_default and any(parameter.data_ptr() == table.data_ptr() for table in tables)
 
 
 def _is_guessed(case: Case, one: Contraction) -> bool:

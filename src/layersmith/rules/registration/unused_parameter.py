@@ -28,14 +28,20 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import influence, reading, source
-from layersmith.probe.reach import Reach, changes_nothing, is_passed_over, reach, returned_by
+from layersmith.probe import reading, source
+from layersmith.probe.reach import (
+    Reach,
+    changes_nothing,
+    is_passed_over,
+    reach,
+    reached_by_more_steps,
+    returned_by,
+)
 from layersmith.promises import Promise, contract
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
 RUNS = 8  # with other seeds and inputs each: a routed expert deserves a chance
-MORE = 8  # times as many steps
 Place = tuple[str, str, type, Severity | None]  # path, attribute, class of its owner, severity
 
 
@@ -61,7 +67,8 @@ def unused_parameter(case: Case) -> Iterator[Finding]:
             waiting -= found.parameters
         if not waiting:
             return
-    waiting -= _reached_by_more_steps(case) if waiting and case.subject.inferred_from else frozenset()
+    if waiting and case.subject.inferred_from:
+        waiting -= reached_by_more_steps(case.fresh(training=True).module, case.inputs, seed=case.seed)
     root, unreached = case.module, sorted(waiting)
     found_at = (
         _place(root, path, waiting, runs) or _dropped(case, path, waiting, runs) for path in unreached
@@ -73,13 +80,6 @@ def unused_parameter(case: Case) -> Iterator[Finding]:
     for place in places:
         lines.setdefault((*source.attribute_line(place[2], place[1]), place[3]), []).append(place)
     yield from (_finding(case.module, same_line) for same_line in lines.values())
-
-
-def _reached_by_more_steps(case: Case) -> frozenset[str]:
-    """What gradients reach in a longer call than inference made: a router may wait for more steps than it keeps."""
-    fresh = case.fresh(training=True)
-    found = reach(fresh.module, influence.longer(fresh.inputs, MORE), seed=case.seed)
-    return found.parameters if found is not None else frozenset()
 
 
 def _place(root: nn.Module, path: str, unreached: set[str], runs: list[Reach]) -> Place | None:
@@ -97,7 +97,9 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[Reach]) -
             is_chosen = reading.chooses_from(type(holder), attribute)
             if is_whole and not is_chosen and is_passed_over(root, container, unreached, runs):
                 return where, attribute, type(holder), Severity.WARNING
-        elif _is_ours(owner) and not _methods(type(owner), part) - {"__init__"}:
+        elif not source.is_torchs(type(owner).__module__) and not source.methods_naming(type(owner), part) - {
+            "__init__"
+        }:
             return where, part, type(owner), None
         owner = getattr(owner, part) if depth < len(parts) - 1 else owner
     return None
@@ -136,14 +138,6 @@ def _finding(root: nn.Module, places: list[Place]) -> Finding:
         numbers={"parameters": count},
         severity=severity,
     )
-
-
-def _methods(cls: type, attribute: str) -> frozenset[str]:
-    return source.methods_naming(cls, attribute)
-
-
-def _is_ours(module: nn.Module) -> bool:
-    return not type(module).__module__.startswith("torch.")
 
 
 @unused_parameter.bad("scale never reaches the output")

@@ -1,0 +1,93 @@
+"""Options that fail in the example's call, and are healthy all the same."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Outcome
+from layersmith.probe.inputs import Inputs
+from layersmith.promises import Contract
+from layersmith.registry import with_prerequisites
+from layersmith.runner import run
+from layersmith.subject import Construction, Subject
+
+
+class PadsForItsKernel(nn.Module):
+    """Another kernel, none, and planes that are no squares."""
+
+    def __init__(self, width: int = 4, kernel_size: int | None = 3, size: tuple[int, int] = (9, 9)) -> None:
+        super().__init__()
+        kernel = 1 if kernel_size is None else kernel_size
+        self.conv = nn.Conv2d(width, width, kernel, padding=kernel // 2)
+        self.gain = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x) * self.gain.mean()
+
+
+class JoinsTheSkip(nn.Module):
+    """Whoever upsamples by a convolution halves the channels, and wants more to halve."""
+
+    def __init__(self, channels: int = 8, *, bilinear: bool = True) -> None:
+        super().__init__()
+        self.up: nn.Module = nn.Upsample(scale_factor=2)
+        if not bilinear:
+            self.up = nn.ConvTranspose2d(channels, channels // 2, 2, stride=2)
+        self.mix = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = self.up(x)
+        rows, columns = skip.shape[2] - x.shape[2], skip.shape[3] - x.shape[3]
+        return self.mix(torch.cat([skip, nn.functional.pad(x, [0, columns, 0, rows])], dim=1))
+
+
+class AddsAShortcut(nn.Module):
+    """That there can be none between other widths is plain."""
+
+    def __init__(self, in_features: int = 6, out_features: int = 4, *, shortcut: bool = False) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.linear(x) if self.shortcut else self.linear(x)
+
+
+class HasAFasterKernel(nn.Module):
+    """An option for which another package is needed, which is not there."""
+
+    def __init__(self, *, fused: bool = False) -> None:
+        super().__init__()
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.fused:
+            import a_package_of_kernels  # type: ignore[import-not-found]
+
+            return a_package_of_kernels.relu(x)
+        return x.relu()
+
+
+@pytest.mark.parametrize(
+    ("cls", "inputs"),
+    [
+        (PadsForItsKernel, (torch.randn(2, 4, 9, 11),)),
+        (JoinsTheSkip, (torch.randn(2, 4, 3, 3), torch.randn(2, 4, 6, 6))),
+        (AddsAShortcut, (torch.randn(4, 6),)),
+        (HasAFasterKernel, (torch.randn(4, 6),)),
+    ],
+)
+def test_an_option_is_not_blamed_for_what_it_cannot_help(
+    cls: type[nn.Module], inputs: tuple[Tensor, ...]
+) -> None:
+    subject = Subject(
+        cls.__name__,
+        lambda _: cls(),
+        lambda _: Inputs(inputs),
+        contract=Contract(),
+        construction=Construction(cls, {}, lambda kind, given: kind(**given), f"{cls.__name__}()"),
+    )
+    found = list(run(subject, with_prerequisites(("argument-crashes",))))[-1]
+    assert found.outcome is Outcome.PASS, found.findings
