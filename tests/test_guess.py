@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Outcome
 from layersmith.load.build import subject_of_class
+from layersmith.load.strategy import Said
 from layersmith.registry import with_prerequisites
 from layersmith.runner import run
 
@@ -19,6 +23,37 @@ class Wrapped(nn.Module):
         return self.fn(x) - x.mean(0)
 
 
+class Crosses(nn.Module):
+    """Whatever stands in for the attention cannot know that it is to use both."""
+
+    def __init__(self, cross_attention: nn.Module, width: int) -> None:
+        super().__init__()
+        self.cross_attention = cross_attention
+        self.project = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, cross: Tensor) -> Tensor:
+        return x + self.cross_attention(x, self.project(cross))
+
+
+class Bias(nn.Module):
+    """Of how wide a spread its numbers are is the caller's business."""
+
+    def __init__(self, dim_head: int, scale: float) -> None:
+        super().__init__()
+        self.table = nn.Parameter(scale * torch.randn(63, dim_head))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.table.mT
+
+
+def test_a_spread_that_inference_chose_is_not_held_against_a_module() -> None:
+    (rule,) = with_prerequisites(("exploding-signal",))[-1:]
+    guessed = subject_of_class(Bias)
+    said = subject_of_class(Bias, said=Said(("Bias(64, 1.0)(f32[4,64])",)))
+    assert [one.outcome for one in run(guessed, (rule,))] == [Outcome.PASS]
+    assert [one.outcome for one in run(replace(said, inferred_from=""), (rule,))] == [Outcome.FAIL]
+
+
 def test_rules_that_depend_on_the_call_have_no_say_about_a_guess() -> None:
     subject = subject_of_class(Wrapped)
     assert subject.doubt == "fn is a stand-in"
@@ -29,3 +64,13 @@ def test_rules_that_depend_on_the_call_have_no_say_about_a_guess() -> None:
     assert results["batch-leak"].outcome is Outcome.SKIP
     assert results["batch-leak"].why == "the call is but a guess: fn is a stand-in"
     assert results["input-modified"].outcome is Outcome.PASS
+
+
+def test_what_a_stand_in_drops_is_not_held_against_a_module() -> None:
+    subject = subject_of_class(Crosses)
+    assert subject.doubt
+    found = {
+        result.rule: result.outcome
+        for result in run(subject, with_prerequisites(("ignored-input", "no-gradient")))
+    }
+    assert found["ignored-input"] is found["no-gradient"] is Outcome.SKIP

@@ -21,6 +21,8 @@ Said = TypeVar("Said")
 
 UNUSED = -1  # the seed of what is built with the generators as they are, and not remembered
 
+STAND_IN = "is a stand-in"  # how a doubt ends that is about a module which Layersmith made up
+
 
 @dataclass(frozen=True, slots=True)
 class Construction:

@@ -79,10 +79,12 @@ def _with_given(request: Request, make: MakeInputs, construction: Construction) 
     return (found if is_as_meant else None), False
 
 
-def _error_with(make: MakeInputs, construction: Construction, deadline: Deadline) -> Exception | None:
+def _error_with(
+    make: MakeInputs, construction: Construction, deadline: Deadline, *, training: bool = False
+) -> Exception | None:
     try:
         with contained(deadline), torch.no_grad():
-            make(0).call(in_mode(construction.module, training=False))
+            make(0).call(in_mode(construction.module, training=training))
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever the user's forward raises
@@ -113,6 +115,7 @@ def _with_found(request: Request, construction: Construction, count: int) -> tup
     search = CallSearch(construction.module, construction.arguments, request.deadline.part(share))
     call = search.find()
     if call is not None:
+        call = _in_both_modes(construction, call, request.deadline.part(share))
         return _found(construction, call, construction.how, doubt(construction, call, search.callee)), True
     error = search.attempts.error
     if error is not None:
@@ -121,6 +124,17 @@ def _with_found(request: Request, construction: Construction, count: int) -> tup
         return None, False
     call = search.attempts.closest or call_of(search.callee, starts(search.callee)[0])
     return _found(construction, call, construction.how, FAILS), False
+
+
+def _in_both_modes(construction: Construction, call: Call, deadline: Deadline) -> Call:
+    """The call; if it fails in train mode, another that works in both, should there be one."""
+    if _error_with(call.make, construction, deadline, training=True) is None:
+        return call
+    other = CallSearch(
+        in_mode(construction.module, training=True), dict(construction.arguments), deadline
+    ).find()
+    is_better = other is not None and _error_with(other.make, construction, deadline) is None
+    return other if is_better and other is not None else call
 
 
 def _is_certain(construction: Construction, count: int, error: Exception | None) -> bool:

@@ -77,9 +77,11 @@ def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, err
     )
 
 
-def wants_equal_widths(given: Mapping[str, Any], name: str, error: BaseException) -> bool:
-    """Whether a shortcut was switched on around layers that may change the width."""
-    widths = [value for argument, value in given.items() if WIDTHS.search(argument)]
+def wants_equal_widths(
+    cls: type[nn.Module], given: Mapping[str, Any], name: str, error: BaseException
+) -> bool:
+    """Whether a shortcut was switched on around layers that may change the width; arguments as `wants_another`."""
+    widths = [options.current(cls, given, one) for one in options.names(cls) if WIDTHS.search(one)]
     are_equal = len(widths) > 1 and len({str(width) for width in widths}) == 1
     is_mismatch = bool(widths) and not are_equal and "must match the size of tensor" in str(error)
     return is_mismatch and SHORTCUT.search(name) is not None

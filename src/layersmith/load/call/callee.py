@@ -16,6 +16,7 @@ from layersmith.load.call.clue import Clue
 from layersmith.load.call.reading import module_clue, parameter_clue
 from layersmith.load.call.stated import annotated_clue, documented_clue
 from layersmith.load.constructor.candidates import evaluated
+from layersmith.probe.sequence import TOGETHER
 
 _WIDTH = r"(dims?|features?|feats?|channels?|width|ch)"
 _TYPED = {
@@ -47,7 +48,7 @@ class Callee:
             name: _clue(module, position, parameter, bound, scope)
             for position, (name, parameter) in enumerate(parameters.items())
         }
-        return cls(module, bound, parameters, clues, scope)
+        return cls(module, bound, parameters, _shared(clues), scope)
 
     @property
     def required(self) -> list[str]:
@@ -70,6 +71,17 @@ class Callee:
         """A whole number that the constructor got for a parameter of such a name; 0 if there is none."""
         found = [value for name, value in self.arguments.items() if pattern.match(name)]
         return next((value for value in found if type(value) is int and value > 0), 0)
+
+
+def _shared(clues: dict[str, Clue]) -> dict[str, Clue]:
+    """What is known of the rank of queries, keys or values is so of those that come with them."""
+    for group in (group for group in TOGETHER if group <= clues.keys()):
+        told = (clues[name] for name in clues if name in group and (clues[name].rank or clues[name].min_rank))
+        known = next(told, None)
+        if known is not None:
+            same = {"rank": known.rank, "min_rank": known.min_rank, "names": known.names}
+            clues |= {name: replace(clues[name], **same) for name in group if not clues[name].is_known}
+    return clues
 
 
 def _defaults(cls: type) -> dict[str, Any]:

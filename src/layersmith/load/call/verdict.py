@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from layersmith.load import failure
@@ -16,6 +17,9 @@ _ENOUGH = 3  # different inputs that met the same error
 _OF_CODE = re.compile(
     r"takes \d+ positional arguments? but|missing \d+ required|unexpected keyword argument|"
     r"view size is not compatible|in-?place operation|refers to a single memory location"
+)
+_OF_DOUBLES = re.compile(
+    r"Float but found Double|Double but found Float|same d?type[^\n]*double", re.IGNORECASE
 )
 _OF_KINDS = re.compile(
     r"invalid combination of arguments - got \(Tensor|argument 'input' \(position 1\) must be Tensor, not (?:int|float)"
@@ -31,6 +35,12 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
     return isinstance(error, AttributeError) and (isinstance(owner, nn.Module) or _said_owner(error) in names)
 
 
+def meets_its_own_doubles(error: Exception, module: nn.Module) -> bool:
+    """Whether float32 met float64, and the module holds both: no input is right for it."""
+    held = {tensor.dtype for tensor in (*module.parameters(), *module.buffers())}
+    return bool(_OF_DOUBLES.search(str(error))) and {torch.float32, torch.float64} <= held
+
+
 def fails_alike(errors: Sequence[Exception], sizes: set[int]) -> bool:
     """Whether inputs of many shapes meet one error of the code: a bad call, a bad view, layers that clash.
 
@@ -38,7 +48,8 @@ def fails_alike(errors: Sequence[Exception], sizes: set[int]) -> bool:
         errors: of all attempts.
         sizes: of the dimensions after the batch; a mismatch of one of these is the input's.
     """
-    if len(errors) < _ENOUGH or any(_is_raised_by_hand(error) for error in errors[-_ENOUGH:]):
+    last = errors[-_ENOUGH:]
+    if len(last) < _ENOUGH or any(_is_raised_by_hand(error) or _spreads(error) for error in last):
         return False
     if _end_alike(errors):
         return True
@@ -82,6 +93,14 @@ def _is_raised_by_hand(error: Exception) -> bool:
     if not frames or frames[0][0].f_code.co_filename.startswith(source.TORCH):
         return False
     return isinstance(failure.statement(error), ast.Raise | ast.Assert)
+
+
+def _spreads(error: Exception) -> bool:
+    """Whether the call that failed spreads a variable, `f(x, *state)`: how many it passes is the input's."""
+    statement = failure.statement(error)
+    return statement is not None and any(
+        isinstance(part, ast.Starred) and isinstance(part.value, ast.Name) for part in ast.walk(statement)
+    )
 
 
 def _line(error: Exception) -> tuple[str, int]:

@@ -32,9 +32,9 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
-from layersmith.load.call.search import CallSearch
+from layersmith.load.otherwise import may_work_otherwise
 from layersmith.load.values import written
-from layersmith.probe import batch, options, parameters, refusal, sides, source, wording
+from layersmith.probe import options, parameters, refusal, sides, source, wording
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
@@ -114,23 +114,12 @@ def _is_excused(
         construction.cls, construction.arguments, option.name, error
     ):
         return True
-    if refusal.wants_equal_widths(construction.arguments, option.name, error):
+    if refusal.wants_equal_widths(construction.cls, construction.arguments, option.name, error):
         return True
     is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
     is_slip = is_slip or option.why == options.RECTANGLE  # the planes were given these sides
-    return not is_slip and _may_work_otherwise(case, construction, option, module, deadline.part(SEARCH))
-
-
-def _may_work_otherwise(
-    case: Case, construction: Construction, option: options.Option, module: nn.Module, deadline: Deadline
-) -> bool:
-    """Whether a search finds a call that works with the option, or does not come to an end in time."""
     given = {**construction.arguments, option.name: option.value}
-    search = CallSearch(in_mode(module, training=False), given, deadline)
-    found = search.find()
-    if found is None:
-        return deadline.is_over and not search.fails_whatever
-    return not batch.has_single_rows(found.make(case.seed), case.inputs)
+    return not is_slip and may_work_otherwise(module, given, case.inputs, error, deadline.part(SEARCH))
 
 
 def _finding(construction: Construction, option: options.Option, error: Exception, where: str) -> Finding:
@@ -236,42 +225,6 @@ class NoHiddenLayer(nn.Module):
         return self.head(self.before(x).relu())
 
 
-@argument_crashes.bad("(a kernel): forward raised RuntimeError", inputs=lambda: torch.randn(2, 4, 9, 11))
-class PadsForAnotherKernel(nn.Module):
-    def __init__(self, width: int = 4, kernel_size: int = 3) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, padding=kernel_size // 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(x)
-
-
-@argument_crashes.bad(
-    "SquaresOnly(size=(4, 8)) (a rectangle): forward raised", inputs=lambda: torch.randn(2, 3, 4, 4)
-)
-class SquaresOnly(nn.Module):
-    def __init__(self, width: int = 3, size: tuple[int, int] = (4, 4)) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.ones(width, size[0], size[0]))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.gain
-
-
-@argument_crashes.good(inputs=lambda: torch.randn(2, 4, 9, 11))
-class PadsForItsKernel(nn.Module):
-    """Another kernel, none, and planes that are no squares."""
-
-    def __init__(self, width: int = 4, kernel_size: int | None = 3, size: tuple[int, int] = (9, 9)) -> None:
-        super().__init__()
-        kernel = 1 if kernel_size is None else kernel_size
-        self.conv = nn.Conv2d(width, width, kernel, padding=kernel // 2)
-        self.gain = nn.Parameter(torch.ones(size))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(x) * self.gain.mean()
-
-
 @argument_crashes.good
 class EveryOptionRuns(nn.Module):
     """A flag that needs another argument, one that wants another input, and an option that is refused."""
@@ -296,3 +249,49 @@ class EveryOptionRuns(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.linear(x)
         return y if self.context is None else y + self.context(x)
+
+
+@argument_crashes.good(inputs=lambda: (torch.randn(2, 4, 3, 3), torch.randn(2, 4, 6, 6)))
+class JoinsTheSkip(nn.Module):
+    """Whoever upsamples by a convolution halves the channels, and wants more to halve."""
+
+    def __init__(self, channels: int = 8, *, bilinear: bool = True) -> None:
+        super().__init__()
+        self.up: nn.Module = nn.Upsample(scale_factor=2)
+        if not bilinear:
+            self.up = nn.ConvTranspose2d(channels, channels // 2, 2, stride=2)
+        self.mix = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = self.up(x)
+        rows, columns = skip.shape[2] - x.shape[2], skip.shape[3] - x.shape[3]
+        return self.mix(torch.cat([skip, nn.functional.pad(x, [0, columns, 0, rows])], dim=1))
+
+
+@argument_crashes.good
+class AddsAShortcut(nn.Module):
+    """That there can be none between other widths is plain."""
+
+    def __init__(self, in_features: int = 6, out_features: int = 4, *, shortcut: bool = False) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.linear(x) if self.shortcut else self.linear(x)
+
+
+@argument_crashes.good
+class HasAFasterKernel(nn.Module):
+    """An option for which another package is needed, which is not there."""
+
+    def __init__(self, *, fused: bool = False) -> None:
+        super().__init__()
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.fused:
+            import a_package_of_kernels  # type: ignore[import-not-found]  # noqa: PLC0415 - optional
+
+            return a_package_of_kernels.relu(x)
+        return x.relu()

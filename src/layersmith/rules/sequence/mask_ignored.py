@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import maskings
-from layersmith.probe import masks, reading, source
+from layersmith.probe import masks, reading, source, usage
 from layersmith.probe.masking import Masking
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -71,6 +71,7 @@ def _without_effect(case: Case, masking: Masking) -> Finding:
         file,
         node.lineno if node is not None else line,
         fix=f"use {masking.argument} in forward, or take it out of its arguments",
+        severity=Severity.NOTE if usage.is_demanded(type(case.module), masking.argument) else None,
     )
 
 
@@ -130,6 +131,18 @@ class MasksTheQueries(nn.Module):
     def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
         y = (x @ context.mT / 6**0.5).softmax(-1) @ context
         return y if mask is None else y * mask.unsqueeze(-1)
+
+
+@mask_ignored.good(inputs=lambda: (torch.randn(3, 7, 6), torch.randn(3, 7, 6)))
+class MasksTheKeysOfTheSource(nn.Module):
+    """Its first input is the target, as long as the source here, and never masked."""
+
+    def forward(self, target: Tensor, source: Tensor, src_mask: Tensor | None = None) -> Tensor:
+        target = target + (target @ target.mT / 6**0.5).softmax(-1) @ target
+        scores = target @ source.mT / 6**0.5
+        if src_mask is not None:
+            scores = scores.masked_fill(src_mask == 0, -10000)
+        return target + scores.softmax(-1) @ source
 
 
 @mask_ignored.good(inputs=_sequence)

@@ -83,6 +83,14 @@ def _set_free(spec: TensorSpec, size: int, only: set[int]) -> TensorSpec:
     return spec
 
 
+def compared(complaint: Complaint) -> Iterator[State]:
+    """What a failed assert compares with a number that the constructor was told becomes that number."""
+    told = {value for value in complaint.callee.arguments.values() if type(value) is int}
+    for given, wanted in _condition_pairs(complaint):
+        if wanted in told:
+            yield from complaint.with_size(given, wanted)
+
+
 def paired(complaint: Complaint) -> Iterator[State]:
     """What was given becomes what was expected, also where the given number is a product of dimensions."""
     pairs = list(dict.fromkeys([*_condition_pairs(complaint), *_message_pairs(complaint)]))
@@ -100,11 +108,10 @@ def paired(complaint: Complaint) -> Iterator[State]:
 
 def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     told = {value for value in complaint.callee.arguments.values() if type(value) is int}
-    for size in sorted(
-        complaint.free_sizes
-    ):  # one part of a concatenation is of another size than it should be
+    for size in sorted(complaint.free_sizes):  # all parts of a concatenation are of another size
         if size + wanted - given in told:
             yield from complaint.with_size(size, size + wanted - given)
+    yield from _concatenated(complaint, wanted - given)
     for size in sorted(complaint.free_sizes, reverse=True):
         if size > 1 and given % size == 0 and (wanted * size) % given == 0:
             yield from complaint.with_size(size, wanted * size // given)
@@ -112,6 +119,21 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     yield from _flattened(complaint, given, wanted)
     for side in _SIDES:
         yield complaint.with_specs(lambda spec, side=side: _with_sides(spec, side))  # type: ignore[misc]
+
+
+def _concatenated(complaint: Complaint, missing: int) -> Iterator[State]:
+    """One of several tensors smaller or larger by what the concatenation has too many or too few.
+
+    The later first: a skip connection follows what it is joined to. Features that were flattened are of no one part.
+    """
+    if not complaint.says("channels") and any(_open_sides(s) for s in specs(list(complaint.state.values()))):
+        return
+    names = [name for name in complaint.tensors if isinstance(complaint.state[name], TensorSpec)]
+    for name in reversed(names if len(names) > 1 else []):
+        spec = complaint.state[name]
+        for index in range(1, spec.rank):
+            if index not in spec.free and spec.shape[index] + missing > 0:
+                yield complaint.with_value(name, spec.resized(index, spec.shape[index] + missing))
 
 
 def _area(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
@@ -126,13 +148,17 @@ def _area(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
 def _scaled(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     """Sides at which the flattened features come nearer to what is wanted: they grow with the area."""
     for spec in specs(list(complaint.state.values())):
-        open_sides = [index for index in range(2, spec.rank) if index in spec.free]
+        open_sides = _open_sides(spec)
         if not open_sides or given < 2:  # noqa: PLR2004 - nothing to scale
             continue
         guess = spec.shape[open_sides[0]] * (wanted / given) ** (1 / (spec.rank - 2))
         for side in dict.fromkeys((round(guess), round(guess) + 1, round(guess) - 1)):
             if 0 < side <= _LARGEST_SIDE:
                 yield complaint.with_specs(lambda spec, side=side: _with_sides(spec, side))  # type: ignore[misc]
+
+
+def _open_sides(spec: TensorSpec) -> list[int]:
+    return [index for index in range(2, spec.rank) if index in spec.free]
 
 
 def _flattened(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
