@@ -131,9 +131,8 @@ def _failures(
     count, error = next(iter(errors.items()))
     file, line = source.error_line(error, case.module)
     works = f"only a batch of {size} works" if is_only else f"it works with {size}"
-    text = " ".join(str(error).split())
     yield Finding(
-        f"forward raised {type(error).__name__} for a batch of {count} ({works}): {text:.200}",
+        f"forward raised {type(error).__name__} for a batch of {count} ({works}): {' '.join(str(error).split()):.200}",
         file=file,
         line=line,
         fix="take sizes from the input: x.shape[0], flatten(1), squeeze(-1)",
