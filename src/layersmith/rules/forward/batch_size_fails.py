@@ -50,10 +50,8 @@ REMOVES = ("squeeze", "squeeze_", "squeeze_copy")
 def batch_size_fails(case: Case) -> Iterator[Finding]:
     """Give the rows again in batches of other sizes."""
     if (axis := batch.independent_axis(case.module, case.inputs, case.run)) is None:
-        if (found := _joins_one(case)) is not None:
-            yield found
-            return
-        raise NotApplicable("no axis is seen to hold independent rows")
+        yield from _joins_one(case)
+        return
     outputs = dict(tree.named_tensors(case.run(), name="output"))
     size = batch.batch_size(case.inputs, axis)
     errors: dict[int, Exception] = {}
@@ -71,16 +69,16 @@ def batch_size_fails(case: Case) -> Iterator[Finding]:
     yield from _failures(case, errors, size, axis)
 
 
-def _joins_one(case: Case) -> Finding | None:
+def _joins_one(case: Case) -> Iterator[Finding]:
     """A batch of one is the only one that works, since something of one row is joined to the rows."""
-    if batch.batch_size(case.inputs, 0) != 1 or (inputs := batch.resized(case.inputs, 2, axis=0)) is None:
-        return None
+    inputs = batch.resized(case.inputs, 2, axis=0) if batch.batch_size(case.inputs, 0) == 1 else None
     try:
         case.run(inputs)
     except Exception as error:  # noqa: BLE001 - whatever it raises is looked at
         if JOINED.search(str(error)):
-            return next(_failures(case, {2: error}, 1, 0, is_certain=True), None)
-    return None
+            yield from _failures(case, {2: error}, 1, 0, is_joined=True)
+            return
+    raise NotApplicable("no axis is seen to hold independent rows")
 
 
 def _differs(case: Case, outputs: Mapping[str, Tensor], output: Any, axis: int, count: int) -> Finding | None:
@@ -114,8 +112,7 @@ def _rank(case: Case, path: str, tensor: Tensor, full: Tensor, axis: int, count:
     step = next((one for one in seen if one.operation in REMOVES and one.line), None)
     place = (step.file, step.line) if step is not None else source.class_line(type(case.module))
     return Finding(
-        f"{path} is {tuple(tensor.shape)} for a batch of {count}, {tuple(full.shape)} for one of "
-        f"{full.shape[axis]}",
+        f"{path} is {tuple(tensor.shape)} for a batch of {count}, {tuple(full.shape)} for one of {full.shape[axis]}",
         path,
         *place,
         fix="name the axis: squeeze(-1), not squeeze()",
@@ -123,21 +120,19 @@ def _rank(case: Case, path: str, tensor: Tensor, full: Tensor, axis: int, count:
 
 
 def _failures(
-    case: Case, errors: Mapping[int, Exception], size: int, axis: int, *, is_certain: bool = False
+    case: Case, errors: Mapping[int, Exception], size: int, axis: int, *, is_joined: bool = False
 ) -> Iterator[Finding]:
     """What the errors at some sizes say; if only the example's size works, the axis must be beyond doubt."""
-    is_only = is_certain or set(SIZES) - {1, size} <= errors.keys()
-    is_doubtful = (
-        is_only and not is_certain and not (axis == 0 and batch.is_certain(case.module, case.inputs))
-    )
+    is_only = is_joined or set(SIZES) - {1, size} <= errors.keys()
+    is_certain = is_joined or (axis == 0 and batch.is_certain(case.module, case.inputs))
+    is_doubtful = is_only and not is_certain
     if not errors or is_doubtful or any(source.is_refusal(error, case.module) for error in errors.values()):
         return
     count, error = next(iter(errors.items()))
     file, line = source.error_line(error, case.module)
     works = f"only a batch of {size} works" if is_only else f"it works with {size}"
-    text = " ".join(str(error).split())
     yield Finding(
-        f"forward raised {type(error).__name__} for a batch of {count} ({works}): {text:.200}",
+        f"forward raised {type(error).__name__} for a batch of {count} ({works}): {' '.join(str(error).split()):.200}",
         file=file,
         line=line,
         fix="take sizes from the input: x.shape[0], flatten(1), squeeze(-1)",
