@@ -16,7 +16,7 @@ ROOT = Path(layersmith.__file__).parent
 # From the bottom up: a room may import only from itself and from rooms before it.
 ROOMS = (
     "errors promises finding causes probe subject load rule observations rules reproduction nn repair registry config "
-    "report verbs runner isolation server client api testing training render cli pytest_plugin"
+    "report verbs runner isolation server client api testing training render cli __main__ pytest_plugin"
 ).split()
 # A report shows itself, in the terminal and in Jupyter: the one look up.
 EXCEPTIONS = {("report", "render")}

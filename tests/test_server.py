@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
 
 from layersmith import api
 from layersmith.config import Config
+from layersmith.finding import Outcome, Result, Severity, Status
+from layersmith.isolation import Ended
+from layersmith.report import SubjectReport
+from layersmith.server.messages import Request
+from layersmith.server.subject import Examination
 
 Write = Callable[..., Path]
 CLASSES = """
@@ -87,3 +98,19 @@ def test_files_of_the_same_name_are_different_files(write: Write) -> None:
     paths = [write(CLASSES, f"{folder}/net.py") for folder in ("a", "b")]
     report = api.examine("check", [str(paths[0].parents[1])], rules=("forward-raises",), settings=Config())
     assert [Path(s.file).parent.name for s in report.subjects] == ["a"] * 3 + ["b"] * 3
+
+
+@pytest.mark.parametrize(("silence", "status"), [(0.0, Status.CHECKED), (50.0, Status.TIMEOUT)])
+def test_a_class_that_only_takes_long_is_checked_in_part(silence: float, status: Status) -> None:
+    request = Request("check", (), ("forward-raises", "graph-break"), settings=Config(timeout=60))
+    heard = Result("forward-raises", "forward", Outcome.PASS, Severity.ERROR)
+    messages = iter([heard, Ended(Status.TIMEOUT, "took more than 60 s")])
+    child = SimpleNamespace(receive=lambda: next(messages), end=lambda: None)
+    header = SubjectReport("Heavy", "heavy.py")
+    one = Examination(request, cast("Any", child), io.BytesIO(), header)
+    one.listen()
+    one.heard = time.perf_counter() - silence
+    report = one.report()
+    assert report.status is status
+    assert [result.outcome for result in report.results][-1] is Outcome.SKIP
+    assert "took more than 60 s" in report.results[-1].why

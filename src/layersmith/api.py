@@ -137,6 +137,7 @@ def examine(
     """
     for waived in settings.waive.values():
         require_known(Contract(waived).waived)
+    texts = tuple(texts)
     parsed = tuple(
         dict.fromkeys(target for text in texts for target in targets.parse(text, exclude=settings.exclude))
     )
@@ -145,7 +146,8 @@ def examine(
     examined = client.examine(request, on_progress=on_progress)
     if examined.failed and not examined.subjects:
         raise TargetError("\n".join(failed.why for failed in examined.failed))
-    subjects = (*examined.subjects, *map(_unimported, examined.failed))
+    failed = (one for one in examined.failed if not one.is_empty or str(one.target) in texts)
+    subjects = (*examined.subjects, *map(_unimported, failed))
     confinement = {"confinement": examined.confinement.words} if examined.confinement.words else {}
     return Report(
         subjects,
@@ -244,7 +246,8 @@ def subject_of(target: Any, inputs: Any = None) -> Subject:
 
 
 def _unimported(failed: Failed) -> SubjectReport:
-    """A file that needs a package which is not there is skipped; any other that cannot be imported is broken."""
-    status = Status.SKIPPED if failed.why.startswith("skipped: ") else Status.CRASHED
+    """A file without a class, or that needs a package which is not there, is skipped; any other is broken."""
+    is_skipped = failed.is_empty or failed.why.startswith("skipped: ")
+    status = Status.SKIPPED if is_skipped else Status.CRASHED
     why = failed.why.removeprefix("skipped: ")
     return SubjectReport(str(failed.target), failed.target.path, status=status, why=why)

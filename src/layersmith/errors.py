@@ -17,6 +17,10 @@ class TargetError(UsageError):
     """The target cannot be read or imported: no such file, a syntax error in it, no module in it."""
 
 
+class EmptyTargetError(TargetError):
+    """The target can be imported, and defines no module class: of a folder's files, one to pass over."""
+
+
 class CheckError(LayersmithError, AssertionError):
     """Raised by `Report.raise_for_failures`: at least one rule failed at error severity."""
 

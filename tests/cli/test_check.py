@@ -329,6 +329,18 @@ def test_a_folder_with_a_file_that_cannot_be_imported_is_not_fine(
     assert ended.subject("pkg/needy.py")["why"].startswith("needs no_such_package")
 
 
+def test_a_folders_files_without_a_class_are_passed_over(layersmith: Layersmith, write: Write) -> None:
+    write(GOOD, "pkg/good.py")
+    write("class Vocabulary(object):\n    pass\n", "pkg/vocabulary.py")
+    write("from torch import nn\nclass Base(nn.Module):\n    pass\n", "pkg/base.py")
+    ended = layersmith("check", "pkg", "--select", "mode", "--format", "json")
+    assert ended.code == 0
+    assert {one["name"]: one["status"] for one in ended.report["subjects"]} == {
+        "Good": "checked",
+        "pkg/base.py": "skipped",
+    }
+
+
 def test_a_report_that_cannot_be_written_is_a_wrong_request(layersmith: Layersmith, write: Write) -> None:
     ended = layersmith("check", str(write(GOOD)), "--select", "mode", "--output", "no/such/folder/x.txt")
     assert ended.code == 2

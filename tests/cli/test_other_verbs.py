@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,3 +84,14 @@ def test_a_command_that_cannot_be_read_is_exit_code_2(layersmith: Layersmith, ar
 
 def test_the_version_is_told(layersmith: Layersmith) -> None:
     assert re.fullmatch(r"layersmith \d+\.\d+\.\d+\n", layersmith("--version").out)
+
+
+def test_the_package_itself_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "layersmith", "rules", "nothing-like-it"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "nothing-like-it" in done.stderr

@@ -72,6 +72,79 @@ class DoubleConv(nn.Module):
         return self.block(x)
 
 
+class ScaledDotProduct(nn.Module):
+    def forward(self, q, k, v):
+        batch, heads, length, width = k.size()
+        return (q @ k.transpose(2, 3) / width**0.5).softmax(-1) @ v
+
+
+class DenseStep(nn.Module):
+    def __init__(self, last_planes, planes):
+        super().__init__()
+        self.conv = nn.Conv2d(last_planes, planes, 1)
+
+    def forward(self, x):
+        return torch.cat([x, self.conv(x)], 1)
+
+
+class AddsPositions(nn.Module):
+    def __init__(self, d_hid, n_position=200):
+        super().__init__()
+        self.register_buffer("table", torch.randn(1, n_position, d_hid))
+
+    def forward(self, x):
+        return x + self.table[:, : x.size(1)].clone().detach()
+
+
+class DividesThenMultiplies(nn.Module):
+    def __init__(self, temperature):
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, q, k, v):
+        return torch.matmul(torch.matmul(q / self.temperature, k.transpose(2, 3)).softmax(-1), v)
+
+
+class CountsAxes(nn.Module):
+    def __init__(self, dim, input_axis=2):
+        super().__init__()
+        self.input_axis = input_axis
+        self.project = nn.Linear(dim, 8)
+
+    def forward(self, data):
+        _, *axis, _ = data.shape
+        assert len(axis) == self.input_axis, "input data must have the right number of axis"
+        return self.project(data.flatten(1, -2))
+
+
+class AsksForItsWidth(nn.Module):
+    def __init__(self, dim, num_dimensions=2, dim_index=-1):
+        super().__init__()
+        self.dim = dim
+        self.total_dimensions = num_dimensions + 2
+        self.dim_index = dim_index + self.total_dimensions
+        self.project = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        assert len(x.shape) == self.total_dimensions, (
+            "input tensor does not have the correct number of dimensions"
+        )
+        assert x.shape[self.dim_index] == self.dim, "input tensor does not have the correct input dimension"
+        return self.project(x)
+
+
+class JoinsTheSkip(nn.Module):
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(in_channels, in_channels // 2, 2, stride=2)
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+    def forward(self, x, skip):
+        x = self.up(x)
+        rows, columns = skip.size(2) - x.size(2), skip.size(3) - x.size(3)
+        return self.conv(torch.cat([skip, nn.functional.pad(x, [0, columns, 0, rows])], dim=1))
+
+
 class UNet(nn.Module):
     def __init__(self, n_channels, n_classes):
         super().__init__()

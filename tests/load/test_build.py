@@ -58,6 +58,13 @@ EXPECTED = {
     "DenoisingBlock": "f4 f2",
     "PreNorm": "f3",
     "Actor": "f2",
+    "DenseStep": "f4",
+    "AddsPositions": "f3",
+    "DividesThenMultiplies": "f4 f4 f4",
+    "CountsAxes": "f4",
+    "AsksForItsWidth": "f4",
+    "JoinsTheSkip": "f4 f4",
+    "ScaledDotProduct": "f4 f4 f4",
     "LayerList": "f2",
     "Lora": "f2",
     "Conv1dBlock": "f3",
@@ -289,7 +296,20 @@ class WritesToAnExpandedView(nn.Module):
         return torch.cat([token, x], dim=1)
 
 
-@pytest.mark.parametrize("cls", [LayersThatDontFit, BadView, BadCall, WritesToAnExpandedView])
+class HoldsADouble(nn.Module):
+    filters: Tensor
+    window: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("filters", torch.rand(7, 5, dtype=torch.float64))
+        self.register_buffer("window", torch.rand(7))
+
+    def forward(self, x: Tensor) -> Any:
+        return (x * self.window) @ self.filters
+
+
+@pytest.mark.parametrize("cls", [LayersThatDontFit, BadView, BadCall, WritesToAnExpandedView, HoldsADouble])
 def test_a_fault_of_the_code_is_not_taken_for_a_want_of_inputs(cls: type[nn.Module]) -> None:
     subject = subject_of_class(cls)
     assert "forward fails whatever the input" in subject.inferred_from
@@ -542,3 +562,9 @@ def test_an_example_tells_what_its_module_was_built_with() -> None:
     )
     assert ScaledByExample.__init__ is before
     assert "__init__" not in vars(ScaledByExample)
+
+
+def test_a_width_is_no_flag_because_it_is_the_last_one() -> None:
+    construction = subject_of_class(ordinary.DenseStep).construction
+    assert construction is not None
+    assert type(construction.arguments["last_planes"]) is int

@@ -86,3 +86,12 @@ def test_a_locked_call_that_does_not_fit_is_looked_for_anew() -> None:
 def test_inputs_of_the_user_go_before_those_of_a_hint() -> None:
     subject = subject_of_class(Block, inputs="f32[5,8]", said=Said(("Block(8)(f32[2,8])",)))
     assert subject.inferred_from.startswith("Block(8)(f32[5,8])")
+
+
+def test_what_was_locked_says_where_it_came_from() -> None:
+    call = "Block(8)(f32[2,8])"
+    assert subject_of_class(Block, said=Said(locked=(call,))).inferred_from == f"{call} from layersmith.lock"
+    assert (
+        subject_of_class(Block, said=Said(locked=(call,), source="names")).inferred_from
+        == f"{call} from names"
+    )

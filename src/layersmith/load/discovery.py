@@ -15,7 +15,7 @@ from typing import TypeGuard
 
 from torch import nn
 
-from layersmith.errors import TargetError
+from layersmith.errors import EmptyTargetError, TargetError
 from layersmith.load.abstract import only_raises
 from layersmith.probe import source
 
@@ -36,7 +36,7 @@ def classes(module: ModuleType, name: str = "") -> list[type[nn.Module]]:
         return [_named(module, name)]
     found = [cls for cls in _defined(module) if is_concrete(cls)]
     if not found:
-        raise TargetError(_none_there(module))
+        raise _none_there(module)
     return found
 
 
@@ -135,19 +135,25 @@ def _named(module: ModuleType, name: str) -> type[nn.Module]:
     raise TargetError(f"no class {name} in {_called(module)}; {advice}")
 
 
-def _none_there(module: ModuleType) -> str:
+def _none_there(module: ModuleType) -> TargetError:
     called = _called(module)
     abstract = [cls.__name__ for cls in _defined(module)]
     if abstract:
-        return f"every nn.Module class in {called} is abstract (without a forward): {', '.join(abstract)}"
+        names = ", ".join(abstract)
+        return TargetError(
+            f"skipped: every nn.Module class in {called} is abstract (without a forward): {names}"
+        )
     inside = _inside_functions(module)
     if inside:
         names = ", ".join(dict.fromkeys(one.name for one in inside))
-        return f"{called} defines its nn.Module classes inside functions, out of reach: {names}"
+        return TargetError(
+            f"skipped: {called} defines its nn.Module classes inside functions, out of reach: {names}"
+        )
     imported = [cls.__name__ for cls in _members(module)]
     if imported:
-        return f"no nn.Module class is defined in {called}; it only imports {', '.join(imported[:5])}"
-    return f"no nn.Module class is defined in {called}"
+        names = ", ".join(imported[:5])
+        return EmptyTargetError(f"no nn.Module class is defined in {called}; it only imports {names}")
+    return EmptyTargetError(f"no nn.Module class is defined in {called}")
 
 
 def _inside_functions(module: ModuleType) -> list[Unreachable]:

@@ -37,7 +37,7 @@ def by_lock(request: Request) -> Found | None:
         return None
     try:
         text, doubt = request.said.locked[request.said.number], request.said.doubt
-        found = replayed(request, text, how="from layersmith.lock", must_work=doubt != FAILS)
+        found = replayed(request, text, how=f"from {request.said.source}", must_work=doubt != FAILS)
         return replace(found, doubt=doubt)
     except Misfit as misfit:
         request.said.misfits.append(str(misfit))

@@ -16,8 +16,9 @@ from layersmith.load.call.start import starts
 from layersmith.load.constructor.search import Construction, ConstructorSearch, call_text, construct
 from layersmith.load.doubt import FAILS, doubt
 from layersmith.load.strategy import Failure, Found, Request
-from layersmith.load.unbuildable import Unbuildable
+from layersmith.load.unbuildable import Unbuildable, Unbuilt
 from layersmith.load.values import Call, Made
+from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.subject import MakeInputs
 
@@ -44,6 +45,8 @@ def by_inference(request: Request) -> Found | None:
         search.complaints += [failure.error for failure in request.failures[-1:]]
         if count + 1 == _CONSTRUCTIONS or request.deadline.is_over:
             break
+    if failing is None and not request.failures and search.slip is not None:
+        return _unbuilt(search)
     if not request.failures and search.errors:
         request.failures.append(Failure(call_text(search.cls, search.closest), "", search.errors[0]))
     return failing
@@ -77,10 +80,12 @@ def _with_given(request: Request, make: MakeInputs, construction: Construction) 
     return (found if is_as_meant else None), False
 
 
-def _error_with(make: MakeInputs, construction: Construction, deadline: Deadline) -> Exception | None:
+def _error_with(
+    make: MakeInputs, construction: Construction, deadline: Deadline, *, training: bool = False
+) -> Exception | None:
     try:
         with contained(deadline), torch.no_grad():
-            make(0).call(in_mode(construction.module, training=False))
+            make(0).call(in_mode(construction.module, training=training))
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever the user's forward raises
@@ -111,6 +116,7 @@ def _with_found(request: Request, construction: Construction, count: int) -> tup
     search = CallSearch(construction.module, construction.arguments, request.deadline.part(share))
     call = search.find()
     if call is not None:
+        call = _in_both_modes(construction, call, request.deadline.part(share))
         return _found(construction, call, construction.how, doubt(construction, call, search.callee)), True
     error = search.attempts.error
     if error is not None and (method := unwritten(error, construction.module)):
@@ -126,6 +132,17 @@ def _with_found(request: Request, construction: Construction, count: int) -> tup
     return _found(construction, call, construction.how, FAILS), False
 
 
+def _in_both_modes(construction: Construction, call: Call, deadline: Deadline) -> Call:
+    """The call; if it fails in train mode, another that works in both, should there be one."""
+    if _error_with(call.make, construction, deadline, training=True) is None:
+        return call
+    other = CallSearch(
+        in_mode(construction.module, training=True), dict(construction.arguments), deadline
+    ).find()
+    is_better = other is not None and _error_with(other.make, construction, deadline) is None
+    return other if is_better and other is not None else call
+
+
 def _is_certain(construction: Construction, count: int, error: Exception | None) -> bool:
     """Whether a failure is the module's own: not that of a stand-in, or of values that were varied."""
     has_stand_in = any(isinstance(value, Made) for value in construction.arguments.values())
@@ -136,6 +153,12 @@ def _found(construction: Construction, call: Call, how: str, why: str) -> Found:
     return Found(
         lambda _: construction.build(), call.make, f"{construction}({call})", how, construction.recipe, why
     )
+
+
+def _unbuilt(search: ConstructorSearch) -> Found:
+    """A class whose constructor names what is nowhere, for `forward-raises` to tell."""
+    slip, text = search.slip or Exception(), call_text(search.cls, search.closest)
+    return Found(lambda _: Unbuilt(slip), lambda _: Inputs(), text, "from names", doubt=FAILS)
 
 
 def _said(error: Exception) -> str:

@@ -19,6 +19,7 @@ class Said:
     hints: tuple[str, ...] = ()  # by the user, in the settings
     locked: tuple[str, ...] = ()  # by an earlier search, in the lock file
     number: int = 0
+    source: str = "layersmith.lock"  # of what is locked: a search that just ended says how it found it
     doubt: str = ""  # why what is locked was but a guess
     misfits: list[str] = field(default_factory=list)  # why what was locked no longer fits
 

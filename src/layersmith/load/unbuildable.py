@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+
+from torch import nn
+
 from layersmith.errors import LayersmithError
 
 
@@ -17,3 +21,15 @@ class Unbuildable(LayersmithError):  # noqa: N818 - a fact about a class, report
         super().__init__(f"{why}\n{hint}" if hint else why)
         self.why = why
         self.hint = hint
+
+
+class Unbuilt(nn.Module):
+    """Stands for a module whose constructor fails whatever it is given: forward raises what that raised."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def forward(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Raise the constructor's error."""
+        raise self.error

@@ -13,6 +13,12 @@ from layersmith.probe.inputs import Inputs
 
 QUOTED = re.compile(r"""\[[^,\[\]]+,\s*["']([^"']+)["']\s*\]""")
 STARRED = re.compile(r"[(\[]\s*(?:\*|\.\.\.)\s*,\s*[\w ,]+[)\]]")
+ANY_SIZE = re.compile(
+    r"\b(?:images?|inputs?|maps?)\b[^.\n]{0,30}\b(?:any|arbitrary) (?:sizes?|resolutions?)\b|"
+    r"\b(?:any|arbitrary) (?:input|image|spatial) (?:sizes?|resolutions?)\b",
+    re.IGNORECASE,
+)
+IMAGE = 4  # axes: rows x channels x height x width
 TIME = re.compile(
     r"^(?:t|l|s|seq\w*|time\w*|len\w*|length|steps?|frames?|tokens?|n_tokens|num_tokens)$", re.IGNORECASE
 )
@@ -38,13 +44,19 @@ def is_leading(names: tuple[str, ...]) -> bool:
 
 def says_leading(module: nn.Module) -> bool:
     """Whether the docstring of the class or its forward gives the input as `(*, dim)`."""
-    texts = [vars(base).get("__doc__") or "" for base in type(module).__mro__[:1]]
-    texts.append(inspect.getdoc(type(module).forward) or "")
-    return any(STARRED.search(text) for text in texts)
+    return STARRED.search(_said(module)) is not None
+
+
+def _said(module: nn.Module) -> str:
+    cls = type(module)
+    return f"{vars(cls).get('__doc__') or ''}\n{inspect.getdoc(cls.forward) or ''}"
 
 
 def free_lengths(module: nn.Module, inputs: Inputs) -> dict[str, list[tuple[Tensor, int]]]:
-    """The tensors and axes (from the end) of every named time axis that no attribute of the module has for its size."""
+    """The tensors and axes (from the end) of every named time axis that no attribute of the module has for its size.
+
+    With them the sides of images, where the documentation says that these may have any size.
+    """
     stated = axes(module)
     fixed = {name for part in module.modules() for name in vars(part)} | set(_constructor(module))
     found: dict[str, list[tuple[Tensor, int]]] = {}
@@ -54,6 +66,9 @@ def free_lengths(module: nn.Module, inputs: Inputs) -> dict[str, list[tuple[Tens
             axis = place - len(names)
             if TIME.match(name) and name not in fixed and tensor.ndim >= -axis:
                 found.setdefault(name, []).append((tensor, axis))
+        if tensor.ndim == IMAGE and tensor.is_floating_point() and ANY_SIZE.search(_said(module)):
+            found.setdefault("height", []).append((tensor, -2))
+            found.setdefault("width", []).append((tensor, -1))
     return found
 
 

@@ -60,7 +60,9 @@ def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
         getattr(part, "batch_first", None) is False or reading.axis_hint(kind) == "time"
         for part, kind in ((part, _class_of(part)) for part in module.modules())
     )
-    return (0, 1) if is_time_first and first.ndim > 2 else (0,)  # noqa: PLR2004
+    if not is_time_first or (first.is_floating_point() and first.ndim < 3):  # noqa: PLR2004 - one sample's steps
+        return (0,)
+    return (0, 1) if first.ndim > 1 else ()  # tokens: of one sequence, or time before batch
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from layersmith.probe import closeness, reading, source, steps, tree
+from layersmith.probe import closeness, reading, sequence, source, steps, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.sequence import LOUD, Layout, Run
 
@@ -66,6 +66,18 @@ def leaks(layout: Layout, inputs: Inputs, run: Run) -> Iterator[tuple[int, close
         for seed, loud in enumerate((1.0, LOUD)):
             after = run(layout.scrambled(inputs, range(cut, layout.steps), seed=seed, loud=loud))
             yield from ((cut, one) for one in _apart(layout, before, after, range(cut)))
+
+
+def in_another(module: nn.Module, layout: Layout, inputs: Inputs, run: Run) -> bool:
+    """Whether another input than that of the layout is a sequence in which the outputs are causal."""
+    for path, _ in inputs.named_tensors():
+        other = sequence.layout(module, inputs, run, path=path) if path not in layout.names else None
+        if other is None:
+            continue
+        gaps = [gap for _, gap in leaks(other, inputs, run)]
+        if gaps and not any(gap.is_open for gap in gaps) and past(other, inputs, run):
+            return True
+    return False
 
 
 def past(layout: Layout, inputs: Inputs, run: Run) -> bool:

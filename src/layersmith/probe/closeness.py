@@ -54,6 +54,9 @@ NUDGE = 1e-2
 # An answer below this fits float16, which ends at 65504, with room for its rounding.
 FITS_HALF = 6e4
 
+# What a norm leaves of a single number: nothing, but for rounding.
+NOTHING = 1e-4
+
 # A bfloat16 answer against float64: so many times what one rounding of inputs and weights moves it, and this
 # share of its size. Ordinary networks of a dozen layers stay at a few times and a few hundredths.
 DRIFT_ROUNDINGS = 20.0

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Iterator
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType
 from typing import Any
 
 from layersmith.probe import source
@@ -26,17 +29,66 @@ PURE = {
     "sum",
 }
 
+REFLECTION = re.compile(
+    r"\blocals\(\)|\bvars\(|__dict__|save_hyperparameters|signature\(|\b_?get_?frame|getfullargspec"
+)
+
 Names = frozenset[str]
 
 
-def simplified(node: source.Function) -> source.Function:
-    """A copy of a function without the choices that make no difference."""
-    found: source.Function = _Simplified().visit(copy.deepcopy(node))
+def simplified(node: source.Function, scope: Mapping[str, Any] | None = None) -> source.Function:
+    """A copy of a function without the choices that make no difference, and the values that nothing reads.
+
+    Args:
+        node: the function.
+        scope: the names that it sees; a function among them that does nothing with an argument isn't given it.
+    """
+    found: source.Function = _Simplified(scope or {}).visit(copy.deepcopy(node))
+    while dead := _dead(found):
+        found = _Without(dead).visit(found)
     return found
+
+
+def _dead(node: source.Function) -> set[int]:
+    """Assignments of plain arithmetic to variables that nothing reads."""
+    read = {p.id for p in ast.walk(node) if isinstance(p, ast.Name) and not isinstance(p.ctx, ast.Store)}
+    return {
+        id(part)
+        for part in ast.walk(node)
+        if isinstance(part, ast.Assign)
+        and all(isinstance(target, ast.Name) and target.id not in read for target in part.targets)
+        and not any(
+            isinstance(p, ast.Call | ast.Await | ast.Yield | ast.NamedExpr) for p in ast.walk(part.value)
+        )
+    }
+
+
+class _Without(ast.NodeTransformer):
+    """A function without some of its statements."""
+
+    def __init__(self, left_out: set[int]) -> None:
+        self.left_out = left_out
+
+    def visit_Assign(self, node: ast.Assign) -> Any:
+        """Nothing in the place of one that is left out."""
+        return ast.copy_location(ast.Pass(), node) if id(node) in self.left_out else node
 
 
 class _Simplified(ast.NodeTransformer):
     """A function without choices that make no difference: every branch the same, or nothing done in any."""
+
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        self.scope = scope
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        """The call without what the called function does nothing with."""
+        self.generic_visit(node)
+        called = self.scope.get(node.func.id) if isinstance(node.func, ast.Name) else None
+        idle = idle_of(called) if isinstance(called, FunctionType) else {}
+        if idle and not any(isinstance(one, ast.Starred) for one in node.args):
+            node.args = [_nothing(one) if idle.get(place) else one for place, one in enumerate(node.args)]
+            node.keywords = [word for word in node.keywords if not idle.get(word.arg or "")]
+        return node
 
     def visit_If(self, node: ast.If) -> Any:
         """The branch instead of the choice, if there is only one."""
@@ -48,6 +100,29 @@ class _Simplified(ast.NodeTransformer):
         """As for a statement."""
         self.generic_visit(node)
         return node.body if ast.dump(node.body) == ast.dump(node.orelse) else node
+
+
+def _nothing(node: ast.expr) -> ast.expr:
+    return ast.copy_location(ast.Constant(None), node)
+
+
+@functools.lru_cache(maxsize=1024)
+def idle_of(function: FunctionType) -> dict[int | str, bool]:
+    """The parameters that a function of the user's does nothing with, by place and by name."""
+    node = source.function_node(function)
+    if node is None or source.is_torchs(function.__module__) or not _is_plain(node):
+        return {}
+    reading = Reading(simplified(node))
+    live = reading.live(lambda _: True) | reading.deleted | reading.checked
+    names = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
+    idle = [one for one in (*names, *(one.arg for one in node.args.kwonlyargs)) if one not in live]
+    return dict.fromkeys(idle, True) | {names.index(one): True for one in idle if one in names}
+
+
+def _is_plain(node: source.Function) -> bool:
+    """Whether a function does something, and by no other names than it is seen to use."""
+    does = [one for one in node.body if not isinstance(one, ast.Expr | ast.Pass | ast.Raise)]
+    return bool(does) and not node.decorator_list and not REFLECTION.search(ast.unparse(node))
 
 
 def _sides(node: ast.If) -> Iterator[list[ast.stmt]]:

@@ -72,6 +72,12 @@ class Masking:
             trial.encoding for trial in self.trials if trial.effect and trial.alive and not trial.leak.is_open
         ]
 
+    @property
+    def followed(self) -> list[Encoding]:
+        """Those that work; if none does, those under which nothing leaks, as what they leave visible is cleared."""
+        silent = [trial.encoding for trial in self.trials if trial.effect and not trial.leak.is_open]
+        return self.working or silent
+
     def asked(self, inputs: Inputs) -> Inputs:
         """The call that was asked of, made of the usual one."""
         for name in self.without:

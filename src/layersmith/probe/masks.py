@@ -68,7 +68,10 @@ def studied(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Masking]:
 def _study(
     module: nn.Module, inputs: Inputs, without: tuple[str, ...], name: str, run: Run
 ) -> Masking | None:
-    """The mask as one of the first input's steps; else of those of another input, as a context has its own."""
+    """The mask as one of the first input's steps; else of those of another input, as a context has its own.
+
+    Where it does not hide those, it may hide the steps of any: of a context that is as long as the first.
+    """
     old = given(module, inputs, name)
     (_, first), *rest = inputs.named_tensors()
     stacks = {path: one for path, one in rest if one is not old and one.ndim > sequence.ROWS}
@@ -76,7 +79,11 @@ def _study(
     others = [path for path, one in stacks.items() if is_vector or one.shape[1:2] != first.shape[1:2]]
     own = [] if is_vector or OF_OTHERS.match(name.lower()) else [""]
     found = (_along(module, inputs, without, name, run, path) for path in (*own, *others))
-    return next((one for one in found if one is not None), None)
+    likely = next((one for one in found if one is not None), None)
+    if likely is None or likely.working:
+        return likely
+    rescuers = (_along(module, inputs, without, name, run, path) for path in stacks)
+    return next((one for one in rescuers if one is not None and one.working), likely)
 
 
 def _along(
@@ -116,7 +123,10 @@ def _with_trials(
     """Under each encoding, given with its output when nothing is hidden."""
     for hidden in _places(masking.layout.steps, masking.shape):
         found = replace(masking, hidden=hidden)
-        if not any(_matters(found, call, run) for call in calls):
+        partly = (
+            [] if masking.shape == "lengths" else [found.masked(asked, one, hidden) for one in [*open_][:2]]
+        )
+        if not any(_matters(found, call, run) for call in (*calls, *partly)):
             continue
         for encoding, full in open_.items():
             if found.working and encoding.dtype != found.working[0].dtype:

@@ -21,6 +21,9 @@ COUNT = re.compile(r"(?:layers?|depth|blocks?|stages?|num_hidden)$")
 WIDTH = re.compile(
     r"^(?:d_?model|dim|embed_dim|emb_dim|hidden_(?:size|dim)|width|channels|num_features|features)$"
 )
+KERNEL = re.compile(r"(?:^|_)(?:kernel|ksize)(?:_size)?$")
+DIMENSIONS = re.compile(r"^(?:spatial_dims|n_?dims?|num_dims|dimensions?)$")
+SIDES = re.compile(r"size|resolution|shape")
 ODD = "an odd size"
 TREATED = "an odd size, which the source treats"
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -32,7 +35,7 @@ class Option:
 
     name: str
     value: Any
-    why: str  # "its default", "a flag", "its annotation", "compared in the source", "a rate", "a count", ODD
+    why: str  # "its default", "a flag", "compared in the source", "a rate", "a kernel", ODD and so on
 
 
 def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
@@ -41,12 +44,18 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
         parameters = inspect.signature(cls.__init__).parameters
     except (TypeError, ValueError):
         return
-    compared, treated = _compared(cls), _halved(cls)
+    compared, treated, optional, paired = _compared(cls), _halved(cls), _asked_for_none(cls), _paired(cls)
+    is_padded = any("pad" in name or "dilation" in name for name in parameters)
     for name, parameter in [*parameters.items()][1:]:
         current = given.get(name, parameter.default)
         seen = [current]
         for option in (
-            _of(parameter, current, compared.get(name, ()), is_treated=name in treated)
+            (
+                *_of(parameter, current, compared.get(name, ()), is_treated=name in treated),
+                *_otherwise(
+                    name, current, is_optional=name in optional, is_pair=name in paired, is_padded=is_padded
+                ),
+            )
             if parameter.kind not in _VARIADIC
             else ()
         ):
@@ -74,6 +83,45 @@ def _of(
         yield Option(name, current + 1, TREATED if is_treated else ODD)
     if type(current) is int and COUNT.search(name):
         yield from (Option(name, value, "a count") for value in (1, 3))
+
+
+def _otherwise(
+    name: str, current: Any, *, is_optional: bool, is_pair: bool, is_padded: bool
+) -> Iterator[Option]:
+    """Nothing where the source asks for it; another kernel, number of dimensions, or shape."""
+    if is_optional and isinstance(current, int | float | str):
+        yield Option(name, None, "which the source asks for")
+    if type(current) is int and KERNEL.search(name) and current % 2 and not is_padded:
+        yield Option(name, 3 if current != 3 else 5, "a kernel")  # noqa: PLR2004 - the usual odd ones
+    if type(current) is int and DIMENSIONS.search(name) and current in (2, 3):
+        yield Option(name, 5 - current, "a number of dimensions")
+    sides = current if isinstance(current, tuple | list) else (current, current) if is_pair else ()
+    is_square = len(sides) in (2, 3) and all(type(side) is int for side in sides) and len({*sides}) == 1
+    if is_square and SIDES.search(name) and not KERNEL.search(name):
+        yield Option(name, (*sides[:-1], 2 * sides[-1]), "a rectangle")
+
+
+def _asked_for_none(cls: type[nn.Module]) -> set[str]:
+    """The parameters of which the constructor asks whether they are None."""
+    node = source.function_node(cls.__init__)
+    asked = [part for part in ast.walk(node) if isinstance(part, ast.Compare)] if node is not None else []
+    return {
+        part.left.id
+        for part in asked
+        if isinstance(part.left, ast.Name) and isinstance(part.ops[0], ast.Is | ast.IsNot)
+    }
+
+
+def _paired(cls: type[nn.Module]) -> set[str]:
+    """The parameters that the constructor makes two of, if they are one number: `to_2tuple(size)`, `pair(size)`."""
+    node = source.function_node(cls.__init__)
+    calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)] if node is not None else []
+    return {
+        one.id
+        for call in calls
+        for one in call.args[:1]
+        if isinstance(one, ast.Name) and re.search(r"tuple|pair", ast.unparse(call.func).lower())
+    }
 
 
 def _evaluated(annotation: Any) -> list[Any]:

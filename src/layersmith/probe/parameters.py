@@ -24,9 +24,6 @@ SAID_UNUSED = re.compile(
     re.IGNORECASE,
 )
 SHOWS = {"extra_repr", "__repr__", "__str__"}
-REFLECTION = re.compile(
-    r"\blocals\(\)|\bvars\(|__dict__|save_hyperparameters|signature\(|\b_?get_?frame|getfullargspec"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ def idle(cls: type) -> tuple[Idle, ...]:
     node = source.function_node(vars(owner).get("__init__"))
     if node is None or owner is nn.Module or node.decorator_list or _reflects(cls) or _is_trivial(node):
         return ()
-    reading = dataflow.Reading(dataflow.simplified(node))
+    reading = dataflow.Reading(dataflow.simplified(node, _scope(owner)))
     live = reading.live(lambda name: is_read(cls, name))
     found = []
     for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs][1:]:
@@ -85,10 +82,35 @@ def is_read(cls: Any, attribute: str) -> bool:
         attribute in getattr(base, "__annotations__", {}) for base in cls.__mro__[1:] if base is not owner
     ):
         return True
+    return is_read_in_file(owner, attribute) or _is_read_elsewhere(owner, attribute)
+
+
+def is_read_in_file(owner: type, attribute: str) -> bool:
+    """Whether its file reads the attribute elsewhere than in the class, or of another object than `self`."""
     home, own = source.tree_of(source.file_of(owner)), source.class_node(owner)
     inside = {id(part) for part in ast.walk(own)} if own is not None else set()
-    is_read = any(_reads(part, attribute, is_inside=id(part) in inside) for part in ast.walk(home))
-    return is_read or _is_read_elsewhere(owner, attribute)
+    inside |= {id(part) for other in _with_their_own(home, attribute) for part in ast.walk(other)}
+    return any(_reads(part, attribute, is_inside=id(part) in inside) for part in ast.walk(home))
+
+
+def _with_their_own(tree: ast.Module, attribute: str) -> list[ast.ClassDef]:
+    """The classes that set an attribute of this name themselves: what they read of `self` is theirs."""
+    classes = [part for part in ast.walk(tree) if isinstance(part, ast.ClassDef)]
+    return [one for one in classes if any(_sets_own(part, attribute) for part in ast.walk(one))]
+
+
+def _sets_own(node: ast.AST, attribute: str) -> bool:
+    is_own = isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self"
+    return (
+        is_own
+        and isinstance(node, ast.Attribute)
+        and node.attr == attribute
+        and isinstance(node.ctx, ast.Store)
+    )
+
+
+def _scope(cls: type) -> dict[str, Any]:
+    return vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
 
 
 @functools.lru_cache(maxsize=1024)
@@ -97,7 +119,7 @@ def _names_read(cls: type) -> dataflow.Names:
     node = source.class_node(cls)
     methods = [child for child in node.body if isinstance(child, source.Function)] if node is not None else []
     methods = [method for method in methods if method.name not in {"__init__", *SHOWS}]
-    simplified = [dataflow.simplified(method) for method in methods]
+    simplified = [dataflow.simplified(method, _scope(cls)) for method in methods]
     return frozenset(
         name[5:] for method in simplified for name in dataflow.loads(method) if name.startswith("self.")
     )
@@ -117,13 +139,17 @@ def _is_read_elsewhere(owner: type, attribute: str) -> bool:
     package, _, rest = owner.__module__.partition(".")
     if not rest or package == "layersmith":
         return False
-    pattern = re.compile(rf"\.{re.escape(attribute)}\b(?!\s*=[^=])")
+    name = re.escape(attribute)
+    read = re.compile(rf"\.{name}\b(?!\s*=[^=])")
+    by_another = re.compile(rf"(?<!\bself)\.{name}\b(?!\s*=[^=])")
+    sets = re.compile(rf"\bself\.{name}\s*(?::[^=\n]+)?=[^=]")
     files = {
         getattr(module, "__file__", None) or ""
         for name, module in [*sys.modules.items()]
         if name.startswith(f"{package}.")
     } - {source.file_of(owner), ""}
-    return any(pattern.search("".join(linecache.getlines(file))) for file in files if file.endswith(".py"))
+    texts = ["".join(linecache.getlines(file)) for file in files if file.endswith(".py")]
+    return any((by_another if sets.search(text) else read).search(text) for text in texts)
 
 
 def _is_said(cls: type, node: source.Function, name: str) -> bool:
@@ -139,6 +165,8 @@ def _is_interface(owner: Any, node: source.Function, name: str) -> bool:
     """Whether another class of the file has the same constructor and does use the parameter: one call makes either."""
     if _is_fixed_for_base(node, name):
         return True
+    if any(name == getattr(part.value, "id", "") for part in ast.walk(node) if isinstance(part, ast.Assign)):
+        return False  # who keeps it means to use it
     signature = [argument.arg for argument in node.args.args]
     for other in ast.walk(source.tree_of(source.file_of(owner))):
         if not isinstance(other, ast.FunctionDef) or other.name != "__init__" or other.lineno == node.lineno:
@@ -164,7 +192,7 @@ def _loads_in(node: ast.FunctionDef) -> dataflow.Names:
 
 def _reflects(cls: type) -> bool:
     """Whether the class or a base of it looks at its arguments or attributes by other means than their names."""
-    return any(REFLECTION.search(text) for text in _texts(cls))
+    return any(dataflow.REFLECTION.search(text) for text in _texts(cls))
 
 
 def _texts(cls: type) -> Iterator[str]:

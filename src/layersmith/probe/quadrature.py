@@ -19,10 +19,11 @@ Function = Callable[[Tensor], Tensor]
 REACH = 12.0  # the normal density is 2e-32 there
 PANELS = 48  # of width 1/2: the kinks of torch's own activations (0, 0.5, 1, 3, 6) are edges
 ORDER = 16  # nodes a panel, both ends included
+HIGHEST = 3  # polynomials that tell how rough a function is: of one alone a kink may be at a zero
 INSIDE = 1e-9  # how far inside the end nodes are, in half panels: there may be a jump or pole at an edge
 HALVES = 2  # into which every panel is cut once
-PARTS = range(8, 129)  # and then again and again while it is rough: the fewer are left, the finer
-AT_ONCE = 128  # parts: so few that the time goes into the calls
+PARTS = range(8, 513)  # and then again and again what is rough in it: the fewer are left, the finer
+AT_ONCE = 512  # parts: so few that the time goes into the calls
 NARROWEST = 2.0**-100  # by then all but a pole has settled
 MOST_PANELS = 64  # of those not yet settled, the worst: more are rounding noise, as of a float32 activation
 
@@ -47,7 +48,7 @@ def expectations(functions: Function) -> tuple[float, ...]:
     with laboratory():
         edges = torch.linspace(-REACH, REACH, PANELS + 1, dtype=torch.float64)
         left, right = edges[:-1], edges[1:]
-        whole = _integrals(functions, left, right)
+        whole, _ = _integrals(functions, left, right)
         size = whole.abs().sum(-1)
         # What lies at the ends of the range would go on beyond it.
         ends = whole[:, [0, -1]].abs().sum(-1)
@@ -64,13 +65,14 @@ def _settled(functions: Function, left: Tensor, right: Tensor, whole: Tensor, si
     while width > NARROWEST:
         width /= count
         left, right = _cut(left, right, count)
-        parts = _integrals(functions, left, right)
+        parts, tails = _integrals(functions, left, right)
         change = (parts.unflatten(1, (-1, count)).sum(-1) - whole).abs()
         excess = (change / limit).nan_to_num(nan=0.0, posinf=0.0).amax(0)
         is_rough = excess > 1
         if len(excess) > MOST_PANELS:
             is_rough &= excess >= excess.topk(MOST_PANELS).values[-1]
-        is_rough = is_rough.repeat_interleave(count)
+        # Of a panel with a kink only the part that holds it: the others are polynomials by now.
+        is_rough = is_rough.repeat_interleave(count) & ~(tails < limit).all(0)
         total += parts[:, ~is_rough].sum(-1)
         left, right, whole = left[is_rough], right[is_rough], parts[:, is_rough]
         if len(left) == 0:
@@ -87,24 +89,33 @@ def _cut(left: Tensor, right: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return edges[:, :-1].flatten(), edges[:, 1:].flatten()
 
 
-def _integrals(functions: Function, left: Tensor, right: Tensor) -> Tensor:
-    """Of functions times the normal density, over each panel: [functions, panels]."""
-    nodes, weights = _lobatto()
+def _integrals(functions: Function, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Of functions times the normal density, over each panel, and of what is no polynomial in it.
+
+    Returns:
+        The integrals, and the integrals of the highest terms of the Legendre series: [functions, panels] both.
+    """
+    nodes, weights, highest = _lobatto()
     half = (right - left).unsqueeze(-1) / 2
     z = left.unsqueeze(-1) + half * (nodes + 1)
     value = functions(z.flatten()).detach().unflatten(-1, z.shape)
     density = torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
-    integrals: Tensor = (value * (density * weights * half)).sum(-1)
-    return integrals
+    weighted = value * (density * weights * half)
+    return weighted.sum(-1), (weighted @ highest).abs().amax(-1)
 
 
 @functools.cache
-def _lobatto() -> tuple[Tensor, Tensor]:
-    """Nodes and weights on [-1, 1]: with the ends among them, no jump hides between a node and an end."""
+def _lobatto() -> tuple[Tensor, Tensor, Tensor]:
+    """Nodes, weights and the highest polynomials on [-1, 1], [nodes, HIGHEST].
+
+    With the ends among the nodes, no jump hides between a node and an end.
+    """
     legendre = np.polynomial.Legendre.basis(ORDER - 1)
     nodes = np.concatenate([[-1.0], legendre.deriv().roots(), [1.0]])
     weights = 2 / (ORDER * (ORDER - 1) * legendre(nodes) ** 2)
-    return torch.from_numpy(nodes.clip(INSIDE - 1, 1 - INSIDE)), torch.from_numpy(weights)
+    highest = (2 * ORDER - 1) * np.polynomial.legendre.legvander(nodes, ORDER - 1)[:, -HIGHEST:]
+    inside = nodes.clip(INSIDE - 1, 1 - INSIDE)
+    return torch.from_numpy(inside), torch.from_numpy(weights), torch.from_numpy(highest)
 
 
 @contextmanager

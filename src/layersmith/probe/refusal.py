@@ -7,6 +7,7 @@ import functools
 import linecache
 import re
 import traceback
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,15 @@ def is_refusal(error: BaseException) -> bool:
     return _raises(file, line)
 
 
+def is_slip(error: BaseException) -> bool:
+    """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks."""
+    if isinstance(error, NameError):
+        return not isinstance(error, UnboundLocalError) and "free variable" not in str(error)
+    owner = getattr(error, "obj", None)
+    is_of_module = isinstance(error, AttributeError) and isinstance(owner, types.ModuleType)
+    return is_of_module and f".{getattr(error, 'name', '')}" in failing_text(error)
+
+
 def line_of(error: BaseException, file: str) -> int:
     """The innermost line of a file that an error went through; 0 if it did not."""
     lines = [
@@ -67,9 +77,11 @@ def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, err
     )
 
 
-def wants_equal_widths(given: Mapping[str, Any], name: str, error: BaseException) -> bool:
-    """Whether a shortcut was switched on around layers that may change the width."""
-    widths = [value for argument, value in given.items() if WIDTHS.search(argument)]
+def wants_equal_widths(
+    cls: type[nn.Module], given: Mapping[str, Any], name: str, error: BaseException
+) -> bool:
+    """Whether a shortcut was switched on around layers that may change the width; arguments as `wants_another`."""
+    widths = [options.current(cls, given, one) for one in options.names(cls) if WIDTHS.search(one)]
     are_equal = len(widths) > 1 and len({str(width) for width in widths}) == 1
     is_mismatch = bool(widths) and not are_equal and "must match the size of tensor" in str(error)
     return is_mismatch and SHORTCUT.search(name) is not None

@@ -161,7 +161,7 @@ def class_node(cls: type) -> ast.ClassDef | None:
     candidates = [node for name, node in _class_nodes(file_of(cls)) if name == cls.__qualname__]
     lines = {
         member.__code__.co_firstlineno
-        for member in map(_unwrapped, vars(cls).values())
+        for member in map(unwrapped, vars(cls).values())
         if isinstance(member, FunctionType)
     }
     for node in candidates:  # a class that was defined again: the one that holds the methods
@@ -173,7 +173,7 @@ def class_node(cls: type) -> ast.ClassDef | None:
 @functools.lru_cache(maxsize=4096)
 def function_node(function: Any) -> Function | None:
     """The syntax tree of a function or method, with the line numbers of its file; None without source."""
-    code = getattr(_unwrapped(function), "__code__", None)
+    code = getattr(unwrapped(function), "__code__", None)
     return code_node(code) if code is not None else None
 
 
@@ -189,7 +189,8 @@ def code_node(code: CodeType) -> Function | None:
     return None
 
 
-def _unwrapped(member: Any) -> Any:
+def unwrapped(member: Any) -> Any:
+    """The function that a method or a decorator stands for."""
     try:
         return inspect.unwrap(getattr(member, "__func__", member))
     except Exception:  # noqa: BLE001 - a member whose __getattr__ lies has no source either

@@ -6,9 +6,12 @@ import ast
 import functools
 import linecache
 import re
+from dataclasses import dataclass
 from typing import TypeGuard
 
-from layersmith.probe import source
+from torch import nn
+
+from layersmith.probe import dataflow, source
 
 OF_SHAPE = frozenset(
     "shape size device dtype ndim dim numel new_zeros new_ones new_tensor new_full new_empty type_as".split()
@@ -17,6 +20,57 @@ OF_KIND = frozenset(
     "len zeros_like ones_like empty_like full_like rand_like randn_like isinstance is_tensor".split()
 )
 UNUSED = r"un-?used|ignored|not used|compat|placeholder|dummy"
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """An argument of forward that changes nothing: what becomes of it, and where."""
+
+    name: str
+    line: int
+    how: str
+
+
+@functools.lru_cache(maxsize=512)
+def idle(cls: type) -> tuple[Idle, ...]:
+    """The arguments of `forward` with a default that end without effect, though a docstring or its code says they have.
+
+    One that is merely there may be what an interface demands, and so may one that a base class or another class of
+    the file takes as well.
+    """
+    forward = source.function_node(getattr(cls, "forward", None))
+    if forward is None or forward.decorator_list or re.search(r"\b(?:locals|vars)\(", _text(cls)):
+        return ()
+    reading = dataflow.Reading(dataflow.simplified(forward))
+    live, named = reading.live(lambda _: True), dataflow.loads(ast.Module(forward.body, []))
+    plain = [*forward.args.posonlyargs, *forward.args.args]
+    keywords = zip(forward.args.kwonlyargs, forward.args.kw_defaults, strict=True)
+    optional = [*plain[len(plain) - len(forward.args.defaults) :], *(one for one, given in keywords if given)]
+    return tuple(
+        Idle(one.arg, one.lineno, reading.end(one.arg, named))
+        for one in optional
+        if one.arg not in live
+        and not (one.arg.startswith("_") or is_excused(cls, one.arg) or _is_shared(cls, forward, one.arg))
+        and (one.arg in named or re.search(rf"\b{one.arg}\b", _documentation(cls, forward)))
+    )
+
+
+def _is_shared(cls: type, forward: source.Function, name: str) -> bool:
+    """Whether a base or another class of the file has a `forward` with this argument."""
+    bases = (base for base in cls.__mro__[1:] if base not in (nn.Module, object))
+    nodes = (source.function_node(vars(base).get("forward")) for base in bases)
+    file = ast.walk(source.tree_of(source.file_of(cls)))
+    others = (part for part in file if isinstance(part, ast.FunctionDef) and part.name == "forward")
+    return any(
+        name in {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
+        for node in (*nodes, *others)
+        if node is not None and node.lineno != forward.lineno
+    )
+
+
+def _documentation(cls: type, forward: source.Function) -> str:
+    node = source.class_node(cls)
+    return f"{ast.get_docstring(forward) or ''}\n{(node and ast.get_docstring(node)) or ''}"
 
 
 @functools.lru_cache(maxsize=512)

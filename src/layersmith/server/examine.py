@@ -16,7 +16,7 @@ from layersmith.finding import Result, Status
 from layersmith.isolation import Send, confine
 from layersmith.isolation.guard import LIFTED_BY
 from layersmith.load import examples
-from layersmith.load.lock import Entry
+from layersmith.load.lock import NAME, Entry
 from layersmith.load.target import Target
 from layersmith.report import SubjectReport
 from layersmith.server import shared
@@ -127,6 +127,7 @@ class _Known:
             else shared.left(request.scratch, self.place)
         )
         self.entry = entry if entry is not None and not self.unlocked else before or Entry()
+        self.is_shared = before is not None  # whether the other lane has just found it
         self.said = self._said()
 
     @property
@@ -222,7 +223,8 @@ class _Known:
         from layersmith.load.strategy import Said  # noqa: PLC0415 - needs torch
 
         hints = self.example.calls if self.example is not None else ()
-        return Said(hints, self.entry.calls, doubt=self.entry.doubt)
+        source = self.entry.how if self.is_shared else NAME
+        return Said(hints, self.entry.calls, source=source, doubt=self.entry.doubt)
 
     def _unlocked(self, entry: Entry | None) -> str:
         """Why the lock file's entry is of no use."""

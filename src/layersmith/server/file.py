@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from layersmith.errors import LayersmithError, UsageError
+from layersmith.errors import EmptyTargetError, LayersmithError, UsageError
 from layersmith.isolation import Ended, Send, confine, tree
 from layersmith.isolation.child import LOOK
 from layersmith.load.target import Target
@@ -30,7 +30,8 @@ def serve(request: Request, target: Target, commands: Connection, send: Send) ->
         found = things(target)
     except LayersmithError as error:
         is_refused = isinstance(error.__cause__, UsageError)  # such as a contract without a reason
-        send(error.__cause__ if is_refused else Failed(target, str(error)))
+        is_empty = isinstance(error, EmptyTargetError)
+        send(error.__cause__ if is_refused else Failed(target, str(error), is_empty=is_empty))
         return
     send(Found(target, tuple(_said_of(index, thing, target) for index, thing in enumerate(found))))
     helpers = tree.children(os.getpid())  # whatever the import has started is needed

@@ -61,10 +61,11 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A target that could not be imported."""
+    """A target that could not be imported, or in which there is no class."""
 
     target: Target
     why: str
+    is_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class Examination:
     imported: Imported | None = None
     refusal: UsageError | None = None  # what is wrong with the request, as only this class shows
     started: float = field(default_factory=time.perf_counter)
+    heard: float = 0.0  # when its last result came
 
     @classmethod
     def begin(
@@ -68,7 +69,14 @@ class Examination:
                 self.imported = item
             else:
                 self.parts.append(item)
+                self.heard = time.perf_counter()
         return None
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether time ran out on a class that only takes long: until the end results kept coming."""
+        silence = time.perf_counter() - self.heard
+        return self.ended.status is Status.TIMEOUT and silence < self.request.settings.timeout / 2
 
     def report(self) -> SubjectReport:
         """Everything put together, after the end."""
@@ -80,10 +88,14 @@ class Examination:
         if self.ended.status is not Status.CHECKED:
             running = next((rule.id for rule in rules if rule.id not in {r.rule for r in results}), "")
             where = f"while {running} ran" if running and results else "while it was built and called"
-            found = replace(found, status=self.ended.status, why=f"{self.ended.why}, {where}")
+            why = f"{self.ended.why}, {where}"
+            if self.is_slow:
+                why = f"no time was left: the class {self.ended.why}; --timeout SECONDS gives more"
+            else:
+                found = replace(found, status=self.ended.status, why=why)
             done = {result.rule for result in results}
             results += [
-                Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=found.why)
+                Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=why)
                 for rule in rules
                 if rule.id not in done
             ]

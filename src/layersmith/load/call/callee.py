@@ -18,6 +18,7 @@ from layersmith.load.call.stated import annotated_clue, documented_clue
 from layersmith.load.constructor.candidates import evaluated
 from layersmith.load.constructor.names import CONFIG, plain
 from layersmith.load.values import Made
+from layersmith.probe.sequence import TOGETHER
 
 _WIDTH = r"(dims?|features?|feats?|channels?|width|ch)"
 _TYPED = {
@@ -50,7 +51,7 @@ class Callee:
             name: _clue(module, position, parameter, bound, scope)
             for position, (name, parameter) in enumerate(parameters.items())
         }
-        return cls(module, bound, parameters, clues, scope, _settings(arguments))
+        return cls(module, bound, parameters, _shared(clues), scope, _settings(arguments))
 
     @property
     def required(self) -> list[str]:
@@ -84,6 +85,17 @@ def _settings(arguments: Mapping[str, Any]) -> dict[str, int]:
         held = made if isinstance(made, dict) else getattr(made, "__dict__", {})
         found |= {key: size for key, size in held.items() if type(size) is int}
     return found
+
+
+def _shared(clues: dict[str, Clue]) -> dict[str, Clue]:
+    """What is known of the rank of queries, keys or values is so of those that come with them."""
+    for group in (group for group in TOGETHER if group <= clues.keys()):
+        told = (clues[name] for name in clues if name in group and (clues[name].rank or clues[name].min_rank))
+        known = next(told, None)
+        if known is not None:
+            same = {"rank": known.rank, "min_rank": known.min_rank, "names": known.names}
+            clues |= {name: replace(clues[name], **same) for name in group if not clues[name].is_known}
+    return clues
 
 
 def _defaults(cls: type) -> dict[str, Any]:

@@ -70,6 +70,13 @@ def is_finite(output: Any) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in floats)
 
 
+def is_blank(output: Any) -> bool:
+    """Whether the first tensor of the output is zero throughout, but for rounding."""
+    first = next(tree.tensors(output), None)
+    is_number = first is not None and tree.is_differentiable(first) and first.numel() > 1
+    return is_number and first is not None and bool((first.abs() < closeness.NOTHING).all())
+
+
 def rows_are_apart(callee: Callee, state: State, deadline: Deadline) -> bool:
     """Whether the first output's other rows stay as they are when the first row of the inputs changes."""
     with contained(deadline), torch.no_grad():

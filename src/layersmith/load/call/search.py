@@ -18,11 +18,12 @@ from layersmith.load.call.loss import is_loss
 from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
-from layersmith.load.call.run import call_of, is_finite, is_useful, output_of, rows_are_apart
+from layersmith.load.call.run import call_of, is_blank, is_finite, is_useful, output_of, rows_are_apart
 from layersmith.load.call.start import starts
-from layersmith.load.call.verdict import fails_alike, is_unmendable
+from layersmith.load.call.verdict import fails_alike, is_unmendable, meets_its_own_doubles
 from layersmith.load.constructor.names import WIDTH
 from layersmith.load.values import Call, TensorSpec, map_specs, specs
+from layersmith.probe import tree
 
 _TRIES, _TRIES_A_START, _DEEPEST, _UNCHANGED = 140, 25, 14, 12
 _MATRIX = 2
@@ -125,9 +126,24 @@ class CallSearch:
         if wide != state and self._works(wide):
             state = wide
         try:
-            return self._with_rows_apart(self._finite(self._batched(state)))
+            state = self._finite(self._batched(self._as_high(state)))
+            return self._with_rows_apart(self._with_steps(state))
         except Exception:  # noqa: BLE001 - out of time, or an output that can't be looked at: the call as it was found
             return state
+
+    def _as_high(self, state: State) -> State:
+        """A sequence for a matrix whose output has a dimension more: it was broadcast along one of the module's own."""
+        name, main = next(iter(state.items()), ("", None))
+        if not isinstance(main, TensorSpec) or main.rank != _MATRIX or not main.dtype.is_floating_point:
+            return state
+        longer = {**state, name: _sequence_of(main)}
+        ranks = [self._rank_of_output(one) for one in (state, longer)]
+        return longer if ranks == [_MATRIX + 1, _MATRIX + 1] else state
+
+    def _rank_of_output(self, state: State) -> int:
+        error = self._error(state)
+        tensors = tree.tensors(output_of(self.callee, state, self.deadline)) if error is None else iter(())
+        return next((tensor.ndim for tensor in tensors), 0)
 
     def _batched(self, state: State) -> State:
         """The usual batch where an attempt to please an error changed it."""
@@ -158,10 +174,22 @@ class CallSearch:
             return state
         if len(self.callee.required) > 1 or rows_are_apart(self.callee, state, self.deadline):
             return state
-        longer = {
-            name: TensorSpec((main.shape[0], PRIMES[0], main.shape[1]), main.dtype, main.high, free=main.free)
-        }
+        longer = {name: replace(_sequence_of(main), free=main.free)}
         return longer if self._works(longer) and rows_are_apart(self.callee, longer, self.deadline) else state
+
+    def _with_steps(self, state: State) -> State:
+        """Steps for channels that are normalised each by itself: of one number nothing remains."""
+        name = next(iter(state), "")
+        main = state.get(name)
+        if not isinstance(main, TensorSpec) or main.rank != _MATRIX or self.callee.clues[name].rank:
+            return state
+        if len(self.callee.required) > 1 or not self._is_blank(state):
+            return state
+        longer = {name: TensorSpec((*main.shape, PRIMES[0]), main.dtype, main.high, free=main.free)}
+        return longer if self._works(longer) and not self._is_blank(longer) else state
+
+    def _is_blank(self, state: State) -> bool:
+        return is_blank(output_of(self.callee, state, self.deadline))
 
     def _works(self, state: State) -> bool:
         return self._error(state) is None
@@ -175,8 +203,9 @@ class CallSearch:
         error = self.attempts.error
         if error is None:
             return False
-        tried = self.attempts
-        return is_unmendable(error, self.callee.module) or fails_alike(tried.errors, tried.sizes)
+        module = self.callee.module
+        is_own = is_unmendable(error, module) or meets_its_own_doubles(error, module)
+        return is_own or fails_alike(self.attempts.errors, self.attempts.sizes)
 
     def _is_hopeless(self) -> bool:
         """Whether forward fails for a reason that no input mends: a name or attribute that is not there."""
@@ -189,6 +218,11 @@ def _told_by(inputs: Iterator[TensorSpec]) -> Iterator[int]:
         yield from spec.shape[1:]
         for size, parts in itertools.product((spec.shape[i] for i in spec.free if i), _PARTS):
             yield from (size * parts, size // parts, -(-size // parts))
+
+
+def _sequence_of(matrix: TensorSpec) -> TensorSpec:
+    """Of so many features, with the usual batch and length."""
+    return TensorSpec((BATCH, PRIMES[0], matrix.shape[-1]), matrix.dtype, matrix.high, free=frozenset({0, 1}))
 
 
 def _essence(error: Exception) -> object:

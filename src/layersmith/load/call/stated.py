@@ -42,6 +42,15 @@ def annotated_clue(annotation: Any, sizes: Mapping[str, int]) -> Clue | None:
     return Clue(rank=len(before) + count + len(after), sizes=spread, dtype=dtype)
 
 
+def documented_axes(cls: type, parameter: str) -> tuple[str, ...]:
+    """The names of a parameter's axes, where docstrings or comments of the class give them behind its own name."""
+    match = (
+        re.search(rf"\b{re.escape(parameter)}\b[^\n(\[]{{0,60}}{_SHAPE}", _texts(cls)) if parameter else None
+    )
+    axes = [axis.strip() for axis in match.group(1).split(",")] if match else []
+    return tuple(axes) if all(re.fullmatch(r"[A-Za-z]\w*", axis) for axis in axes) else ()
+
+
 def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None = None) -> Clue:
     """What docstrings and comments of the class say about a parameter's shape.
 

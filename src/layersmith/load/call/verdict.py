@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 from layersmith.load import failure
@@ -18,6 +19,10 @@ _OF_CODE = re.compile(
     r"takes \d+ positional arguments? but|missing \d+ required|unexpected keyword argument|"
     r"view size is not compatible|in-?place operation|refers to a single memory location"
 )
+_OF_DOUBLES = re.compile(
+    r"Float but found Double|Double but found Float|same d?type[^\n]*double", re.IGNORECASE
+)
+_OF_KINDS = re.compile(r"invalid combination of arguments - got \(Tensor")
 
 
 def is_unmendable(error: Exception, module: nn.Module) -> bool:
@@ -29,6 +34,12 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
     return isinstance(error, AttributeError) and (isinstance(owner, nn.Module) or _said_owner(error) in names)
 
 
+def meets_its_own_doubles(error: Exception, module: nn.Module) -> bool:
+    """Whether float32 met float64, and the module holds both: no input is right for it."""
+    held = {tensor.dtype for tensor in (*module.parameters(), *module.buffers())}
+    return bool(_OF_DOUBLES.search(str(error))) and {torch.float32, torch.float64} <= held
+
+
 def fails_alike(errors: Sequence[Exception], sizes: Sequence[set[int]]) -> bool:
     """Whether inputs of many shapes meet one error of the code: a bad call, a bad view, layers that clash.
 
@@ -36,9 +47,10 @@ def fails_alike(errors: Sequence[Exception], sizes: Sequence[set[int]]) -> bool:
         errors: of all attempts.
         sizes: of the inputs of each attempt; a mismatch of one of these, or of a part of it, is the input's.
     """
-    if len(errors) < _ENOUGH or any(_is_raised_by_hand(error) for error in errors[-_ENOUGH:]):
+    last = errors[-_ENOUGH:]
+    if len(last) < _ENOUGH or any(_is_raised_by_hand(error) or _spreads(error) for error in last):
         return False
-    if all(_OF_CODE.search(str(error)) and _line(error) == _line(errors[-1]) for error in errors):
+    if all(_is_of_code(error) and _line(error) == _line(errors[-1]) for error in errors):
         return True
     clashes = [
         pair
@@ -47,6 +59,19 @@ def fails_alike(errors: Sequence[Exception], sizes: Sequence[set[int]]) -> bool:
         if pair[0] not in tried
     ]
     return len(set(clashes)) == 1 and len(clashes) >= _ENOUGH
+
+
+def _is_of_code(error: Exception) -> bool:
+    """Whether a call is made the wrong way, or with what no tensor is made of and no argument of forward is."""
+    if _OF_CODE.search(str(error)):
+        return True
+    if not _OF_KINDS.search(str(error)):
+        return False
+    node = failure.statement(error)
+    named = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} if node is not None else set()
+    forward = next((frame for frame, _ in failure.frames(error) if frame.f_code.co_name == "forward"), None)
+    given = forward.f_code.co_varnames[2 : forward.f_code.co_argcount] if forward is not None else ()
+    return forward is not None and not named & {*given}
 
 
 def _said_owner(error: Exception) -> str:
@@ -60,6 +85,14 @@ def _is_raised_by_hand(error: Exception) -> bool:
     if not frames or frames[0][0].f_code.co_filename.startswith(source.TORCH):
         return False
     return isinstance(failure.statement(error), ast.Raise | ast.Assert)
+
+
+def _spreads(error: Exception) -> bool:
+    """Whether the call that failed spreads a variable, `f(x, *state)`: how many it passes is the input's."""
+    statement = failure.statement(error)
+    return statement is not None and any(
+        isinstance(part, ast.Starred) and isinstance(part.value, ast.Name) for part in ast.walk(statement)
+    )
 
 
 def _line(error: Exception) -> tuple[str, int]:

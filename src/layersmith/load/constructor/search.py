@@ -17,6 +17,7 @@ from layersmith.load.constructor.repair import Arguments, repaired
 from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.constructor.usage import REST, constructor, takes_the_rest, usages
 from layersmith.load.values import Made, realise, written
+from layersmith.probe import refusal
 from layersmith.subject import Construction as Recipe
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -114,6 +115,7 @@ class ConstructorSearch:
         self.cls = cls
         self.depth = depth
         self.errors: list[str] = []  # of constructor calls that failed, in order
+        self.slip: Exception | None = None  # of them the first that no arguments mend
         self.closest: Arguments = {}
         self.complaints: list[str] = []  # of forward, about what was built
         parameters = list(inspect.signature(constructor(cls)).parameters.values())[1:]
@@ -160,6 +162,7 @@ class ConstructorSearch:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the user's constructor raises
             self.errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
+            self.slip = self.slip or (error if refusal.is_slip(error) else None)
             return error
 
     def _first_arguments(self) -> list[tuple[str, Arguments]]:

@@ -6,8 +6,8 @@ The option that its author never tried is the one that you need: `bias=False` cr
 
 ## How it is tested
 The class is built and called as in the example, with one argument changed: to its default, to the other value of a
-flag, to what the annotation lists or the source compares it with, a dropout to 0 and 0.5, a number of layers to 1 and 3,
-a width to an odd one (only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that
+flag, to what the annotation lists or the source compares it with (None as well), a dropout to 0 and 0.5, a number of layers
+to 1 and 3, a kernel to another odd size, two dimensions to three, a square to a rectangle, a width to an odd one (only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that
 refuses the value is fine. A call that fails is no finding where another input works with that option, unless it is of
 one sample or one step only.
 
@@ -31,9 +31,11 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
+from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.call.search import CallSearch
 from layersmith.load.values import written
 from layersmith.probe import batch, options, parameters, refusal, source, wording
+from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -41,6 +43,7 @@ from layersmith.subject import Case, Construction
 
 SECONDS = 5.0  # of CPU for all options of one class, and for the calls that are looked for
 SEARCH = 0.75  # of the time left, for one option's
+ROWS = 2  # axes of rows x features
 SLIPS = (NameError, AttributeError)
 
 
@@ -108,21 +111,40 @@ def _is_excused(
         construction.cls, construction.arguments, option.name, error
     ):
         return True
-    if refusal.wants_equal_widths(construction.arguments, option.name, error):
+    if refusal.wants_equal_widths(construction.cls, construction.arguments, option.name, error):
         return True
     is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
-    return not is_slip and _may_work_otherwise(case, construction, option, module, deadline.part(SEARCH))
+    return not is_slip and _may_work_otherwise(
+        case, construction, option, module, error, deadline.part(SEARCH)
+    )
 
 
 def _may_work_otherwise(
-    case: Case, construction: Construction, option: options.Option, module: nn.Module, deadline: Deadline
+    case: Case,
+    construction: Construction,
+    option: options.Option,
+    module: nn.Module,
+    error: Exception,
+    deadline: Deadline,
 ) -> bool:
     """Whether a search finds a call that works with the option, or does not come to an end in time."""
     given = {**construction.arguments, option.name: option.value}
     found = CallSearch(in_mode(module, training=False), given, deadline).find()
     if found is None:
-        return deadline.is_over
+        return deadline.is_over and not _is_between_layers(case.inputs, error)
     return not batch.has_single_rows(found.make(case.seed), case.inputs)
+
+
+def _is_between_layers(inputs: Inputs, error: Exception) -> bool:
+    """Whether a width that rows of features cannot have brought along is not what the next layer takes."""
+    tensors = [*inputs.tensors()]
+    given = {size for tensor in tensors for size in tensor.shape}
+    pairs = directed_pairs(str(error))
+    return (
+        all(tensor.ndim <= ROWS for tensor in tensors)
+        and bool(pairs)
+        and not given & {pair[0] for pair in pairs}
+    )
 
 
 def _finding(construction: Construction, option: options.Option, error: Exception, where: str) -> Finding:
@@ -216,6 +238,42 @@ class PadsOddWidths(nn.Module):
         return torch.cat([both, both[:1]], dim=1) if self.dim % 2 else both
 
 
+@argument_crashes.bad("NoHiddenLayer(ratio=None) (which the source asks for): the constructor raised")
+class NoHiddenLayer(nn.Module):
+    def __init__(self, width: int = 6, ratio: int | None = 2) -> None:
+        super().__init__()
+        hidden = None if ratio is None else width * ratio
+        self.before = nn.Linear(width, hidden) if hidden else nn.Identity()
+        self.head = nn.Linear(hidden, 2)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.before(x).relu())
+
+
+@argument_crashes.bad("(a kernel): forward raised RuntimeError", inputs=lambda: torch.randn(2, 4, 9, 11))
+class PadsForAnotherKernel(nn.Module):
+    def __init__(self, width: int = 4, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=kernel_size // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x)
+
+
+@argument_crashes.good(inputs=lambda: torch.randn(2, 4, 9, 11))
+class PadsForItsKernel(nn.Module):
+    """Another kernel, none, and planes that are no squares."""
+
+    def __init__(self, width: int = 4, kernel_size: int | None = 3, size: tuple[int, int] = (9, 9)) -> None:
+        super().__init__()
+        kernel = 1 if kernel_size is None else kernel_size
+        self.conv = nn.Conv2d(width, width, kernel, padding=kernel // 2)
+        self.gain = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x) * self.gain.mean()
+
+
 @argument_crashes.good
 class EveryOptionRuns(nn.Module):
     """A flag that needs another argument, one that wants another input, and an option that is refused."""
@@ -240,3 +298,49 @@ class EveryOptionRuns(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.linear(x)
         return y if self.context is None else y + self.context(x)
+
+
+@argument_crashes.good(inputs=lambda: (torch.randn(2, 4, 3, 3), torch.randn(2, 4, 6, 6)))
+class JoinsTheSkip(nn.Module):
+    """Whoever upsamples by a convolution halves the channels, and wants more to halve."""
+
+    def __init__(self, channels: int = 8, *, bilinear: bool = True) -> None:
+        super().__init__()
+        self.up: nn.Module = nn.Upsample(scale_factor=2)
+        if not bilinear:
+            self.up = nn.ConvTranspose2d(channels, channels // 2, 2, stride=2)
+        self.mix = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = self.up(x)
+        rows, columns = skip.shape[2] - x.shape[2], skip.shape[3] - x.shape[3]
+        return self.mix(torch.cat([skip, nn.functional.pad(x, [0, columns, 0, rows])], dim=1))
+
+
+@argument_crashes.good
+class AddsAShortcut(nn.Module):
+    """That there can be none between other widths is plain."""
+
+    def __init__(self, in_features: int = 6, out_features: int = 4, *, shortcut: bool = False) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.linear(x) if self.shortcut else self.linear(x)
+
+
+@argument_crashes.good
+class HasAFasterKernel(nn.Module):
+    """An option for which another package is needed, which is not there."""
+
+    def __init__(self, *, fused: bool = False) -> None:
+        super().__init__()
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.fused:
+            import a_package_of_kernels  # type: ignore[import-not-found]  # noqa: PLC0415 - optional
+
+            return a_package_of_kernels.relu(x)
+        return x.relu()

@@ -7,8 +7,10 @@ no error, only a model that is not the one you asked for. One in five real fixes
 ## How it is tested
 The constructor's source is read and what becomes of each argument is followed: it must not be unread, replaced before
 it is read, only checked, kept in an attribute that nothing reads (`extra_repr` does not count), or asked for in a
-choice whose branches are all the same. Whatever may have an effect counts as one. Arguments that a comment or docstring
-says are unused, and those that another class of the file with the same constructor uses, are not reported.
+choice whose branches are all the same. Of the values that a check accepts, at most one may be left to the other
+cases: two that no comparison names do the same. Whatever may have an effect counts as one. Arguments that a comment
+or docstring says are unused, and those that another class of the file with the same constructor uses, are not
+reported.
 
 ## How to fix it
 Use the argument, or remove it from the signature. Where an interface demands it, say so: name it `_unused`, or add
@@ -28,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import parameters
+from layersmith.probe import choices, parameters
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -45,6 +47,15 @@ def ignored_argument(case: Case) -> Iterator[Finding]:
             file=parameters.file(cls),
             line=one.line,
             fix=f"use {one.name}, or remove it from the signature",
+        )
+    for choice in choices.alike(cls):
+        values = " and ".join(repr(value) for value in choice.values)
+        yield Finding(
+            f"argument {choice.name} of {cls.__name__}: {values} do the same, as no comparison tells them apart",
+            where=choice.name,
+            file=parameters.file(cls),
+            line=choice.line,
+            fix=f"give each value of {choice.name} its branch, spelled as in the check",
         )
 
 
@@ -84,6 +95,34 @@ class TwiceTheSameActivation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.linear(x))
+
+
+@ignored_argument.bad("'mean' and 'max' do the same")
+class MisspellsItsPooling(nn.Module):
+    def __init__(self, pooling: str = "mean") -> None:
+        super().__init__()
+        if pooling not in ("mean", "max", "first"):
+            raise ValueError(f"pooling must be mean, max or first, not {pooling!r}")
+        self.pooling = pooling
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.pooling == "maximum":
+            return x.amax(-1)
+        return x[..., 0] if self.pooling == "first" else x.mean(-1)
+
+
+@ignored_argument.good
+class PoolsAsItIsTold(nn.Module):
+    """Two names of one thing, said to be so, and one value that is left to the last case."""
+
+    def __init__(self, pooling: str = "mean") -> None:
+        super().__init__()
+        if pooling not in ("mean", "max", "peak"):
+            raise ValueError(f"pooling must be mean, max or peak, not {pooling!r}")
+        self.pooling = pooling
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.amax(-1) if self.pooling in ("max", "peak") else x.mean(-1)
 
 
 @ignored_argument.good

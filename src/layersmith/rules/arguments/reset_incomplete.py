@@ -6,8 +6,9 @@ on `meta`. A parameter that it forgets carries what was learned into the next ru
 
 ## How it is tested
 Every parameter is filled with odd numbers, then `reset_parameters()` is called. The parameters that the class itself
-makes must all have changed. So must those of its submodules once it resets one of them; if it resets none, they are
-reset by their own methods, as is usual in torch. Frozen parameters are left out. The call itself must not raise.
+makes must all have changed. So must those of its submodules once it resets one of them entirely; if it resets none, or
+gives some weights another start, they are reset by their own methods, as is usual in torch. Frozen parameters are left
+out. The call itself must not raise.
 
 ## How to fix it
 Initialise the parameter in `reset_parameters`, and let `__init__` call that instead of doing its own.
@@ -68,11 +69,17 @@ def _asked(part: nn.Module, path: str) -> Iterator[Finding]:
         return
     now = dict(part.named_parameters())
     same = [name for name, old in before.items() if name in now and torch.equal(now[name].detach(), old)]
-    inner = {name for name in before if "." in name}
-    is_deep = bool(inner - {*same})
+    is_deep = _resets_submodules([*before], same)
     forgotten = [name for name in same if "." not in name or is_deep]
     if forgotten:
         yield _forgets(part, path, forgotten, len(before))
+
+
+def _resets_submodules(names: list[str], same: list[str]) -> bool:
+    """Whether submodules are reset, every parameter of them; one weight here and there is only started otherwise."""
+    inner = {name.rpartition(".")[0] for name in names if "." in name}
+    kept = {name.rpartition(".")[0] for name in same}
+    return sum(name.rpartition(".")[0] in inner - kept for name in names) > 1
 
 
 def _filled(parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
@@ -167,3 +174,20 @@ class ResetsItsOwn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x) * self.scale + self.table
+
+
+@reset_incomplete.good
+class StartsOneWeightOtherwise(nn.Module):
+    """Its layers have started as torch starts them; it only draws one weight from another distribution."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, width)
+        self.last = nn.Linear(width, width)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.kaiming_normal_(self.score.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.score(x).relu())

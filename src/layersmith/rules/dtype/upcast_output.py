@@ -27,11 +27,13 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import promotion, source, tree
+from layersmith.probe import promotion, reading, source, tree
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
+
+MEANT = r"\b(?:promote_types|result_type)\("  # who asks what two dtypes become, means it
 
 
 @rule(
@@ -56,7 +58,8 @@ def upcast_output(case: Case) -> Iterator[Finding]:
         yield _finding(watch.seen[0], f"and forward fails: {' '.join(str(error).split()):.120}")
         return
     wide = [path for path, tensor in tree.named_tensors(output, name="output") if watch.is_wide(tensor)]
-    if wide and watch.seen and not source.is_machinery(watch.seen[0].file):
+    is_meant = not wide or reading.says(case.module, MEANT)
+    if watch.seen and not is_meant and not source.is_machinery(watch.seen[0].file):
         yield _finding(watch.seen[0], f"{', '.join(wide[:3])} of a bfloat16 module is float32")
 
 
@@ -99,3 +102,12 @@ class AnswersInFloat32OnPurpose(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.float().log_softmax(-1)
+
+
+@upcast_output.good
+class PlacesInFloat32(nn.Module):
+    """Coordinates, of which bfloat16 holds no odd one above 256: the code says so."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = torch.promote_types(x.dtype, torch.float32)
+        return x + torch.arange(x.shape[-1], device=x.device).to(wide)

@@ -68,7 +68,9 @@ def batch_leak(case: Case) -> list[Finding]:
     ):
         raise NotApplicable("which axis of its outputs is the batch cannot be told")
     case = replace(case, inputs=inputs)
-    axes = [axis for axis in batch.axes(case.module, case.inputs) if batch.batch_size(case.inputs, axis) > 1]
+    axes = batch.axes(case.module, case.inputs)
+    if any(batch.batch_size(case.inputs, axis) == 1 for axis in axes):
+        raise NotApplicable("it was called with one row")
     for asked in (case, replace(case, inputs=batch.shrunk(case.inputs))):
         if not (leaks := [(leak, axis) for axis in axes if (leak := _leak(asked, axis)) is not None]):
             raise NotApplicable("no output has a batch axis of at least two rows")
@@ -163,6 +165,18 @@ class ForgetsBatchFirst(nn.Module):
         return out[:, -1]
 
 
+@batch_leak.bad("it starts at lstm()", inputs=lambda: torch.randint(0, 9, (3, 5)))
+class TakesTheLastStepOfTheBatch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 6)
+        self.rnn = nn.LSTM(6, 6)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        out, _ = self.rnn(self.embedding(tokens))
+        return out[:, -1, :]
+
+
 @batch_leak.good
 class CentersOverFeatures(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
@@ -179,6 +193,42 @@ class TimeBeforeBatch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.rnn(x)[0]
+
+
+@batch_leak.good
+class RandomMixUp(nn.Module):
+    """An augmentation whose name says that it mixes rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0.75 * x + 0.25 * x.flip(0)
+
+
+@batch_leak.good(inputs=lambda: torch.randint(0, 9, (7, 3)))
+class TagsTokensTimeFirst(nn.Module):
+    """Its output does not say which axis of its tokens is time: an LSTM says the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 6)
+        self.rnn = nn.LSTM(6, 5)
+        self.head = nn.Linear(5, 4)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.rnn(self.embedding(tokens))[0])
+
+
+@batch_leak.good(inputs=lambda: torch.randint(0, 9, (7,)))
+class TagsOneSentence(nn.Module):
+    """Tokens on one axis are the steps of one sentence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 6)
+        self.rnn = nn.LSTM(6, 5)
+
+    def forward(self, sentence: Tensor) -> Tensor:
+        embedded = self.embedding(sentence).view(len(sentence), 1, -1)
+        return self.rnn(embedded)[0].view(len(sentence), -1)
 
 
 @batch_leak.good(inputs=lambda: torch.randn(7, 3, 6))

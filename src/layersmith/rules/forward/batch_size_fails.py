@@ -21,6 +21,7 @@ seen to be independent. What an `assert` or `raise` of the module itself refuses
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -33,6 +34,9 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+JOINED = re.compile(
+    r"must match except in dimension [1-9]\d*. Expected size (?:1 but got size 2|2 but got size 1) "
+)
 SIZES = (1, 2, 3, 5)
 REMOVES = ("squeeze", "squeeze_", "squeeze_copy")
 
@@ -46,6 +50,9 @@ REMOVES = ("squeeze", "squeeze_", "squeeze_copy")
 def batch_size_fails(case: Case) -> Iterator[Finding]:
     """Give the rows again in batches of other sizes."""
     if (axis := batch.independent_axis(case.module, case.inputs, case.run)) is None:
+        if (found := _joins_one(case)) is not None:
+            yield found
+            return
         raise NotApplicable("no axis is seen to hold independent rows")
     outputs = dict(tree.named_tensors(case.run(), name="output"))
     size = batch.batch_size(case.inputs, axis)
@@ -62,6 +69,18 @@ def batch_size_fails(case: Case) -> Iterator[Finding]:
             yield found
             return
     yield from _failures(case, errors, size, axis)
+
+
+def _joins_one(case: Case) -> Finding | None:
+    """A batch of one is the only one that works, since something of one row is joined to the rows."""
+    if batch.batch_size(case.inputs, 0) != 1 or (inputs := batch.resized(case.inputs, 2, axis=0)) is None:
+        return None
+    try:
+        case.run(inputs)
+    except Exception as error:  # noqa: BLE001 - whatever it raises is looked at
+        if JOINED.search(str(error)):
+            return next(_failures(case, {2: error}, 1, 0, is_certain=True), None)
+    return None
 
 
 def _differs(case: Case, outputs: Mapping[str, Tensor], output: Any, axis: int, count: int) -> Finding | None:
@@ -103,10 +122,14 @@ def _rank(case: Case, path: str, tensor: Tensor, full: Tensor, axis: int, count:
     )
 
 
-def _failures(case: Case, errors: Mapping[int, Exception], size: int, axis: int) -> Iterator[Finding]:
+def _failures(
+    case: Case, errors: Mapping[int, Exception], size: int, axis: int, *, is_certain: bool = False
+) -> Iterator[Finding]:
     """What the errors at some sizes say; if only the example's size works, the axis must be beyond doubt."""
-    is_only = set(SIZES) - {1, size} <= errors.keys()
-    is_doubtful = is_only and not (axis == 0 and batch.is_certain(case.module, case.inputs))
+    is_only = is_certain or set(SIZES) - {1, size} <= errors.keys()
+    is_doubtful = (
+        is_only and not is_certain and not (axis == 0 and batch.is_certain(case.module, case.inputs))
+    )
     if not errors or is_doubtful or any(source.is_refusal(error, case.module) for error in errors.values()):
         return
     count, error = next(iter(errors.items()))
@@ -135,6 +158,26 @@ class SqueezesTheBatch(nn.Module):
 class FoldsPairsOfRows(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.view(2, -1, 6).relu().view(-1, 6)
+
+
+@batch_size_fails.bad("a batch of 2 (only a batch of 1 works)", inputs=lambda: torch.randn(1, 5, 6))
+class JoinsOneToken(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 1, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.token, x], dim=1)
+
+
+@batch_size_fails.good(inputs=lambda: torch.randn(1, 5, 6))
+class JoinsATokenToEach(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 1, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.token.expand(len(x), 1, 6), x], dim=1)
 
 
 @batch_size_fails.good

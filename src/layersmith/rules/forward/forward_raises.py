@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.load.unbuildable import Unbuilt
 from layersmith.probe import source
 from layersmith.promises import Promise
 from layersmith.rule import rule
@@ -47,10 +48,12 @@ def forward_raises(case: Case) -> Iterator[Finding]:
 
 
 def _finding(error: Exception, attempt: Case, *, training: bool) -> Finding:
-    file, line = source.error_line(error, attempt.module)
+    is_built = not isinstance(attempt.module, Unbuilt)
+    file, line = source.error_line(error, attempt.module if is_built else nn.Identity())
     text = " ".join(str(error).split())
+    where = f"in {'train' if training else 'eval'} mode" if is_built else "whatever it is given"
     return Finding(
-        f"forward raised {type(error).__name__} in {'train' if training else 'eval'} mode: {text:.300}",
+        f"{'forward' if is_built else 'the constructor'} raised {type(error).__name__} {where}: {text:.300}",
         file=file,
         line=line,
         fix="mend forward, or show how it is called: --inputs, or an example() classmethod",

@@ -9,6 +9,8 @@ Each tensor is replaced by others of its kind, in eval and in train mode, after 
 little (a gate may start at zero). If no output moves and no gradient arrives, it is ignored. Features are found
 by gradients that are exactly zero, and confirmed by changing them. Masks and lengths, arguments of which only
 the shape, device or dtype is read, those that the code calls unused, and features that a fixed mask leaves out pass.
+An argument with a default, which the call leaves out, is followed in the source: it is reported where it is documented
+or reassigned and then changes nothing, unless another `forward` of the file, or of a base, takes it too.
 
 ## How to fix it
 Use it; if the interface demands it, name it `_context`, or say in a comment that it is unused.
@@ -66,6 +68,10 @@ def ignored_input(case: Case) -> Iterator[Finding]:
                 continue
             message = f"{len(dead)} of {size} features of {name or path} ({_span(dead)}) have no effect on any output"
             yield _finding(case.module, path, message)
+    given = {name for _, name in [one[:2] for one in arguments.named(case.module, case.inputs)]}
+    for one in usage.idle(cls):
+        if one.name not in given and not KEPT.search(one.name):
+            yield _finding(case.module, one.name, f"{one.name} has no effect: it is {one.how}", line=one.line)
 
 
 def _matters(case: Case, tensor: Tensor) -> bool:
@@ -123,10 +129,10 @@ def _span(dead: list[int]) -> str:
     return f"{dead[0]} to {dead[-1]}" if is_run else ", ".join(map(str, dead[:6]))
 
 
-def _finding(module: nn.Module, path: str, message: str) -> Finding:
+def _finding(module: nn.Module, path: str, message: str, *, line: int = 0) -> Finding:
     cls: type = type(module)
     node = source.function_node(getattr(cls, "forward", None))
-    line = node.lineno if node is not None else 0
+    line = line or (node.lineno if node is not None else 0)
     return Finding(
         message, path, source.file_of(cls), line, "use it, or name it _unused where an interface demands it"
     )
@@ -148,6 +154,27 @@ class GatesByItself(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         value, _gate = x.chunk(2, dim=-1)
         return value * value.sigmoid()
+
+
+@ignored_input.bad(
+    "memory has no effect: it is given a value, which is never read", inputs=lambda: torch.randn(2, 3, 6)
+)
+class ForgetsTheMemory(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+    def forward(self, x: Tensor, memory: Tensor | None = None) -> Tensor:
+        memory = x if memory is None else memory
+        return self.attention(x, x, x)[0]
+
+
+@ignored_input.good(inputs=lambda: torch.randn(2, 3, 6))
+class TakesWhatOthersTake(nn.Module):
+    """An argument that an interface demands, and of which nothing is said."""
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return x.softmax(-1)
 
 
 @ignored_input.good(inputs=lambda: (torch.randn(2, 3, 6), torch.randn(2, 4, 6)))

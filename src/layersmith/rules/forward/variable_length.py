@@ -5,9 +5,9 @@
 any length. A mask or table that is made for one length fails on the next, longer, document.
 
 ## How it is tested
-Asked only of axes that an annotation names as time, sequence, length, steps, frames or tokens, and that no
-argument or attribute fixes. The example is given one step shorter and three steps longer; forward must not
-raise. What it refuses itself, by `assert` or `raise`, passes.
+Asked only of axes that an annotation names as time, sequence, length, steps, frames or tokens, and that no argument
+or attribute fixes; and of the sides of images "of any size", as a docstring says. The example is given one step
+shorter and three steps longer; forward must not raise. What it refuses itself, by `assert` or `raise`, passes.
 
 ## How to fix it
 Take the length from the input: `x.shape[-2]`; or make it an argument of the constructor, of the same name.
@@ -40,7 +40,7 @@ def variable_length(case: Case) -> Iterator[Finding]:
     """Change the length of all tensors that share the axis."""
     free = annotated.free_lengths(case.module, case.inputs)
     if not free:
-        raise NotApplicable("no annotation names an axis of free length")
+        raise NotApplicable("nothing says that an axis is of free length")
     for name, places in free.items():
         length = places[0][0].shape[places[0][1]]
         for change in CHANGES:
@@ -65,6 +65,18 @@ def _finding(error: Exception, module: nn.Module, name: str, length: int, other:
         line=line,
         fix="take the length from the input, or name it in the constructor",
     )
+
+
+@variable_length.bad("with height = 7 (it works with 8)", inputs=lambda: torch.randn(2, 3, 8, 8))
+class DoublesWhatWasHalved(nn.Module):
+    """Images of any size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool, self.up = nn.MaxPool2d(2), nn.Upsample(scale_factor=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(self.pool(x))
 
 
 @variable_length.bad("with time = 4 (it works with 5)", inputs=lambda: torch.randn(2, 5, 6))

@@ -9,7 +9,8 @@ Finite differences say that the output depends on a tensor, and backward says th
 leads from any output to a parameter that forward reads, in several training steps on several inputs, in train and in
 eval mode; or every gradient of it is exactly zero there, because of a `round` or `sign`. Tensors are followed through
 forward to the operation where the gradient ends. What forward itself updates (a codebook) is left alone. It is a note
-where a stop is usual: in a loss, in train mode only, for an input.
+where a stop is usual: in a loss, in train mode only, for an input. A loss, by its name, must not come out without any
+graph.
 
 ## How to fix it
 Keep the value in the graph: the parameter itself instead of `.data`, `torch.where` or a sigmoid instead of a
@@ -23,6 +24,7 @@ comparison. Where the stop is meant, set `requires_grad=False` or waive the rule
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -30,7 +32,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import findings, gradient_reports, is_cut_off, places
-from layersmith.probe import source
+from layersmith.probe import closeness, reading, source, tree
 from layersmith.probe.flow import flow, is_moved_by
 from layersmith.probe.tracing import Lost, traced
 from layersmith.promises import Promise
@@ -38,6 +40,7 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 ROUNDS = 8  # with other inputs each, trained between: what is zero-initialised deserves a chance
+LOSS = re.compile(r"loss|criterion", re.IGNORECASE)
 STOPS = {".detach()", "no_grad"}  # what authors write to stop a gradient
 FIX = (
     "keep the value in the graph; where the gradient is stopped on purpose, set requires_grad=False or waive"
@@ -61,6 +64,8 @@ def no_gradient(case: Case) -> Iterator[Finding]:
         are_inputs = all(error.tensor.startswith("input[") for error in same)
         is_meant = same[0].function in STOPS and (reports.is_usual or are_inputs)
         yield from findings(same, fix=FIX, severity=Severity.NOTE if is_meant else None)
+    if LOSS.search(type(case.module).__name__) and _is_without_graph(case):
+        yield _of_loss(case)
     if case.subject.contract.gradient == "true":
         yield from _unreached(case, told)
 
@@ -82,6 +87,25 @@ def _unreached(case: Case, told: set[str]) -> Iterator[Finding]:
         yield _finding([name for name, where in lost.items() if where == place], place)
 
 
+def _is_without_graph(case: Case) -> bool:
+    """Whether every output is a number that depends on a floating input, and that no gradient can leave."""
+    floats = case.inputs.map(lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
+    with torch.enable_grad():
+        before = [*tree.tensors(case.fresh(training=True).run(floats))]
+    if not before or any(one.ndim or one.requires_grad for one in before):
+        return False
+    moved = case.inputs.map(lambda t: t + t.flip(0) / 2 if t.is_floating_point() else t)
+    after = [*tree.tensors(case.fresh(training=True).run(moved))]
+    return any(closeness.gap(one, other).is_open for one, other in zip(before, after, strict=False))
+
+
+def _of_loss(case: Case) -> Finding:
+    file, line = reading.line_matching(
+        case.module, r"torch\.(?:as_)?tensor\(|\.item\(|\.detach\(|\.data\b|no_grad"
+    )
+    return Finding("the loss has no graph: no gradient reaches what it is of", file=file, line=line, fix=FIX)
+
+
 def _matters(case: Case, name: str) -> bool:
     fresh = case.fresh()
     return is_moved_by(fresh.run, fresh.module.get_parameter(name))
@@ -96,6 +120,13 @@ def _finding(names: list[str], place: Lost) -> Finding:
         line=place.line,
         fix=FIX,
     )
+
+
+@no_gradient.bad("the loss has no graph", inputs=lambda: (torch.randn(4, 6), torch.randn(4, 6)))
+class LossOfNumbers(nn.Module):
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        losses = [(one - other).square().mean() for one, other in zip(x, target, strict=True)]
+        return torch.tensor(losses).mean()
 
 
 @no_gradient.bad("d loss/d scale is zero")

@@ -122,3 +122,16 @@ class ChoosesBefore(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         safe = torch.where(x > 0, x, torch.ones_like(x))
         return torch.where(x > 0, safe.sqrt(), x)
+
+
+@nonfinite_gradient.good
+class NormalisesOften(nn.Module):
+    """Of equal rows each norm returns 1 / sqrt(eps) times the gradient: enough of them overflow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.ReLU()) for _ in range(24)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)

@@ -26,6 +26,7 @@ Source: He et al. 2015, Delving Deep into Rectifiers.
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import math
 import re
@@ -43,11 +44,13 @@ from layersmith.probe.followed import Layer
 from layersmith.probe.gain import gain
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.layers import layers
+from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
 PLAIN_RANDN = re.compile(r"Parameter\(\s*torch\.randn\([^()]*\)\s*\)")
+SMALL_FAN_OUT = 4  # below it N(0, 1) may look as if it were made for it
 SMALL_FAN_IN = 8  # below it a plain randn multiplies by less than 2.8, as a sound gain may
 
 
@@ -57,7 +60,7 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
     case.module.train()  # batch normalisation normalises only there
     worst: dict[str, tuple[Contraction, Severity | None]] = {}
     for one in contractions(case.module, case.inputs):
-        if _explodes(one):
+        if _explodes(one) and not _keeps_gradients(case.module, one):
             is_tied = _is_tied_embedding(case.module, one)
             judged: tuple[Contraction, Severity | None] = (one, Severity.NOTE if is_tied else None)
         elif _is_careless(case.module, one):
@@ -66,7 +69,9 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
             continue
         if one.parameter not in worst or one.arriving_rms > worst[one.parameter][0].arriving_rms:
             worst[one.parameter] = judged
-    yield from (_finding(case.module, case.inputs, one, severity) for one, severity in worst.values())
+    for one, severity in worst.values():
+        if not _is_guessed(case, one):
+            yield _finding(case.module, case.inputs, one, severity)
 
 
 def _explodes(one: Contraction) -> bool:
@@ -78,12 +83,37 @@ def _explodes(one: Contraction) -> bool:
     return grows or one.saturates_at > SIGNAL_SATURATION
 
 
+def _keeps_gradients(module: nn.Module, one: Contraction) -> bool:
+    """Whether a spread was chosen by the fan-out (1 or 2 over it), as people do who mind what comes back."""
+    shape = module.get_parameter(one.parameter).shape
+    fan_out = shape[0] * math.prod(shape[2:])
+    variance = one.rms**2 * fan_out
+    return fan_out >= SMALL_FAN_OUT and any(
+        abs(variance / by - 1) < closeness.DEFAULT_SPREAD for by in (1, 2)
+    )
+
+
 def _is_tied_embedding(module: nn.Module, one: Contraction) -> bool:
     """Whether the weights are an `nn.Embedding`'s as it draws them, used as those of the head as well."""
     parameter = module.get_parameter(one.parameter)
     tables = [part.weight for part in module.modules() if isinstance(part, nn.Embedding)]
     is_default = abs(one.rms - 1) < closeness.DEFAULT_SPREAD
     return is_default and any(parameter.data_ptr() == table.data_ptr() for table in tables)
+
+
+def _is_guessed(case: Case, one: Contraction) -> bool:
+    """Whether nobody but inference chose the argument that sets the spread: with half of it there is half the spread."""
+    made = case.subject.construction
+    if made is None or not case.subject.inferred_from:
+        return False
+    for name, value in made.arguments.items():
+        if isinstance(value, float) and value:
+            with preserved(seed=case.seed), contextlib.suppress(Exception):
+                halved = made.build(**{name: value / 2}).get_parameter(one.parameter)
+                rms = float(halved.detach().double().square().mean().sqrt())
+                if abs(2 * rms / one.rms - 1) < closeness.DEFAULT_SPREAD:
+                    return True
+    return False
 
 
 def _is_careless(module: nn.Module, one: Contraction) -> bool:
@@ -189,3 +219,16 @@ class LooksUpTokens(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.embedding(tokens)
+
+
+@exploding_signal.good(inputs=lambda: torch.randn(2, 96, 5, 5))
+class MindsWhatComesBack(nn.Module):
+    """By its fan-out, as residual networks are started: what narrows the signal makes it larger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow = nn.Conv2d(96, 12, 1)
+        nn.init.kaiming_normal_(self.narrow.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.narrow(x).relu()

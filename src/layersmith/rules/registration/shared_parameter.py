@@ -6,7 +6,7 @@ right. `nn.ModuleList([layer for _ in range(6)])` is the same mistake.
 
 ## How it is tested
 Members of one container that hold exactly the same parameters are reported, and so are two attributes of one class that
-were given one object in one statement. Sharing that is meant is left alone: a head tied to an embedding, one layer called
+were given one object in one statement, or whose names differ by a number alone (`norm1`, `norm2`). Sharing that is meant is left alone: a head tied to an embedding, one layer called
 in a loop, and whatever a class speaks of as shared, tied or recurrent.
 
 ## How to fix it
@@ -52,7 +52,7 @@ def shared_parameter(case: Case) -> Iterator[Finding]:
             where = [f"{path}.{name}" if path else name for name in names]
             if isinstance(part, CONTAINERS):
                 yield _finding(part, names, where, source.attribute_line(own, attribute))
-            elif _is_one_statement(own, names):
+            elif _is_one_statement(own, names) or _are_numbered(own, names):
                 yield _finding(part, names, where, source.attribute_line(own, names[0]))
 
 
@@ -74,6 +74,13 @@ def _is_one_statement(cls: type, names: list[str]) -> bool:
     """Whether `self.a = self.b = ...` set them, and forward uses both by name."""
     lines = {source.attribute_line(cls, name) for name in names}
     return len(lines) == 1 and all(source.methods_naming(cls, name) - {"__init__"} for name in names)
+
+
+def _are_numbered(cls: type, names: list[str]) -> bool:
+    """Whether the names differ by a number alone, as `norm1` and `norm2`, and forward uses each."""
+    stems = {re.sub(r"\d+", "", name) for name in names}
+    are_counted = len(stems) == 1 and all(re.search(r"\d", name) for name in names)
+    return are_counted and all(source.methods_naming(cls, name) - {"__init__"} for name in names)
 
 
 def _is_meant(cls: type) -> bool:
@@ -122,6 +129,19 @@ class ChainedAssignment(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x @ self.key(x).mT).softmax(-1) @ self.value(x)
+
+
+@shared_parameter.bad("norm1, norm2 are one and the same LayerNorm")
+class OneNormUnderTwoNames(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        norm = nn.LayerNorm(6)
+        self.first, self.second = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.norm1 = norm
+        self.norm2 = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm2(self.second(self.norm1(self.first(x)).relu()))
 
 
 @shared_parameter.bad("gains.0, gains.1 are one and the same Parameter")

@@ -7,7 +7,7 @@ clipboard: `norm1` called twice, `norm2` never.
 ## How it is tested
 The module is called in train and in eval mode, with other seeds and inputs. A submodule that no call reached, and that no
 method but `__init__` names, is reported. Those with trainable parameters are the business of `unused-parameter`;
-losses, dropouts, members of containers, and what other code of the file or the constructor itself reads are left out.
+an identity counts where an option makes a layer of it; losses, dropouts, members of containers, and what other code of the file or the constructor itself reads are left out.
 
 ## How to fix it
 Call it in forward, or delete it.
@@ -22,6 +22,7 @@ Call it in forward, or delete it.
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
 from collections.abc import Iterator
 
@@ -73,6 +74,8 @@ def uncalled_module(case: Case) -> Iterator[Finding]:
 
 def _is_suspect(root: nn.Module, path: str, part: nn.Module) -> bool:
     holder, attribute = source.owner(root, path)
+    if path and type(part) is nn.Identity and not isinstance(holder, CONTAINERS):
+        return _is_forgotten_option(type(holder), attribute)
     if not path or isinstance(part, LEFT_OUT) or any(p.requires_grad for p in part.parameters()):
         return False
     if isinstance(holder, CONTAINERS) or source.is_torchs(type(holder).__module__):
@@ -81,6 +84,21 @@ def _is_suspect(root: nn.Module, path: str, part: nn.Module) -> bool:
     if parameters.is_read(cls, attribute) or source.is_read_when_built(cls, attribute):
         return False
     return bool(source.attribute_line(cls, attribute)[1])
+
+
+def _is_forgotten_option(cls: type, attribute: str) -> bool:
+    """Whether it is a layer only where an option says so, and nothing in the class or its file ever names it."""
+    node = source.function_node(cls.__init__)
+    choices = [
+        part
+        for part in (ast.walk(node) if node is not None else ())
+        if isinstance(part, ast.Assign) and isinstance(part.value, ast.IfExp)
+        if any(getattr(target, "attr", "") == attribute for target in part.targets)
+    ]
+    is_read = source.methods_naming(cls, attribute) - {"__init__"} or source.is_read_when_built(
+        cls, attribute
+    )
+    return bool(choices) and not is_read and not parameters.is_read_in_file(cls, attribute)
 
 
 def _twin(parts: dict[str, nn.Module], counts: Counter[str], path: str) -> str:
@@ -95,6 +113,9 @@ def _finding(root: nn.Module, path: str, twin: str) -> Finding:
     holder, attribute = source.owner(root, path)
     file, line = source.attribute_line(type(holder), attribute)
     part = root.get_submodule(path)
+    if type(part) is nn.Identity:
+        said = f"{path}, a layer if an option says so, is never called: the option changes nothing"
+        return Finding(said, path, file, line, fix=f"call self.{attribute} in forward, or delete it")
     is_sure = bool(twin) or source.is_torchs(type(part).__module__)
     also = f", while {twin} is called twice" if twin else ""
     return Finding(
@@ -105,6 +126,18 @@ def _finding(root: nn.Module, path: str, twin: str) -> Finding:
         fix=f"call self.{attribute} in forward" + (f" in place of one {twin}" if twin else ", or delete it"),
         severity=None if is_sure else Severity.NOTE,
     )
+
+
+@uncalled_module.bad("norm, a layer if an option says so, is never called")
+class ForgetsItsNorm(nn.Module):
+    def __init__(self, width: int = 6, norm_layer: type[nn.Module] | None = None) -> None:
+        super().__init__()
+        self.first = nn.Linear(width, width)
+        self.norm = norm_layer(width) if norm_layer is not None else nn.Identity()
+        self.second = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x).relu())
 
 
 @uncalled_module.bad("norm2 (BatchNorm1d) is never called, while norm1 is called twice")

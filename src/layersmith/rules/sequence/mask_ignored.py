@@ -132,6 +132,18 @@ class MasksTheQueries(nn.Module):
         return y if mask is None else y * mask.unsqueeze(-1)
 
 
+@mask_ignored.good(inputs=lambda: (torch.randn(3, 7, 6), torch.randn(3, 7, 6)))
+class MasksTheKeysOfTheSource(nn.Module):
+    """Its first input is the target, as long as the source here, and never masked."""
+
+    def forward(self, target: Tensor, source: Tensor, src_mask: Tensor | None = None) -> Tensor:
+        target = target + (target @ target.mT / 6**0.5).softmax(-1) @ target
+        scores = target @ source.mT / 6**0.5
+        if src_mask is not None:
+            scores = scores.masked_fill(src_mask == 0, -10000)
+        return target + scores.softmax(-1) @ source
+
+
 @mask_ignored.good(inputs=_sequence)
 class MasksBeforeTheSoftmax(nn.Module):
     def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:

@@ -35,7 +35,6 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.observations import maskings
 from layersmith.probe import conventions, masks, reading
-from layersmith.probe.masking import Masking
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -55,22 +54,22 @@ def mask_inverted(case: Case) -> Iterator[Finding]:
         raise NotApplicable("no mask whose convention is stated")
     for masking in case.once(maskings):
         means = stated[masking.argument]
-        follows = {"hides" if one.hides_true else "keeps" for one in masking.working if not one.is_added}
+        follows = {"hides" if one.hides_true else "keeps" for one in masking.followed if not one.is_added}
         if means is not None and follows and means.convention not in follows:
-            yield _finding(case, masking, means)
+            yield _finding(case, masking.argument, means)
 
 
-def _finding(case: Case, masking: Masking, means: conventions.Stated) -> Finding:
+def _finding(case: Case, argument: str, means: conventions.Stated) -> Finding:
     other = "keeps" if means.convention == "hides" else "hides"
     file, line = reading.line_with(
-        case.module, rf"^(?!\s*def\b)(?=.*\b{masking.argument}\b).*(masked_fill|where|mask|~)"
+        case.module, rf"^(?!\s*def\b)(?=.*\b{argument}\b).*(masked_fill|where|mask|~)"
     )
     return Finding(
-        f"{masking.argument} is inverted: {means.why}, so True {means.convention}, but here True {other}",
-        masking.argument,
+        f"{argument} is inverted: {means.why}, so True {means.convention}, but here True {other}",
+        argument,
         file,
         line,
-        fix=f"use ~{masking.argument}",
+        fix=f"use ~{argument}",
     )
 
 
@@ -112,6 +111,15 @@ class HidesTheNodes(nn.Module):
     def forward(self, x: Tensor, node_mask: Tensor) -> Tensor:
         scores = x @ x.mT / 6**0.5 - 1e4 * node_mask.to(x.dtype).unsqueeze(1)
         return scores.softmax(-1) @ x
+
+
+@mask_inverted.bad("mask is inverted", inputs=_masked)
+class ClearsWhatItAttendsTo(nn.Module):
+    """mask: [batch, time], True for valid steps; the others come out as zeros."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        scores = (x @ x.mT).masked_fill(mask[:, None, :], -1e9)
+        return scores.softmax(-1) @ x * mask.unsqueeze(-1)
 
 
 @mask_inverted.good(inputs=_sequence)

@@ -41,13 +41,18 @@ def _squares(spec: TensorSpec, area: int) -> Iterator[TensorSpec]:
 def scaled(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     """Sides at which the flattened features come nearer to what is wanted: they grow with the area."""
     for spec in specs(list(complaint.state.values())):
-        open_sides = [index for index in range(2, spec.rank) if index in spec.free]
-        if not open_sides or given < 2:  # noqa: PLR2004 - nothing to scale
+        sides = open_sides(spec)
+        if not sides or given < 2:  # noqa: PLR2004 - nothing to scale
             continue
-        guess = spec.shape[open_sides[0]] * (wanted / given) ** (1 / (spec.rank - 2))
+        guess = spec.shape[sides[0]] * (wanted / given) ** (1 / (spec.rank - 2))
         for side in dict.fromkeys((round(guess), round(guess) + 1, round(guess) - 1)):
             if 0 < side <= _LARGEST_SIDE:
                 yield complaint.with_specs(lambda spec, side=side: with_sides(spec, side))  # type: ignore[misc]
+
+
+def open_sides(spec: TensorSpec) -> list[int]:
+    """The spatial dimensions that nothing has fixed."""
+    return [index for index in range(2, spec.rank) if index in spec.free]
 
 
 def flattened(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:

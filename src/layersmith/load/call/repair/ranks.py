@@ -10,6 +10,7 @@ import torch
 from layersmith.load.call.callee import State
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.values import TensorSpec, specs
+from layersmith.probe.sequence import TOGETHER
 
 _STATED = (
     (r"[Ee]xpected (\d)D(?: \(unbatched\))? or (\d)D", 2),
@@ -83,6 +84,15 @@ def indexed(complaint: Complaint) -> Iterator[State]:
             yield complaint.with_rank(min(_rank(complaint, name) + 1, _HIGHEST), [name])
 
 
+def counted(complaint: Complaint) -> Iterator[State]:
+    """Another rank where the message only says that it is wrong."""
+    if complaint.says(r"(right|correct|wrong|invalid|incorrect|proper) number of (ax[ei]s|dim)"):
+        for change in (1, -1, 2):
+            for name in complaint.blamed:
+                if 0 < _rank(complaint, name) + change <= _HIGHEST:
+                    yield complaint.with_rank(_rank(complaint, name) + change, [name])
+
+
 def fewer_indices(complaint: Complaint) -> Iterator[State]:
     """One index a row instead of a sequence of them: embedded they have one dimension more."""
     if complaint.says(
@@ -104,6 +114,10 @@ def _fewer_indices(complaint: Complaint) -> Iterator[State]:
 def _ranked(complaint: Complaint, rank: int, names: list[str]) -> Iterator[State]:
     if rank > _HIGHEST:
         return
+    for name in names:
+        kin = [other for other in complaint.tensors if any({name, other} <= group for group in TOGETHER)]
+        if len(kin) > 1:
+            yield complaint.with_rank(rank, kin)
     for name in names:
         yield complaint.with_rank(rank, [name])
     if len(complaint.tensors) > 1:

@@ -14,7 +14,7 @@ from layersmith.load.call.callee import State
 from layersmith.load.call.repair import flattened
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.repair.messages import Pair, directed_pairs, undirected_pairs
-from layersmith.load.values import TensorSpec
+from layersmith.load.values import TensorSpec, specs
 
 _TOO_SMALL = re.compile(
     r"Kernel size can't be greater|[Oo]utput size is too small|too small|Padding size should be less|"
@@ -93,6 +93,14 @@ def _set_free(spec: TensorSpec, size: int, only: set[int]) -> TensorSpec:
     return spec
 
 
+def compared(complaint: Complaint) -> Iterator[State]:
+    """What a failed assert compares with a number that the constructor was told becomes that number."""
+    told = {value for value in complaint.callee.arguments.values() if type(value) is int}
+    for given, wanted in _condition_pairs(complaint):
+        if wanted in told:
+            yield from complaint.with_size(given, wanted)
+
+
 def paired(complaint: Complaint) -> Iterator[State]:
     """What was given becomes what was expected, also where the given number is a product of dimensions."""
     pairs = list(dict.fromkeys([*_condition_pairs(complaint), *_message_pairs(complaint)]))
@@ -124,15 +132,14 @@ def shapes(complaint: Complaint) -> Iterator[State]:
 
 def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     told = {value for value in complaint.callee.arguments.values() if type(value) is int}
-    for size in sorted(
-        complaint.free_sizes
-    ):  # one part of a concatenation is of another size than it should be
+    for size in sorted(complaint.free_sizes):  # all parts of a concatenation are of another size
         if size + wanted - given in told:
             yield from complaint.with_size(size, size + wanted - given)
-    yield from _concatenated(complaint, given, wanted, told)
+    yield from _side_by_side(complaint, given, wanted, told)
     for size, parts in itertools.product(sorted(complaint.free_sizes), _PARTS):
         if given in (size // parts, -(-size // parts)):  # forward takes the input apart: x.chunk(2, 1)
             yield from complaint.with_size(size, wanted * parts)
+    yield from _concatenated(complaint, wanted - given)
     for size in sorted(complaint.free_sizes, reverse=True):
         if size > 1 and given % size == 0 and (wanted * size) % given == 0:
             yield from complaint.with_size(size, wanted * size // given)
@@ -143,13 +150,30 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
         yield complaint.with_specs(lambda spec, side=side: flattened.with_sides(spec, side))  # type: ignore[misc]
 
 
-def _concatenated(complaint: Complaint, given: int, wanted: int, told: set[int]) -> Iterator[State]:
+def _side_by_side(complaint: Complaint, given: int, wanted: int, told: set[int]) -> Iterator[State]:
     """Two inputs laid side by side, 7 + 11 = 18 features, where 144 are wanted: 48 and 96."""
     widths = {part for size in told for part in (size, 2 * size)}
     for one, other in itertools.permutations(sorted(complaint.free_sizes), 2):
         for width in sorted(widths & {wanted - width for width in widths}) if one + other == given else ():
             for state in complaint.with_size(one, width):
                 yield from replace(complaint, state=state).with_size(other, wanted - width)
+
+
+def _concatenated(complaint: Complaint, missing: int) -> Iterator[State]:
+    """One of several tensors smaller or larger by what the concatenation has too many or too few.
+
+    The later first: a skip connection follows what it is joined to. Features that were flattened are of no one part.
+    """
+    if not complaint.says("channels") and any(
+        flattened.open_sides(s) for s in specs(list(complaint.state.values()))
+    ):
+        return
+    names = [name for name in complaint.tensors if isinstance(complaint.state[name], TensorSpec)]
+    for name in reversed(names if len(names) > 1 else []):
+        spec = complaint.state[name]
+        for index in range(1, spec.rank):
+            if index not in spec.free and spec.shape[index] + missing > 0:
+                yield complaint.with_value(name, spec.resized(index, spec.shape[index] + missing))
 
 
 def _area(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:

@@ -1,0 +1,134 @@
+"""Reshapes that stand where a transpose was meant: the axes come out in another order, the values do not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.steps import caller
+from layersmith.probe.surroundings import preserved
+
+Shape = tuple[int, ...]
+RESHAPES = frozenset({"reshape", "view", "reshape_as", "view_as", "_unsafe_view"})
+MOVES = RESHAPES | {
+    "getitem",
+    "narrow",
+    "transpose",
+    "permute",
+    "contiguous",
+    "squeeze",
+    "unsqueeze",
+    "slice",
+}
+FILLS = frozenset({"pad", "cat", "concat", "constant_pad_nd"})
+MOST_AXES = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Scramble:
+    """One reshape whose result has the axes of its operand, or products of them, in another order."""
+
+    operation: str
+    before: Shape
+    after: Shape
+    is_certain: bool  # no way to cut the axes finer explains it
+    file: str
+    line: int
+
+    def is_like(self, other: Scramble) -> bool:
+        """Whether it is the same operation, in a call with another batch."""
+        return (self.operation, self.file, self.line) == (other.operation, other.file, other.line)
+
+
+def scrambles(module: nn.Module, inputs: Inputs) -> list[Scramble]:
+    """Every such operation of one call. One that skews a padded table on purpose is left out."""
+    watch = _Watch()
+    with preserved(seed=0), watch:
+        inputs.clone().call(module)
+    return watch.found
+
+
+class _Watch(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Scramble] = []
+        self.skewed: dict[int, Tensor] = {}  # padded, and what was cut of that: reshaped to shift its rows
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Do the operation and look at the shapes."""
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "").strip("_")
+        first = args[0] if args else None
+        if isinstance(result, Tensor):
+            if (name in FILLS and _is_padding(name, first)) or (name in MOVES and id(first) in self.skewed):
+                self.skewed[id(result)] = result
+            elif name in RESHAPES and isinstance(first, Tensor) and result.is_floating_point():
+                self._look(name, tuple(first.shape), tuple(result.shape))
+        return result
+
+    def _look(self, name: str, before: Shape, after: Shape) -> None:
+        tangled = [group for group in _groups(before, after) if _is_permuted(*group)]
+        if tangled:
+            is_certain = any(not _is_cut_finer(*group) for group in tangled)
+            self.found.append(Scramble(name, before, after, is_certain, *caller()))
+
+
+def _is_padding(name: str, first: object) -> bool:
+    """Whether zeros were put beside a tensor."""
+    if "pad" in name:
+        return True
+    parts = first if isinstance(first, list | tuple) else ()
+    return any(isinstance(part, Tensor) and not bool(part.any()) for part in parts if not _is_meta(part))
+
+
+def _is_meta(part: object) -> bool:
+    return isinstance(part, Tensor) and part.is_meta
+
+
+def _groups(before: Shape, after: Shape) -> Iterator[tuple[Shape, Shape]]:
+    """The axes of both, cut into the shortest runs that hold as many numbers; plain splits and merges left out."""
+    left, right = [n for n in before if n != 1], [n for n in after if n != 1]
+    while left and right and 0 not in (*left, *right):
+        one, other = [left.pop(0)], [right.pop(0)]
+        while math.prod(one) != math.prod(other):
+            (one.append(left.pop(0)) if math.prod(one) < math.prod(other) else other.append(right.pop(0)))
+        if len(one) > 1 and len(other) > 1:
+            yield tuple(one), tuple(other)
+
+
+def _is_permuted(one: Shape, other: Shape) -> bool:
+    """Whether each axis of one side is the product of some of the other's, all of which are used once."""
+    fewer, more = sorted((one, other), key=len)
+    return len(more) <= MOST_AXES and _is_partitioned(fewer, more)
+
+
+def _is_partitioned(fewer: Shape, more: Shape) -> bool:
+    if not fewer:
+        return not more
+    return any(
+        math.prod(chosen) == fewer[0] and _is_partitioned(fewer[1:], rest) for chosen, rest in _choices(more)
+    )
+
+
+def _choices(sizes: Shape) -> Iterator[tuple[Shape, Shape]]:
+    """Every non-empty choice of the sizes, with what is left."""
+    for mask in range(1, 2 ** len(sizes)):
+        yield (
+            tuple(n for place, n in enumerate(sizes) if mask >> place & 1),
+            tuple(n for place, n in enumerate(sizes) if not mask >> place & 1),
+        )
+
+
+def _is_cut_finer(one: Shape, other: Shape) -> bool:
+    """Whether axes of which both are made in order exist, as in (2, 12) -> (2 * 3, 4)."""
+    ends = sorted({math.prod(side[place:]) for side in (one, other) for place in range(len(side))})
+    return all(larger % smaller == 0 for smaller, larger in pairwise(ends))

@@ -1,0 +1,133 @@
+"""A reshape must not stand where a transpose is meant.
+
+## Why it matters
+`x.view(batch, tokens, channels)` of a tensor that is (batch, channels, tokens) has the shape that was wanted, and each
+"token" is a stretch of some channel. Nothing raises, the loss falls a little, and the model never sees its input.
+
+## How it is tested
+Reshapes are watched while forward runs in eval mode, and again with one row more. Reported is one whose result has
+the sizes of its operand's axes, or products of them, in another order. Where cutting an axis would explain the same
+sizes both times, it is reported only if the batch comes first on both sides. What is padded with zeros, reshaped and
+cut is a shift of rows (relative positions), and passes.
+
+## How to fix it
+`x.transpose(1, 2)`, `x.permute(...)`, and then, where axes are merged, `.reshape(...)`.
+
+## How to reproduce it
+    from torch.overrides import TorchFunctionMode
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if function.__name__ in ("view", "reshape"):
+                sizes = tuple(args[0].shape), tuple(result.shape)
+                assert sizes[0] == sizes[1] or sorted(sizes[0]) != sorted(sizes[1]), f"{sizes} is no transpose"
+            return result
+    with Watch(): run()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import batch, scrambles
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.scrambles import Scramble
+from layersmith.promises import Promise
+from layersmith.rule import rule
+from layersmith.subject import Case
+
+
+@rule(severity=Severity.WARNING, since="0.1", promise=Promise.SHAPES_MEANT)
+def scrambled_reshape(case: Case) -> Iterator[Finding]:
+    """Watch two batch sizes; what is out of order in both is reported, once a line."""
+    found = scrambles.scrambles(case.module, case.inputs)
+    size = batch.batch_size(case.inputs, 0)
+    more = batch.resized(case.inputs, size + 1, axis=0) if found else None
+    again = _again(case, more) if more is not None else None
+    seen: set[tuple[str, int]] = set()
+    for one in found:
+        both = [one] if again is None else [one, *(other for other in again if one.is_like(other))]
+        is_ordered = again is not None and one.before[0] == one.after[0] == size
+        is_meant = again is not None and len(both) == 1  # gone with another number of rows: a coincidence
+        if (
+            not is_meant
+            and (is_ordered or any(x.is_certain for x in both))
+            and (one.file, one.line) not in seen
+        ):
+            seen.add((one.file, one.line))
+            yield _finding(one)
+
+
+def _again(case: Case, inputs: Inputs) -> list[Scramble] | None:
+    """The same with another batch; None if it does not take that."""
+    try:
+        return scrambles.scrambles(case.fresh().module, inputs)
+    except Exception:  # noqa: BLE001 - that is another rule's business
+        return None
+
+
+def _finding(one: Scramble) -> Finding:
+    return Finding(
+        f"{one.operation}() makes {one.after} of {one.before}: the axes change places, the values stay where they were",
+        file=one.file,
+        line=one.line,
+        fix="transpose or permute the axes first",
+    )
+
+
+@scrambled_reshape.bad("reshape() makes (4, 15, 6) of (4, 6, 15)", inputs=lambda: torch.randn(4, 3, 3, 5))
+class TokensOfChannels(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 6, 1)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.embed(x).flatten(2)
+        return self.head(y.reshape(len(x), -1, 6)).mean(1)
+
+
+@scrambled_reshape.bad("reshape() makes (4, 5, 6) of (4, 2, 5, 3)", inputs=lambda: torch.randn(4, 5, 6))
+class MergesHeadsUnmoved(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(6, 18)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).view(len(x), -1, 3, 2, 3).permute(2, 0, 3, 1, 4)
+        return ((q @ k.mT).softmax(-1) @ v).reshape(x.shape)
+
+
+@scrambled_reshape.bad("view() makes (4, 14) of (2, 4, 7)", inputs=lambda: torch.randn(4, 5, 6))
+class JoinsDirections(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(6, 7, batch_first=True, bidirectional=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gru(x)[1].view(len(x), -1)
+
+
+@scrambled_reshape.good(inputs=lambda: torch.randn(4, 5, 6))
+class ShiftsRows(nn.Module):
+    """Relative positions: a column of zeros, a reshape and a cut move each row by one more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = x @ x.mT
+        rows, columns = scores.shape[1:]
+        padded = nn.functional.pad(scores, (1, 0)).view(-1, columns + 1, rows)
+        return padded[:, 1:].view_as(scores) @ x
+
+
+@scrambled_reshape.good(inputs=lambda: torch.randn(4, 5, 6))
+class SplitsHeads(nn.Module):
+    """Splits and merges in order: heads beside the batch, and steps in pairs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = x.reshape(-1, 5, 2, 3).transpose(1, 2).reshape(-1, 5, 3)
+        mixed = (heads @ heads.mT).softmax(-1) @ heads
+        return mixed.view(-1, 2, 5, 3).transpose(1, 2).flatten(2)

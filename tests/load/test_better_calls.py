@@ -1,0 +1,68 @@
+"""Of the calls that work one is better: in train mode, too, and with an answer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from layersmith.load.build import subject_of_class
+from layersmith.load.call.verdict import fails_alike
+
+
+class DropsSteps(nn.Module):
+    """Only train mode says that steps have features."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _half(x) if self.training else x
+
+
+def _half(x: Tensor) -> Tensor:
+    kept = torch.rand(x.shape[:2], device=x.device).argsort(1)[:, : x.shape[1] // 2]
+    return x.gather(1, kept.unsqueeze(-1).expand((-1, -1, *x.shape[2:])))
+
+
+class NeverTrains(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.flip() if self.training else x)  # type: ignore[call-arg, arg-type]
+
+
+def test_a_call_that_works_in_both_modes_is_preferred() -> None:
+    assert "f32[5,7," in subject_of_class(DropsSteps).inferred_from
+
+
+def test_a_module_that_always_fails_in_train_mode_is_called_as_in_eval_mode() -> None:
+    assert subject_of_class(NeverTrains).inferred_from.startswith("NeverTrains(32)(f32[5,7,32])")
+
+
+class NormalisesEach(nn.GroupNorm):
+    """As many groups as channels: of one number in each nothing is left."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels)
+
+
+def test_a_call_whose_answer_is_no_more_than_zero_gets_steps() -> None:
+    assert subject_of_class(NormalisesEach).inferred_from.startswith("NormalisesEach(32)(f32[5,32,7])")
+
+
+class SpreadsItsState(nn.Module):
+    def forward(self, x: Tensor, state: Tensor) -> Tensor:
+        return self._step(x, *state)
+
+    def _step(self, x: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
+        return x + hidden + cell
+
+
+def _error(rows: int) -> Exception:
+    with pytest.raises(TypeError) as caught:
+        SpreadsItsState()(torch.ones(3), torch.ones(rows, 3))
+    return caught.value
+
+
+def test_how_many_values_an_input_is_spread_to_is_no_fault_of_the_code() -> None:
+    assert not fails_alike([_error(rows) for rows in (5, 6, 7)], set())

@@ -1,0 +1,49 @@
+"""An option with which a module's own layers do not fit, though a search for another call takes long."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from layersmith import runner
+from layersmith.finding import Outcome
+from layersmith.load.build import subject_of_class
+from layersmith.registry import with_prerequisites
+
+
+class OneHotBeside(nn.Module):
+    def __init__(
+        self, width: int = 6, latent: int = 4, classes: int = 3, *, conditional: bool = False
+    ) -> None:
+        super().__init__()
+        self.classes = classes if conditional else 0
+        self.encoder = nn.Linear(width + self.classes, latent)
+        self.decoder = nn.Linear(latent, width)
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        hot = x.new_zeros(len(x), self.classes)
+        if label is not None:
+            hot = nn.functional.one_hot(label, self.classes).to(x)
+        z = self.encoder(torch.cat([x, hot], dim=-1)).relu()
+        return self.decoder(torch.cat([z, hot], dim=-1))
+
+
+class OneHotForBoth(OneHotBeside):
+    def __init__(
+        self, width: int = 6, latent: int = 4, classes: int = 3, *, conditional: bool = False
+    ) -> None:
+        super().__init__(width, latent, classes, conditional=conditional)
+        self.decoder = nn.Linear(latent + self.classes, width)
+
+
+def outcome(cls: type[nn.Module]) -> Outcome:
+    found = runner.run(subject_of_class(cls), with_prerequisites(["argument-crashes"]))
+    return next(result.outcome for result in found if result.rule == "argument-crashes")
+
+
+def test_layers_that_do_not_fit_with_an_option_are_reported() -> None:
+    assert outcome(OneHotBeside) is Outcome.FAIL
+
+
+def test_layers_that_fit_with_and_without_it_pass() -> None:
+    assert outcome(OneHotForBoth) is Outcome.PASS
