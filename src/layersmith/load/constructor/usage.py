@@ -143,7 +143,9 @@ class _Reader:
     def keep(self, node: ast.Assign) -> None:
         """`self.depth = config.depth`, `depth = config.depth`: another name of that setting."""
         trace = self.trace(node.value)
-        for target in node.targets if trace is not None else ():
+        if trace is None:
+            return
+        for target in node.targets:
             if isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self":
                 self.kept_as.setdefault(target.attr, trace)
             elif isinstance(target, ast.Name):
