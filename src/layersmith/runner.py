@@ -13,7 +13,7 @@ from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.registry import DECLARED, with_prerequisites
 from layersmith.rule import NOT_PROMISED, NotApplicable, Rule
-from layersmith.subject import Subject
+from layersmith.subject import STAND_IN, Subject
 from layersmith.verbs import VERBS
 
 OF_THE_CALL = {  # what can only be said of a call as its author would make it
@@ -26,6 +26,10 @@ OF_THE_CALL = {  # what can only be said of a call as its author would make it
     Promise.CAUSAL,
     Promise.LOW_PRECISION,
 }
+OF_THE_PARTS = {
+    Promise.EVERY_INPUT_MATTERS,
+    Promise.EVERY_PARAMETER_LEARNS,
+}  # a stand-in may drop what it is given
 OVERRIDDEN = "module-method-overridden"  # the rule after which others may stumble
 CALLABLE = "forward-raises"  # the rule without which no other can be asked
 STALE_WAIVER = "waived, but it passes: remove the waiver"
@@ -54,7 +58,8 @@ def run(subject: Subject, rules: Iterable[Rule], *, seed: int = 0) -> Iterator[R
     subject = dataclasses.replace(subject)  # what is known of it holds for one run
     for rule in rules:
         causes = list(dict.fromkeys(root for id_ in rule.after for root in roots.get(id_, ())))
-        if subject.doubt and rule.promise in OF_THE_CALL:
+        unasked = OF_THE_CALL | OF_THE_PARTS if subject.doubt.endswith(STAND_IN) else OF_THE_CALL
+        if subject.doubt and rule.promise in unasked:
             yield _unasked(rule, subject)
             continue
         result = _skipped(rule, causes) if causes else ask(subject, rule, seed=seed)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from layersmith.probe.first_batch import begins_with_a_batch, has_flags
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.probe.surroundings import preserved, seed_all
@@ -20,6 +21,8 @@ MakeInputs = Callable[[int], Inputs]  # seed -> inputs that the module accepts
 Said = TypeVar("Said")
 
 UNUSED = -1  # the seed of what is built with the generators as they are, and not remembered
+
+STAND_IN = "is a stand-in"  # how a doubt ends that is about a module which Layersmith made up
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,20 @@ class Subject:
             module = self.build(seed)
             inputs = self.inputs(seed)
             _materialise(module, inputs)
+            if self._begins_with_a_batch(module):
+                with torch.no_grad():
+                    inputs.call(in_mode(module, training=False))
         in_mode(module, training=training)
         if dtype is not None:
             module, inputs = module.to(dtype), inputs.to(dtype)
         return Case(self, module, inputs, seed)
+
+    def _begins_with_a_batch(self, module: nn.Module) -> bool:
+        """Whether a first call initialises its modules, before which nothing can be asked of them."""
+        if begins_with_a_batch not in self.known:
+            twin = self.build(0) if has_flags(module) else None
+            self.known[begins_with_a_batch] = twin is not None and begins_with_a_batch(twin, self.inputs(0))
+        return bool(self.known[begins_with_a_batch])
 
 
 @dataclass(frozen=True, slots=True)

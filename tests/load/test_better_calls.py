@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from layersmith.load.build import subject_of_class
 from layersmith.load.call.verdict import fails_alike
+from layersmith.load.unbuildable import Unbuildable
 
 
 class DropsSteps(nn.Module):
@@ -48,6 +49,19 @@ class NormalisesEach(nn.GroupNorm):
 
 def test_a_call_whose_answer_is_no_more_than_zero_gets_steps() -> None:
     assert subject_of_class(NormalisesEach).inferred_from.startswith("NormalisesEach(32)(f32[5,32,7])")
+
+
+class HandsOnWhatElseItGets(nn.Module):
+    def forward(self, x: Tensor, **kwargs: Tensor) -> Tensor:
+        return self._turned(x, **kwargs)
+
+    def _turned(self, x: Tensor, *, rotation: Tensor) -> Tensor:
+        return x @ rotation
+
+
+def test_what_a_caller_must_hand_through_is_no_fault_of_the_code() -> None:
+    with pytest.raises(Unbuildable):
+        subject_of_class(HandsOnWhatElseItGets)
 
 
 class SpreadsItsState(nn.Module):

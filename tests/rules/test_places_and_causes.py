@@ -105,3 +105,23 @@ class KeepsItsTable(nn.Module):
 
 def test_a_double_module_of_buffers_is_called_with_doubles() -> None:
     assert not ask("call-history", KeepsItsTable).findings
+
+
+class AsksWhetherAnyRowIsChosen(nn.Module):
+    """Rows go to an expert by their values: how many there are no compiler can know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expert = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = torch.zeros_like(x)
+        (rows,) = torch.where(x[:, 0] > 0)
+        if rows.numel():
+            out = out.index_add(0, rows, self.expert(x[rows]))
+        return out
+
+
+def test_a_branch_on_how_many_rows_the_data_choose_is_only_noted() -> None:
+    result = ask("graph-break", AsksWhetherAnyRowIsChosen)
+    assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}

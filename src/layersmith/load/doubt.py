@@ -10,6 +10,7 @@ import torch
 from layersmith.load.call.callee import Callee
 from layersmith.load.constructor.search import Construction
 from layersmith.load.values import Call, Made, TensorSpec
+from layersmith.subject import STAND_IN
 
 FAILS = "forward fails whatever the input"
 
@@ -18,10 +19,10 @@ def doubt(construction: Construction, call: Call, callee: Callee) -> str:
     """Why the call is a guess: a stand-in was given for a module, or nothing says what the input is; else ""."""
     for name, value in construction.arguments.items():
         if any(made.is_stand_in for made in _made(value)):
-            return f"{name} is a stand-in"
+            return f"{name} {STAND_IN}"
     for name, value in zip(callee.parameters, call.args, strict=False):
         if any(made.is_stand_in for made in _made(value)):
-            return f"{name} is a stand-in"
+            return f"{name} {STAND_IN}"
     return _open(call, callee)
 
 

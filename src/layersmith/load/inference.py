@@ -157,8 +157,15 @@ def _found(construction: Construction, call: Call, how: str, why: str) -> Found:
 
 def _unbuilt(search: ConstructorSearch) -> Found:
     """A class whose constructor names what is nowhere, for `forward-raises` to tell."""
-    slip, text = search.slip or Exception(), call_text(search.cls, search.closest)
-    return Found(lambda _: Unbuilt(slip), lambda _: Inputs(), text, "from names", doubt=FAILS)
+    cls, arguments = search.cls, search.slip or {}
+    text = call_text(cls, arguments)
+    return Found(
+        lambda _: Unbuilt(lambda: construct(cls, arguments)),
+        lambda _: Inputs(),
+        text,
+        "from names",
+        doubt=FAILS,
+    )
 
 
 def _said(error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -24,12 +25,12 @@ class Unbuildable(LayersmithError):  # noqa: N818 - a fact about a class, report
 
 
 class Unbuilt(nn.Module):
-    """Stands for a module whose constructor fails whatever it is given: forward raises what that raised."""
+    """Stands for a module whose constructor fails whatever it is given: forward raises what that raises."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, make: Callable[[], nn.Module]) -> None:
         super().__init__()
-        self.error = error
+        self.make = make
 
-    def forward(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+    def forward(self) -> Any:
         """Raise the constructor's error."""
-        raise self.error
+        return self.make()()

@@ -61,6 +61,8 @@ NOTHING = 1e-4
 # share of its size. Ordinary networks of a dozen layers stay at a few times and a few hundredths.
 DRIFT_ROUNDINGS = 20.0
 DRIFT_SHARE = 0.1
+# An output no larger is what is left of a difference of equal numbers: rounding, in any precision.
+DRIFT_LEAST = 1e-6
 
 # Of a parameter's own size plus one: opens a gate that starts at zero so far that what is behind it is seen.
 GATE = 0.1

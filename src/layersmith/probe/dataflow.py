@@ -33,6 +33,8 @@ REFLECTION = re.compile(
     r"\blocals\(\)|\bvars\(|__dict__|save_hyperparameters|signature\(|\b_?get_?frame|getfullargspec"
 )
 
+ACTS = (ast.Call, ast.Await, ast.Yield, ast.NamedExpr)
+
 Names = frozenset[str]
 
 
@@ -57,9 +59,7 @@ def _dead(node: source.Function) -> set[int]:
         for part in ast.walk(node)
         if isinstance(part, ast.Assign)
         and all(isinstance(target, ast.Name) and target.id not in read for target in part.targets)
-        and not any(
-            isinstance(p, ast.Call | ast.Await | ast.Yield | ast.NamedExpr) for p in ast.walk(part.value)
-        )
+        and not any(isinstance(p, ACTS) for p in ast.walk(part.value))
     }
 
 
@@ -116,7 +116,7 @@ def idle_of(function: FunctionType) -> dict[int | str, bool]:
     live = reading.live(lambda _: True) | reading.deleted | reading.checked
     names = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
     idle = [one for one in (*names, *(one.arg for one in node.args.kwonlyargs)) if one not in live]
-    return dict.fromkeys(idle, True) | {names.index(one): True for one in idle if one in names}
+    return dict.fromkeys([*idle, *(names.index(one) for one in idle if one in names)], True)
 
 
 def _is_plain(node: source.Function) -> bool:

@@ -24,6 +24,7 @@ WIDTH = re.compile(
 KERNEL = re.compile(r"(?:^|_)(?:kernel|ksize)(?:_size)?$")
 DIMENSIONS = re.compile(r"^(?:spatial_dims|n_?dims?|num_dims|dimensions?)$")
 SIDES = re.compile(r"size|resolution|shape")
+RECTANGLE = "a rectangle"
 ODD = "an odd size"
 TREATED = "an odd size, which the source treats"
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -98,7 +99,7 @@ def _otherwise(
     sides = current if isinstance(current, tuple | list) else (current, current) if is_pair else ()
     is_square = len(sides) in (2, 3) and all(type(side) is int for side in sides) and len({*sides}) == 1
     if is_square and SIDES.search(name) and not KERNEL.search(name):
-        yield Option(name, (*sides[:-1], 2 * sides[-1]), "a rectangle")
+        yield Option(name, (*sides[:-1], 2 * sides[-1]), RECTANGLE)
 
 
 def _asked_for_none(cls: type[nn.Module]) -> set[str]:

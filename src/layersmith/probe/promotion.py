@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from layersmith.probe import tree
+from layersmith.probe.halves import HALF
 from layersmith.probe.operations import Operations
 from layersmith.probe.steps import caller
-
-HALF = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
@@ -48,9 +49,19 @@ def reach(module: nn.Module, inputs: Inputs, *, seed: int, is_original: bool = T
         for hook in hooks:
             hook.remove()
     outputs = [tensor for tensor in (*leaves.tensors_within(output), *kept(module)) if tensor.requires_grad]
-    reached = leaves.leaves_behind(outputs)
+    reached = {*leaves.leaves_behind(outputs)} | _given_by_functions(module, outputs)
     names = frozenset(name for name, parameter in module.named_parameters() if id(parameter) in reached)
     return Reach(names, frozenset(called), module.training) if outputs else None
+
+
+def _given_by_functions(module: nn.Module, outputs: list[Tensor]) -> set[int]:
+    """The ids of parameters to which a Function's own backward gives a gradient, as in reversible networks."""
+    own = torch.autograd.function.BackwardCFunction
+    if not any(isinstance(node, own) for node in leaves.nodes_behind(outputs)):
+        return set()
+    with contextlib.suppress(Exception):
+        tree.total(outputs).backward()
+    return {id(parameter) for parameter in module.parameters() if parameter.grad is not None}
 
 
 def returned_by(part: nn.Module, module: nn.Module, inputs: Inputs, *, seed: int) -> frozenset[str]:

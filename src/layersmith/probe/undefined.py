@@ -19,22 +19,12 @@ from torch import nn
 from layersmith.probe import source
 
 DYNAMIC = re.compile(r"\bglobals\(\)|\bexec\(|\beval\(|\blocals\(\)|\bvars\(|__dict__|__getattr|__setattr__")
-NAMING = {
-    "setattr",
-    "__setattr__",
-    "getattr",
-    "hasattr",
-    "register_buffer",
-    "register_parameter",
-    "add_module",
-    "register_module",
-}
+NAMING = {"setattr", "__setattr__", "getattr", "hasattr", "register_buffer", "register_parameter"}
+NAMING |= {"add_module", "register_module"}
 GUARDS = {"", "NameError", "AttributeError", "Exception", "BaseException"}
 ASKED = re.compile(r"version|PY2|PY3|platform|TYPE_CHECKING|hasattr|is_scripting|__torch|_available")
-_NEIGHBOURS, _LONGEST = (
-    200,
-    400_000,
-)  # files beside the class's, and characters of one, that are looked through
+_NEIGHBOURS = 200  # files beside the class's
+_LONGEST = 400_000  # characters of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +50,15 @@ def names(cls: type[nn.Module]) -> Iterator[Unknown]:
             if isinstance(value, FunctionType) and value.__module__ == function.__module__:
                 waiting.append(value)
             file = function.__code__.co_filename
-            if name not in function.__globals__ and not hasattr(builtins, name) and not _binds(file, name):
-                if not _is_guarded(file, line):
-                    yield Unknown(name, file, line)
+            is_known = name in function.__globals__ or hasattr(builtins, name) or _binds(file, name)
+            if not is_known and not _is_guarded(file, line):
+                yield Unknown(name, file, line)
 
 
 def attributes(module: nn.Module) -> Iterator[Unknown]:
     """Attributes of `self` that a method of its class reads, that it hasn't got, and that nothing ever sets."""
     cls = type(module)
-    if any(
-        DYNAMIC.search(source.text_of(owner)) for owner in cls.__mro__ if owner not in (nn.Module, object)
-    ):
+    if any(DYNAMIC.search(source.text_of(owner)) for owner in owners(cls)):
         return
     for owner in owners(cls):
         node, file = source.class_node(owner), source.file_of(owner)
@@ -207,7 +195,9 @@ def _sets_in(cls: type, tree: ast.Module, name: str) -> bool:
     strange = [part for part in classes if part.name not in kin]
     own_of_others = {id(part) for one in strange for part in ast.walk(one) if _names_self(part)}
     is_loose = any(_is_loose(part) for part in ast.walk(tree))
-    return any(_sets(part, name, is_loose) for part in ast.walk(tree) if id(part) not in own_of_others)
+    return any(
+        _sets(part, name, is_loose=is_loose) for part in ast.walk(tree) if id(part) not in own_of_others
+    )
 
 
 def _kin(names: set[str], classes: list[ast.ClassDef]) -> set[str]:
@@ -233,7 +223,7 @@ def _is_loose(node: ast.AST) -> bool:
     )
 
 
-def _sets(node: ast.AST, name: str, is_loose: bool) -> bool:
+def _sets(node: ast.AST, name: str, *, is_loose: bool) -> bool:
     if isinstance(node, ast.Attribute):
         return node.attr == name and not isinstance(node.ctx, ast.Load)
     if isinstance(node, ast.AnnAssign):  # as a class that TorchScript reads says it
@@ -252,9 +242,9 @@ def _files(file: str, name: str) -> Iterator[str]:
     }
     beside = [str(path) for path in sorted(Path(file).parent.glob("*.py"))[:_NEIGHBOURS]]
     for path in dict.fromkeys([file, *beside, *sorted(package)]):
-        if path.endswith(".py") and Path(path).exists() and Path(path).stat().st_size < _LONGEST:
-            if name in "".join(linecache.getlines(path)):
-                yield path
+        is_short = path.endswith(".py") and Path(path).exists() and Path(path).stat().st_size < _LONGEST
+        if is_short and name in "".join(linecache.getlines(path)):
+            yield path
 
 
 def _top(name: str) -> str:

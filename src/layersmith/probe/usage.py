@@ -6,6 +6,7 @@ import ast
 import functools
 import linecache
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -19,6 +20,7 @@ OF_SHAPE = frozenset(
 OF_KIND = frozenset(
     "len zeros_like ones_like empty_like full_like rand_like randn_like isinstance is_tensor".split()
 )
+_INTERFACE = 3  # arguments, self among them, that two classes may share by chance
 UNUSED = r"un-?used|ignored|not used|compat|placeholder|dummy"
 
 
@@ -57,15 +59,30 @@ def idle(cls: type) -> tuple[Idle, ...]:
 
 def _is_shared(cls: type, forward: source.Function, name: str) -> bool:
     """Whether a base or another class of the file has a `forward` with this argument."""
+    return any(name in _names(other) for other in _others(cls, forward))
+
+
+@functools.lru_cache(maxsize=512)
+def is_demanded(cls: type, name: str) -> bool:
+    """Whether an interface has the argument, which forward never reads: a base or another class takes the same."""
+    forward = source.function_node(getattr(cls, "forward", None))
+    if forward is None or name in dataflow.loads(ast.Module(forward.body, [])):
+        return False
+    own = _names(forward)
+    return len(own) > _INTERFACE and any(_names(other) == own for other in _others(cls, forward))
+
+
+def _names(forward: source.Function) -> list[str]:
+    return [argument.arg for argument in ast.walk(forward.args) if isinstance(argument, ast.arg)]
+
+
+def _others(cls: type, forward: source.Function) -> Iterator[source.Function]:
+    """The `forward` of each base and of every other class of the file."""
     bases = (base for base in cls.__mro__[1:] if base not in (nn.Module, object))
     nodes = (source.function_node(vars(base).get("forward")) for base in bases)
     file = ast.walk(source.tree_of(source.file_of(cls)))
     others = (part for part in file if isinstance(part, ast.FunctionDef) and part.name == "forward")
-    return any(
-        name in {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
-        for node in (*nodes, *others)
-        if node is not None and node.lineno != forward.lineno
-    )
+    return (n for n in (*nodes, *others) if n is not None and n.lineno != forward.lineno)
 
 
 def _documentation(cls: type, forward: source.Function) -> str:

@@ -22,7 +22,9 @@ _OF_CODE = re.compile(
 _OF_DOUBLES = re.compile(
     r"Float but found Double|Double but found Float|same d?type[^\n]*double", re.IGNORECASE
 )
-_OF_KINDS = re.compile(r"invalid combination of arguments - got \(Tensor")
+_OF_KINDS = re.compile(
+    r"invalid combination of arguments - got \(Tensor|argument 'input' \(position 1\) must be Tensor, not (?:int|float)"
+)
 
 
 def is_unmendable(error: Exception, module: nn.Module) -> bool:
@@ -50,7 +52,7 @@ def fails_alike(errors: Sequence[Exception], sizes: Sequence[set[int]]) -> bool:
     last = errors[-_ENOUGH:]
     if len(last) < _ENOUGH or any(_is_raised_by_hand(error) or _spreads(error) for error in last):
         return False
-    if all(_is_of_code(error) and _line(error) == _line(errors[-1]) for error in errors):
+    if _end_alike(errors):
         return True
     clashes = [
         pair
@@ -59,6 +61,17 @@ def fails_alike(errors: Sequence[Exception], sizes: Sequence[set[int]]) -> bool:
         if pair[0] not in tried
     ]
     return len(set(clashes)) == 1 and len(clashes) >= _ENOUGH
+
+
+def _end_alike(errors: Sequence[Exception]) -> bool:
+    """Whether no input came further than one line, and that fails for what its code does."""
+    of_code = [error for error in errors if _is_of_code(error)]
+    lines = {_line(error) for error in of_code}
+    if len(of_code) < _ENOUGH or len(lines) > 1:
+        return False
+    ((file, line),) = lines
+    others = (_line(error) for error in errors if error not in of_code)
+    return all(other[0] == file and other[1] < line for other in others)
 
 
 def _is_of_code(error: Exception) -> bool:
@@ -88,10 +101,12 @@ def _is_raised_by_hand(error: Exception) -> bool:
 
 
 def _spreads(error: Exception) -> bool:
-    """Whether the call that failed spreads a variable, `f(x, *state)`: how many it passes is the input's."""
+    """Whether the call that failed spreads a variable, `f(x, *state, **kwargs)`: what it passes is the caller's."""
     statement = failure.statement(error)
-    return statement is not None and any(
-        isinstance(part, ast.Starred) and isinstance(part.value, ast.Name) for part in ast.walk(statement)
+    return any(
+        (isinstance(part, ast.Starred) or (isinstance(part, ast.keyword) and part.arg is None))
+        and isinstance(part.value, ast.Name)
+        for part in (ast.walk(statement) if statement is not None else ())
     )
 
 

@@ -115,7 +115,7 @@ class ConstructorSearch:
         self.cls = cls
         self.depth = depth
         self.errors: list[str] = []  # of constructor calls that failed, in order
-        self.slip: Exception | None = None  # of them the first that no arguments mend
+        self.slip: Arguments | None = None  # of the first that no arguments mend
         self.closest: Arguments = {}
         self.complaints: list[str] = []  # of forward, about what was built
         parameters = list(inspect.signature(constructor(cls)).parameters.values())[1:]
@@ -162,7 +162,7 @@ class ConstructorSearch:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the user's constructor raises
             self.errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
-            self.slip = self.slip or (error if refusal.is_slip(error) else None)
+            self.slip = arguments if self.slip is None and refusal.is_slip(error) else self.slip
             return error
 
     def _first_arguments(self) -> list[tuple[str, Arguments]]:

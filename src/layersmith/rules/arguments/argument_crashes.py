@@ -6,10 +6,11 @@ The option that its author never tried is the one that you need: `bias=False` cr
 
 ## How it is tested
 The class is built and called as in the example, with one argument changed: to its default, to the other value of a
-flag, to what the annotation lists or the source compares it with (None as well), a dropout to 0 and 0.5, a number of layers
-to 1 and 3, a kernel to another odd size, two dimensions to three, a square to a rectangle, a width to an odd one (only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that
-refuses the value is fine. A call that fails is no finding where another input works with that option, unless it is of
-one sample or one step only.
+flag, to what the annotation lists or the source compares it with (None as well), a dropout to 0 and 0.5, a number of
+layers to 1 and 3, a kernel to another odd size, two dimensions to three, a square to a rectangle, a width to an odd one
+(only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that refuses the value is
+fine. A call that fails is no finding where another input works with that option, unless it is of one sample or one step
+only.
 
 ## How to fix it
 Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
@@ -25,6 +26,7 @@ Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +36,7 @@ from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.call.search import CallSearch
 from layersmith.load.values import written
-from layersmith.probe import batch, options, parameters, refusal, source, wording
+from layersmith.probe import batch, influence, options, parameters, refusal, sides, source, wording
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
@@ -43,6 +45,7 @@ from layersmith.subject import Case, Construction
 
 SECONDS = 5.0  # of CPU for all options of one class, and for the calls that are looked for
 SEARCH = 0.75  # of the time left, for one option's
+MORE = 8  # times as many steps
 ROWS = 2  # axes of rows x features
 SLIPS = (NameError, AttributeError)
 
@@ -74,23 +77,27 @@ def _asked(
     except OutOfBudget:
         return None
     except Exception as error:  # noqa: BLE001 - whatever the constructor raises
-        is_theirs = refusal.is_refusal(error) or refusal.wants_another(
-            construction.cls, construction.arguments, option.name, error
+        is_one_number = option.why == options.RECTANGLE and isinstance(error, TypeError)
+        is_theirs = (
+            is_one_number
+            or refusal.is_refusal(error)
+            or refusal.wants_another(construction.cls, construction.arguments, option.name, error)
         )
         return None if is_theirs else _finding(construction, option, error, "the constructor")
-    if option.why == options.ODD:
+    inputs = sides.stretched(case.inputs, option.value) if option.why == options.RECTANGLE else case.inputs
+    if option.why == options.ODD or inputs is None:
         return None
     for training in (False, True):
-        raised = _error(case, in_mode(module, training=training), deadline)
+        raised = _error(case, in_mode(module, training=training), inputs, deadline)
         if raised is not None and not _is_excused(case, construction, option, module, raised, deadline):
             return _finding(construction, option, raised, "forward")
     return None
 
 
-def _error(case: Case, module: nn.Module, deadline: Deadline) -> Exception | None:
+def _error(case: Case, module: nn.Module, inputs: Inputs, deadline: Deadline) -> Exception | None:
     try:
         with contained(deadline, seed=case.seed), torch.no_grad():
-            case.inputs.call(module)
+            inputs.call(module)
     except OutOfBudget:
         return None
     except Exception as error:  # noqa: BLE001 - whatever forward raises
@@ -114,6 +121,7 @@ def _is_excused(
     if refusal.wants_equal_widths(construction.cls, construction.arguments, option.name, error):
         return True
     is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
+    is_slip = is_slip or option.why == options.RECTANGLE  # the planes were given these sides
     return not is_slip and _may_work_otherwise(
         case, construction, option, module, error, deadline.part(SEARCH)
     )
@@ -127,11 +135,16 @@ def _may_work_otherwise(
     error: Exception,
     deadline: Deadline,
 ) -> bool:
-    """Whether a search finds a call that works with the option, or does not come to an end in time."""
+    """Whether more steps work with the option, or a search finds a call that does or runs out of time."""
+    more = influence.longer(case.inputs, MORE)
+    if case.subject.inferred_from and _error(replace(case, inputs=more), module, deadline) is None:
+        return True
     given = {**construction.arguments, option.name: option.value}
-    found = CallSearch(in_mode(module, training=False), given, deadline).find()
+    search = CallSearch(in_mode(module, training=False), given, deadline)
+    found = search.find()
     if found is None:
-        return deadline.is_over and not _is_between_layers(case.inputs, error)
+        is_code = search.fails_whatever or _is_between_layers(case.inputs, error)
+        return deadline.is_over and not is_code
     return not batch.has_single_rows(found.make(case.seed), case.inputs)
 
 
@@ -258,6 +271,18 @@ class PadsForAnotherKernel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv(x)
+
+
+@argument_crashes.bad(
+    "SquaresOnly(size=(4, 8)) (a rectangle): forward raised", inputs=lambda: torch.randn(2, 3, 4, 4)
+)
+class SquaresOnly(nn.Module):
+    def __init__(self, width: int = 3, size: tuple[int, int] = (4, 4)) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(width, size[0], size[0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gain
 
 
 @argument_crashes.good(inputs=lambda: torch.randn(2, 4, 9, 11))

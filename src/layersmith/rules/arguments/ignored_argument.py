@@ -7,10 +7,10 @@ no error, only a model that is not the one you asked for. One in five real fixes
 ## How it is tested
 The constructor's source is read and what becomes of each argument is followed: it must not be unread, replaced before
 it is read, only checked, kept in an attribute that nothing reads (`extra_repr` does not count), or asked for in a
-choice whose branches are all the same. Of the values that a check accepts, at most one may be left to the other
+choice whose branches are all the same; what is given to a function of the user's that does nothing with it, or counts
+into a sum that nothing reads, is not read. Of the values that a check accepts, at most one may be left to the other
 cases: two that no comparison names do the same. Whatever may have an effect counts as one. Arguments that a comment
-or docstring says are unused, and those that another class of the file with the same constructor uses, are not
-reported.
+or docstring says are unused, and those that another class of the file with the same constructor uses, are not reported.
 
 ## How to fix it
 Use the argument, or remove it from the signature. Where an interface demands it, say so: name it `_unused`, or add
@@ -123,6 +123,80 @@ class PoolsAsItIsTold(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.amax(-1) if self.pooling in ("max", "peak") else x.mean(-1)
+
+
+def softened(x: Tensor, slope: float = 0.1, kind: str = "leaky") -> Tensor:
+    """Ignores its kind."""
+    return nn.functional.leaky_relu(x, slope)
+
+
+@ignored_argument.bad("argument kind of HandsItToNobody changes nothing: it is kept in self.kind")
+class HandsItToNobody(nn.Module):
+    """The function takes it and does nothing with it."""
+
+    def __init__(self, width: int = 6, slope: float = 0.1, kind: str = "leaky") -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.slope = slope
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        return softened(self.linear(x), self.slope, kind=self.kind)
+
+
+@ignored_argument.bad("argument penalty of DropsASum changes nothing: it is kept in self.penalty")
+class DropsASum(nn.Module):
+    def __init__(self, width: int = 6, penalty: float = 0.1) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.penalty = penalty
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.linear(x)
+        size = y.square().mean()
+        total = size * self.penalty  # noqa: F841 - the slip
+        return y, size
+
+
+class _UsesFlash(nn.Module):
+    def __init__(self, *, flash: bool = True) -> None:
+        super().__init__()
+        self.flash = flash
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.flash else 2 * x
+
+
+@ignored_argument.bad("argument flash of KeepsItForItself changes nothing: it is kept in self.flash")
+class KeepsItForItself(nn.Module):
+    """Another class has an attribute of this name, its own."""
+
+    def __init__(self, width: int = 6, *, flash: bool = True) -> None:
+        super().__init__()
+        self.flash = flash
+        self.linear, self.inner = nn.Linear(width, width), _UsesFlash()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(self.linear(x))
+
+
+def stretched(x: Tensor, by: float) -> Tensor:
+    """Uses what it is given by way of a variable."""
+    scale = 1 + by
+    return x * scale
+
+
+@ignored_argument.good
+class HandsItOn(nn.Module):
+    """To a function that uses it in a roundabout way."""
+
+    def __init__(self, width: int = 6, by: float = 0.5) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.by = by
+
+    def forward(self, x: Tensor) -> Tensor:
+        return stretched(self.linear(x), by=self.by)
 
 
 @ignored_argument.good

@@ -32,7 +32,9 @@ from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
 TORCHS_OWN_LIMIT = "does not support RNN"
-SIZES_FROM_DATA = re.compile("output shape depends on input Tensor data|Dynamic shape operator")
+SIZES_FROM_DATA = re.compile(
+    "output shape depends on input Tensor data|Dynamic shape operator|Size-like symbols: u"
+)
 
 
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.COMPILES)

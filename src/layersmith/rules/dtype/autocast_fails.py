@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import source
+from layersmith.probe.halves import QuickHalves
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -45,7 +46,7 @@ ABSENT = re.compile(r"not implemented|not supported|unsupported|unsafe to autoca
 def autocast_fails(case: Case) -> Iterator[Finding]:
     """Call it under autocast."""
     try:
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16), QuickHalves():
             case.run()
     except Exception as error:
         text = " ".join(str(error).split())

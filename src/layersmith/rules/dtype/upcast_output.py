@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import promotion, reading, source, tree
+from layersmith.probe.halves import QuickHalves
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -50,7 +51,7 @@ def upcast_output(case: Case) -> Iterator[Finding]:
     held = low.inputs.clone()
     watch = promotion.Promotions(tensor for tensor in held.tensors() if tensor.is_floating_point())
     try:
-        with preserved(seed=case.seed), torch.no_grad(), watch:
+        with preserved(seed=case.seed), torch.no_grad(), QuickHalves(), watch:
             output = low.module(*held.args, **held.kwargs)
     except Exception as error:
         if not watch.seen or "not implemented for" in str(error):

@@ -10,7 +10,8 @@ little (a gate may start at zero). If no output moves and no gradient arrives, i
 by gradients that are exactly zero, and confirmed by changing them. Masks and lengths, arguments of which only
 the shape, device or dtype is read, those that the code calls unused, and features that a fixed mask leaves out pass.
 An argument with a default, which the call leaves out, is followed in the source: it is reported where it is documented
-or reassigned and then changes nothing, unless another `forward` of the file, or of a base, takes it too.
+or reassigned and then changes nothing, unless another `forward` of the file, or of a base, takes it too. What is never
+read, though another class takes the very same arguments, is a note: an interface demands it.
 
 ## How to fix it
 Use it; if the interface demands it, name it `_context`, or say in a comment that it is unused.
@@ -55,9 +56,12 @@ def ignored_input(case: Case) -> Iterator[Finding]:
     for path, name, tensor in named:
         if tensor.dtype is torch.bool or not tensor.numel():
             continue
-        if not _matters(case, tensor):
+        if not _matters(case, tensor) and not _matters_with_more_steps(case, tensor):
             if len(named) > 1 and not usage.is_excused(cls, name) and not _is_chosen(case, tensor):
-                yield _finding(case.module, path, f"{name or path} has no effect on any output")
+                severity = Severity.NOTE if usage.is_demanded(cls, name) else None
+                yield _finding(
+                    case.module, path, f"{name or path} has no effect on any output", severity=severity
+                )
         elif len(dead := _dead(case, tensor)) > 1:  # a single one may be where a window is zero
             if case.subject.inferred_from and (
                 influence.is_too_wide(case.module, case.inputs, tensor, dead) or _is_too_short(case, tensor)
@@ -84,6 +88,20 @@ def _matters(case: Case, tensor: Tensor) -> bool:
         except Exception:  # noqa: BLE001 - other values need not be accepted: they are looked at
             return True
     return False
+
+
+def _matters_with_more_steps(case: Case, tensor: Tensor) -> bool:
+    """Whether it has an effect in a longer call, where the length was inference's guess."""
+    if not case.subject.inferred_from:
+        return False
+    more = influence.longer(case.inputs, MORE)
+    place = next(index for index, one in enumerate(case.inputs.tensors()) if one is tensor)
+    asked = case.fresh().module
+    influence.open_gates(asked)
+    try:
+        return influence.has_effect(asked, more, [*more.tensors()][place], seeds=SEEDS)
+    except Exception:  # noqa: BLE001 - it need not accept them
+        return False
 
 
 def _dead(case: Case, tensor: Tensor) -> list[int]:
@@ -129,13 +147,14 @@ def _span(dead: list[int]) -> str:
     return f"{dead[0]} to {dead[-1]}" if is_run else ", ".join(map(str, dead[:6]))
 
 
-def _finding(module: nn.Module, path: str, message: str, *, line: int = 0) -> Finding:
+def _finding(
+    module: nn.Module, path: str, message: str, *, line: int = 0, severity: Severity | None = None
+) -> Finding:
     cls: type = type(module)
     node = source.function_node(getattr(cls, "forward", None))
     line = line or (node.lineno if node is not None else 0)
-    return Finding(
-        message, path, source.file_of(cls), line, "use it, or name it _unused where an interface demands it"
-    )
+    fix = "use it, or name it _unused where an interface demands it"
+    return Finding(message, path, source.file_of(cls), line, fix, severity=severity)
 
 
 @ignored_input.bad("context has no effect", inputs=lambda: (torch.randn(2, 3, 6), torch.randn(2, 4, 6)))

@@ -6,8 +6,9 @@ right. `nn.ModuleList([layer for _ in range(6)])` is the same mistake.
 
 ## How it is tested
 Members of one container that hold exactly the same parameters are reported, and so are two attributes of one class that
-were given one object in one statement, or whose names differ by a number alone (`norm1`, `norm2`). Sharing that is meant is left alone: a head tied to an embedding, one layer called
-in a loop, and whatever a class speaks of as shared, tied or recurrent.
+were given one object in one statement, or whose names differ by a number alone (`norm1`, `norm2`). Sharing that is
+meant is left alone: a head tied to an embedding, one layer called in a loop, and whatever a class speaks of as shared,
+tied or recurrent.
 
 ## How to fix it
 `nn.ModuleList([Block() for _ in range(6)])`, or `copy.deepcopy(layer)` for each. Where it is meant, call one layer in

@@ -5,9 +5,10 @@
 clipboard: `norm1` called twice, `norm2` never.
 
 ## How it is tested
-The module is called in train and in eval mode, with other seeds and inputs. A submodule that no call reached, and that no
-method but `__init__` names, is reported. Those with trainable parameters are the business of `unused-parameter`;
-an identity counts where an option makes a layer of it; losses, dropouts, members of containers, and what other code of the file or the constructor itself reads are left out.
+The module is called in train and in eval mode, with other seeds and inputs. A submodule that no call reached, and that
+no method but `__init__` names, is reported. Those with trainable parameters are the business of `unused-parameter`; an
+identity counts where an option makes a layer of it; losses, dropouts, members of containers, and what other code of the
+file or the constructor itself reads are left out.
 
 ## How to fix it
 Call it in forward, or delete it.
@@ -88,7 +89,7 @@ def _is_suspect(root: nn.Module, path: str, part: nn.Module) -> bool:
 
 def _is_forgotten_option(cls: type, attribute: str) -> bool:
     """Whether it is a layer only where an option says so, and nothing in the class or its file ever names it."""
-    node = source.function_node(cls.__init__)
+    node = source.function_node(getattr(cls, "__init__", None))
     choices = [
         part
         for part in (ast.walk(node) if node is not None else ())

@@ -28,13 +28,14 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import reading, source
+from layersmith.probe import influence, reading, source
 from layersmith.probe.reach import Reach, changes_nothing, is_passed_over, reach, returned_by
 from layersmith.promises import Promise, contract
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
 RUNS = 8  # with other seeds and inputs each: a routed expert deserves a chance
+MORE = 8  # times as many steps
 Place = tuple[str, str, type, Severity | None]  # path, attribute, class of its owner, severity
 
 
@@ -60,6 +61,7 @@ def unused_parameter(case: Case) -> Iterator[Finding]:
             waiting -= found.parameters
         if not waiting:
             return
+    waiting -= _reached_by_more_steps(case) if waiting and case.subject.inferred_from else frozenset()
     root, unreached = case.module, sorted(waiting)
     found_at = (
         _place(root, path, waiting, runs) or _dropped(case, path, waiting, runs) for path in unreached
@@ -71,6 +73,13 @@ def unused_parameter(case: Case) -> Iterator[Finding]:
     for place in places:
         lines.setdefault((*source.attribute_line(place[2], place[1]), place[3]), []).append(place)
     yield from (_finding(case.module, same_line) for same_line in lines.values())
+
+
+def _reached_by_more_steps(case: Case) -> frozenset[str]:
+    """What gradients reach in a longer call than inference made: a router may wait for more steps than it keeps."""
+    fresh = case.fresh(training=True)
+    found = reach(fresh.module, influence.longer(fresh.inputs, MORE), seed=case.seed)
+    return found.parameters if found is not None else frozenset()
 
 
 def _place(root: nn.Module, path: str, unreached: set[str], runs: list[Reach]) -> Place | None:

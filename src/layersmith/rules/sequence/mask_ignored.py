@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import maskings
-from layersmith.probe import masks, reading, source
+from layersmith.probe import masks, reading, source, usage
 from layersmith.probe.masking import Masking
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -71,6 +71,7 @@ def _without_effect(case: Case, masking: Masking) -> Finding:
         file,
         node.lineno if node is not None else line,
         fix=f"use {masking.argument} in forward, or take it out of its arguments",
+        severity=Severity.NOTE if usage.is_demanded(type(case.module), masking.argument) else None,
     )
 
 

@@ -1,0 +1,49 @@
+"""Modules that take their first values from the first batch that they see, in eval mode too, as ActNorm does."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.probe import source
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.modes import in_mode
+from layersmith.probe.surroundings import preserved
+
+
+def begins_with_a_batch(module: nn.Module, inputs: Inputs) -> bool:
+    """Whether the first call sets a flag among the buffers, and the next one leaves everything as it is.
+
+    The module is called twice, and changed for good.
+    """
+    waiting = {*_flags(module)}
+    with preserved(seed=0), torch.no_grad(), contextlib.suppress(Exception):
+        inputs.call(in_mode(module, training=False))
+        if waiting <= {*_flags(module)}:
+            return False
+        first = {name: value.clone() for name, value in _state(module)}
+        inputs.call(module)
+        return all(torch.equal(first[name], value) for name, value in _state(module))
+    return False
+
+
+def has_flags(module: nn.Module) -> bool:
+    """Whether there is a buffer that may say that the first batch is still to come."""
+    return next(_flags(module), None) is not None
+
+
+def _flags(module: nn.Module) -> Iterator[str]:
+    """The names of whole numbers that are zero, among the buffers of classes that are not torch's own."""
+    for path, part in module.named_modules():
+        if not source.is_torchs(type(part).__module__):
+            for name, value in part.named_buffers(recurse=False):
+                if value.numel() == 1 and not value.is_floating_point() and not bool(value):
+                    yield f"{path}.{name}"
+
+
+def _state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()

@@ -1,0 +1,40 @@
+"""Half precision at float32's speed: a CPU has few kernels for it, and multiplies matrices tens of times slower."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from layersmith.probe import tree
+from layersmith.probe.operations import Operations
+
+aten = torch.ops.aten
+HALF = (torch.bfloat16, torch.float16)
+PRODUCTS = {aten.mm, aten.bmm, aten.addmm, aten.baddbmm, aten.mv, aten.addmv, aten.convolution, aten.linear}
+
+
+class QuickHalves(Operations):
+    """A context in which sums of products are taken in float32 and rounded once, as half-precision kernels do.
+
+    Operands of several dtypes are left to torch, which refuses them.
+    """
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Do the operation, a product of halves in float32."""
+        dtype = _half_of([*args, *(kwargs or {}).values()]) if func.overloadpacket in PRODUCTS else None
+        if dtype is None:
+            return func(*args, **(kwargs or {}))
+        wide = func(*tree.map_tensors(Tensor.float, args), **tree.map_tensors(Tensor.float, kwargs or {}))
+        return tree.map_tensors(lambda result: result.to(dtype), wide)
+
+
+def _half_of(operands: list[Any]) -> torch.dtype | None:
+    """The dtype of all operands, if it is a half and they lie on the CPU."""
+    kinds = {(tensor.dtype, tensor.device.type) for tensor in tree.tensors(operands)}
+    dtype, device = next(iter(kinds), (None, ""))
+    return dtype if len(kinds) == 1 and dtype in HALF and device == "cpu" else None

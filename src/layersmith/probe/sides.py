@@ -1,0 +1,30 @@
+"""The same inputs with other sides: a square plane made a rectangle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from layersmith.probe.inputs import Inputs
+
+
+def stretched(inputs: Inputs, sides: Sequence[int]) -> Inputs | None:
+    """The inputs whose planes have equal sides, as the first of `sides` says, with these instead; None if none has."""
+    square = (sides[0],) * len(sides)
+    found = [_place(tensor, square) for tensor in inputs.tensors()]
+    if not any(place is not None for place in found):
+        return None
+
+    def wider(tensor: Tensor) -> Tensor:
+        place = _place(tensor, square)
+        return tensor if place is None else tensor.repeat_interleave(sides[-1] // sides[0], dim=place)
+
+    return inputs.map(wider)
+
+
+def _place(tensor: Tensor, square: tuple[int, ...]) -> int | None:
+    """The last of as many axes in a row, after the batch, as have the sides of the square."""
+    count, shape = len(square), tuple(tensor.shape)
+    starts = [at for at in range(1, len(shape) - count + 1) if shape[at : at + count] == square]
+    return starts[0] + count - 1 if len(starts) == 1 else None

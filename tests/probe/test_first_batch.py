@@ -1,0 +1,68 @@
+"""Modules that take their first values from a batch are judged when they have seen one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Outcome
+from layersmith.load.build import subject_of_object
+from layersmith.probe.first_batch import begins_with_a_batch
+from layersmith.probe.inputs import Inputs
+from layersmith.registry import with_prerequisites
+from layersmith.runner import run
+
+
+class ActNorm(nn.Module):
+    """Sets scale and shift from the first batch, in whatever mode; a flag in the state says that it has."""
+
+    is_set: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.ones(6)), nn.Parameter(torch.zeros(6))
+        self.register_buffer("is_set", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.is_set:
+            with torch.no_grad():
+                self.scale.copy_(1 / x.std(0))
+                self.shift.copy_(-x.mean(0))
+                self.is_set.fill_(1)
+        return (x + self.shift) * self.scale
+
+
+class AlwaysSets(ActNorm):
+    """Forgets to look at its flag."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.is_set.zero_()
+        return super().forward(x + self.shift)
+
+
+class Counts(nn.Module):
+    steps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.steps += 1
+        return x / self.steps
+
+
+@pytest.mark.parametrize(("cls", "begins"), [(ActNorm, True), (AlwaysSets, False), (Counts, False)])
+def test_a_flag_that_stays_set_tells_a_beginning_from_what_changes_for_ever(
+    cls: type[nn.Module], begins: bool
+) -> None:
+    assert begins_with_a_batch(cls(), Inputs((torch.randn(4, 6),))) is begins
+
+
+def test_no_row_leaks_and_no_call_is_remembered_where_only_the_first_batch_initialises() -> None:
+    rules = with_prerequisites(("batch-leak", "call-history", "state-changes-in-eval"))
+    subject = subject_of_object(ActNorm(), Inputs((torch.randn(4, 6),)))
+    assert {result.outcome for result in run(subject, rules)} <= {Outcome.PASS, Outcome.SKIP}
+    subject = subject_of_object(AlwaysSets(), Inputs((torch.randn(4, 6),)))
+    assert Outcome.FAIL in {result.outcome for result in run(subject, rules)}

@@ -1,0 +1,36 @@
+"""What an interface demands and the class does not use is worth knowing, and no more."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import layersmith
+from layersmith.finding import Severity
+
+
+class MixesFrequencies(nn.Module):
+    """Takes what an attention takes, so that either can stand in a layer."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        return torch.fft.rfft(self.linear(queries), dim=1).abs()
+
+
+class Attends(nn.Module):
+    """The other."""
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        scores = queries @ keys.mT
+        return (scores if mask is None else scores.masked_fill(mask, -1e9)).softmax(-1) @ values
+
+
+def test_what_another_class_takes_as_well_is_a_note() -> None:
+    calls = tuple(torch.randn(3, 7, 6) for _ in range(3))
+    report = layersmith.check(MixesFrequencies(), calls, select=["ignored-input", "mask-ignored"])
+    found = {finding.where: result.severity_of(finding) for _, result, finding in report.findings()}
+    assert len(found) >= 2
+    assert set(found.values()) == {Severity.NOTE}
