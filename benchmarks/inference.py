@@ -44,6 +44,7 @@ class Outcome:
     what: str  # the notation of the call, or why there is none
     is_built: bool = False
     is_called: bool = False
+    is_abstract: bool = False  # it leaves to others what its forward calls
 
 
 def main() -> None:
@@ -59,7 +60,7 @@ def main() -> None:
     for package in given.packages:
         found = classes_of(package)
         step = max(1, len(found) // given.sample) if given.sample else 1
-        outcomes = [examined(cls) for cls in found[::step]]
+        outcomes = [one for cls in found[::step] if not (one := examined(cls)).is_abstract]
         print(row(package, outcomes), flush=True)
         for one in outcomes:
             if (given.all and one.is_called) or (given.failures and not one.is_called):
@@ -130,15 +131,16 @@ def _is_called(name: str) -> bool:
 
 def _searched(cls: type[nn.Module]) -> Outcome:
     begin = time.process_time()
-    is_built = is_called = False
+    is_built = is_called = is_abstract = False
     try:
         subject = subject_of_class(cls, seconds=SECONDS, may_run_examples=True)
         what, is_built, is_called = subject.inferred_from, True, subject.doubt != FAILS
     except Unbuildable as error:
         is_built, what = "no way to call" in error.why, error.why
+        is_abstract = " is abstract: " in error.why
     except BaseException as error:  # noqa: BLE001 - Layersmith's own fault: counted as a failure
         what = f"CRASH {error!r}"
-    return Outcome(cls.__name__, time.process_time() - begin, what, is_built, is_called)
+    return Outcome(cls.__name__, time.process_time() - begin, what, is_built, is_called, is_abstract)
 
 
 if __name__ == "__main__":

@@ -239,6 +239,11 @@ def _example_code(call: Call | None) -> str:
 
 
 def _code(value: Any) -> str:
+    if type(value) in (list, tuple):
+        inner = ", ".join(map(_code, value)) + ("," if len(value) == 1 and type(value) is tuple else "")
+        return f"[{inner}]" if type(value) is list else f"({inner})"
+    if type(value) is dict:
+        return "{" + ", ".join(f"{key!r}: {_code(part)}" for key, part in value.items()) + "}"
     if not isinstance(value, TensorSpec):
         return repr(value)
     sizes = ", ".join(map(str, value.shape))

@@ -16,6 +16,7 @@ from typing import TypeGuard
 from torch import nn
 
 from layersmith.errors import EmptyTargetError, TargetError
+from layersmith.load.abstract import only_raises
 from layersmith.probe import source
 
 _PRIVATE_PARTS = {"tests", "test", "testing", "conftest", "__main__"}
@@ -80,19 +81,7 @@ def is_concrete(cls: type[nn.Module]) -> bool:
     if inspect.isabstract(cls) or forward is None or forward is nn.Module.forward:
         return False
     node = source.function_node(forward)
-    return node is None or not _only_raises(node.body)
-
-
-def _only_raises(body: list[ast.stmt]) -> bool:
-    """Whether a body is a docstring and `raise NotImplementedError`, `pass` or `...`."""
-    rest = [
-        node for node in body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-    ]
-    if not rest:
-        return True
-    raised = rest[0].exc if isinstance(rest[0], ast.Raise) else None
-    name = raised.func if isinstance(raised, ast.Call) else raised
-    return isinstance(rest[0], ast.Pass) or getattr(name, "id", "") == "NotImplementedError"
+    return node is None or not only_raises(node.body)
 
 
 def _defined(module: ModuleType) -> list[type[nn.Module]]:

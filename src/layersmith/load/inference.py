@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from layersmith.load.abstract import unwritten
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.call.run import call_of
@@ -15,7 +16,7 @@ from layersmith.load.call.start import starts
 from layersmith.load.constructor.search import Construction, ConstructorSearch, call_text, construct
 from layersmith.load.doubt import FAILS, doubt
 from layersmith.load.strategy import Failure, Found, Request
-from layersmith.load.unbuildable import Unbuilt
+from layersmith.load.unbuildable import Unbuildable, Unbuilt
 from layersmith.load.values import Call, Made
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
@@ -118,6 +119,11 @@ def _with_found(request: Request, construction: Construction, count: int) -> tup
         call = _in_both_modes(construction, call, request.deadline.part(share))
         return _found(construction, call, construction.how, doubt(construction, call, search.callee)), True
     error = search.attempts.error
+    if error is not None and (method := unwritten(error, construction.module)):
+        name = construction.cls.__name__
+        raise Unbuildable(
+            f"{name} is abstract: its forward calls {method}, which only raises NotImplementedError"
+        )
     if error is not None:
         request.failures.append(Failure(str(construction), str(search.attempts.closest), _said(error)))
     if not _is_certain(construction, count, error) or not search.fails_whatever:

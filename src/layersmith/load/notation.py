@@ -15,7 +15,7 @@ _GRAMMAR = (
     "  f32[2,16,64]                     a float tensor, standard normal (also f16 bf16 f64 c64)\n"
     "  f32[4,3]<1                       uniform from 0 to 1\n"
     "  i64[2,16]<100                    integers below 100 (also i32 u8)\n"
-    "  1<=i64[2]<17                     integers from 1 to 16\n"
+    "  1<=i64[2]<17                     integers from 1 to 16: lengths of rows, the longest first\n"
     "  f32[2,16,64], mask=bool[2,16]    two arguments, the second by name\n"
     "  [f32[2,8], f32[2,4]], 3, 'mean'  lists, tuples, dicts, numbers and strings"
 )

@@ -46,9 +46,9 @@ class TensorSpec:
         if self.dtype is torch.bool:
             return _both_in_each_row(self.shape, generator)
         if not (self.dtype.is_floating_point or self.dtype.is_complex):
-            return torch.randint(self.low, self.high or _DEFAULT_HIGH, self.shape, generator=generator).to(
-                self.dtype
-            )
+            high = self.high or _DEFAULT_HIGH
+            drawn = torch.randint(self.low, high, self.shape, generator=generator).to(self.dtype)
+            return _longest_first(drawn, high - 1) if self.low and self.rank == 1 else drawn
         if self.high:
             return self.high * torch.rand(self.shape, generator=generator).to(self.dtype)
         wide = self.dtype if self.dtype.is_complex else torch.float32
@@ -173,6 +173,13 @@ def map_specs(function: Callable[[TensorSpec], Any], value: Any) -> Any:
     if type(value) in (dict, Bundle):
         return type(value)({key: map_specs(function, item) for key, item in value.items()})
     return value
+
+
+def _longest_first(lengths: Tensor, longest: int) -> Tensor:
+    """Lengths of the rows of a padded batch: sorted, and the longest row is as long as the batch."""
+    found = lengths.sort(descending=True).values
+    found[:1] = longest
+    return found
 
 
 def _both_in_each_row(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -16,6 +16,8 @@ from layersmith.load.call.clue import Clue
 from layersmith.load.call.reading import module_clue, parameter_clue
 from layersmith.load.call.stated import annotated_clue, documented_clue
 from layersmith.load.constructor.candidates import evaluated
+from layersmith.load.constructor.names import CONFIG, plain
+from layersmith.load.values import Made
 from layersmith.probe.sequence import TOGETHER
 
 _WIDTH = r"(dims?|features?|feats?|channels?|width|ch)"
@@ -35,6 +37,7 @@ class Callee:
     parameters: Mapping[str, inspect.Parameter]
     clues: Mapping[str, Clue]
     scope: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, int] = field(default_factory=dict)  # the numbers of its config objects
 
     @classmethod
     def of(cls, module: nn.Module, arguments: Mapping[str, Any]) -> Callee:
@@ -48,7 +51,7 @@ class Callee:
             name: _clue(module, position, parameter, bound, scope)
             for position, (name, parameter) in enumerate(parameters.items())
         }
-        return cls(module, bound, parameters, _shared(clues), scope)
+        return cls(module, bound, parameters, _shared(clues), scope, _settings(arguments))
 
     @property
     def required(self) -> list[str]:
@@ -69,8 +72,19 @@ class Callee:
 
     def told(self, pattern: re.Pattern[str]) -> int:
         """A whole number that the constructor got for a parameter of such a name; 0 if there is none."""
-        found = [value for name, value in self.arguments.items() if pattern.match(name)]
+        known = {**self.settings, **self.arguments}
+        found = [value for name, value in known.items() if pattern.match(name)]
         return next((value for value in found if type(value) is int and value > 0), 0)
+
+
+def _settings(arguments: Mapping[str, Any]) -> dict[str, int]:
+    """The whole numbers that a config object or dict among the arguments holds."""
+    found: dict[str, int] = {}
+    for name, value in arguments.items():
+        made = value.make() if isinstance(value, Made) and CONFIG.search(plain(name)) else None
+        held = made if isinstance(made, dict) else getattr(made, "__dict__", {})
+        found |= {key: size for key, size in held.items() if type(size) is int}
+    return found
 
 
 def _shared(clues: dict[str, Clue]) -> dict[str, Clue]:

@@ -42,6 +42,7 @@ class Clue:
     items: tuple[tuple[object, Clue], ...] = ()  # of its parts, by number or key; by None where all are alike
     reach: int = 0  # the size that its last dimension has at least, where columns are picked by number
     attributes: frozenset[str] = frozenset()
+    is_step: bool = False  # it gets a dimension of its own: one number for each row, if numbers they are
 
     def merged(self, other: Clue) -> Clue:
         """This clue, with the other's word where this one is silent."""
@@ -61,6 +62,7 @@ class Clue:
             items=self.items or other.items,
             reach=max(self.reach, other.reach),
             attributes=self.attributes | other.attributes,
+            is_step=self.is_step or other.is_step,
         )
 
     @property

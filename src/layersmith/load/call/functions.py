@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from layersmith.load.call.clue import Clue
+from layersmith.load.call.syntax import integer
 from layersmith.load.call.torch_modules import pattern_clue
 
 Holds = Callable[[ast.AST], bool]  # whether an expression is the parameter that is followed
@@ -21,7 +22,9 @@ _PICKING = {
 _POOLS = {"avg_pool2d", "max_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"}
 _IMAGES = {"conv2d", "grid_sample", "pixel_shuffle", "unfold", *_POOLS}
 _PATTERNS = {"rearrange", "reduce", "repeat"}
-_INTEGERS = {("embedding", 0), ("one_hot", 0), ("cross_entropy", 1), ("nll_loss", 1)}
+_INTEGERS = {
+    *(("embedding", 0), ("one_hot", 0), ("cross_entropy", 1), ("nll_loss", 1), ("repeat_interleave", 1)),
+}
 
 
 def function_clue(node: ast.Call, name: str, position: int, look_up: LookUp) -> Clue:
@@ -31,6 +34,8 @@ def function_clue(node: ast.Call, name: str, position: int, look_up: LookUp) -> 
     ]
     if (name, position) in _INTEGERS:
         return Clue(dtype=torch.int64)
+    if (name, position) == ("pack_padded_sequence", 1):
+        return Clue(rank=1, dtype=torch.int64)
     if name == "einsum" and texts:
         operand = texts[0].split("->")[0].split(",")[max(0, position - 1)].replace(" ", "")
         return Clue(rank=len(operand)) if "." not in operand else Clue()
@@ -80,11 +85,35 @@ def operator_clue(node: ast.BinOp, holds: Holds, look_up: LookUp) -> Clue:
     if not isinstance(node.op, ast.Add | ast.Sub | ast.Mult | ast.Div):
         return Clue()
     other = node.right if holds(node.left) else node.left if holds(node.right) else None
+    if _is_outer(node, holds):
+        return Clue(rank=1)
+    if other is not None and (rank := _stretched_to(other)):
+        return Clue(rank=rank)
     tensor = look_up(other) if other is not None else None
     is_wide = isinstance(tensor, Tensor) and bool(tensor.dim()) and tensor.shape[-1] > 1
     if not is_wide or not isinstance(tensor, Tensor):
         return Clue()
     return Clue(last=int(tensor.shape[-1]), min_rank=_used_rank(tensor))
+
+
+def _is_outer(node: ast.BinOp, holds: Holds) -> bool:
+    """Whether this is `x[:, None] * other[None, :]`, of two vectors."""
+    left, right = node.left, node.right
+    if not (isinstance(left, ast.Subscript) and isinstance(right, ast.Subscript) and holds(left.value)):
+        return False
+    return ast.unparse(left.slice) in (":, None", "(:, None)") and ast.unparse(right.slice).strip(
+        "("
+    ).startswith("None")
+
+
+def _stretched_to(node: ast.expr) -> int:
+    """The rank that one number for each row is given to fit: `a[t].view(-1, 1, 1, 1)`, `g[:, None, None]`; or 0."""
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("view", "reshape"):
+        return len(node.args) if len(node.args) > 2 and set(map(integer, node.args[1:])) == {1} else 0  # noqa: PLR2004
+    parts = node.slice.elts if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Tuple) else []
+    is_new = [isinstance(part, ast.Constant) and part.value is None for part in parts]
+    is_rows = len(parts) > 2 and isinstance(parts[0], ast.Slice) and all(is_new[1:])  # noqa: PLR2004
+    return len(parts) if is_rows else 0
 
 
 def _product_clue(right: ast.expr, look_up: LookUp) -> Clue:

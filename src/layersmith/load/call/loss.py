@@ -44,9 +44,16 @@ def loss_states(callee: Callee) -> list[State]:
     if has_classes:
         pairs.sort(key=lambda pair: pair[1].dtype is not torch.int64 or pair[0].rank == pair[1].rank)
     return [
-        {first: pair[0], second: pair[1], **{name: TensorSpec(pair[0].shape, high=1) for name in rest}}
-        for pair in pairs
+        {first: pair[0], second: pair[1], **{name: _beside(pair[0], name) for name in rest}} for pair in pairs
     ]
+
+
+def _beside(prediction: TensorSpec, name: str) -> TensorSpec:
+    """A weight for each number, or a label for each pair of rows."""
+    is_label = bool(_LABELS.match(plain(name)) or _TARGET.match(plain(name)))
+    return (
+        TensorSpec(prediction.shape[:1], torch.int64, 2) if is_label else TensorSpec(prediction.shape, high=1)
+    )
 
 
 def _pairs(shape: tuple[int, ...], classes: int) -> list[tuple[TensorSpec, TensorSpec]]:

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from layersmith.load.call.callee import Callee
 from layersmith.load.call.clue import BATCH, PRIMES, Clue, shaped
+from layersmith.load.call.syntax import is_asked_for
 from layersmith.load.constructor.names import WIDTH, plain
 from layersmith.load.values import TensorSpec
+from layersmith.probe import source
 
 NOTHING = object()  # stands for "leave it None"
 
@@ -29,11 +31,13 @@ _TIME = re.compile(r"^(t|time|timesteps?|ts|sigma|noise_levels?|steps?|noise_lab
 _STATE = re.compile(
     r"(past_key_values?|cache|state|states|kv_cache|hidden|hx|hidden_state|h_?0|mems?|memory_state)$"
 )
-_LENGTHS = re.compile(r"(lens|lengths?|valid_len)$")
+_LENGTHS = re.compile(
+    r"(lens|lengths?|valid_len|(src|trg|tgt|text|mel|token|input|item_seq|enc|wav|audio|x)_len)$"
+)
 _CONDITION = re.compile(r"^(temb|emb|time_emb|t_emb|cond|c|vec|conditioning|context_vec|style|latent)$")
 _COUNTS = re.compile(
     r"^(h|w|height|width|num_frames|n_frames|seq_len|seqlen|length|start_pos|layer_idx|batch_size|num_\w+|offset|"
-    r"frames|epoch|current_step)$"
+    r"frames|epoch|current_step|max_\w*len\w*)$"
 )
 _FLAGS = re.compile(
     r"^(return|use|is|output|need|with|do|apply|add|has)_|^(training|causal|inverse|reverse)$"
@@ -105,6 +109,13 @@ class Asked:
         return not self.clue.says_size and not self.clue.rank
 
     @property
+    def may_be_none(self) -> bool:
+        """Whether it has a default, or forward asks whether it is there."""
+        parameter = self.callee.parameters[self.name]
+        node = source.function_node(type(self.callee.module).forward)
+        return parameter.default is not parameter.empty or node is None or is_asked_for(node, self.name)
+
+    @property
     def may_be_number(self) -> bool:
         """Whether it may be something else than a tensor."""
         return self.is_open and self.callee.annotation(self.name) is not Tensor
@@ -153,7 +164,11 @@ def _state(asked: Asked) -> Any:
     recurrent = [module for module in asked.callee.module.modules() if isinstance(module, nn.RNNBase)]
     makes_own = bool(recurrent)
     if recurrent and asked.callee.parameters[asked.name].default is inspect.Parameter.empty:
-        return _recurrent_state(recurrent[0])
+        return (
+            TensorSpec((BATCH, recurrent[0].hidden_size))  # forward gives it the dimension of the layers
+            if asked.clue.is_step
+            else _recurrent_state(recurrent[0])
+        )
     return TensorSpec((BATCH, size), free=frozenset({1})) if size and not makes_own else NOTHING
 
 
@@ -176,10 +191,11 @@ def _integers(asked: Asked) -> Any:
     if not is_said and not is_named:
         return None
     main, clue = asked.main, asked.clue
+    is_float = isinstance(main, TensorSpec) and main.dtype is not torch.int64
     is_label = main is not None and bool(re.search(r"label|class|target", asked.word))
-    is_label |= bool(_ENTITIES.match(asked.word))
+    is_label |= bool(_ENTITIES.match(asked.word) or ((main is None or is_float) and _TIME.match(asked.word)))
     beside = main.rank if isinstance(main, TensorSpec) and main.dtype is torch.int64 else 0
-    rank = clue.rank or beside or (1 if is_label else max(2, clue.min_rank))
+    rank = clue.rank or beside or (1 if is_label or clue.is_step else max(2, clue.min_rank))
     spec = shaped(replace(clue, dtype=torch.int64, last=clue.reach or None), rank)
     is_alike = isinstance(main, TensorSpec) and main.rank == rank and not clue.sizes
     shape = main.shape if isinstance(main, TensorSpec) and is_alike else spec.shape
@@ -195,15 +211,19 @@ def _vocabulary(asked: Asked) -> int:
 
 
 def _time(asked: Asked) -> Any:
-    if not asked.is_open or not _TIME.match(asked.word) or (asked.main is None and asked.word == "sigma"):
+    is_vector = asked.is_open or asked.clue.rank == 1
+    if not is_vector or not _TIME.match(asked.word) or (asked.main is None and asked.word == "sigma"):
         return None
+    if asked.word in ("timestep", "timesteps"):  # counted, where a share of the time is but called so
+        return TensorSpec((BATCH,), torch.int64, free=frozenset({0}))
     return TensorSpec(
         (BATCH,), high=1 if asked.word.startswith(("sigma", "noise")) else 0, free=frozenset({0})
     )
 
 
 def _lengths(asked: Asked) -> Any:
-    is_lengths = asked.is_open and _LENGTHS.search(asked.word)
+    is_said = asked.clue.rank == 1 and asked.clue.dtype is torch.int64
+    is_lengths = (asked.is_open or is_said) and _LENGTHS.search(asked.word)
     return TensorSpec((BATCH,), torch.int64, PRIMES[0] + 1, low=1) if is_lengths else None
 
 
@@ -211,8 +231,10 @@ def _mask(asked: Asked) -> Any:
     if "mask" not in asked.word:
         return None
     rank, length = asked.clue.rank, PRIMES[0]
-    if not rank:
+    if not rank and asked.may_be_none:
         return NOTHING
+    if not rank:
+        rank = 2
     shapes = {1: (length,), 2: (BATCH, length), 3: (BATCH, length, length), 4: (BATCH, 1, length, length)}
     shape = shapes.get(rank, (BATCH,) * rank)
     return TensorSpec(shape, torch.bool, free=frozenset(range(len(shape))))
@@ -232,9 +254,9 @@ _RULES: tuple[Callable[[Asked], Any], ...] = (
     _number,
     _state,
     _adjacency,
+    _lengths,
     _integers,
     _time,
-    _lengths,
     _mask,
     _condition,
 )

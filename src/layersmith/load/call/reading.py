@@ -129,7 +129,7 @@ class _Reader:
         return self.held.holds(node)
 
     def add(self, clue: Clue) -> None:
-        self.clue = self.clue.merged(clue)
+        self.clue = self.clue.merged(self.held.before(clue))
 
     def loop(self, node: ast.For | ast.comprehension) -> None:
         if isinstance(node.target, ast.Tuple) and isinstance(node.iter, ast.Call):
@@ -233,7 +233,8 @@ class _Reader:
             self.add(Clue(rank=len(listed), names=("b", "c", "h", "w") if order == (0, 2, 3, 1) else ()))
         elif name in _WITH_INDEX and numbers:
             needed = max(number + 1 if number >= 0 else -number for number in numbers)
-            self.add(Clue(min_rank=needed - 1 if name == "unsqueeze" else needed))
+            is_new = name == "unsqueeze"
+            self.add(Clue(min_rank=needed - is_new, is_step=is_new and 0 <= numbers[0] < 2))  # noqa: PLR2004
 
     def passed(self, node: ast.Call, position: int, keyword: str) -> None:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

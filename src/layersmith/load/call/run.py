@@ -13,6 +13,8 @@ from layersmith.load.call.callee import Callee, State
 from layersmith.load.values import Call
 from layersmith.probe import closeness, tree
 
+_DIFFERENTIATES = "does not require grad and does not have a grad_fn"
+
 
 def call_of(callee: Callee, state: State) -> Call:
     """The state as a call: required arguments by position, the others by name."""
@@ -33,19 +35,23 @@ def call_of(callee: Callee, state: State) -> Call:
 
 
 def output_of(callee: Callee, state: State, deadline: Deadline) -> Any:
-    """What the module returns, in eval mode and without gradients."""
-    inputs = call_of(callee, state).make(0)
+    """What the module returns, in eval mode and without gradients, but where it needs them itself."""
+    call = call_of(callee, state)
     try:
         with contained(deadline), torch.no_grad():
-            return inputs.call(callee.module)
+            return call.make(0).call(callee.module)
     except Exception as error:
-        if not type(error).__module__.startswith("torch._dynamo"):
+        is_compiled = type(error).__module__.startswith("torch._dynamo")
+        needs_gradients = _DIFFERENTIATES in str(
+            error
+        )  # a derivative of its own output is part of the output
+        if not (is_compiled or needs_gradients):
             raise
     with (
-        contained(deadline, is_counted=False),
-        torch.no_grad(),
-    ):  # a compiled part doesn't bear the budget's mode
-        return inputs.call(callee.module)
+        contained(deadline, is_counted=not is_compiled),  # a compiled part doesn't bear the budget's mode
+        torch.set_grad_enabled(needs_gradients),
+    ):
+        return call.make(0).call(callee.module)
 
 
 def is_useful(output: Any) -> bool:

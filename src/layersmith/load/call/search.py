@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +27,7 @@ from layersmith.probe import tree
 
 _TRIES, _TRIES_A_START, _DEEPEST, _UNCHANGED = 140, 25, 14, 12
 _MATRIX = 2
+_PARTS = (2, 3, 4)
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class Attempts:
     closest: Call | None = None
     error: Exception | None = None  # of the closest attempt
     errors: list[Exception] = field(default_factory=list)
+    sizes: list[set[int]] = field(default_factory=list)  # of the inputs of each, after the batch
 
 
 class CallSearch:
@@ -77,7 +81,7 @@ class CallSearch:
                 self.unchanged = _UNCHANGED
                 return None
             stack[:0] = [(other, depth + 1) for other in ways]
-            self._count_unchanged(error)
+            self._count_unchanged(error, state)
         return None
 
     def _is_clash(self, error: Exception, state: State) -> bool:
@@ -88,11 +92,13 @@ class CallSearch:
         told = {value for value in self.callee.arguments.values() if type(value) is int}
         return bool(sizes) and sizes <= told and not sizes & free
 
-    def _count_unchanged(self, error: Exception) -> None:
+    def _count_unchanged(self, error: Exception, state: State) -> None:
         """The same words whatever the input: after some of them it is clear that no input helps."""
         earlier = self.attempts.errors[-2:-1]
         is_same = bool(earlier) and _essence(earlier[0]) == _essence(error)
-        self.unchanged = self.unchanged + 1 if is_same else 0
+        free = {spec.shape[index] for spec in specs(list(state.values())) for index in spec.free}
+        is_inner = any(given not in free for given, _ in directed_pairs(str(error)))  # a size of no input
+        self.unchanged = self.unchanged + 1 + is_inner if is_same else 0
 
     def _error(self, state: State) -> Exception | None:
         try:
@@ -109,6 +115,7 @@ class CallSearch:
     def _remember(self, state: State, error: Exception) -> None:
         """The closest attempt is the one that came furthest into forward."""
         self.attempts.errors.append(error)
+        self.attempts.sizes.append(set(_told_by(specs(list(state.values())))))
         if self.attempts.error is None or _progress(error) > _progress(self.attempts.error):
             self.attempts.closest = call_of(self.callee, state)
             self.attempts.error = error
@@ -193,17 +200,24 @@ class CallSearch:
     @property
     def fails_whatever(self) -> bool:
         """Whether forward fails for a reason that lies in the code, not in the inputs tried."""
-        error, closest = self.attempts.error, self.attempts.closest
-        if error is None or closest is None:
+        error = self.attempts.error
+        if error is None:
             return False
-        tried = {size for spec in specs([*closest.args, *closest.kwargs.values()]) for size in spec.shape[1:]}
         module = self.callee.module
         is_own = is_unmendable(error, module) or meets_its_own_doubles(error, module)
-        return is_own or fails_alike(self.attempts.errors, tried)
+        return is_own or fails_alike(self.attempts.errors, self.attempts.sizes)
 
     def _is_hopeless(self) -> bool:
         """Whether forward fails for a reason that no input mends: a name or attribute that is not there."""
         return all(is_unmendable(error, self.callee.module) for error in self.attempts.errors)
+
+
+def _told_by(inputs: Iterator[TensorSpec]) -> Iterator[int]:
+    """The sizes of inputs, but for the batch, and of the parts into which forward may take what nothing has fixed."""
+    for spec in inputs:
+        yield from spec.shape[1:]
+        for size, parts in itertools.product((spec.shape[i] for i in spec.free if i), _PARTS):
+            yield from (size * parts, size // parts, -(-size // parts))
 
 
 def _sequence_of(matrix: TensorSpec) -> TensorSpec:

@@ -13,19 +13,24 @@ import torch
 from torch import nn
 
 from layersmith.load.call.callee import Callee, State
-from layersmith.load.call.clue import PRIMES, shaped
+from layersmith.load.call.clue import BATCH, PRIMES, shaped
 from layersmith.load.call.loss import is_loss, loss_states
 from layersmith.load.call.named import NOTHING, Asked, by_name, count
 from layersmith.load.call.structure import structure
-from layersmith.load.constructor.names import plain
+from layersmith.load.call.syntax import compared_texts
+from layersmith.load.constructor.names import WIDTH, plain
 from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.values import TensorSpec
+from layersmith.probe import source
 
 _MATRIX, _SEQUENCE, _IMAGE, _VIDEO = 2, 3, 4, 5  # ranks
 _IMAGES = re.compile(r"^(img|image|images|imgs|frames|pixel_values)$")
 _VIDEOS = re.compile(r"^(video|videos|clip|vid)$")
 _LISTS = re.compile(r"(^|_)(features|feats|inputs|xs|feature_maps|images|tensors)$")
 _OTHER_SEQUENCE = re.compile(r"context|memory|encoder_|cond")  # of a length of its own
+_TEXTS = re.compile(
+    r"^(context|encoder_hidden_states|text_emb\w*|memory)$"
+)  # what an image is conditioned on
 _SEQUENCE_CLASS = re.compile(r"d_model|n_embd|embed_dim|^dim$|model_dim|d_embed|emb_dim|config|^cfg$|head")
 _CHANNEL_ARGUMENTS = re.compile(
     r"^(channels|in_ch\w*|input_channels|im(age|g)_ch\w*|n_channels|num_channels|in_planes|inplanes|in_c)$"
@@ -39,6 +44,7 @@ _LENGTH_ARGUMENTS = re.compile(
 _FEATURE_ARGUMENTS = re.compile(
     r"^(input_(size|dim)|in_(features|dim)|d_in|dim|d_model|n_embd|embed_(dim|size)|embedding_dim|n_features|num_features)$"
 )
+_ROTATIONS = re.compile(r"(^|_)cis$")  # cos + i sin
 _SPATIAL = (None, 32, 64, 16, 8, 28, 224)
 _LARGEST_IMAGE = 512
 _LATER_RANK, _LATER_SIZE = 1.0, 0.7  # how much less likely the next rank and the next size are
@@ -61,6 +67,9 @@ def starts(callee: Callee) -> list[State]:
 
 def value_for(callee: Callee, name: str, rank: int, *, spatial: int | None = None, main: Any = None) -> Any:
     """One parameter's first value, beside the main input where there is one."""
+    node = source.function_node(type(callee.module).forward)
+    if texts := compared_texts(node, name) if node is not None else []:
+        return texts[0]
     structured = structure(callee, name)
     if structured is not None:
         return structured
@@ -87,7 +96,7 @@ def _as_told(callee: Callee, name: str, spec: TensorSpec) -> TensorSpec:
 def _ranks(callee: Callee) -> list[int]:
     """Ranks to try for the main input, the likeliest first."""
     clue = callee.clues[callee.required[0]]
-    is_sequence = any(_SEQUENCE_CLASS.search(name) for name in callee.arguments)
+    is_sequence = any(_SEQUENCE_CLASS.search(name) for name in [*callee.arguments, *callee.settings])
     if clue.rank:
         likely = [clue.rank]
     elif clue.channels is not None:
@@ -171,6 +180,13 @@ def _main(callee: Callee, name: str, rank: int, spatial: int | None) -> TensorSp
 def _sibling(callee: Callee, name: str, main: TensorSpec, spatial: int | None) -> TensorSpec:
     """A tensor beside the main one: of its shape (q, k, v; skips) as far as its own clue leaves that open."""
     clue, word = callee.clues[name], plain(name)
+    if _ROTATIONS.search(word):
+        return TensorSpec(
+            (PRIMES[0], PRIMES[1]), torch.complex64, free=frozenset({0, 1})
+        )  # one for each step and pair of features
+    if main.rank > _SEQUENCE and _TEXTS.search(word) and not (clue.rank or clue.says_size or clue.min_rank):
+        width = callee.namesake_size(word) or WIDTH
+        return TensorSpec((BATCH, PRIMES[1], width), free=frozenset({1, 2}))
     is_vector = main.rank > _SEQUENCE and clue.last and not clue.channels  # a vector beside an image
     beside = _MATRIX if is_vector else main.rank
     rank = clue.rank or _named_rank(callee, name) or max(beside, clue.min_rank)
@@ -187,7 +203,9 @@ def _sibling(callee: Callee, name: str, main: TensorSpec, spatial: int | None) -
 
 def _named_rank(callee: Callee, name: str) -> int:
     """The rank of something that is called an image or a video; 0 for other names."""
-    at_least = callee.clues[name].min_rank
+    at_least, is_flat = callee.clues[name].min_rank, bool(callee.clues[name].last)
+    if is_flat:  # what a linear map takes: the features of one
+        return 0
     if _IMAGES.match(plain(name)):
         return _IMAGE if at_least <= _IMAGE else _VIDEO
     return _VIDEO if _VIDEOS.match(plain(name)) else 0

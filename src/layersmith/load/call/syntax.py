@@ -73,3 +73,25 @@ def in_order(function: source.Function) -> Iterator[ast.AST | Rebinding]:
         if isinstance(node, ast.Assign):
             events.append((node.end_lineno or 0, node.end_col_offset or 0, 1, Rebinding(node)))
     yield from (event[3] for event in sorted(events, key=lambda event: event[:3]))
+
+
+def is_asked_for(function: source.Function, name: str) -> bool:
+    """Whether the function asks if the argument is there: `if mask is not None`, `if mask`, or hands it on."""
+    for node in ast.walk(function):
+        tests = [node.test] if isinstance(node, ast.If | ast.IfExp) else []
+        handed = [*node.args, *(word.value for word in node.keywords)] if isinstance(node, ast.Call) else []
+        parts = [part for test in tests for part in ast.walk(test)]
+        if any(getattr(part, "id", "") == name for part in [*parts, *handed]):
+            return True
+    return False
+
+
+def compared_texts(function: source.Function, name: str) -> list[str]:
+    """The texts that an argument is compared with: `mode == "norm"`, `mode in ("norm", "denorm")`."""
+    found: list[str] = []
+    for node in ast.walk(function):
+        if isinstance(node, ast.Compare) and getattr(node.left, "id", "") == name:
+            parts = [part for other in node.comparators for part in ast.walk(other)]
+            values = [part.value for part in parts if isinstance(part, ast.Constant)]
+            found += [value for value in values if isinstance(value, str)]
+    return list(dict.fromkeys(found))

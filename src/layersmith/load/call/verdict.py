@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from layersmith.load import failure
+from layersmith.load.abstract import unwritten
 from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.probe import source
 
@@ -27,8 +28,8 @@ _OF_KINDS = re.compile(
 
 
 def is_unmendable(error: Exception, module: nn.Module) -> bool:
-    """Whether the error lies in the code whatever its input: a missing name, import, or attribute of self."""
-    if isinstance(error, NameError | ImportError):
+    """Whether the error lies in the code whatever its input: a name, import, attribute or method that is missing."""
+    if isinstance(error, NameError | ImportError) or unwritten(error, module):
         return True
     names = {type(part).__name__ for part in module.modules()}
     owner = getattr(error, "obj", None)
@@ -41,21 +42,25 @@ def meets_its_own_doubles(error: Exception, module: nn.Module) -> bool:
     return bool(_OF_DOUBLES.search(str(error))) and {torch.float32, torch.float64} <= held
 
 
-def fails_alike(errors: Sequence[Exception], sizes: set[int]) -> bool:
+def fails_alike(errors: Sequence[Exception], sizes: Sequence[set[int]]) -> bool:
     """Whether inputs of many shapes meet one error of the code: a bad call, a bad view, layers that clash.
 
     Args:
         errors: of all attempts.
-        sizes: of the dimensions after the batch; a mismatch of one of these is the input's.
+        sizes: of the inputs of each attempt; a mismatch of one of these, or of a part of it, is the input's.
     """
     last = errors[-_ENOUGH:]
     if len(last) < _ENOUGH or any(_is_raised_by_hand(error) or _spreads(error) for error in last):
         return False
     if _end_alike(errors):
         return True
-    pairs = {pair for error in errors for pair in directed_pairs(str(error)) if pair[0] not in sizes}
-    reached = [error for error in errors if set(directed_pairs(str(error))) & pairs]
-    return len(pairs) == 1 and len(reached) >= _ENOUGH
+    clashes = [
+        pair
+        for error, tried in zip(errors, sizes, strict=True)
+        for pair in set(directed_pairs(str(error)))
+        if pair[0] not in tried
+    ]
+    return len(set(clashes)) == 1 and len(clashes) >= _ENOUGH
 
 
 def _end_alike(errors: Sequence[Exception]) -> bool:

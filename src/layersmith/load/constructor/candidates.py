@@ -119,7 +119,8 @@ def _by_class(wanted: Wanted, annotation: type) -> Iterator[Any]:
     elif annotation is int:
         yield from _integers(wanted)
     elif annotation in _PLAIN:
-        yield from _PLAIN[annotation]
+        is_config = annotation is dict and wanted.usage.keys
+        yield from configs.configs(wanted.usage, wanted.scope, None) if is_config else _PLAIN[annotation]
     elif issubclass(annotation, enum.Enum):
         yield from annotation
     elif issubclass(annotation, Tensor):
@@ -228,7 +229,7 @@ def _by_name(wanted: Wanted) -> Iterator[Any]:
     is_real = names.is_real(name) and "number" not in wanted.usage.kinds
     if wanted.usage.passed_as and not names.known_integers(name) and not is_real:
         yield from _by_alias(wanted)
-    if names.is_flag(name):
+    if names.is_flag(name) or (wanted.usage.is_flag and names.says_nothing(name)):
         yield from (False, True)
     elif names.NORM.search(name):
         yield from [*standins.callables(name, is_called_in_constructor=True)[:2], "batch", "layer", False]

@@ -18,6 +18,7 @@ _CONFIG_CLASS = re.compile(r"(Config|Args|Arguments|Configuration|Params|Hparams
 _SHRUNK = re.compile(
     r"size|dim|embd|embed|model|width|hidden|inner|ff|layers?$|depth|blocks?$|heads?$|vocab|channels|experts|len|ctx|top_?k"
 )
+_METHODS = frozenset(name for name in dir(dict) if not name.startswith("__"))  # of what reads like a dict
 _LARGE = 64  # what is at most this stays as the author wrote it
 
 
@@ -110,7 +111,7 @@ def scalar(name: str, annotation: Any = None) -> Any:
 
 
 def _stand_ins(usage: Usage) -> list[Any]:
-    known = sorted(usage.keys if "dict" in usage.kinds else usage.attributes)
+    known = sorted(usage.keys if "dict" in usage.kinds else usage.attributes - _METHODS)
     values = {name: _field(name, usage.fields.get(name, Usage())) for name in known}
     text = ", ".join(f"{name}={written(value)}" for name, value in values.items())
     if "dict" in usage.kinds:
@@ -128,8 +129,11 @@ def _field(name: str, usage: Usage) -> Any:
         return usage.strings[0]
     if usage.keys or (own and "sequence" not in usage.kinds):
         return _stand_ins(usage)[0]
-    if "shape" in name:
+    is_number = any(names.known_integers(parameter.name) for parameter in usage.passed_as)
+    if "shape" in name and not is_number:
         return (names.WIDTH,)
+    if names.says_nothing(name) and (usage.is_flag or usage.passed_as):
+        return False if usage.is_flag else scalar(usage.passed_as[0].name, usage.passed_as[0].annotation)
     value = scalar(name, float if names.is_real(name) else None)
     is_list = "sequence" in usage.kinds and not isinstance(value, str)
     return [value] * max(2, usage.length) if is_list else value

@@ -101,6 +101,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
 _FLOATS: list[tuple[str, list[Any]]] = [
     (r"drop|^p$|prob|rate|jitter", [0.0, 0.1]),
     (r"eps", [1e-5]),
+    (r"quantile", [0.5]),
     (r"momentum", [0.1]),
     (r"ratio|mult|factor|expan", [4.0, 2.0, 1.0, 0.5]),
     (r"theta|base|freq", [10000.0]),
@@ -115,7 +116,7 @@ _FLAG = re.compile(
 )
 _REAL = re.compile(
     r"drop|prob$|(^|_)eps|momentum|temperature|alpha|beta|gamma|lambda|tau|slope|theta|sigma|weight$|_rate$|"
-    r"mlp_ratio|^p$|threshold|coef|init_value|margin|decay|min_|max_val|minval|maxval"
+    r"quantile|mlp_ratio|^p$|threshold|coef|init_value|margin|decay|min_|max_val|minval|maxval"
 )
 ACTIVATION = re.compile(r"(^|_)act(_?(fn|func|layer|type|cls|name|\d))?$|activation|non_?lin")
 NORM = re.compile(r"(^|_)norm(_|$)|norm_?layer|normaliz(er|ation)|^bn$|batch_?norm|^norm")
@@ -155,6 +156,14 @@ def is_flag(name: str) -> bool:
 def is_real(name: str) -> bool:
     """Whether the name is that of a real number."""
     return bool(_REAL.search(plain(name))) and not re.search(r"^(dim|num)|dilat|atrous", plain(name))
+
+
+def says_nothing(name: str) -> bool:
+    """Whether the name is that of no number, text or module."""
+    known = (ACTIVATION, NORM, MODULE, CONFIG, SHAPE, TEXT, re.compile("device|dtype"))
+    return not (
+        is_real(name) or known_integers(name) or any(pattern.search(plain(name)) for pattern in known)
+    )
 
 
 def texts(name: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
-from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.constructor import callsites, names
+from layersmith.load.constructor.asked import asked_by
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
 from layersmith.load.constructor.repair import Arguments, repaired
 from layersmith.load.constructor.standins import ANY_MODULE
@@ -23,7 +22,6 @@ from layersmith.subject import Construction as Recipe
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 UNINITIALISED = "before Module.__init__() call"  # in what torch says of a missing super().__init__()
-_SIDES = re.compile("size|resolution|shape|window|hw|stride|patch")
 _DEEPEST = 2  # how far module-valued arguments may nest
 
 
@@ -140,7 +138,7 @@ class ConstructorSearch:
             result = self._attempt(arguments, deadline)
             if isinstance(result, nn.Module):
                 yield Construction(self.cls, arguments, how, result)
-                asked = [*self._of_one_width(arguments), *self._as_forward_asks(arguments)]
+                asked = [*self._of_one_width(arguments), *self._asked_by_forward(arguments)]
                 queue[:0] = [(f"{how.removesuffix(', varied')}, varied", other) for other in asked]
                 if not how.endswith("varied"):
                     queue += [(f"{how}, varied", other) for other in self._varied(arguments)]
@@ -243,36 +241,10 @@ class ConstructorSearch:
             yield {**arguments, **dict.fromkeys(ends, names.WIDTH)}
             yield {**arguments, **dict.fromkeys(widths, names.WIDTH)}
 
-    def _as_forward_asks(self, arguments: Arguments) -> Iterator[Arguments]:
-        """Values for what forward's errors name: an option left None, a width that is used as a dimension."""
+    def _asked_by_forward(self, arguments: Arguments) -> Iterator[Arguments]:
+        """What forward's last complaint about such a module asks for."""
         for text in self.complaints[-1:]:
-            for name, parameter in self.parameters.items():
-                is_none = arguments.get(name, parameter.default) is None
-                if is_none and re.search(rf"\b{name}\b", text):
-                    filled = [value for value in self.values(name) if value is not None]
-                    yield from ({**arguments, name: value} for value in filled[:3])
-            yield from self._as_sizes_ask(arguments, text)
-            if re.search(r"non-iterable int|'int' object is not (iterable|subscriptable)", text):
-                sides = [n for n, v in arguments.items() if type(v) is int and _SIDES.search(n)]
-                yield from ({**arguments, name: (arguments[name],) * 2} for name in sides)
-            index = re.search(r"Dimension out of range .* got (-?\d+)", text)
-            used = [n for n, v in arguments.items() if type(v) is int and index and v == int(index.group(1))]
-            yield from ({**arguments, name: value} for name in used for value in (1, -1))
-
-    def _as_sizes_ask(self, arguments: Arguments, text: str) -> Iterator[Arguments]:
-        """A width as large as what it is added to; another window where a view does not come out even."""
-        told = {n: arguments.get(n, p.default) for n, p in self.parameters.items()}
-        numbers = {n: value for n, value in told.items() if type(value) is int and value > 1}
-        for one, other in [*undirected_pairs(text), *directed_pairs(text)]:
-            for given, wanted in ((one, other), (other, one)):
-                fitting = [n for n in self.required if numbers.get(n) == given]
-                yield from ({**arguments, name: wanted} for name in fitting if given != wanted)
-        view = re.search(r"shape '\[([\d, \-]+)\]' is invalid", text)
-        sizes = set(map(int, view.group(1).split(","))) if view else set()
-        chunks = re.search(r"divide axis of length \d+ in chunks of (\d+)", text)
-        sizes |= {int(chunks.group(1))} if chunks else set()
-        for name in (n for n, value in numbers.items() if value in sizes):
-            yield from ({**arguments, name: value} for value in names.known_integers(name)[:3])
+            yield from asked_by(text, arguments, self.parameters, self.values)
 
     def _shrunk(self, arguments: Arguments) -> Arguments:
         """Small values also for parameters whose defaults are large."""

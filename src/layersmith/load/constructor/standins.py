@@ -41,6 +41,15 @@ EMBEDDING = _stand_in(f"nn.Embedding(100, {WIDTH})", lambda: nn.Embedding(100, W
 ACTIVATION_MODULE = Made("nn.GELU()", nn.GELU)
 
 
+def as_wide(stand_in: Made, width: int) -> Made:
+    """The stand-in with so many channels or features at its end."""
+    if "Conv2d" in stand_in.text:
+        made = _stand_in(f"nn.Conv2d(3, {width}, 3, padding=1)", lambda: nn.Conv2d(3, width, 3, padding=1))
+    else:
+        made = _stand_in(f"nn.Linear({WIDTH}, {width})", lambda: nn.Linear(WIDTH, width))
+    return made
+
+
 def modules(name: str, *, several: bool = False) -> list[Any]:
     """Modules for a parameter of this name, the likeliest first."""
     if several:

@@ -36,3 +36,10 @@ def resolved(node: ast.AST, scope: Mapping[str, Any]) -> Any:
         except Exception:  # noqa: BLE001 - a package's stand-in for what is not installed raises what it likes
             return None
     return None
+
+
+def conditions(test: ast.expr) -> list[ast.expr]:
+    """What is asked whether it is true: `a` and `b` of `a and not b`."""
+    if isinstance(test, ast.BoolOp):
+        return [part for value in test.values for part in conditions(value)]
+    return conditions(test.operand) if isinstance(test, ast.UnaryOp) else [test]

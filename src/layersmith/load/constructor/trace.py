@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 class Usage:
     """The traces of one parameter, or of a part of it."""
 
-    kinds: set[str] = field(default_factory=set)  # sequence, dict, callable, number, module, tensor
+    kinds: set[str] = field(default_factory=set)  # sequence, dict, callable, number, module, tensor, flag
     length: int = 0  # of a sequence that is unpacked
     strings: list[str] = field(default_factory=list)  # what it is compared with
     attributes: set[str] = field(default_factory=set)
@@ -23,6 +23,11 @@ class Usage:
         default_factory=list
     )  # of what its items are unpacked into: `for n, d in sizes`
     fields: dict[str, Usage] = field(default_factory=dict)  # of its attributes and keys
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether nothing is done with it but to ask whether it is true."""
+        return self.kinds == {"flag"} and not (self.passed_as or self.strings or self.attributes or self.keys)
 
     def one(self) -> Usage:
         """The trace of one of its items."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from layersmith.load.constructor.syntax import field_name, is_slice, last_name, resolved
+from layersmith.load.constructor.syntax import conditions, field_name, is_slice, last_name, resolved
 from layersmith.load.constructor.trace import Usage
 from layersmith.probe import source
 
@@ -59,11 +59,14 @@ class _Reader:
         self.variadic = node.args.kwarg.arg if node.args.kwarg is not None else ""
         self.globals = getattr(constructor(cls), "__globals__", {})
         self.found: defaultdict[str, Usage] = defaultdict(Usage)
-        self.kept_as: dict[str, str] = {}  # attribute of self -> parameter
-        self.looped: dict[str, Usage] = {}  # loop variable -> the trace of what it goes through
+        self.kept_as: dict[str, Usage] = {}  # attribute of self -> the trace of what it keeps
+        self.looped: dict[str, Usage] = {}  # local variable -> the trace of what it holds or goes through
 
     def read_all(self, function: source.Function) -> None:
-        """The whole function, its loops first: a comprehension uses its variables before it names them."""
+        """The whole function, what it keeps and loops over first: either is used before it is named."""
+        for node in ast.walk(function):
+            if isinstance(node, ast.Assign):
+                self.keep(node)
         for node in ast.walk(function):
             if isinstance(node, ast.For | ast.comprehension):
                 self.loop(node.target, node.iter)
@@ -104,19 +107,18 @@ class _Reader:
             self.assignment(node)
         elif isinstance(node, ast.Subscript):
             self.subscript(node)
-        elif isinstance(node, ast.For | ast.comprehension):
-            self.mark(node.iter, "sequence")
-        elif isinstance(node, ast.Starred):
-            self.mark(node.value, "sequence")
+        elif isinstance(node, ast.For | ast.comprehension | ast.Starred):
+            self.mark(node.value if isinstance(node, ast.Starred) else node.iter, "sequence")
         elif isinstance(node, ast.Call):
             self.call(node)
         elif isinstance(node, ast.Compare):
             self.comparison(node)
         elif isinstance(node, ast.Attribute) and (held := self.trace(node.value)) is not None:
             held.attributes.add(node.attr)
-        elif isinstance(node, ast.BinOp):
-            for side in (node.left, node.right):
-                self.mark(side, "number")
+        elif isinstance(node, ast.BinOp | ast.If | ast.IfExp):
+            parts = (node.left, node.right) if isinstance(node, ast.BinOp) else conditions(node.test)
+            for part in parts:
+                self.mark(part, "number" if isinstance(node, ast.BinOp) else "flag")
 
     def parameter(self, node: ast.AST) -> str:
         return node.id if isinstance(node, ast.Name) and node.id in self.names else ""
@@ -127,6 +129,8 @@ class _Reader:
             return self.found[self.parameter(node)]
         if isinstance(node, ast.Name):
             return self.looped.get(node.id)
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self":
+            return self.kept_as.get(node.attr)
         name = field_name(node)
         held = self.trace(node.value) if name and isinstance(node, ast.Attribute | ast.Subscript) else None
         return held.fields.setdefault(name, Usage()) if held is not None else None
@@ -136,16 +140,28 @@ class _Reader:
         if trace is not None:
             trace.kinds.add(kind)
 
-    def assignment(self, node: ast.Assign) -> None:
-        name, trace = self.parameter(node.value), self.trace(node.value)
+    def keep(self, node: ast.Assign) -> None:
+        """`self.depth = config.depth`, `depth = config.depth`: another name of that setting."""
+        trace = self.trace(node.value)
+        if trace is None:
+            return
         for target in node.targets:
-            if name and isinstance(target, ast.Attribute):
-                self.kept_as[target.attr] = name
+            if isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self":
+                self.kept_as.setdefault(target.attr, trace)
+            elif isinstance(target, ast.Name):
+                self.looped.setdefault(target.id, trace)
+
+    def assignment(self, node: ast.Assign) -> None:
+        trace = self.trace(node.value)
+        for target in node.targets:
             if trace is not None and isinstance(target, ast.Tuple):
                 trace.kinds.add("sequence")
                 trace.length = len(target.elts)
 
     def subscript(self, node: ast.Subscript) -> None:
+        if isinstance(node.value, ast.Dict) and (picked := self.trace(node.slice)) is not None:
+            keys = [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
+            picked.strings += [key for key in keys if isinstance(key, str)]
         trace = self.trace(node.value)
         if trace is None:
             return
@@ -165,6 +181,9 @@ class _Reader:
             return
         if called == "range" and node.args:
             self.mark(node.args[-1], "number")
+        if called == "getattr" and len(node.args) > 1 and (named := self.trace(node.args[1])) is not None:
+            owner = resolved(node.args[0], self.globals)  # getattr(nn, config.activation)
+            named.strings += [word for word in ("ReLU", "relu", "GELU", "gelu") if hasattr(owner, word)]
         if last_name(node.func) in _TENSOR_TAKERS:
             for argument in node.args:
                 self.mark(argument, "tensor")
@@ -256,14 +275,19 @@ class _Reader:
         trace.strings += [value for value in values if isinstance(value, str)]
 
     def read_forward(self) -> None:
-        """A parameter that is kept and called in forward is a module; one that is looped over, a list."""
+        """What is kept and called in forward is a module; looped over, a list; asked for its truth, a flag."""
         node = source.function_node(self.cls.forward) if issubclass(self.cls, nn.Module) else None
         for part in ast.walk(node) if node is not None else ():
-            if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute):
+            if isinstance(part, ast.Call):
                 self.mark_kept(part.func, "module")
-            if isinstance(part, ast.For | ast.comprehension) and isinstance(part.iter, ast.Attribute):
-                self.mark_kept(part.iter, "sequence")
+            if isinstance(part, ast.For | ast.comprehension):
+                walked = part.iter.args if isinstance(part.iter, ast.Call) else [part.iter]
+                for one in walked:
+                    self.mark_kept(one, "sequence")
+            for condition in conditions(part.test) if isinstance(part, ast.If | ast.IfExp) else ():
+                self.mark_kept(condition, "flag")
 
-    def mark_kept(self, node: ast.Attribute, kind: str) -> None:
-        if isinstance(node.value, ast.Name) and node.value.id == "self" and node.attr in self.kept_as:
-            self.found[self.kept_as[node.attr]].kinds.add(kind)
+    def mark_kept(self, node: ast.expr, kind: str) -> None:
+        """Only what `self` keeps: forward's own names are others than the constructor's."""
+        if isinstance(node, ast.Attribute):
+            self.mark(node, kind)

@@ -25,6 +25,7 @@ _ADVICE = (
     sizes.divisible,
     sizes.paired,
     sizes.reshaped,
+    sizes.shapes,
 )
 _LAST_RESORT = (relations.numbers, relations.unified, relations.square)
 

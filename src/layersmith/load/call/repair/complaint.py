@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -106,7 +106,8 @@ class Complaint:
             for index, size in enumerate(spec.shape):
                 if size == old and (index in spec.free or not only_free):
                     spec = spec.resized(index, new)
-            return spec
+            is_length = spec.low and spec.high == old + 1  # of the rows that have another size now
+            return replace(spec, high=new + 1) if is_length else spec
 
         changed = self.with_specs(change)
         followed = {name: new if type(v) is int and v == old else v for name, v in changed.items()}

@@ -10,7 +10,7 @@ import torch
 
 from layersmith.load.call.callee import State
 from layersmith.load.call.repair.complaint import Complaint
-from layersmith.load.values import TensorSpec, specs
+from layersmith.load.values import TensorSpec, map_specs, specs
 
 _WANTS_INTEGERS = re.compile(
     r"scalar types?: Long, Int|indices.*(Long|Int|int64)|must be (Long|Int)|tensors used as indices|"
@@ -41,6 +41,10 @@ def integers(complaint: Complaint) -> Iterator[State]:
         value = complaint.state[name]
         if known is not None and isinstance(value, TensorSpec) and value.rank == known.rank:
             yield complaint.with_value(name, replace(known, high=_FEW))  # ids beside ids: source and target
+        if isinstance(value, dict):  # one part of it
+            read = [key for key in value if repr(key) in complaint.line]
+            for key, part in [(key, value[key]) for key in read or value]:
+                yield complaint.with_value(name, type(value)({**value, key: map_specs(_as_integers, part)}))
         yield complaint.with_specs(_as_integers, [name])
 
 

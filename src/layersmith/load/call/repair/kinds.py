@@ -29,7 +29,7 @@ _TENSOR_WANTED = re.compile(
 )
 _NONE_UNWANTED = re.compile(
     r"NoneType|must (be|not be|provide|specify)|is required|required|cannot be None|either|"
-    r"have to specify|None"
+    r"have to specify|None|got \(bool, "  # `mask == 0` where the mask is None
 )
 
 

@@ -29,6 +29,7 @@ _STATED = (
 )
 _HIGHEST = 6
 _SPELLED = re.compile(r"\(?\[?\b[BN](?:[x, ]+[A-Z*]\w?){1,5}\b")  # "we expect BxNxCxHxW", "(B, C, H, W)"
+_LISTED = re.compile(r"[(\[](?:[A-Z]|\*)(?:, ?[A-Z]){1,5}[)\]]")  # "either (D, H, W) or (*, C, D, H, W)"
 
 
 def unpacked(complaint: Complaint) -> Iterator[State]:
@@ -53,6 +54,9 @@ def stated(complaint: Complaint) -> Iterator[State]:
     spelled = _SPELLED.search(complaint.text)
     if spelled and "*" not in spelled.group():
         yield from _ranked(complaint, len(re.findall(r"[A-Z]", spelled.group())), complaint.blamed)
+    listed = [len(found.split(",")) for found in _LISTED.findall(complaint.text)]
+    for rank in sorted(set(listed), reverse=True) if len(listed) > 1 else ():
+        yield from _ranked(complaint, rank, complaint.blamed)
     for pattern, group in _STATED:
         match = complaint.says(pattern)
         if match:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from layersmith.load import failure
 from layersmith.load.call.callee import State
+from layersmith.load.call.repair import flattened
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.repair.messages import Pair, directed_pairs, undirected_pairs
 from layersmith.load.values import TensorSpec, specs
@@ -23,10 +24,11 @@ _TOO_SMALL = re.compile(
 )
 _DIVISIBLE = re.compile(r"divis|divide|multiple of|split|power of|square|even|chunk")
 _SPATIAL = (32, 64, 128)
+_PARTS = (2, 3, 4)
 _SAMPLES = (512, 4096)
 _SIDES = (28, 32, 64, 16, 8, 4, 1, 96, 128, 224)
+_SEQUENCE = 3  # a rank
 _LARGEST_DIVISOR = 256
-_LARGEST_SIDE = 300
 
 
 def too_small(complaint: Complaint) -> Iterator[State]:
@@ -36,6 +38,9 @@ def too_small(complaint: Complaint) -> Iterator[State]:
     yield from _longer(complaint)
     for side in _SPATIAL:
         yield complaint.with_specs(lambda spec, side=side: _enlarged(spec, side))  # type: ignore[misc]
+    is_short = complaint.says("[Kk]ernel size")
+    for length in _SAMPLES if is_short else ():  # of a signal [batch, channels, samples], strided many times
+        yield complaint.with_specs(lambda spec, length=length: _stretched(spec, length))  # type: ignore[misc]
 
 
 def _longer(complaint: Complaint) -> Iterator[State]:
@@ -50,6 +55,11 @@ def _longer(complaint: Complaint) -> Iterator[State]:
                 else spec
             )
         )
+
+
+def _stretched(spec: TensorSpec, length: int) -> TensorSpec:
+    is_signal = spec.rank == _SEQUENCE and 2 in spec.free and spec.shape[2] < length  # noqa: PLR2004
+    return spec.resized(2, length, fix=False) if is_signal else spec
 
 
 def _enlarged(spec: TensorSpec, side: int) -> TensorSpec:
@@ -106,19 +116,47 @@ def paired(complaint: Complaint) -> Iterator[State]:
             yield from _factors(complaint, given, wanted)
 
 
+def shapes(complaint: Complaint) -> Iterator[State]:
+    """The shape that the message holds against that of an input: "same shape. Got [5, 32] and [32]"."""
+    if not complaint.says("shape"):
+        return
+    said = [
+        tuple(map(int, found.split(","))) for found in re.findall(r"\[(\d+(?:, ?\d+)*)\]", complaint.text)
+    ]
+    for name in complaint.blamed:
+        spec = complaint.state[name]
+        if isinstance(spec, TensorSpec) and spec.shape in said:
+            others = [shape for shape in dict.fromkeys(said) if shape != spec.shape]
+            yield from (complaint.with_value(name, TensorSpec(o, spec.dtype, spec.high)) for o in others[:2])
+
+
 def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     told = {value for value in complaint.callee.arguments.values() if type(value) is int}
     for size in sorted(complaint.free_sizes):  # all parts of a concatenation are of another size
         if size + wanted - given in told:
             yield from complaint.with_size(size, size + wanted - given)
+    yield from _side_by_side(complaint, given, wanted, told)
+    for size, parts in itertools.product(sorted(complaint.free_sizes), _PARTS):
+        if given in (size // parts, -(-size // parts)):  # forward takes the input apart: x.chunk(2, 1)
+            yield from complaint.with_size(size, wanted * parts)
     yield from _concatenated(complaint, wanted - given)
     for size in sorted(complaint.free_sizes, reverse=True):
         if size > 1 and given % size == 0 and (wanted * size) % given == 0:
             yield from complaint.with_size(size, wanted * size // given)
-    yield from _scaled(complaint, given, wanted)
-    yield from _flattened(complaint, given, wanted)
+    yield from flattened.whole(complaint, given, wanted)
+    yield from flattened.scaled(complaint, given, wanted)
+    yield from flattened.flattened(complaint, given, wanted)
     for side in _SIDES:
-        yield complaint.with_specs(lambda spec, side=side: _with_sides(spec, side))  # type: ignore[misc]
+        yield complaint.with_specs(lambda spec, side=side: flattened.with_sides(spec, side))  # type: ignore[misc]
+
+
+def _side_by_side(complaint: Complaint, given: int, wanted: int, told: set[int]) -> Iterator[State]:
+    """Two inputs laid side by side, 7 + 11 = 18 features, where 144 are wanted: 48 and 96."""
+    widths = {part for size in told for part in (size, 2 * size)}
+    for one, other in itertools.permutations(sorted(complaint.free_sizes), 2):
+        for width in sorted(widths & {wanted - width for width in widths}) if one + other == given else ():
+            for state in complaint.with_size(one, width):
+                yield from replace(complaint, state=state).with_size(other, wanted - width)
 
 
 def _concatenated(complaint: Complaint, missing: int) -> Iterator[State]:
@@ -126,7 +164,9 @@ def _concatenated(complaint: Complaint, missing: int) -> Iterator[State]:
 
     The later first: a skip connection follows what it is joined to. Features that were flattened are of no one part.
     """
-    if not complaint.says("channels") and any(_open_sides(s) for s in specs(list(complaint.state.values()))):
+    if not complaint.says("channels") and any(
+        flattened.open_sides(s) for s in specs(list(complaint.state.values()))
+    ):
         return
     names = [name for name in complaint.tensors if isinstance(complaint.state[name], TensorSpec)]
     for name in reversed(names if len(names) > 1 else []):
@@ -143,45 +183,6 @@ def _area(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     for pair in (pair for pair in pairs if side * side == wanted and pair[0] * pair[1] == given):
         for state in complaint.with_size(pair[0], side):
             yield from replace(complaint, state=state).with_size(pair[1], side)
-
-
-def _scaled(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
-    """Sides at which the flattened features come nearer to what is wanted: they grow with the area."""
-    for spec in specs(list(complaint.state.values())):
-        open_sides = _open_sides(spec)
-        if not open_sides or given < 2:  # noqa: PLR2004 - nothing to scale
-            continue
-        guess = spec.shape[open_sides[0]] * (wanted / given) ** (1 / (spec.rank - 2))
-        for side in dict.fromkeys((round(guess), round(guess) + 1, round(guess) - 1)):
-            if 0 < side <= _LARGEST_SIDE:
-                yield complaint.with_specs(lambda spec, side=side: _with_sides(spec, side))  # type: ignore[misc]
-
-
-def _open_sides(spec: TensorSpec) -> list[int]:
-    return [index for index in range(2, spec.rank) if index in spec.free]
-
-
-def _flattened(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
-    """Sides of an image whose flattened features were `given` at the present sides and shall be `wanted`.
-
-    Pooling and strides divide each side by a power of two: `wanted` = channels x (side / divisor) squared.
-    """
-    sides = [spec.shape[-1] for spec in specs(list(complaint.state.values())) if spec.rank == 4]  # noqa: PLR2004
-    for channels in (c for c in range(1, wanted + 1) if wanted % c == 0 and sides):
-        root = math.isqrt(wanted // channels)
-        if root * root * channels != wanted or given % channels:
-            continue
-        for divisor in (1, 2, 4, 8, 16, 32):
-            if _LARGEST_DIVISOR >= root * divisor > 1 and given == channels * (sides[0] // divisor) ** 2:
-                side = root * divisor
-                yield complaint.with_specs(lambda spec, side=side: _with_sides(spec, side))  # type: ignore[misc]
-
-
-def _with_sides(spec: TensorSpec, side: int) -> TensorSpec:
-    for index in range(2, spec.rank):
-        if index in spec.free:
-            spec = spec.resized(index, side, fix=False)
-    return spec
 
 
 def reshaped(complaint: Complaint) -> Iterator[State]:

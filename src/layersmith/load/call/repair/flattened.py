@@ -1,0 +1,79 @@
+"""Sides of an image, or a length, whose flattened features are as many as a linear map takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from layersmith.load.call.callee import State
+from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.values import TensorSpec, specs
+
+_SEQUENCE, _IMAGE = 3, 4  # ranks
+_LARGEST_DIVISOR = 256
+_LARGEST_SIDE = 300
+
+
+def whole(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+    """Sides of an image, or a length, that is flattened as it is, maybe beside other features: 28 x 28 + 10."""
+    for name in complaint.tensors:
+        spec = complaint.state[name]
+        if not isinstance(spec, TensorSpec) or spec.rank not in (_SEQUENCE, _IMAGE):
+            continue
+        beside = given - math.prod(spec.shape[1:])
+        if not 0 <= beside < min(given, wanted):
+            continue
+        if spec.rank == _SEQUENCE:
+            is_even = 1 in spec.free and (wanted - beside) % spec.shape[2] == 0
+            found = [spec.resized(1, (wanted - beside) // spec.shape[2])] if is_even else []
+        else:
+            found = list(_squares(spec, wanted - beside))
+        yield from (complaint.with_value(name, other) for other in found)
+
+
+def _squares(spec: TensorSpec, area: int) -> Iterator[TensorSpec]:
+    for channels in dict.fromkeys((spec.shape[1], 1, 3) if 1 in spec.free else (spec.shape[1],)):
+        side = math.isqrt(area // channels)
+        if channels * side * side == area and {2, 3} <= spec.free:
+            yield spec.resized(1, channels).resized(2, side).resized(3, side)
+
+
+def scaled(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+    """Sides at which the flattened features come nearer to what is wanted: they grow with the area."""
+    for spec in specs(list(complaint.state.values())):
+        sides = open_sides(spec)
+        if not sides or given < 2:  # noqa: PLR2004 - nothing to scale
+            continue
+        guess = spec.shape[sides[0]] * (wanted / given) ** (1 / (spec.rank - 2))
+        for side in dict.fromkeys((round(guess), round(guess) + 1, round(guess) - 1)):
+            if 0 < side <= _LARGEST_SIDE:
+                yield complaint.with_specs(lambda spec, side=side: with_sides(spec, side))  # type: ignore[misc]
+
+
+def open_sides(spec: TensorSpec) -> list[int]:
+    """The spatial dimensions that nothing has fixed."""
+    return [index for index in range(2, spec.rank) if index in spec.free]
+
+
+def flattened(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+    """Sides of an image whose flattened features were `given` at the present sides and shall be `wanted`.
+
+    Pooling and strides divide each side by a power of two: `wanted` = channels x (side / divisor) squared.
+    """
+    sides = [spec.shape[-1] for spec in specs(list(complaint.state.values())) if spec.rank == 4]  # noqa: PLR2004
+    for channels in (c for c in range(1, wanted + 1) if wanted % c == 0 and sides):
+        root = math.isqrt(wanted // channels)
+        if root * root * channels != wanted or given % channels:
+            continue
+        for divisor in (1, 2, 4, 8, 16, 32):
+            if _LARGEST_DIVISOR >= root * divisor > 1 and given == channels * (sides[0] // divisor) ** 2:
+                side = root * divisor
+                yield complaint.with_specs(lambda spec, side=side: with_sides(spec, side))  # type: ignore[misc]
+
+
+def with_sides(spec: TensorSpec, side: int) -> TensorSpec:
+    """The same with other sides, as far as nothing has fixed them."""
+    for index in range(2, spec.rank):
+        if index in spec.free:
+            spec = spec.resized(index, side, fix=False)
+    return spec

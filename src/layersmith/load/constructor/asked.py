@@ -1,0 +1,82 @@
+"""Other constructor arguments after an error of forward: options left None, widths that clash, empty lists."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+
+from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
+from layersmith.load.constructor import names, standins
+from layersmith.load.constructor.repair import Arguments, Values
+from layersmith.load.values import Made
+
+Parameters = Mapping[str, inspect.Parameter]
+_SIDES = re.compile("size|resolution|shape|window|hw|stride|patch")
+
+
+def asked_by(text: str, arguments: Arguments, parameters: Parameters, values: Values) -> Iterator[Arguments]:
+    """Arguments with which forward may not complain so; the likeliest first.
+
+    Args:
+        text: of forward's error.
+        arguments: with which the module was built.
+        parameters: of the constructor.
+        values: the candidates for a parameter.
+    """
+    yield from _given(text, arguments, parameters, values)
+    yield from _wide_stand_ins(text, arguments)
+    yield from _fitting_sizes(text, arguments, parameters)
+    yield from _filled(text, arguments, parameters, values)
+    if re.search(r"non-iterable int|'int' object is not (iterable|subscriptable)", text):
+        sides = [n for n, v in arguments.items() if type(v) is int and _SIDES.search(n)]
+        yield from ({**arguments, name: (arguments[name],) * 2} for name in sides)
+    index = re.search(r"Dimension out of range .* got (-?\d+)", text)
+    used = [n for n, v in arguments.items() if type(v) is int and index and v == int(index.group(1))]
+    yield from ({**arguments, name: value} for name in used for value in (1, -1))
+
+
+def _given(text: str, arguments: Arguments, parameters: Parameters, values: Values) -> Iterator[Arguments]:
+    """A value for an option that was left None."""
+    for name, parameter in parameters.items():
+        is_none = arguments.get(name, parameter.default) is None
+        is_called = "'NoneType' object is not callable" in text and names.MODULE.search(names.plain(name))
+        if is_none and (is_called or re.search(rf"\b{name}\b", text)):
+            filled = [value for value in values(name) if value is not None]
+            yield from ({**arguments, name: value} for value in filled[:3])
+
+
+def _wide_stand_ins(text: str, arguments: Arguments) -> Iterator[Arguments]:
+    """A stand-in for a backbone that ends with as many channels as the next layer takes."""
+    stand_ins = [(n, v) for n, v in arguments.items() if isinstance(v, Made) and v.is_stand_in]
+    widths = [wanted for given, wanted in directed_pairs(text) if given == names.WIDTH]
+    for name, stand_in in stand_ins:
+        yield from ({**arguments, name: standins.as_wide(stand_in, width)} for width in widths)
+
+
+def _filled(text: str, arguments: Arguments, parameters: Parameters, values: Values) -> Iterator[Arguments]:
+    """Members for lists whose default is empty, as many as the other lists have."""
+    empty = [n for n, p in parameters.items() if p.default in ((), []) and not arguments.get(n)]
+    if not empty or not re.search(r"index .*out of range|empty|zero|at least", text):
+        return
+    lengths = [len(value) for value in arguments.values() if isinstance(value, list | tuple)]
+    lists = {n: next((v for v in values(n) if isinstance(v, list) and v), None) for n in empty}
+    for length in dict.fromkeys([*lengths, 2]):
+        yield {**arguments, **{n: (found * length)[:length] for n, found in lists.items() if found}}
+
+
+def _fitting_sizes(text: str, arguments: Arguments, parameters: Parameters) -> Iterator[Arguments]:
+    """A width as large as what it is added to; another window where a view does not come out even."""
+    told = {n: arguments.get(n, p.default) for n, p in parameters.items()}
+    numbers = {n: value for n, value in told.items() if type(value) is int and value > 1}
+    required = [n for n, p in parameters.items() if p.default is p.empty]
+    for one, other in [*undirected_pairs(text), *directed_pairs(text)]:
+        for given, wanted in ((one, other), (other, one)):
+            fitting = [n for n in required if numbers.get(n) == given]
+            yield from ({**arguments, name: wanted} for name in fitting if given != wanted)
+    view = re.search(r"shape '\[([\d, \-]+)\]' is invalid", text)
+    sizes = set(map(int, view.group(1).split(","))) if view else set()
+    chunks = re.search(r"divide axis of length \d+ in chunks of (\d+)", text)
+    sizes |= {int(chunks.group(1))} if chunks else set()
+    for name in (n for n, value in numbers.items() if value in sizes):
+        yield from ({**arguments, name: value} for value in names.known_integers(name)[:3])
