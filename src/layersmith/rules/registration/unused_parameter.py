@@ -88,6 +88,7 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[Reach]) -
     owner = root
     for depth, part in enumerate(parts):
         where = ".".join(parts[: depth + 1])
+        kind: type = type(owner)
         if isinstance(owner, nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict):
             container = ".".join(parts[:depth])
             holder, attribute = source.owner(root, container)
@@ -97,10 +98,8 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[Reach]) -
             is_chosen = reading.chooses_from(type(holder), attribute)
             if is_whole and not is_chosen and is_passed_over(root, container, unreached, runs):
                 return where, attribute, type(holder), Severity.WARNING
-        elif not source.is_torchs(type(owner).__module__) and not source.methods_naming(type(owner), part) - {
-            "__init__"
-        }:
-            return where, part, type(owner), None
+        elif not source.is_torchs(kind.__module__) and not source.methods_naming(kind, part) - {"__init__"}:
+            return where, part, kind, None
         owner = getattr(owner, part) if depth < len(parts) - 1 else owner
     return None
 
