@@ -93,8 +93,9 @@ def _shared(clues: dict[str, Clue]) -> dict[str, Clue]:
         told = (clues[name] for name in clues if name in group and (clues[name].rank or clues[name].min_rank))
         known = next(told, None)
         if known is not None:
-            same = {"rank": known.rank, "min_rank": known.min_rank, "names": known.names}
-            clues |= {name: replace(clues[name], **same) for name in group if not clues[name].is_known}
+            silent = [name for name in group if not clues[name].is_known]
+            rank, low, names = known.rank, known.min_rank, known.names
+            clues |= {n: replace(clues[n], rank=rank, min_rank=low, names=names) for n in silent}
     return clues
 
 

@@ -76,7 +76,8 @@ def ignored_input(case: Case) -> Iterator[Finding]:
 
 def _may_be_ignored(case: Case, name: str, tensor: Tensor) -> bool:
     """Whether it is not meant to count, chooses among others, or waits for more steps than inference gave."""
-    if usage.is_excused(type(case.module), name):
+    cls: type = type(case.module)
+    if usage.is_excused(cls, name):
         return True
     fresh, inputs = case.fresh().module, case.inputs
     is_guess = bool(case.subject.inferred_from)

@@ -61,8 +61,9 @@ def mask_ignored(case: Case) -> Iterator[Finding]:
 
 
 def _without_effect(case: Case, masking: Masking) -> Finding:
-    node = source.function_node(type(case.module).forward)
-    file, line = source.class_line(type(case.module))
+    cls: type = type(case.module)
+    node = source.function_node(getattr(cls, "forward", None))
+    file, line = source.class_line(cls)
     tried = ", ".join(dict.fromkeys(trial.encoding.name for trial in masking.trials))
     return Finding(
         f"{masking.argument} changes nothing: the output is the same whether or not it hides steps "
@@ -71,7 +72,7 @@ def _without_effect(case: Case, masking: Masking) -> Finding:
         file,
         node.lineno if node is not None else line,
         fix=f"use {masking.argument} in forward, or take it out of its arguments",
-        severity=Severity.NOTE if usage.is_demanded(type(case.module), masking.argument) else None,
+        severity=Severity.NOTE if usage.is_demanded(cls, masking.argument) else None,
     )
 
 
