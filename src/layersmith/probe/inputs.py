@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,8 +43,12 @@ class Inputs:
 
     def call(self, module: nn.Module) -> Any:
         """The module's output on a copy of these inputs, which stay as they are."""
-        copy = self.clone()
-        return module(*copy.args, **copy.kwargs)
+        copy, process = self.clone(), os.getpid()
+        try:
+            return module(*copy.args, **copy.kwargs)
+        finally:
+            if os.getpid() != process:  # forward forks: its double would do all that follows once more
+                os._exit(0)
 
     def clone(self) -> Inputs:
         """A copy that shares no tensor with this one."""

@@ -17,7 +17,8 @@ Import or spell the name; set the attribute in the constructor.
     import dis, sys, builtins
     known = {**vars(builtins), **vars(sys.modules[type(module).__module__]), **vars(type(module)), **vars(module)}
     parts = (module._parameters, module._buffers, module._modules)
-    assert where in known or any(where in part for part in parts), f"{where} is nowhere defined"
+    is_known = not where or where in known or any(where in part for part in parts)
+    assert is_known, f"{where} is nowhere defined"
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ Insert the axis that is missing: `condition.unsqueeze(1)`; or mend the documenta
 ## How to reproduce it
     tensors = [x for x in args if isinstance(x, torch.Tensor)]
     rows = min(len(x) for x in tensors)
-    run(*(x[:rows] if isinstance(x, torch.Tensor) else x for x in args))
+    if where:
+        run(*(x[:rows] if isinstance(x, torch.Tensor) else x for x in args))
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def documented_shapes_fail(case: Case) -> Iterator[Finding]:
         shapes = ", ".join(f"{name} ({', '.join(axes)})" for name, axes in stated.items())
         yield Finding(
             f"forward raises for the shapes that its documentation gives, {shapes}: {wording.short(error)}",
+            where=", ".join(stated),
             file=file,
             line=refusal.line_of(error, file) or source.class_line(cls)[1],
             fix="insert the axis that is missing, or mend the documentation",

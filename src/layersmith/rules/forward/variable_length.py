@@ -14,8 +14,10 @@ Take the length from the input: `x.shape[-2]`; or make it an argument of the con
 
 ## How to reproduce it
     module.eval()
-    for steps in (args[0].shape[1] - 1, args[0].shape[1] + 1):
-        module(torch.randn(args[0].shape[0], steps, *args[0].shape[2:]), *args[1:], **kwargs)
+    axis = 2 if args[0].dim() == 4 else 1
+    for steps in (args[0].shape[axis] - 1, args[0].shape[axis] + 1):
+        order = torch.arange(steps) % args[0].shape[axis]
+        module(args[0].index_select(axis, order), *args[1:], **kwargs)
 """
 
 from __future__ import annotations
