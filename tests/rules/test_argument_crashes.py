@@ -14,19 +14,6 @@ from layersmith.runner import run
 from layersmith.subject import Construction, Subject
 
 
-class PadsForItsKernel(nn.Module):
-    """Another kernel, none, and planes that are no squares."""
-
-    def __init__(self, width: int = 4, kernel_size: int | None = 3, size: tuple[int, int] = (9, 9)) -> None:
-        super().__init__()
-        kernel = 1 if kernel_size is None else kernel_size
-        self.conv = nn.Conv2d(width, width, kernel, padding=kernel // 2)
-        self.gain = nn.Parameter(torch.ones(size))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(x) * self.gain.mean()
-
-
 class JoinsTheSkip(nn.Module):
     """Whoever upsamples by a convolution halves the channels, and wants more to halve."""
 
@@ -73,7 +60,6 @@ class HasAFasterKernel(nn.Module):
 @pytest.mark.parametrize(
     ("cls", "inputs"),
     [
-        (PadsForItsKernel, (torch.randn(2, 4, 9, 11),)),
         (JoinsTheSkip, (torch.randn(2, 4, 3, 3), torch.randn(2, 4, 6, 6))),
         (AddsAShortcut, (torch.randn(4, 6),)),
         (HasAFasterKernel, (torch.randn(4, 6),)),

@@ -7,12 +7,12 @@ import functools
 import linecache
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TypeGuard
 
 from torch import nn
 
 from layersmith.probe import dataflow, source
+from layersmith.probe.parameters import Idle
 
 OF_SHAPE = frozenset(
     "shape size device dtype ndim dim numel new_zeros new_ones new_tensor new_full new_empty type_as".split()
@@ -22,15 +22,6 @@ OF_KIND = frozenset(
 )
 _INTERFACE = 3  # arguments, self among them, that two classes may share by chance
 UNUSED = r"un-?used|ignored|not used|compat|placeholder|dummy"
-
-
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """An argument of forward that changes nothing: what becomes of it, and where."""
-
-    name: str
-    line: int
-    how: str
 
 
 @functools.lru_cache(maxsize=512)
