@@ -57,9 +57,9 @@ def is_chosen(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool:
     return id(asking) in leaves.leaves_behind(outputs)
 
 
-def longer(inputs: Inputs, times: int) -> Inputs:
-    """Rows of so many times as many steps."""
-    return inputs.map(lambda x: x.repeat(1, times, 1) if x.ndim == 3 else x)  # noqa: PLR2004 - rows x time x features
+def longer(inputs: Inputs) -> Inputs:
+    """Rows of many times as many steps."""
+    return inputs.map(lambda x: x.repeat(1, MORE, 1) if x.ndim == 3 else x)  # noqa: PLR2004 - rows x time x features
 
 
 def dead_features(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tuple[int, ...]) -> list[int]:
@@ -111,7 +111,7 @@ def has_effect_in_more_steps(
     module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tuple[int, ...]
 ) -> bool:
     """Whether any output moves with an input in a longer call."""
-    more = longer(inputs, MORE)
+    more = longer(inputs)
     place = next(index for index, one in enumerate(inputs.tensors()) if one is tensor)
     open_gates(module)
     try:
@@ -130,7 +130,7 @@ def is_too_short(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tu
     """Whether no feature is dead in rows of more steps, as of what is shifted or seen from afar."""
     if tensor.ndim != 3:  # noqa: PLR2004 - rows x steps x features
         return False
-    more = longer(inputs, MORE)
+    more = longer(inputs)
     place = next(index for index, one in enumerate(inputs.tensors()) if one is tensor)
     try:
         return not dead_features(module, more, [*more.tensors()][place], seeds=seeds)

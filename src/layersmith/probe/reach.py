@@ -14,8 +14,6 @@ from layersmith.probe.inputs import Inputs
 from layersmith.probe.registration import OWN
 from layersmith.probe.surroundings import preserved
 
-MORE = 8  # times as many steps
-
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -58,7 +56,7 @@ def reach(module: nn.Module, inputs: Inputs, *, seed: int, is_original: bool = T
 
 def reached_by_more_steps(module: nn.Module, inputs: Inputs, *, seed: int) -> frozenset[str]:
     """The names of what gradients reach in a longer call: a router may wait for more steps than it keeps."""
-    found = reach(module, influence.longer(inputs, MORE), seed=seed)
+    found = reach(module, influence.longer(inputs), seed=seed)
     return found.parameters if found is not None else frozenset()
 
 

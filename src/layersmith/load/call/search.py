@@ -137,13 +137,18 @@ class CallSearch:
         if not isinstance(main, TensorSpec) or main.rank != _MATRIX or not main.dtype.is_floating_point:
             return state
         longer = {**state, name: _sequence_of(main)}
-        ranks = [self._rank_of_output(one) for one in (state, longer)]
-        return longer if ranks == [_MATRIX + 1, _MATRIX + 1] else state
+        is_higher = all(self._rank_of_output(one) == _MATRIX + 1 for one in (state, longer))
+        return longer if is_higher else state
 
     def _rank_of_output(self, state: State) -> int:
-        error = self._error(state)
-        tensors = tree.tensors(output_of(self.callee, state, self.deadline)) if error is None else iter(())
-        return next((tensor.ndim for tensor in tensors), 0)
+        """Of its first tensor; 0 where it has none, or the call fails."""
+        try:
+            output = output_of(self.callee, state, self.deadline)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever the user's forward raises
+            return 0
+        return next((tensor.ndim for tensor in tree.tensors(output)), 0)
 
     def _batched(self, state: State) -> State:
         """The usual batch where an attempt to please an error changed it."""
