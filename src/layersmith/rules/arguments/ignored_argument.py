@@ -139,14 +139,14 @@ def by_name(name: str) -> Callable[[Tensor], Tensor]:
     return {"relu": nn.functional.relu, "gelu": nn.functional.gelu}[name]
 
 
-@ignored_argument.bad("argument activation of AlwaysRectifies changes nothing: it is kept in self.act")
+@ignored_argument.bad("argument chosen of AlwaysRectifies changes nothing: it is kept in self.act")
 class AlwaysRectifies(nn.Module):
     """The function is chosen, and another one is called."""
 
-    def __init__(self, width: int = 6, activation: str = "gelu") -> None:
+    def __init__(self, width: int = 6, chosen: str = "gelu") -> None:
         super().__init__()
         self.linear = nn.Linear(width, width)
-        self.act = by_name(activation)
+        self.act = by_name(chosen)
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.relu(self.linear(x))
@@ -154,12 +154,12 @@ class AlwaysRectifies(nn.Module):
 
 @ignored_argument.good
 class ActivatesAsToldBelow(nn.Module):
-    """The function is chosen, and handed to who calls it."""
+    """The function is picked, and handed to who calls it."""
 
-    def __init__(self, width: int = 6, activation: str = "gelu") -> None:
+    def __init__(self, width: int = 6, picked: str = "gelu") -> None:
         super().__init__()
         self.linear = nn.Linear(width, width)
-        self.act = by_name(activation)
+        self.act = by_name(picked)
 
     def forward(self, x: Tensor) -> Tensor:
         return applied(self.act, self.linear(x))
