@@ -122,6 +122,24 @@ class AsksWhetherAnyRowIsChosen(nn.Module):
         return out
 
 
+class MasksTorchsEncoder(nn.Module):
+    """Whether its mask is a causal one, torch's own encoder asks of the values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(6, 2, 12, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.ones(x.shape[0], x.shape[0], dtype=torch.bool).triu(1)
+        return self.encoder(x.unsqueeze(0), mask=hidden).squeeze(0)
+
+
+def test_a_break_inside_a_layer_of_torch_is_only_noted() -> None:
+    result = ask("graph-break", MasksTorchsEncoder)
+    assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
+
+
 def test_a_branch_on_how_many_rows_the_data_choose_is_only_noted() -> None:
     result = ask("graph-break", AsksWhetherAnyRowIsChosen)
     assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}

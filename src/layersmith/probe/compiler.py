@@ -21,6 +21,7 @@ from layersmith.probe.export import exported
 from layersmith.probe.inputs import Inputs
 
 TORCH = str(Path(torch.__file__).parent)
+LAYERS = f"{TORCH}/nn/modules/"
 FIXES_SIZE = re.compile(r"eval Eq\(.+\[guard added\]")
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
@@ -116,6 +117,12 @@ def place(error: BaseException, module: nn.Module) -> tuple[str, int]:
     frames = [(match["file"], int(match["line"])) for match in FRAME.finditer(str(error))]
     own = [frame for frame in frames if frame[0] in own_files(module)]
     return (own or frames or [source.class_line(type(module))])[-1]
+
+
+def is_in_layer_of_torch(error: BaseException) -> bool:
+    """Whether the innermost frame that an error of dynamo's names is a layer of torch.nn, whoever called it."""
+    frames = [match["file"] for match in FRAME.finditer(str(error))]
+    return bool(frames) and frames[-1].startswith(LAYERS)
 
 
 def own_files(module: nn.Module) -> set[str]:

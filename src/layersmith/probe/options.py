@@ -22,6 +22,7 @@ WIDTH = re.compile(
     r"^(?:d_?model|dim|embed_dim|emb_dim|hidden_(?:size|dim)|width|channels|num_features|features)$"
 )
 KERNEL = re.compile(r"(?:^|_)(?:kernel|ksize)(?:_size)?$")
+DILATION = re.compile(r"^dilation(?:_rate|_factor)?$")
 DIMENSIONS = re.compile(r"^(?:spatial_dims|n_?dims?|num_dims|dimensions?)$")
 SIDES = re.compile(r"size|resolution|shape")
 RECTANGLE = "a rectangle"
@@ -46,7 +47,7 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
     except (TypeError, ValueError):
         return
     compared, treated, optional, paired = _compared(cls), _halved(cls), _asked_for_none(cls), _paired(cls)
-    is_padded = any("pad" in name or "dilation" in name for name in parameters)
+    is_padded = any("pad" in name for name in parameters)
     for name, parameter in [*parameters.items()][1:]:
         current = given.get(name, parameter.default)
         seen = [current]
@@ -89,11 +90,13 @@ def _of(
 def _otherwise(
     name: str, current: Any, *, is_optional: bool, is_pair: bool, is_padded: bool
 ) -> Iterator[Option]:
-    """Nothing where the source asks for it; another kernel, number of dimensions, or shape."""
+    """Nothing where the source asks for it; another kernel, dilation, number of dimensions, or shape."""
     if is_optional and isinstance(current, int | float | str):
         yield Option(name, None, "which the source asks for")
     if type(current) is int and KERNEL.search(name) and current % 2 and not is_padded:
         yield Option(name, 3 if current != 3 else 5, "a kernel")  # noqa: PLR2004 - the usual odd ones
+    if current == 1 and DILATION.match(name) and not is_padded:
+        yield Option(name, 2, "a dilation")
     if type(current) is int and DIMENSIONS.search(name) and current in (2, 3):
         yield Option(name, 5 - current, "a number of dimensions")
     sides = current if isinstance(current, tuple | list) else (current, current) if is_pair else ()

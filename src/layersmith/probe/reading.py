@@ -16,6 +16,7 @@ TIME = r"(?:t|l|s|w|seq\w*|src_len|tgt_len|time\w*|steps?|length|max_len|win_len
 BATCH = r"(?:b|n|bs|bsz|batch\w*)"
 TIME_FIRST = re.compile(rf"[\[(]\s*{TIME}\s*[,x*]\s*{BATCH}\s*[,x*\])]", re.IGNORECASE)
 BATCH_FIRST = re.compile(rf"[\[(]\s*{BATCH}\s*[,x*]\s*{TIME}\s*[,x*\])]", re.IGNORECASE)
+BATCH_COMES_FIRST = r"[\[(]\s*(?i:b|bs|bsz|batch\w*)\s*,"  # as a docstring gives a shape
 FILLING = r"(?:init\.\w|\.data\b|_\()"  # how a parameter is given values: nn.init, `.data = `, `.fill_(`
 QUICK = 100_000  # numbers drawn in a few milliseconds
 BATCH_SIZE = re.compile(r"^(?:b|bs|bsz|bz|batch|batch_size|n_batch|nbatch)$", re.IGNORECASE)

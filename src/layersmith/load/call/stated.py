@@ -13,6 +13,7 @@ from layersmith.load.call.clue import Clue
 
 _AXIS = r"[A-Za-z0-9_*/+\- ]{1,25}"
 _FIRST = r"\*|[Nn]|[Bb]|bs|bsz|batch[\w ]*|BS|[LT]|(?:seq|src|trg|tgt|num)[\w ]*|[nN]_\w+"
+_ROWS = rf"[\(\[]\s*((?:{_FIRST})\s*),\s*[\)\]]"  # one axis, in Python's way: `(batch,)`
 _SHAPE = rf"[\(\[]\s*((?:{_FIRST})\s*,\s*{_AXIS}(?:,\s*{_AXIS}){{0,4}})\s*[\)\]]"
 _INTEGER_DTYPES = ("int", "uint")
 
@@ -60,13 +61,11 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
         sizes: the constructor's arguments: a dimension of the same name has that size.
     """
     text = _texts(cls)
-    for pattern in (
-        rf"\b{re.escape(parameter)}\b[^\n(\[]{{0,60}}{_SHAPE}",
-        rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}",
-    ):
+    name = rf"\b{re.escape(parameter)}\b[^\n(\[]{{0,60}}"
+    for pattern in (rf"{name}{_SHAPE}", rf"{name}{_ROWS}", rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}"):
         match = re.search(pattern, text)
         axes = [axis.strip() for axis in match.group(1).split(",")] if match else []
-        if len(axes) > 1 and "*" not in axes and "..." not in axes:
+        if axes and "*" not in axes and "..." not in axes:
             told = {name: size for name, size in (sizes or {}).items() if len(name) > 1}
             known = tuple(_size(_joined(axis), told) if index else None for index, axis in enumerate(axes))
             return Clue(rank=len(axes), names=tuple(axes), sizes=known if any(known) else ())

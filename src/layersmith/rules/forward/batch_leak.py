@@ -61,7 +61,8 @@ def batch_leak(case: Case) -> list[Finding]:
         raise NotApplicable("an augmentation by its name: it may mix rows")
     names = tuple(inspect.signature(case.module.forward).parameters)
     has_nodes = batch.has_adjacency(case.inputs) and _with_a_row_less(case, 0) is None
-    if has_nodes or batch.is_graph(case.inputs, names):
+    is_graph = batch.is_graph(case.inputs, names) and not _has_graphs(case)
+    if has_nodes or is_graph:
         raise NotApplicable("rows are nodes of a graph")
     if (inputs := batch.distinct(case.module, case.inputs)) is None or batch.is_added(
         inputs, case.run(inputs)
@@ -81,6 +82,12 @@ def batch_leak(case: Case) -> list[Finding]:
             found = _finding(asked, *leaks[0])
             return [] if is_guess and reading.takes_apart(found.file, found.line) else [found]
     return []
+
+
+def _has_graphs(case: Case) -> bool:
+    """Whether it says that a batch of graphs comes first: `x: (batch, nodes, features)`."""
+    ranks = [tensor.ndim for tensor in case.inputs.tensors()]
+    return min(ranks) >= 3 and reading.says(case.module, reading.BATCH_COMES_FIRST)  # noqa: PLR2004 - nodes and more
 
 
 def _with_a_row_less(case: Case, axis: int) -> Any:
@@ -252,6 +259,26 @@ class MessagesAlongEdges(nn.Module):
 
     def forward(self, x: Tensor, a: Tensor) -> Tensor:
         return a @ x
+
+
+def _graphs() -> tuple[Tensor, Tensor]:
+    return torch.randn(3, 5, 6), torch.rand(3, 5, 5)
+
+
+@batch_leak.bad("it starts at softmax()", inputs=_graphs)
+class AttendsToOtherGraphs(nn.Module):
+    """x: (batch, nodes, features), adj: (batch, nodes, nodes)."""
+
+    def forward(self, x: Tensor, adj: Tensor) -> Tensor:
+        return adj.softmax(0) @ x
+
+
+@batch_leak.good(inputs=_graphs)
+class FollowsAGraphThroughTime(nn.Module):
+    """Nothing says that a batch comes first: one graph, at several times."""
+
+    def forward(self, x: Tensor, adj: Tensor) -> Tensor:
+        return (adj.softmax(-1) @ x).cumsum(0)
 
 
 @batch_leak.good
