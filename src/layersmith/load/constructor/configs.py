@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from layersmith.load.constructor import names
@@ -97,7 +98,11 @@ def _consistent(name: str, known: list[Any]) -> int:
 
 
 def scalar(name: str, annotation: Any = None) -> Any:
-    """One number, flag or string for a name, used where nothing else is known."""
+    """One number, flag, string or dtype for a name, used where nothing else is known."""
+    if "dtype" in name:
+        return torch.float32
+    if "device" in name:
+        return "cpu"
     said = getattr(annotation, "__name__", str(annotation))
     if said == "bool" or (said in ("_empty", "None") and names.is_flag(name)):
         return False
