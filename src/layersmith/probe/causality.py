@@ -26,7 +26,8 @@ BY_TRIANGLE = re.compile(r"Decoder|Masked|GPT|Autoregressive|LanguageModel|Causa
 SUSPECT = r"\btri[lu]_?\(|subsequent_mask|is_causal|masked_fill|padding\s*=|\bpad\("
 AUTOREGRESSIVE = re.compile(r"(?<!Non)(?<![a-z]non)Auto[rR]egressive(?![a-z]|.*(?:Flow|Wrapper))")
 BEGINS = re.compile(
-    r"\s*(?:an?\s+)?(?:causal|autoregressive)\b(?![ -](?:inference|discovery|effect|graph|flow))", re.IGNORECASE
+    r"\s*(?:an?\s+)?(?:causal|autoregressive)\b(?![ -](?:inference|discovery|effect|graph|flow))",
+    re.IGNORECASE,
 )
 HERE, BELOW = "its source builds a triangular mask", "its parts build a triangular mask"
 UNUSED = "its source has a method that builds a triangular mask, which nothing calls"
