@@ -26,7 +26,8 @@ BY_TRIANGLE = re.compile(r"Decoder|Masked|GPT|Autoregressive|LanguageModel|Causa
 SUSPECT = r"\btri[lu]_?\(|subsequent_mask|is_causal|masked_fill|padding\s*=|\bpad\("
 AUTOREGRESSIVE = re.compile(r"(?<!Non)(?<![a-z]non)Auto[rR]egressive(?![a-z]|.*(?:Flow|Wrapper))")
 BEGINS = re.compile(
-    r"\s*(?:an?\s+)?(?:causal|autoregressive)\b(?![ -](?:inference|discovery|effect|graph|flow))", re.IGNORECASE
+    r"\s*(?:an?\s+)?(?:causal|autoregressive)\b(?![ -](?:inference|discovery|effect|graph|flow))",
+    re.IGNORECASE,
 )
 HERE, BELOW = "its source builds a triangular mask", "its parts build a triangular mask"
 UNUSED = "its source has a method that builds a triangular mask, which nothing calls"
@@ -49,8 +50,12 @@ def declared_by(module: nn.Module, arguments: Mapping[str, Any], *, takes_mask: 
         return ""
     if TRIANGLE.search(_own_text(cls)):
         return HERE
-    if takes_mask:
-        return ""
+    return "" if takes_mask else _said(module)
+
+
+def _said(module: nn.Module) -> str:
+    """The same by its name, by its documentation, or by a mask of its parts or its own."""
+    cls: type = type(module)
     if CAUSAL.search(cls.__name__):
         return NAMED
     if AUTOREGRESSIVE.search(cls.__name__) or BEGINS.match(vars(cls).get("__doc__") or ""):
