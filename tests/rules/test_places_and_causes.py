@@ -159,3 +159,20 @@ def test_a_break_inside_a_layer_of_torch_is_only_noted() -> None:
 def test_a_branch_on_how_many_rows_the_data_choose_is_only_noted() -> None:
     result = ask("graph-break", AsksWhetherAnyRowIsChosen)
     assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
+
+
+class RoundsToCodes(nn.Module):
+    """Straight through: the value of its code, the gradient of x. A loss moves the codes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes = nn.Parameter(torch.randn(4, 6))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.codes[(x.unsqueeze(-2) - self.codes).square().sum(-1).argmin(-1)]
+        return x + (y - x).detach(), (y - x.detach()).square().mean()
+
+
+def test_a_straight_through_gradient_of_the_right_side_is_only_noted() -> None:
+    result = ask("wrong-gradient", RoundsToCodes)
+    assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
