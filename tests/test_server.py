@@ -117,3 +117,39 @@ def test_a_class_that_only_takes_long_is_checked_in_part(silence: float, status:
     assert "took more than 60 s" in report.why
     assert not str(Report((merged([report, header]),))).startswith("✓")
     assert not str(Report((merged([header, report]),))).startswith("✓")
+
+
+UNCALLABLE = """
+class Strange(nn.Module):
+    def __init__(self, dim: int, theta: float = 1e4):
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, spec):
+        if spec.kind != "a very special kind":
+            raise ValueError("no")
+        return self.linear(padded(spec.value))
+
+
+class Plain(Strange):
+    def __init__(self, dim: int, theta: float = 1e4):
+        super().__init__(dim, theta)
+        self.theta = theta
+
+    def forward(self, spec):
+        if spec.kind != "a very special kind":
+            raise ValueError("no")
+        return self.linear(spec.value * self.theta)
+"""
+
+
+def test_a_class_that_nobody_could_call_is_read_all_the_same(write: Write) -> None:
+    rules = ("forward-raises", "undefined-name", "ignored-argument")
+    report = api.examine("check", [str(write(UNCALLABLE))], rules=rules, settings=Config(jobs=1))
+    strange, plain = report.subjects
+    assert {subject.status for subject in (strange, plain)} == {Status.SKIPPED}
+    assert {(result.rule, finding.where) for result, finding in strange.findings()} == {
+        ("undefined-name", "padded"),
+        ("ignored-argument", "theta"),
+    }
+    assert not [*plain.findings()]

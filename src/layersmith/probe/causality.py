@@ -50,8 +50,12 @@ def declared_by(module: nn.Module, arguments: Mapping[str, Any], *, takes_mask: 
         return ""
     if TRIANGLE.search(_own_text(cls)):
         return HERE
-    if takes_mask:
-        return ""
+    return "" if takes_mask else _said(module)
+
+
+def _said(module: nn.Module) -> str:
+    """The same by its name, by its documentation, or by a mask of its parts or its own."""
+    cls: type = type(module)
     if CAUSAL.search(cls.__name__):
         return NAMED
     if AUTOREGRESSIVE.search(cls.__name__) or BEGINS.match(vars(cls).get("__doc__") or ""):

@@ -39,6 +39,11 @@ def axis_hint(cls: type) -> str:
     return "" if batch == time else "batch" if batch else "time"
 
 
+def has_batch_of_graphs(module: nn.Module, ranks: list[int]) -> bool:
+    """Whether it says that a batch comes first, as in `x: (batch, nodes, features)`, and all inputs have axes for it."""
+    return min(ranks, default=0) >= 3 and says(module, BATCH_COMES_FIRST)  # noqa: PLR2004 - those three
+
+
 def construction_line(module: nn.Module) -> tuple[str, int]:
     """Where a method other than `__init__` makes a layer or parameter of torch.nn; the class's own line otherwise."""
     for part in module.modules():

@@ -7,11 +7,10 @@ The option that its author never tried is the one that you need: `bias=False` cr
 ## How it is tested
 The class is built and called as in the example, with one argument changed: to its default, to the other value of a
 flag, to what the annotation lists or the source compares it with (None as well), a dropout to 0 and 0.5, a number of
-layers to 1 and 3, a kernel to another odd size, a dilation to 2, two dimensions to three, a square to a rectangle, a width to an odd one
-(only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that refuses the value is
-fine. A call that fails is no finding where another input works with that option, unless it is of one sample or one step
-only, of as many steps as
-features, or of a length by which sizes happen to broadcast.
+layers to 1 and 3, a kernel to another odd size, a dilation to 2, two dimensions to three, a square to a rectangle, a
+width to an odd one (only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that
+refuses the value is fine. A call that fails is no finding where another input works with that option, unless it is of
+one sample or one step only, of as many steps as features, or of a length by which sizes happen to broadcast.
 
 ## How to fix it
 Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
@@ -236,32 +235,6 @@ class SquaresOnly(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gain
-
-
-@argument_crashes.bad(
-    "NormalisesTheWrongAxis(norm='layer') (compared in the source)", inputs=lambda: torch.randn(2, 9, 6)
-)
-class NormalisesTheWrongAxis(nn.Module):
-    """As many steps as channels would fit."""
-
-    def __init__(self, width: int = 6, norm: str = "batch") -> None:
-        super().__init__()
-        assert norm in ("batch", "layer")
-        self.conv = nn.Conv1d(width, width, 1)
-        self.norm = nn.BatchNorm1d(width) if norm == "batch" else nn.LayerNorm(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.conv(x.transpose(1, 2))).transpose(1, 2)
-
-
-@argument_crashes.bad("(dilation=2) (a dilation): forward raised", inputs=lambda: torch.randn(2, 6, 9))
-class ForgetsItsDilation(nn.Module):
-    def __init__(self, width: int = 6, kernel_size: int = 3, dilation: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(width, width, kernel_size, padding=kernel_size // 2, dilation=dilation)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(x)
 
 
 @argument_crashes.good(inputs=lambda: torch.randn(2, 6, 9))

@@ -27,12 +27,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import choices, parameters
+from layersmith.probe import choices, parameters, source
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -43,8 +44,18 @@ FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.EVERY_ARGUMENT_MATTERS)
 def ignored_argument(case: Case) -> Iterator[Finding]:
     """One finding for every argument that the source shows to be without effect."""
-    cls: type = type(case.module)
-    for one in parameters.idle(cls, _functions(case.module)):
+    yield from _findings(type(case.module), _functions(case.module))
+
+
+@ignored_argument.by_source
+def arguments_of(cls: Any) -> Iterator[Finding]:
+    """The same of a class that was never built; abstract ones leave arguments to those that inherit from them."""
+    is_abstract = cls.forward is nn.Module.forward or "NotImplementedError" in source.text_of(cls)
+    yield from () if is_abstract else _findings(cls, frozenset())
+
+
+def _findings(cls: type, functions: frozenset[str]) -> Iterator[Finding]:
+    for one in parameters.idle(cls, functions):
         yield Finding(
             f"argument {one.name} of {cls.__name__} changes nothing: it is {one.how}",
             where=one.name,

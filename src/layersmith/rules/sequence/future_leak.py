@@ -5,10 +5,11 @@ A model that sees ahead learns to copy: the training loss is wonderful, and gene
 future yet, is noise. One diagonal too many, a symmetric padding or a statistic over time is enough.
 
 ## How it is tested
-Asked where causality is promised: by contract (`causal=1`, the time axis), by a flag (`causal=True`), by
-the class's name or the first word of its documentation, or by a triangular mask in its source, used or forgotten. All steps from some step on are replaced, quietly
-and loudly, and the outputs before it must not move; a gradient would miss what a top-k sees. Of several inputs one
-is enough: a decoder sees all of its source. Then the output of a prefix must be the prefix of the output.
+Asked where causality is promised: by contract (`causal=1`, the time axis), by a flag (`causal=True`), by the class's
+name or the first word of its documentation, or by a triangular mask in its source, used or forgotten. All steps from
+some step on are replaced, quietly and loudly, and the outputs before it must not move; a gradient would miss what a
+top-k sees. Of several inputs one is enough: a decoder sees all of its source. Then the output of a prefix must be the
+prefix of the output.
 
 ## How to fix it
 `torch.triu(ones, diagonal=1)` is what to hide; pad a convolution by `(kernel_size - 1) * dilation` on the
