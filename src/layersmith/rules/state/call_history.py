@@ -24,6 +24,7 @@ it, or compute it anew; take a state as an argument and return it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,58 +54,45 @@ def call_history(case: Case) -> Iterator[Finding]:
                 yield found
                 return
     for how, (change, dtype) in CHANGES.items():
-        if (found := _converted(case, f"and {how}", change, dtype)) is not None:
+        inputs = case.inputs.to(dtype) if dtype else case.inputs
+        if (found := _changed(case, case.inputs, inputs, f"and {how}", change, dtype)) is not None:
             yield found
             return
 
 
-def _changed(case: Case, first: Inputs, second: Inputs, how: str) -> Finding | None:
-    """What the second call does on a module that did the first."""
-    used, fresh = case.fresh(), case.fresh()
+def _changed(
+    case: Case,
+    first: Inputs,
+    second: Inputs,
+    how: str,
+    change: Callable[[nn.Module], object] = lambda _: None,
+    dtype: torch.dtype | None = None,
+) -> Finding | None:
+    """What the second call does on a module that did the first, whatever happened to the module in between."""
+    used, called, fresh = case.fresh(), case.fresh(), case.fresh()
     try:
         used.run(first)
+        called.run(first)
+        change(used.module)
+        change(fresh.module)
         expected = fresh.run(second)
     except Exception:  # noqa: BLE001 - a call that a fresh module refuses says nothing
         return None
     try:
-        gaps = closeness.gaps(expected, used.run(second))
+        what = _otherwise(expected, used.run(second), dtype)
     except Exception as error:  # noqa: BLE001 - that it fails is the finding
-        return _finding(
-            case, used.module, f"raises {type(error).__name__}: {' '.join(str(error).split()):.120}", how
-        )
-    if not gaps:
-        return None
-    return _finding(case, used.module, f"gives another {gaps[0].where}, by {gaps[0].max_abs:.2g}", how)
+        what = f"raises {type(error).__name__}: {' '.join(str(error).split()):.120}"
+    return _finding(case, called.module, what, how) if what else None
 
 
-def _converted(
-    case: Case, how: str, change: Callable[[nn.Module], object], dtype: torch.dtype | None
-) -> Finding | None:
-    """A call after the module was changed, on one that was called before the change and on one that was not."""
-    used, called, fresh = case.fresh(), case.fresh(), case.fresh()
-    used.run()
-    called.run()
-    change(used.module)
-    change(fresh.module)
-    inputs = case.inputs.to(dtype) if dtype else case.inputs
-    try:
-        expected = fresh.run(inputs)
-    except Exception:  # noqa: BLE001 - hard-coded-dtype asks that
-        return None
-    try:
-        got = used.run(inputs)
-    except Exception as error:  # noqa: BLE001 - that it fails is the finding
-        return _finding(
-            case, called.module, f"raises {type(error).__name__}: {' '.join(str(error).split()):.120}", how
-        )
+def _otherwise(expected: Any, got: Any, dtype: torch.dtype | None) -> str:
     if dtype is torch.bfloat16:  # what was kept in float32 is better, not worse
-        dtypes = ({one.dtype for one in tree.tensors(output)} for output in (got, expected))
-        return None if len({*map(frozenset, dtypes)}) == 1 else _finding(case, called.module, WIDER, how)
+        dtypes = [[one.dtype for one in tree.tensors(output)] for output in (expected, got)]
+        return "" if dtypes[0] == dtypes[1] else "gives another dtype"
     gaps = closeness.gaps(expected, got)
-    limit = gaps[0].limit * (closeness.COARSER if dtype else 1) if gaps else 0
-    if not gaps or gaps[0].max_abs <= limit:
-        return None
-    return _finding(case, called.module, f"gives another {gaps[0].where}, by {gaps[0].max_abs:.2g}", how)
+    if not gaps or gaps[0].max_abs <= gaps[0].limit * (closeness.COARSER if dtype else 1):
+        return ""
+    return f"gives another {gaps[0].where}, by {gaps[0].max_abs:.2g}"
 
 
 def _stepped(module: nn.Module) -> None:
@@ -113,7 +101,6 @@ def _stepped(module: nn.Module) -> None:
             parameter.mul_(1 + closeness.NUDGE)
 
 
-WIDER = "gives another dtype"
 CHANGES: dict[str, tuple[Callable[[nn.Module], object], torch.dtype | None]] = {
     "a step of the optimiser": (_stepped, None),
     ".double()": (nn.Module.double, torch.float64),
