@@ -129,14 +129,14 @@ class Strange(nn.Module):
 
 
 class Plain(Strange):
-    def __init__(self, dim: int, theta: float = 1e4):
-        super().__init__(dim, theta)
-        self.theta = theta
+    def __init__(self, dim: int, scale: float = 1e4):
+        super().__init__(dim)
+        self.scale = scale
 
     def forward(self, spec):
         if spec.kind != "a very special kind":
             raise ValueError("no")
-        return self.linear(spec.value * self.theta)
+        return self.linear(spec.value * self.scale)
 """
 
 
