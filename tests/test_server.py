@@ -16,7 +16,7 @@ from layersmith import api
 from layersmith.config import Config
 from layersmith.finding import Outcome, Result, Severity, Status
 from layersmith.isolation import Ended
-from layersmith.report import SubjectReport
+from layersmith.report import Report, SubjectReport, merged
 from layersmith.server.messages import Request
 from layersmith.server.subject import Examination
 
@@ -114,6 +114,9 @@ def test_a_class_that_only_takes_long_is_checked_in_part(silence: float, status:
     assert report.status is status
     assert [result.outcome for result in report.results][-1] is Outcome.SKIP
     assert "took more than 60 s" in report.results[-1].why
+    assert "took more than 60 s" in report.why
+    assert not str(Report((merged([report, header]),))).startswith("✓")
+    assert not str(Report((merged([header, report]),))).startswith("✓")
 
 
 UNCALLABLE = """

@@ -90,12 +90,12 @@ def _settings(arguments: Mapping[str, Any]) -> dict[str, int]:
 def _shared(clues: dict[str, Clue]) -> dict[str, Clue]:
     """What is known of the rank of queries, keys or values is so of those that come with them."""
     for group in (group for group in TOGETHER if group <= clues.keys()):
-        told = (clues[name] for name in clues if name in group and (clues[name].rank or clues[name].min_rank))
+        told = (clues[n] for n in clues if n in group and (clues[n].rank or clues[n].min_rank > 1))
         known = next(told, None)
         if known is not None:
-            silent = [name for name in group if not clues[name].is_known]
-            rank, low, names = known.rank, known.min_rank, known.names
-            clues |= {n: replace(clues[n], rank=rank, min_rank=low, names=names) for n in silent}
+            silent = [n for n in group if not (clues[n].rank or clues[n].says_size or clues[n].dtype)]
+            like = Clue(rank=known.rank, min_rank=known.min_rank, names=known.names)
+            clues |= {name: clues[name].merged(like) for name in silent}
     return clues
 
 

@@ -21,6 +21,7 @@ _PICKING = {
 }
 _POOLS = {"avg_pool2d", "max_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"}
 _IMAGES = {"conv2d", "grid_sample", "pixel_shuffle", "unfold", *_POOLS}
+_WITH_INDEX = {"size", "transpose", "mean", "sum", "flatten", "unsqueeze", "squeeze"}
 _PATTERNS = {"rearrange", "reduce", "repeat"}
 _INTEGERS = {
     *(("embedding", 0), ("one_hot", 0), ("cross_entropy", 1), ("nll_loss", 1), ("repeat_interleave", 1)),
@@ -49,6 +50,8 @@ def function_clue(node: ast.Call, name: str, position: int, look_up: LookUp) -> 
 def _first_argument(node: ast.Call, name: str, look_up: LookUp) -> Clue:
     if name in _IMAGES:
         return Clue(rank=4, channels=_weight_size(node, 1, look_up) if name == "conv2d" else None)
+    if getattr(getattr(node.func, "value", None), "id", "") == "torch" and name in {*_WITH_INDEX, "permute"}:
+        return _dimensions_clue(name, node.args[1:], node.keywords)
     if name == "conv1d":
         return Clue(rank=3, channels=_weight_size(node, 1, look_up))
     if name == "linear":
@@ -64,6 +67,37 @@ def _weight_size(node: ast.Call, dimension: int, look_up: LookUp) -> int | None:
     return int(weight.shape[dimension]) if has_it and isinstance(weight, Tensor) else None
 
 
+def method_clue(node: ast.Call, name: str, repeated: int | None) -> Clue:
+    """What a method of the parameter says of its rank: `x.transpose(1, 2)`.
+
+    Args:
+        node: the call.
+        name: of the method.
+        repeated: the rank of its result, where that is repeated: `x.unsqueeze(1).repeat(1, n, 1)`.
+    """
+    if name == "unsqueeze" and repeated:
+        return Clue(rank=repeated - 1)
+    return _dimensions_clue(name, node.args, node.keywords)
+
+
+def _dimensions_clue(name: str, args: list[ast.expr], keywords: list[ast.keyword]) -> Clue:
+    """What dimensions that are named by number say of the rank: `x.mean((2, 3))`, `torch.transpose(x, 1, 2)`."""
+    if name == "permute" and args:
+        listed = args[0].elts if isinstance(args[0], ast.Tuple | ast.List) else args
+        order = tuple(map(integer, listed))
+        return Clue(rank=len(listed), names=("b", "c", "h", "w") if order == (0, 2, 3, 1) else ())
+    given = [*args[:2], *(word.value for word in keywords if word.arg == "dim")]
+    listed = [part for one in given for part in getattr(one, "elts", [one])]
+    numbers = [value for part in listed for value in [integer(part)] if value is not None]
+    if name not in _WITH_INDEX or not numbers:
+        return Clue()
+    needed = max(number + 1 if number >= 0 else -number for number in numbers)
+    if name == "transpose" and len(numbers) > 1 and min(numbers) < 0 <= max(numbers):
+        needed += needed == max(numbers) - min(numbers)  # (1, -1) would leave a matrix as it is
+    is_new = name == "unsqueeze"
+    return Clue(min_rank=needed - is_new, is_step=is_new and 0 <= numbers[0] < 2)  # noqa: PLR2004
+
+
 def picked_clue(node: ast.Call, holds: Holds) -> Clue:
     """`p.gather(1, target.view(-1, 1))`: what picks are whole numbers."""
     name = getattr(node.func, "attr", "")
@@ -72,7 +106,9 @@ def picked_clue(node: ast.Call, holds: Holds) -> Clue:
     is_of_torch = getattr(getattr(node.func, "value", None), "id", "") == "torch"
     place = 0 if name == "bincount" else 1 + is_of_torch
     picks = [*node.args[place : place + 1], *(word.value for word in node.keywords if word.arg == "index")]
-    if not any(holds(part) for pick in picks for part in ast.walk(pick)):
+    sizes = {node.value for pick in picks for node in ast.walk(pick) if getattr(node, "attr", "") == "shape"}
+    parts = (part for pick in picks for part in ast.walk(pick) if part not in sizes)
+    if not any(map(holds, parts)):
         return Clue()
     is_vector = name in ("bincount", "index_select") or name.startswith("index_")
     return Clue(dtype=torch.int64, rank=1 if is_vector and holds(picks[0]) else None)
@@ -90,10 +126,17 @@ def operator_clue(node: ast.BinOp, holds: Holds, look_up: LookUp) -> Clue:
     if other is not None and (rank := _stretched_to(other)):
         return Clue(rank=rank)
     tensor = look_up(other) if other is not None else None
-    is_wide = isinstance(tensor, Tensor) and bool(tensor.dim()) and tensor.shape[-1] > 1
-    if not is_wide or not isinstance(tensor, Tensor):
+    return _beside(tensor) if isinstance(tensor, Tensor) and tensor.dim() else Clue()
+
+
+def _beside(tensor: Tensor) -> Clue:
+    """What is added to or multiplied with a raw parameter: [features], [1, steps, features], [channels, 1, 1]."""
+    if tensor.shape[-1] > 1:
+        return Clue(last=int(tensor.shape[-1]), min_rank=_used_rank(tensor))
+    wide = [index for index, size in enumerate(tensor.shape) if size > 1]
+    if len(wide) != 1:
         return Clue()
-    return Clue(last=int(tensor.shape[-1]), min_rank=_used_rank(tensor))
+    return Clue(rank=1 + tensor.dim() - wide[0], channels=int(tensor.shape[wide[0]]))
 
 
 def _is_outer(node: ast.BinOp, holds: Holds) -> bool:

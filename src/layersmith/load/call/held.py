@@ -1,15 +1,21 @@
-"""Which expressions of a function are the parameter that is followed, in shape at least."""
+"""Which expressions of a function are the parameter that is followed, and what of its shape they still have."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 
 from layersmith.load.call.clue import Clue
+from layersmith.load.call.lookup import looked_up
+from layersmith.load.call.syntax import Rebinding, in_order, integer
+from layersmith.probe import source
 
 _KEEPS_SHAPE = {
     *("contiguous", "float", "clone", "to", "detach", "type", "double", "long"),
@@ -20,68 +26,154 @@ _ELEMENTWISE = {
     *("normalize", "softmax", "log_softmax", "exp", "log", "abs", "clamp", "layer_norm"),
 }
 _RESIZES = {"interpolate", "upsample", "pad", "max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d"}
+_REORDERS = {"transpose", "permute", "swapaxes", "flip", "roll"}
+_PARTS = {"split", "chunk", "tensor_split"}
+_BROADCASTS = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 _KEEPING_LAYERS = (nn.Dropout, nn.Identity, nn.LayerNorm, nn.GroupNorm, _NormBase, nn.ReLU, nn.GELU, nn.SiLU)
+_MAPS = (nn.Linear, _ConvNd)  # of the same rank, but another width
+_DEEPEST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What an expression has of the parameter's shape."""
+
+    is_resized: bool = False  # its rank and channels, but no longer its other sizes
+    is_other: bool = False  # its rank alone
+    added: int = 0  # dimensions that it has got: `x.unsqueeze(0)`
+
+    @property
+    def is_same(self) -> bool:
+        """Whether it has the whole shape, or the channels at least."""
+        return not self.is_other and not self.added
+
+    def before(self, clue: Clue) -> Clue:
+        """What a clue about the expression says about the parameter."""
+        if self.is_resized or self.added or self.is_other:
+            clue = replace(clue, last=None, sizes=(), trailing=(), names=())
+        if self.is_other:
+            clue = Clue(rank=clue.rank, min_rank=clue.min_rank)
+        if self.added:
+            rank = clue.rank - self.added if clue.rank else None
+            return replace(clue, rank=rank, min_rank=max(0, clue.min_rank - self.added), channels=None)
+        return clue
 
 
 @dataclass(slots=True)
 class Held:
     """The names that hold the parameter at this point of the function, or a part of it."""
 
-    alias: set[str]
+    alias: dict[str, View]
     look_up: Callable[[ast.AST], object]  # the object behind `self.norm`
     key: object = None  # of the part that is followed: `x["c3"]`, `x[0]`
     whole: set[str] = field(default_factory=set)  # names of what that part is of
-    is_resized: bool = False  # whether it still has its rank and channels, but no longer its other sizes
-    added: int = 0  # dimensions that it has got: `x = x.unsqueeze(0)`
+    depth: int = 0
 
-    def holds(self, node: ast.AST | None) -> bool:
-        """Whether the expression is the parameter (or the wanted part of it), in shape at least."""
-        if isinstance(node, ast.BinOp):
-            sides = (node.left, node.right)
-            is_scaled = any(isinstance(side, ast.Constant) for side in sides)
-            return is_scaled and any(self.holds(side) for side in sides)
+    def view(self, node: ast.AST | None) -> View | None:
+        """What the expression has of the parameter's shape (or of that of the wanted part); None for others."""
+        if isinstance(node, ast.BinOp):  # `x * mask`, `x + self.f(x)`: what it is combined with is broadcast
+            is_elementwise = isinstance(node.op, _BROADCASTS)
+            return (self.view(node.left) or self.view(node.right)) if is_elementwise else None
         if isinstance(node, ast.Call):
-            return _called(node) != "unsqueeze" and self.keeps(node)
+            return self.called(node)
         if self.key is not None and isinstance(node, ast.Subscript):
             is_part = isinstance(node.slice, ast.Constant) and node.slice.value == self.key
-            return is_part and isinstance(node.value, ast.Name) and node.value.id in self.whole
-        return isinstance(node, ast.Name) and node.id in self.alias
+            is_it = is_part and isinstance(node.value, ast.Name) and node.value.id in self.whole
+            return View() if is_it else None
+        return self.alias.get(node.id) if isinstance(node, ast.Name) else None
 
-    def before(self, clue: Clue) -> Clue:
-        """What a clue about its present shape says about the shape in which it came."""
-        if self.is_resized or self.added:
-            clue = replace(clue, last=None, sizes=(), trailing=(), names=())
-        if self.added:
-            rank = clue.rank - self.added if clue.rank else None
-            return replace(clue, rank=rank, min_rank=max(0, clue.min_rank - self.added), channels=None)
-        return clue
+    def holds(self, node: ast.AST | None) -> bool:
+        """Whether the expression is the parameter, in rank and channels at least."""
+        view = self.view(node)
+        return view is not None and view.is_same
 
     def rebound(self, node: ast.Assign) -> None:
         """`x = self.embed(x)`: from here on the name is another thing; `y = x.float()`: one more name."""
         names = {t.id for target in node.targets for t in ast.walk(target) if isinstance(t, ast.Name)}
-        is_same = self.keeps(node.value) or self.holds(node.value)
-        if is_same and isinstance(node.targets[0], ast.Name):
-            self.alias |= names
-            self.is_resized |= _called(node.value) in _RESIZES
-            self.added += _called(node.value) == "unsqueeze"
+        parts = _taken_apart(node.value) if isinstance(node.targets[0], ast.Tuple) else None
+        view = self.view(parts or node.value)
+        if view is not None and (parts is not None or isinstance(node.targets[0], ast.Name)):
+            self.alias |= dict.fromkeys(names, replace(view, is_other=True) if parts is not None else view)
         else:
-            self.alias -= names
+            for name in names & self.alias.keys():
+                del self.alias[name]
 
-    def keeps(self, node: ast.expr) -> bool:
-        """Whether this is a call that returns what it is given in the same shape: `x.float()`, `F.relu(x)`."""
-        function = node.func if isinstance(node, ast.Call) else None
-        if (
-            isinstance(function, ast.Attribute)
-            and function.attr in (*_KEEPS_SHAPE, "unsqueeze")
-            and self.holds(function.value)
-        ):
-            return True
-        first = node.args[0] if isinstance(node, ast.Call) and node.args else None
-        if function is None or not self.holds(first):
-            return False
-        return _called(node) in _ELEMENTWISE | _RESIZES or isinstance(self.look_up(function), _KEEPING_LAYERS)
+    def called(self, node: ast.Call) -> View | None:
+        """What a call returns that is given the parameter: `x.float()`, `F.relu(x)`, `self.norm(x)`."""
+        function = node.func
+        name = getattr(function, "attr", getattr(function, "id", ""))
+        own = self.view(function.value) if isinstance(function, ast.Attribute) else None
+        if own is not None:
+            return _of_method(own, name, node)
+        first = self.view(node.args[0]) if node.args else None
+        if first is None:
+            return None
+        if name in _RESIZES:
+            return replace(first, is_resized=True)
+        called = self.look_up(function)
+        if name in _ELEMENTWISE or isinstance(called, _KEEPING_LAYERS):
+            return first
+        return self.of_layer(first, called)
+
+    def of_layer(self, view: View, called: object) -> View | None:
+        """What a layer, method or function makes of it."""
+        if isinstance(called, _MAPS):
+            return replace(view, is_other=True)
+        if isinstance(called, nn.Embedding):
+            return replace(view, is_other=True, added=view.added + 1)
+        if isinstance(called, nn.Sequential):
+            found: View | None = view
+            for part in called:
+                is_kept = isinstance(part, _KEEPING_LAYERS)
+                found = found if is_kept or found is None else self.of_layer(found, part)
+            return found
+        return view if self.depth < _DEEPEST and _hands_back(called, self.depth) else None
 
 
-def _called(node: ast.expr) -> str:
+def _taken_apart(node: ast.expr) -> ast.expr | None:
+    """What is taken apart along one of its dimensions: `x` in `torch.split(x, 8, 1)` and `x.chunk(2, -1)`."""
     function = node.func if isinstance(node, ast.Call) else None
-    return getattr(function, "attr", getattr(function, "id", ""))
+    if (
+        not isinstance(node, ast.Call)
+        or not isinstance(function, ast.Attribute)
+        or function.attr not in _PARTS
+    ):
+        return None
+    return next(iter(node.args), None) if getattr(function.value, "id", "") == "torch" else function.value
+
+
+def _of_method(view: View, name: str, node: ast.Call) -> View | None:
+    if name in _KEEPS_SHAPE:
+        return view
+    if name == "unsqueeze":
+        return replace(view, added=view.added + 1)
+    if name in _REORDERS:
+        return replace(view, is_other=True)
+    is_one = len(node.args) + len(node.keywords) == 1 and all(word.arg == "dim" for word in node.keywords)
+    given = [*node.args, *(word.value for word in node.keywords)]
+    if name in ("mean", "sum", "max", "min") and is_one and integer(given[0]) is not None:
+        return replace(view, is_other=True, added=view.added - 1) if name in ("mean", "sum") else None
+    return None
+
+
+def _hands_back(called: Any, depth: int) -> bool:
+    """Whether a function, a method or a module of the user's returns its first argument in its shape."""
+    is_module = isinstance(called, nn.Module)
+    function = type(called).forward if is_module else called
+    is_users = inspect.ismethod(function) or inspect.isfunction(function)
+    if not is_users or function.__module__.startswith("torch."):
+        return False
+    node = source.function_node(function)
+    names = [argument.arg for argument in node.args.args] if node is not None else []
+    has_self = is_module or inspect.ismethod(function)
+    if node is None or len(names) <= has_self:
+        return False
+    owner = called if is_module else getattr(called, "__self__", None)
+    held = Held({names[has_self]: View()}, lambda part: looked_up(part, owner, {}), depth=depth + 1)
+    returned: list[bool] = []
+    for event in in_order(node):
+        if isinstance(event, Rebinding):
+            held.rebound(event.node)
+        elif isinstance(event, ast.Return):
+            returned.append(held.holds(event.value))
+    return bool(returned) and all(returned)

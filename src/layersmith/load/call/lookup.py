@@ -1,8 +1,9 @@
-"""The live objects behind expressions of forward: `self.blocks[0]`, loop variables."""
+"""The live objects behind expressions of forward: `self.blocks[0]`, loop variables, functions of the file."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,12 +12,12 @@ from torch import nn
 ITERABLES = (list, tuple, nn.ModuleList, nn.Sequential)
 
 
-def looked_up(node: ast.AST, module: nn.Module, local: Mapping[str, Any]) -> Any:
+def looked_up(node: ast.AST, module: Any, local: Mapping[str, Any]) -> Any:
     """The object behind `self.a.b[0]`, or a loop variable; None where it is not known.
 
     Args:
         node: the expression.
-        module: what `self` is.
+        module: what `self` is; what else it is has no functions.
         local: the loop variables that hold submodules.
     """
     try:
@@ -26,9 +27,16 @@ def looked_up(node: ast.AST, module: nn.Module, local: Mapping[str, Any]) -> Any
         if isinstance(node, ast.Subscript):
             held = looked_up(node.value, module, local)
             return held[node.slice.value] if isinstance(node.slice, ast.Constant) else next(iter(held))
-        return local.get(node.id) if isinstance(node, ast.Name) else None
+        return local.get(node.id, _function(node.id, module)) if isinstance(node, ast.Name) else None
     except Exception:  # noqa: BLE001 - attributes of the user's objects may do anything
         return None
+
+
+def _function(name: str, module: Any) -> Any:
+    """A function of the user's that the file of the module's class knows by this name."""
+    scope = getattr(inspect.unwrap(type(module).forward), "__globals__", {})
+    found = scope.get(name)
+    return found if inspect.isfunction(found) and not found.__module__.startswith("torch.") else None
 
 
 def named(targets: Iterable[ast.expr], values: Iterable[Any]) -> dict[str, Any]:

@@ -222,8 +222,8 @@ def _time(asked: Asked) -> Any:
 
 
 def _lengths(asked: Asked) -> Any:
-    is_said = asked.clue.rank == 1 and asked.clue.dtype is torch.int64
-    is_lengths = (asked.is_open or is_said) and _LENGTHS.search(asked.word)
+    is_vector = asked.clue.rank == 1 and not asked.clue.says_size
+    is_lengths = (asked.is_open or is_vector) and _LENGTHS.search(asked.word)
     return TensorSpec((BATCH,), torch.int64, PRIMES[0] + 1, low=1) if is_lengths else None
 
 
@@ -231,8 +231,14 @@ def _mask(asked: Asked) -> Any:
     if "mask" not in asked.word:
         return None
     rank, length = asked.clue.rank, PRIMES[0]
-    if not rank and asked.may_be_none:
+    if asked.may_be_none and (not rank or asked.callee.parameters[asked.name].default is None):
         return NOTHING
+    first = asked.callee.clues[asked.callee.required[0]]
+    main = asked.main
+    is_beside_channels = first.channels or asked.clue.channels
+    if is_beside_channels and isinstance(main, TensorSpec) and main.rank > 2 and rank in (None, main.rank):  # noqa: PLR2004
+        shape = (main.shape[0], 1, *main.shape[2:])  # of the steps or pixels: the same for all channels
+        return TensorSpec(shape, torch.bool, free=main.free - {1})
     if not rank:
         rank = 2
     shapes = {1: (length,), 2: (BATCH, length), 3: (BATCH, length, length), 4: (BATCH, 1, length, length)}

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from layersmith.load.call.clue import PRIMES, Clue
-from layersmith.load.call.functions import function_clue, operator_clue, picked_clue
-from layersmith.load.call.held import Held
+from layersmith.load.call.functions import function_clue, method_clue, operator_clue, picked_clue
+from layersmith.load.call.held import Held, View
 from layersmith.load.call.lookup import ITERABLES, looked_up, named
 from layersmith.load.call.stated import documented_clue
 from layersmith.load.call.syntax import (
@@ -24,11 +24,11 @@ from layersmith.load.call.syntax import (
     integer,
     is_ellipsis_or_none,
     is_super,
+    shape_owner,
 )
 from layersmith.load.call.torch_modules import clue_of
 from layersmith.probe import source
 
-_WITH_INDEX = {"size", "transpose", "mean", "sum", "flatten", "unsqueeze", "squeeze"}
 _RESHAPING = (nn.Flatten, nn.Unflatten)
 _DEEPEST = 6
 
@@ -67,8 +67,8 @@ def _first_child(module: nn.Module, depth: int) -> Clue:
     return found
 
 
-def _parameter_at(function: Any, position: int) -> str:
-    names = list(inspect.signature(function).parameters)[1:]
+def _parameter_at(function: Any, position: int, *, skipped: int = 1) -> str:
+    names = list(inspect.signature(function).parameters)[skipped:]
     return names[position] if position < len(names) else ""
 
 
@@ -76,7 +76,7 @@ def _read(module: nn.Module, function: Any, parameter: str, depth: int) -> Clue:
     node = source.function_node(function)
     if node is None or depth > _DEEPEST:
         return Clue()
-    reader = _reader(module, depth, node, {parameter})
+    reader = _reader(module, depth, node, [parameter])
     for event in in_order(node):
         reader.read(event)
         if not reader.held.alias:
@@ -88,11 +88,11 @@ def _reader(
     module: nn.Module,
     depth: int,
     function: source.Function,
-    alias: set[str],
+    names: list[str],
     local: Mapping[str, Any] | None = None,
 ) -> _Reader:
     known = dict(local or {})
-    held = Held(alias, lambda node: looked_up(node, module, known))
+    held = Held(dict.fromkeys(names, View()), lambda node: looked_up(node, module, known))
     return _Reader(module, held, depth, function, known)
 
 
@@ -128,8 +128,10 @@ class _Reader:
     def holds(self, node: ast.AST | None) -> bool:
         return self.held.holds(node)
 
-    def add(self, clue: Clue) -> None:
-        self.clue = self.clue.merged(self.held.before(clue))
+    def add(self, clue: Clue, node: ast.AST | None = None) -> None:
+        """What a clue about an expression says; about the parameter itself where there is none."""
+        view = self.held.view(node) if node is not None else View()
+        self.clue = self.clue.merged(view.before(clue)) if view is not None else self.clue
 
     def loop(self, node: ast.For | ast.comprehension) -> None:
         if isinstance(node.target, ast.Tuple) and isinstance(node.iter, ast.Call):
@@ -178,8 +180,8 @@ class _Reader:
         """What the function does with another name, or with a part of one."""
         if self.depth >= _DEEPEST:
             return Clue()
-        alias = {name} if key is None else set()
-        reader = _reader(self.module, self.depth + 1, self.function, alias, self.locals)
+        names = [name] if key is None else []
+        reader = _reader(self.module, self.depth + 1, self.function, names, self.locals)
         reader.held.key, reader.held.whole = key, {name}
         for event in in_order(self.function):
             reader.locals.update(held)
@@ -193,22 +195,18 @@ class _Reader:
             return
         starred = any(isinstance(part, ast.Starred) for part in target.elts)
         count = len(target.elts)
-        if self.is_shape(value):
+        if (owner := shape_owner(value)) is not None:
             names = tuple(getattr(part, "id", "_") for part in target.elts)
-            self.add(Clue(min_rank=count - 1) if starred else Clue(rank=count, names=names))
+            self.add(Clue(min_rank=count - 1) if starred else Clue(rank=count, names=names), owner)
         elif isinstance(value, ast.Tuple) and value.elts and isinstance(value.elts[0], ast.Starred):
-            if self.is_shape(value.elts[0].value) and not starred:  # (*x.shape, self.heads)
-                self.add(Clue(rank=count - len(value.elts) + 1))
+            owner = shape_owner(value.elts[0].value)
+            if owner is not None and not starred:  # (*x.shape, self.heads)
+                self.add(Clue(rank=count - len(value.elts) + 1), owner)
         elif self.holds(value) and not starred and isinstance(value, ast.Name):
             names_of_parts = [getattr(part, "id", "") for part in target.elts]
             clues = [self.read_as(name, {}) if name not in ("", "_") else Clue() for name in names_of_parts]
             items = tuple(enumerate(clues)) if any(clue.is_known for clue in clues) else ()
             self.add(Clue(parts=count, items=items))
-
-    def is_shape(self, node: ast.expr) -> bool:
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            return node.func.attr == "size" and not node.args and self.holds(node.func.value)
-        return isinstance(node, ast.Attribute) and node.attr == "shape" and self.holds(node.value)
 
     def call(self, node: ast.Call) -> None:
         self.add(picked_clue(node, self.holds))
@@ -216,38 +214,30 @@ class _Reader:
             inner = getattr(node.func, "value", None)
             if isinstance(inner, ast.Call):  # x.unsqueeze(1).repeat(1, n, 1)
                 self.repeated[inner] = len(node.args)
-        if isinstance(node.func, ast.Attribute) and self.holds(node.func.value):
-            self.method(node, node.func.attr)
-        position = next((i for i, argument in enumerate(node.args) if self.holds(argument)), None)
-        keyword = next((word.arg for word in node.keywords if self.holds(word.value) and word.arg), "")
-        if position is not None or keyword:
-            self.passed(node, position or 0, keyword)
+        if isinstance(node.func, ast.Attribute):
+            self.add(method_clue(node, node.func.attr, self.repeated.get(node)), node.func.value)
+        view = self.held.view
+        position = next((i for i, given in enumerate(node.args) if view(given) is not None), None)
+        word = next((word for word in node.keywords if view(word.value) is not None and word.arg), None)
+        if position is not None:
+            self.add(self.passed(node, position, ""), node.args[position])
+        elif word is not None:
+            self.add(self.passed(node, 0, word.arg or ""), word.value)
 
-    def method(self, node: ast.Call, name: str) -> None:
-        if name == "unsqueeze" and node in self.repeated:
-            self.add(Clue(rank=self.repeated[node] - 1))
-        numbers = [value for argument in node.args[:2] for value in [integer(argument)] if value is not None]
-        if name == "permute" and node.args:
-            listed = node.args[0].elts if isinstance(node.args[0], ast.Tuple | ast.List) else node.args
-            order = tuple(map(integer, listed))
-            self.add(Clue(rank=len(listed), names=("b", "c", "h", "w") if order == (0, 2, 3, 1) else ()))
-        elif name in _WITH_INDEX and numbers:
-            needed = max(number + 1 if number >= 0 else -number for number in numbers)
-            is_new = name == "unsqueeze"
-            self.add(Clue(min_rank=needed - is_new, is_step=is_new and 0 <= numbers[0] < 2))  # noqa: PLR2004
-
-    def passed(self, node: ast.Call, position: int, keyword: str) -> None:
+    def passed(self, node: ast.Call, position: int, keyword: str) -> Clue:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         called = self.looked_up(node.func)
         if isinstance(called, nn.Module):
-            self.add(self.module_clue(node, called, position, keyword))
-        elif inspect.ismethod(called) and called.__self__ is self.module:
+            return self.module_clue(node, called, position, keyword)
+        if inspect.ismethod(called) and called.__self__ is self.module:
             parameter = keyword or _parameter_at(called.__func__, position)
-            self.add(_read(self.module, called.__func__, parameter, self.depth + 1) if parameter else Clue())
-        elif is_super(node.func):
-            self.passed_up(name, position, keyword)
-        else:
-            self.add(function_clue(node, name, position, self.looked_up))
+            return _read(self.module, called.__func__, parameter, self.depth + 1) if parameter else Clue()
+        if inspect.isfunction(called):
+            parameter = keyword or _parameter_at(called, position, skipped=0)
+            return _read(self.module, called, parameter, self.depth + 1) if parameter else Clue()
+        if is_super(node.func):
+            return self.passed_up(name, position, keyword)
+        return function_clue(node, name, position, self.looked_up)
 
     def module_clue(self, node: ast.Call, called: nn.Module, position: int, keyword: str) -> Clue:
         if keyword.endswith("key_padding_mask"):
@@ -259,13 +249,13 @@ class _Reader:
             position = names.index(keyword) if keyword in names else position
         return module_clue(called, position, keyword=keyword, depth=self.depth)
 
-    def passed_up(self, name: str, position: int, keyword: str) -> None:
+    def passed_up(self, name: str, position: int, keyword: str) -> Clue:
         for base in type(self.module).__mro__[1:]:
             if name in vars(base):
                 known = clue_of(self.module, position) if base.__module__.startswith("torch.nn") else None
                 parameter = keyword or _parameter_at(vars(base)[name], position)
-                self.add(known or _read(self.module, vars(base)[name], parameter, self.depth + 1))
-                return
+                return known or _read(self.module, vars(base)[name], parameter, self.depth + 1)
+        return Clue()
 
     def subscript(self, node: ast.Subscript) -> None:
         value, index = node.value, node.slice

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget
+from layersmith.load.call.batched import ranks_without_batch
 from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import BATCH, PRIMES
 from layersmith.load.call.loss import is_loss
@@ -126,10 +127,28 @@ class CallSearch:
         if wide != state and self._works(wide):
             state = wide
         try:
-            state = self._finite(self._batched(self._as_high(state)))
+            state = self._finite(self._batched(self._as_high(self._of_several(state))))
             return self._with_rows_apart(self._with_steps(state))
         except Exception:  # noqa: BLE001 - out of time, or an output that can't be looked at: the call as it was found
             return state
+
+    def _of_several(self, state: State) -> State:
+        """A batch where a layer was given a single item of the main input's rank."""
+        main = next(iter(state.values()), None)
+        if not isinstance(main, TensorSpec) or not main.dtype.is_floating_point:
+            return state
+        if main.rank not in ranks_without_batch(self.callee, state, self.deadline):
+            return state
+        beside = [
+            n for n, value in state.items() if isinstance(value, TensorSpec) and value.rank == main.rank
+        ]
+        complaint = Complaint(self.callee, state, Exception())
+        for names in (beside, beside[:1]):
+            for start in (complaint.with_rank(main.rank + 1, names),):
+                found = self._from(start)
+                if found is not None:
+                    return found
+        return state
 
     def _as_high(self, state: State) -> State:
         """A sequence for a matrix whose output has a dimension more: it was broadcast along one of the module's own."""

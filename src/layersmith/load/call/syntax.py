@@ -49,6 +49,13 @@ def element_size(index: ast.Tuple, numbered: Mapping[str, int]) -> int:
     return number + 1 if number is not None and number > 0 else 0
 
 
+def shape_owner(node: ast.expr) -> ast.expr | None:
+    """`x` for `x.shape` and `x.size()`; None for anything else."""
+    attribute = node.func if isinstance(node, ast.Call) and not node.args else node
+    wanted = "shape" if attribute is node else "size"
+    return attribute.value if isinstance(attribute, ast.Attribute) and attribute.attr == wanted else None
+
+
 def is_super(node: ast.expr) -> bool:
     """Whether this is `super().name`."""
     inner = node.value if isinstance(node, ast.Attribute) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from layersmith.load.call.start import value_for
 from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.values import TensorSpec, specs
 
+_SEQUENCE = 3  # a rank
 _TENSOR_UNWANTED = re.compile(
     r"'Tensor' object (is not callable|has no attribute)|object of type 'Tensor'|"
     r"argument .* must be (tuple|list|int)|"
@@ -69,10 +71,20 @@ def _some_tensor(complaint: Complaint, name: str) -> Any:
     main = next(specs(list(complaint.state.values())), None)
     value = value_for(complaint.callee, name, main.rank if main is not None else 3, main=main)
     if value is None and "mask" in name:
-        return TensorSpec(
-            (BATCH, main.shape[1] if main is not None and main.rank > 1 else PRIMES[0]), torch.bool
-        )
+        return TensorSpec((BATCH, _length(complaint, main)), torch.bool)
+    if isinstance(value, TensorSpec) and "mask" in name and PRIMES[0] not in complaint.all_sizes:
+        length = _length(complaint, main)
+        return replace(value, shape=tuple(length if size == PRIMES[0] else size for size in value.shape))
     return value if value is not None else main
+
+
+def _length(complaint: Complaint, main: TensorSpec | None) -> int:
+    """Of the sequence that a mask is for: the main input, or features beside it."""
+    if main is not None and main.rank > 1:
+        return main.shape[1]
+    found = (spec for spec in specs(list(complaint.state.values())) if spec.rank == _SEQUENCE)
+    sequence = next(found, TensorSpec((BATCH, PRIMES[0], 1)))
+    return sequence.shape[0] if sequence.shape[1] == BATCH else sequence.shape[1]
 
 
 def not_a_tensor(complaint: Complaint) -> Iterator[State]:

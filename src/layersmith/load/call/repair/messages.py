@@ -25,6 +25,7 @@ _TWO_WAY = (
     r"input batch_size \((\d+)\) to match target batch_size \((\d+)\)",
     r"subscript \w has size (\d+) for operand \d+ which does not broadcast with .* size (\d+)",
 )
+_SPLIT = r"sum exactly to (\d+) .* got split_sizes=\[([\d, ]+)\]"
 _NORMALIZED = r"expected input with shape \[\*?,? ?([\d, ]+)\], but got input of size ?\[([\d, ]+)\]"
 _BATCHED = r"batch2 tensor to be: \[(\d+), (\d+)\] but got: \[(\d+), (\d+)\]"
 
@@ -35,6 +36,9 @@ def directed_pairs(text: str) -> Iterator[Pair]:
         match = re.search(pattern, text)
         if match:
             yield int(match.group(given)), int(match.group(wanted))
+    match = re.search(_SPLIT, text)
+    if match:
+        yield int(match.group(1)), sum(map(int, match.group(2).split(",")))
     match = re.search(_NORMALIZED, text)
     if match:
         expected, actual = ([int(size) for size in group.split(",")] for group in match.groups())

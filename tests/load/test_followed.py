@@ -1,0 +1,94 @@
+"""What happens to an input between its first name and its first consumer is followed, in rank at least."""
+# ruff: noqa: ANN001, ANN201, ANN202, ANN204, N812
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from layersmith.load.build import subject_of_class
+
+
+class Masked(nn.Module):
+    """A convolution takes an unbatched matrix, but its steps are masked: a batch of signals."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, 3, padding=1)
+
+    def forward(self, x, x_mask):
+        for _ in range(2):
+            y = self.conv(x * x_mask)
+            x = x + F.gelu(y)
+        return x * x_mask
+
+
+class PaddedByItsMethod(nn.Module):
+    def __init__(self, in_channels, out_channels, kernel_size):
+        super().__init__()
+        self.padding = self._both_sides
+        self.kernel_size = kernel_size
+        self.conv = nn.Conv1d(in_channels, out_channels, kernel_size)
+
+    def forward(self, x, x_mask):
+        return self.conv(self.padding(x * x_mask))
+
+    def _both_sides(self, x):
+        if self.kernel_size == 1:
+            return x
+        return F.pad(x, ((self.kernel_size - 1) // 2, self.kernel_size // 2, 0, 0, 0, 0))
+
+
+class Coupling(nn.Module):
+    """Its input is taken apart before a layer sees it."""
+
+    def __init__(self, channels, hidden_channels):
+        super().__init__()
+        self.half = channels // 2
+        self.pre = nn.Conv1d(self.half, hidden_channels, 1)
+        self.inner = Masked(hidden_channels)
+        self.post = nn.Conv1d(hidden_channels, self.half, 1)
+
+    def forward(self, x, x_mask):
+        x0, x1 = torch.split(x, [self.half] * 2, 1)
+        h = self.inner(self.pre(x0) * x_mask, x_mask)
+        return torch.cat([x0, x1 + self.post(h) * x_mask], 1)
+
+
+class NormalisedAlongChannels(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.channels = channels
+        self.gamma = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x):
+        x = x.transpose(1, -1)
+        x = F.layer_norm(x, (self.channels,), self.gamma)
+        return x.transpose(1, -1)
+
+
+class ScaledPerChannel(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(channels, 1))
+        self.log_scale = nn.Parameter(torch.zeros(channels, 1))
+
+    def forward(self, x):
+        return self.shift + torch.exp(self.log_scale) * x
+
+
+REAL = {
+    Masked: "Masked(32)(f32[5,32,11], bool[5,1,11])",
+    PaddedByItsMethod: "PaddedByItsMethod(96, 64, 3)(f32[5,96,11], bool[5,1,11])",
+    Coupling: "Coupling(32, 48)(f32[5,32,11], bool[5,1,11])",
+    NormalisedAlongChannels: "NormalisedAlongChannels(32)(f32[5,32,11])",
+    ScaledPerChannel: "ScaledPerChannel(32)(f32[5,32,11])",
+}
+
+
+@pytest.mark.parametrize("cls", REAL, ids=lambda cls: cls.__name__)
+def test_an_input_is_followed_to_what_says_its_rank(cls) -> None:
+    assert subject_of_class(cls).inferred_from.startswith(REAL[cls]), subject_of_class(cls).inferred_from
