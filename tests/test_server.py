@@ -131,15 +131,15 @@ class Strange(nn.Module):
         return self.linear(padded(spec.value))
 
 
-class Plain(Strange):
-    def __init__(self, dim: int, theta: float = 1e4):
-        super().__init__(dim, theta)
-        self.theta = theta
+class Plain(nn.Module):
+    def __init__(self, dim: int, scale: float = 1e4):
+        super().__init__()
+        self.linear, self.scale = nn.Linear(dim, dim), scale
 
     def forward(self, spec):
         if spec.kind != "a very special kind":
             raise ValueError("no")
-        return self.linear(spec.value * self.theta)
+        return self.linear(spec.value * self.scale)
 """
 
 

@@ -58,6 +58,19 @@ class ForgetsItsDilation(nn.Module):
         return x + self.conv(x)
 
 
+class ListsNone(nn.Module):
+    def __init__(self, width: int = 6, norm: str | None = "layer") -> None:
+        super().__init__()
+        allowed = ["layer", "batch", None]
+        if norm not in allowed:
+            raise ValueError(f"norm must be one of {allowed}, not {norm!r}")
+        self.norms = {"layer": nn.LayerNorm(width), "batch": nn.BatchNorm1d(width)}
+        self.norm = self.norms[norm]  # type: ignore[index]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x)
+
+
 def outcome(cls: type[nn.Module]) -> Outcome:
     found = runner.run(subject_of_class(cls), with_prerequisites(["argument-crashes"]))
     return next(result.outcome for result in found if result.rule == "argument-crashes")
@@ -77,3 +90,7 @@ def test_a_norm_that_fits_only_as_many_steps_as_channels_is_reported() -> None:
 
 def test_a_dilation_without_its_padding_is_reported() -> None:
     assert outcome(ForgetsItsDilation) is Outcome.FAIL
+
+
+def test_a_value_that_only_a_named_list_allows_is_tried() -> None:
+    assert outcome(ListsNone) is Outcome.FAIL

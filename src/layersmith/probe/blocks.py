@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from layersmith.probe import closeness, leaves, reach, rehearsal, source
 from layersmith.probe.inputs import Inputs
@@ -77,6 +78,44 @@ def matters(call: Callable[[], Any], module: nn.Module, path: str, block: slice,
             return bool(closeness.gaps(before, [*leaves.tensors_within(call())]))
     finally:
         hook.remove()
+
+
+def holder(root: nn.Module, path: str) -> tuple[nn.Module, str]:
+    """The module of a class that is not torch's above a layer, and its attribute in which the layer is."""
+    names = path.split(".")
+    for depth in reversed(range(len(names))):
+        above = root.get_submodule(".".join(names[:depth]))
+        if not source.is_torchs(type(above).__module__):
+            return above, names[depth]
+    return root, names[0]
+
+
+def attends_to_one(module: nn.Module, inputs: Inputs) -> bool:
+    """Whether a softmax goes over a single number, which is 1 whatever the score: larger inputs would tell more."""
+    watch = _Softmaxes()
+    with preserved(seed=0), torch.no_grad(), watch:
+        inputs.call(module)
+    return watch.is_single
+
+
+class _Softmaxes(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_single = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Do the operation, and look at what it normalises."""
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        tensors = [one for one in args if isinstance(one, Tensor)]
+        if name == "softmax" and isinstance(result, Tensor):
+            dim = (kwargs or {}).get("dim", args[1] if len(args) > 1 else -1)
+            self.is_single |= isinstance(dim, int) and result.ndim > 0 and result.shape[dim] == 1
+        elif "attention" in name and len(tensors) > 1:
+            self.is_single |= 1 in tensors[1].shape
+        return result
 
 
 def is_asked_for(owner: type, given: str) -> bool:

@@ -67,7 +67,7 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
 
 
 def _of(
-    parameter: inspect.Parameter, current: Any, compared: tuple[str, ...], *, is_treated: bool
+    parameter: inspect.Parameter, current: Any, compared: tuple[str | None, ...], *, is_treated: bool
 ) -> Iterator[Option]:
     name, default = parameter.name, parameter.default
     scope = _evaluated(parameter.annotation)
@@ -157,15 +157,16 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-def _compared(cls: type[nn.Module]) -> dict[str, tuple[str, ...]]:
-    """For each parameter the strings with which it, or the attribute that keeps it, is compared or looked up."""
-    found: dict[str, list[str]] = {}
+def _compared(cls: type[nn.Module]) -> dict[str, tuple[str | None, ...]]:
+    """For each parameter the strings, or None, with which it, or the attribute that keeps it, is compared."""
+    found: dict[str, list[str | None]] = {}
     kept = kept_as(cls)
     for method in methods(cls):
         arguments = {a.arg for a in ast.walk(method.args) if isinstance(a, ast.arg)}
         own = arguments if method.name == "__init__" else set()
+        lists = _lists(method)
         for part in ast.walk(method):
-            for asked, strings in _asked(part):
+            for asked, strings in _asked(part, lists):
                 name = (
                     asked.id
                     if isinstance(asked, ast.Name) and asked.id in own
@@ -199,7 +200,16 @@ def _is_two(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value == 2  # noqa: PLR2004
 
 
-def _asked(node: ast.AST) -> Iterator[tuple[ast.AST, list[str]]]:
+def _lists(method: source.Function) -> dict[str, ast.expr]:
+    """The variables of a method that are set to a list, a tuple or a set as it is written."""
+    return {
+        ast.unparse(part.targets[0]): part.value
+        for part in ast.walk(method)
+        if isinstance(part, ast.Assign) and isinstance(part.value, ast.List | ast.Tuple | ast.Set)
+    }
+
+
+def _asked(node: ast.AST, lists: Mapping[str, ast.expr]) -> Iterator[tuple[ast.AST, list[str | None]]]:
     """What is compared with strings here, looked up in a literal table, or matched; and with which."""
     if (
         isinstance(node, ast.Compare)
@@ -207,6 +217,7 @@ def _asked(node: ast.AST) -> Iterator[tuple[ast.AST, list[str]]]:
         and isinstance(node.ops[0], ast.Eq | ast.NotEq | ast.In | ast.NotIn)
     ):
         right = node.comparators[0]
+        right = lists.get(ast.unparse(right), right)
         yield (
             _bare(node.left),
             _strings(getattr(right, "elts", None) or getattr(right, "keys", None) or [right]),
@@ -220,8 +231,11 @@ def _asked(node: ast.AST) -> Iterator[tuple[ast.AST, list[str]]]:
         yield _bare(node.subject), _strings(values)
 
 
-def _strings(nodes: typing.Iterable[ast.AST | None]) -> list[str]:
-    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+def _strings(nodes: typing.Iterable[ast.AST | None]) -> list[str | None]:
+    """The strings among them; and None, in a list of strings."""
+    values = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    strings = [value for value in values if isinstance(value, str)]
+    return [*strings, *([None] if strings and None in values else [])]
 
 
 def _bare(node: ast.AST) -> ast.AST:

@@ -87,6 +87,7 @@ def _with_a_row_less(case: Case, axis: int) -> object:
     """The output for all rows but the last; None if it does not take them."""
     with contextlib.suppress(Exception):
         return case.fresh().run(batch.take(case.inputs, batch.batch_size(case.inputs, axis) - 1, axis=axis))
+    return None
 
 
 def _leak(case: Case, axis: int) -> closeness.Gap | None:

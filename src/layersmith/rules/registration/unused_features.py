@@ -56,11 +56,13 @@ def unused_features(case: Case) -> Iterator[Finding]:
         }
         if run and not blocks.dead(alive):
             return
+    if blocks.attends_to_one(case.module, case.inputs):
+        raise NotApplicable("something attends to a single key, whose score is no matter")
     if not alive:
         raise NotApplicable("no layer's output carries a gradient")
     seen, given = set(), continued.argument(case.module, case.inputs)
     for path, block in blocks.dead(alive).items():
-        holder, attribute = source.owner(case.module, path)
+        holder, attribute = blocks.holder(case.module, path)
         place = source.attribute_line(type(holder), attribute)
         is_asked = blocks.is_asked_for(type(holder), given if holder is case.module else "")
         if place in seen or is_asked or _matters(case, path, block):
@@ -157,6 +159,19 @@ class ForgetsNothingAtFirst(nn.Module):
         i, f, o = self.gates(x + self.again(before)).chunk(3, dim=-1)
         after = f.sigmoid() * before + i.tanh()
         return o.sigmoid() * after, after
+
+
+@unused_features.good
+class AttendsToOneKey(nn.Module):
+    """Of a single key the score is no matter: longer inputs would show that it counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.both = nn.Linear(6, 6), nn.Linear(6, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        key, value = self.both(x).unsqueeze(1).chunk(2, dim=-1)
+        return (self.query(x).unsqueeze(1) @ key.mT).softmax(-1).matmul(value).squeeze(1)
 
 
 @unused_features.good
