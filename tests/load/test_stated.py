@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
 from layersmith.load.call.stated import documented_clue
@@ -31,3 +32,18 @@ def test_what_is_said_of_a_parameter(text: str, axes: tuple[str, ...]) -> None:
     clue = documented_clue(documented(text), "x")
     assert clue.names == axes
     assert clue.rank == (len(axes) or None)
+
+
+DTYPES = {
+    "x: (B, T) bool, True for real": torch.bool,
+    "x (batch,) int64": torch.int64,
+    "x (torch.LongTensor): tokens, shape (B, T)": torch.int64,
+    "x: (B, T), of integers": torch.int64,
+    "x (Tensor): (B, T, C)": None,
+    "x: (B, C), mask: (B, T) bool": None,
+}
+
+
+@pytest.mark.parametrize(("text", "dtype"), DTYPES.items())
+def test_what_is_said_of_a_dtype(text: str, dtype: torch.dtype | None) -> None:
+    assert documented_clue(documented(text), "x").dtype is dtype
