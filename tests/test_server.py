@@ -16,7 +16,7 @@ from layersmith import api
 from layersmith.config import Config
 from layersmith.finding import Outcome, Result, Severity, Status
 from layersmith.isolation import Ended
-from layersmith.report import SubjectReport
+from layersmith.report import Report, SubjectReport, merged
 from layersmith.server.messages import Request
 from layersmith.server.subject import Examination
 
@@ -114,3 +114,42 @@ def test_a_class_that_only_takes_long_is_checked_in_part(silence: float, status:
     assert report.status is status
     assert [result.outcome for result in report.results][-1] is Outcome.SKIP
     assert "took more than 60 s" in report.results[-1].why
+    assert "took more than 60 s" in report.why
+    assert not str(Report((merged([report, header]),))).startswith("✓")
+    assert not str(Report((merged([header, report]),))).startswith("✓")
+
+
+UNCALLABLE = """
+class Strange(nn.Module):
+    def __init__(self, dim: int, theta: float = 1e4):
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, spec):
+        if spec.kind != "a very special kind":
+            raise ValueError("no")
+        return self.linear(padded(spec.value))
+
+
+class Plain(nn.Module):
+    def __init__(self, dim: int, scale: float = 1e4):
+        super().__init__()
+        self.linear, self.scale = nn.Linear(dim, dim), scale
+
+    def forward(self, spec):
+        if spec.kind != "a very special kind":
+            raise ValueError("no")
+        return self.linear(spec.value * self.scale)
+"""
+
+
+def test_a_class_that_nobody_could_call_is_read_all_the_same(write: Write) -> None:
+    rules = ("forward-raises", "undefined-name", "ignored-argument")
+    report = api.examine("check", [str(write(UNCALLABLE))], rules=rules, settings=Config(jobs=1))
+    strange, plain = report.subjects
+    assert {subject.status for subject in (strange, plain)} == {Status.SKIPPED}
+    assert {(result.rule, finding.where) for result, finding in strange.findings()} == {
+        ("undefined-name", "padded"),
+        ("ignored-argument", "theta"),
+    }
+    assert not [*plain.findings()]

@@ -24,6 +24,9 @@ from layersmith.server import Confined, Failed, Found, Reported, Request
 
 SERVE = "import sys; from layersmith.server.main import main; main(int(sys.argv[1]))"
 COMPILE = "compile"  # the group of rules that runs beside the others: importing the compiler takes seconds
+IMPORTS_IT_TOO = (
+    "hard-coded-device",
+)  # torch wraps with it what it computes on meta in Python, as LayerNorm
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 Key = tuple[Target, int]
 
@@ -103,13 +106,14 @@ class _Collected:
 def _lanes(request: Request) -> list[Request]:
     """The request, less the rules that compile; and those, for a process beside it."""
     files = registry.rule_files()
-    beside = tuple(id_ for id_ in request.rules if files[id_].parent.name == COMPILE)
-    if not beside:
+    compiling = {id_ for id_ in request.rules if files[id_].parent.name == COMPILE}
+    if not compiling:
         return [request]
+    beside = tuple(id_ for id_ in request.rules if id_ in compiling.union(IMPORTS_IT_TOO))
     rest = tuple(id_ for id_ in request.rules if id_ not in beside)
     return [
         replace(request, rules=rest),
-        replace(request, verb="check", rules=beside, warm=("torch._dynamo",)),
+        replace(request, verb="check", rules=beside, compiles=True),
     ]
 
 

@@ -29,7 +29,7 @@ class SubjectReport:
     file: str = ""
     line: int = 0
     status: Status = Status.CHECKED
-    why: str = ""  # when it is not CHECKED
+    why: str = ""  # when it is not CHECKED, or not in full
     hint: str = ""  # the smallest thing that would help, ready to paste
     inferred_from: str = ""
     key: str = ""  # in the lock file, where there is one
@@ -222,7 +222,8 @@ def merged(parts: Iterable[SubjectReport]) -> SubjectReport:
     results |= {result.rule: result for result in first.results}
     return dataclasses.replace(
         first,
-        results=grouped(results.values()) if first.status is not Status.SKIPPED else (),
+        results=grouped(results.values()) if first.status is not Status.SKIPPED else first.results,
+        why=first.why or next((part.why for part in others if part.why), ""),
         output=next((part.output for part in (first, *others) if part.output), ""),
         seconds=sum(part.seconds for part in (first, *others)),
     )

@@ -18,6 +18,7 @@ from layersmith.promises import Promise, contract_of
 from layersmith.subject import Case, Construction, Subject
 
 Body = Callable[[Case], Iterable[Finding]]
+Reading = Callable[[type], Iterable[Finding]]
 M = TypeVar("M", bound=type[nn.Module])
 
 
@@ -65,6 +66,12 @@ class Rule:
     after: tuple[str, ...]  # rules that must not have failed: one cause, one finding
     body: Body
     examples: list[Example] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)  # what the source alone says, by class
+
+    def by_source(self, reading: Reading) -> Reading:
+        """Function decorator: what to say of a class that there was no way to build or to call."""
+        self.readings.append(reading)
+        return reading
 
     @property
     def title(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 import traceback
@@ -10,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from layersmith import reproduction
 from layersmith.finding import Finding, Measurement, Outcome, Result, Suggestion
 from layersmith.probe.surroundings import preserved
-from layersmith.promises import Promise
+from layersmith.promises import Contract, Promise
 from layersmith.registry import DECLARED, with_prerequisites
 from layersmith.rule import NOT_PROMISED, NotApplicable, Rule
 from layersmith.subject import STAND_IN, Subject
@@ -68,6 +69,17 @@ def run(subject: Subject, rules: Iterable[Rule], *, seed: int = 0) -> Iterator[R
         if causes or result.outcome is Outcome.FAIL:
             roots[rule.id] = causes or [rule.id]
         yield _waived(result, subject.contract.waiver(rule.id, rule.promise))
+
+
+def read(cls: type, rules: Iterable[Rule], contract: Contract) -> Iterator[Result]:
+    """What the source alone says of a class that there was no way to build or to call: only rules that find something."""
+    for rule in rules:
+        findings: tuple[Finding, ...] = ()
+        with contextlib.suppress(Exception):  # a class that nobody could call may be anything
+            findings = tuple(finding for reading in rule.readings for finding in reading(cls))
+        if findings:
+            result = Result(rule.id, rule.group, Outcome.FAIL, rule.severity, findings)
+            yield _waived(result, contract.waiver(rule.id, rule.promise))
 
 
 def ask(subject: Subject, rule: Rule, *, seed: int = 0) -> Result:

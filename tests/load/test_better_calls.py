@@ -80,3 +80,18 @@ def _error(rows: int) -> Exception:
 
 def test_how_many_values_an_input_is_spread_to_is_no_fault_of_the_code() -> None:
     assert not fails_alike([_error(rows) for rows in (5, 6, 7)], [set()] * 3)
+
+
+class ScoresRows(nn.Module):
+    """obs: (batch, features), returns: (batch,)"""
+
+    def __init__(self, features: int = 6) -> None:
+        super().__init__()
+        self.value = nn.Linear(features, 1)
+
+    def forward(self, obs: Tensor, returns: Tensor) -> Tensor:
+        return (self.value(obs) - returns).square().mean()
+
+
+def test_an_input_that_is_said_to_have_one_axis_gets_one() -> None:
+    assert "f32[5,6], f32[5])" in subject_of_class(ScoresRows).inferred_from

@@ -36,6 +36,41 @@ class OneHotForBoth(OneHotBeside):
         self.decoder = nn.Linear(latent + self.classes, width)
 
 
+class NormalisesTheWrongAxis(nn.Module):
+    """As many steps as channels would fit."""
+
+    def __init__(self, width: int = 6, norm: str = "batch") -> None:
+        super().__init__()
+        assert norm in ("batch", "layer")
+        self.conv = nn.Conv1d(width, width, 1)
+        self.norm = nn.BatchNorm1d(width) if norm == "batch" else nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x.transpose(1, 2))).transpose(1, 2)
+
+
+class ForgetsItsDilation(nn.Module):
+    def __init__(self, width: int = 6, kernel_size: int = 3, dilation: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(width, width, kernel_size, padding=kernel_size // 2, dilation=dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x)
+
+
+class ListsNone(nn.Module):
+    def __init__(self, width: int = 6, norm: str | None = "layer") -> None:
+        super().__init__()
+        allowed = ["layer", "batch", None]
+        if norm not in allowed:
+            raise ValueError(f"norm must be one of {allowed}, not {norm!r}")
+        self.norms = {"layer": nn.LayerNorm(width), "batch": nn.BatchNorm1d(width)}
+        self.norm = self.norms[norm]  # type: ignore[index]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x)
+
+
 def outcome(cls: type[nn.Module]) -> Outcome:
     found = runner.run(subject_of_class(cls), with_prerequisites(["argument-crashes"]))
     return next(result.outcome for result in found if result.rule == "argument-crashes")
@@ -47,3 +82,15 @@ def test_layers_that_do_not_fit_with_an_option_are_reported() -> None:
 
 def test_layers_that_fit_with_and_without_it_pass() -> None:
     assert outcome(OneHotForBoth) is Outcome.PASS
+
+
+def test_a_norm_that_fits_only_as_many_steps_as_channels_is_reported() -> None:
+    assert outcome(NormalisesTheWrongAxis) is Outcome.FAIL
+
+
+def test_a_dilation_without_its_padding_is_reported() -> None:
+    assert outcome(ForgetsItsDilation) is Outcome.FAIL
+
+
+def test_a_value_that_only_a_named_list_allows_is_tried() -> None:
+    assert outcome(ListsNone) is Outcome.FAIL

@@ -11,8 +11,9 @@ from layersmith.load.build import subject_of_factory
 from layersmith.registry import load
 
 
-def ask(rule: str, cls: type[nn.Module]) -> Result:
-    return runner.ask(subject_of_factory(cls, torch.randn(4, 6)), load(rule))
+def ask(rule: str, cls: type[nn.Module], inputs: Tensor | None = None) -> Result:
+    given = torch.randn(4, 6) if inputs is None else inputs
+    return runner.ask(subject_of_factory(cls, given), load(rule))
 
 
 class FrozenBackbone(nn.Module):
@@ -76,6 +77,21 @@ def test_the_attribute_that_a_checkpoint_loses_is_named() -> None:
     assert ask("state-dict-loss", ShiftsByChance).findings[0].where == "shift"
 
 
+class TakesTheLastStepOfTheBatch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.rnn = nn.Embedding(9, 6), nn.LSTM(6, 6)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        out, _ = self.rnn(self.embedding(tokens))
+        return out[:, -1, :]
+
+
+def test_a_recurrent_network_over_the_batch_is_a_leak() -> None:
+    (finding,) = ask("batch-leak", TakesTheLastStepOfTheBatch, torch.randint(0, 9, (3, 5))).findings
+    assert "it starts at lstm()" in finding.message
+
+
 def test_a_leak_is_placed_at_the_operation_where_it_starts() -> None:
     (finding,) = ask("batch-leak", NormalisesTheBatch).findings
     assert "normalize()" in finding.message
@@ -122,6 +138,41 @@ class AsksWhetherAnyRowIsChosen(nn.Module):
         return out
 
 
+class MasksTorchsEncoder(nn.Module):
+    """Whether its mask is a causal one, torch's own encoder asks of the values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(6, 2, 12, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.ones(x.shape[0], x.shape[0], dtype=torch.bool).triu(1)
+        return self.encoder(x.unsqueeze(0), mask=hidden).squeeze(0)
+
+
+def test_a_break_inside_a_layer_of_torch_is_only_noted() -> None:
+    result = ask("graph-break", MasksTorchsEncoder)
+    assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
+
+
 def test_a_branch_on_how_many_rows_the_data_choose_is_only_noted() -> None:
     result = ask("graph-break", AsksWhetherAnyRowIsChosen)
+    assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
+
+
+class RoundsToCodes(nn.Module):
+    """Straight through: the value of its code, the gradient of x. A loss moves the codes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes = nn.Parameter(torch.randn(4, 6))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.codes[(x.unsqueeze(-2) - self.codes).square().sum(-1).argmin(-1)]
+        return x + (y - x).detach(), (y - x.detach()).square().mean()
+
+
+def test_a_straight_through_gradient_of_the_right_side_is_only_noted() -> None:
+    result = ask("wrong-gradient", RoundsToCodes)
     assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}

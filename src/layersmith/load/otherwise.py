@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.repair.messages import directed_pairs
@@ -16,18 +18,25 @@ from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 
 ROWS = 2  # axes of rows x features
+NO_BROADCAST = "must match the size of tensor"
+STEPS = 3  # of rows x steps x features, or of rows x channels x steps
+
+
+class NothingReturnedError(TypeError):
+    """Forward came to its end without a `return`, or with nothing in it, and does not say that it may."""
 
 
 def error_of(module: nn.Module, inputs: Inputs, deadline: Deadline, *, seed: int) -> Exception | None:
-    """What a call raises; None where it works, or does not come to an end in time."""
+    """What a call raises, or that it returns None; None where it works, or does not come to an end in time."""
     try:
         with contained(deadline, seed=seed), torch.no_grad():
-            inputs.call(module)
+            output = inputs.call(module)
     except OutOfBudget:
         return None
     except Exception as error:  # noqa: BLE001 - whatever forward raises
         return error
-    return None
+    says_so = re.search(r"None|Optional", str(inspect.signature(module.forward).return_annotation))
+    return NothingReturnedError("forward returned None") if output is None and not says_so else None
 
 
 def may_work_otherwise(
@@ -56,7 +65,42 @@ def may_work_otherwise(
     if found is None:
         is_code = search.fails_whatever or _is_between_layers(inputs, error)
         return deadline.is_over and not is_code
-    return not batch.has_single_rows(found.make(0), inputs)
+    other = found.make(0)
+    if batch.has_single_rows(other, inputs) or _is_square(other, inputs):
+        return False
+    return not (NO_BROADCAST in str(error) and _fits_once(module, other, inputs, deadline))
+
+
+def _is_square(found: Inputs, usual: Inputs) -> bool:
+    """Whether a call has as many steps as features where the usual one has not: a layer meets the wrong axis."""
+    return any(
+        one.ndim == STEPS and one.shape[1] == one.shape[2] and len(changed) == 1
+        for one, changed in _changes(found, usual)
+    )
+
+
+def _fits_once(module: nn.Module, found: Inputs, usual: Inputs, deadline: Deadline) -> bool:
+    """Whether only the number of steps that was found works, and neither one nor two more, nor twice as many."""
+    changes = [(one, axes[0]) for one, axes in _changes(found, usual) if len(axes) == 1]
+    if len(changes) != 1:
+        return False
+    tensor, axis = changes[0]
+    size = tensor.shape[axis]
+    others = (
+        found.map(lambda one, more=more: _longer(one, axis, more) if one is tensor else one)
+        for more in (1, 2, size)
+    )
+    return all(error_of(module, other, deadline, seed=0) is not None for other in others)
+
+
+def _longer(tensor: Tensor, axis: int, more: int) -> Tensor:
+    return torch.cat([tensor, tensor.narrow(axis, 0, more)], dim=axis)
+
+
+def _changes(found: Inputs, usual: Inputs) -> list[tuple[Tensor, list[int]]]:
+    """The inputs of as many axes as the usual ones, each with those of another size."""
+    pairs = [(a, b) for a, b in zip(found.tensors(), usual.tensors(), strict=False) if a.ndim == b.ndim]
+    return [(a, [axis for axis in range(1, a.ndim) if a.shape[axis] != b.shape[axis]]) for a, b in pairs]
 
 
 def _is_between_layers(inputs: Inputs, error: Exception) -> bool:

@@ -24,7 +24,7 @@ from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.probe.snapshot import snapshot
 from layersmith.probe.surroundings import seed_all
-from layersmith.subject import MakeInputs
+from layersmith.subject import Construction, MakeInputs
 
 _HIGHEST = 1 << 16
 _ATOMS = (int, float, str, bool, bytes, complex, type(None), torch.dtype, torch.device)
@@ -39,7 +39,8 @@ def found_of(seen: Seen, recording: Recording, how: str, deadline: Deadline) -> 
     for make in (call.make, kept(seen.inputs)):
         if _works(build, make, deadline):
             built = call_text(cls, given) if given is not None else f"{cls.__name__}(...)"
-            return Found(build, make, f"{built}({call})", how)
+            construction = Construction(cls, given, construct, built) if given is not None else None
+            return Found(build, make, f"{built}({call})", how, construction)
     return None
 
 

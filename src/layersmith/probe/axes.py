@@ -92,6 +92,12 @@ def parse(value: object) -> Pattern:
     return Pattern(" ".join(value.split()), before, after)
 
 
+def changed(before: object, after: object) -> int:
+    """How many axes of a tensor have another size in the other output; the most of any tensor."""
+    pairs = zip(tree.tensors(before), tree.tensors(after), strict=False)
+    return max((sum(a != b for a, b in zip(x.shape, y.shape, strict=False)) for x, y in pairs), default=0)
+
+
 def _fit(axes: tuple[str, ...], tensor: Tensor, sizes: dict[str, int]) -> str:
     """Bind the names to the sizes of a tensor; why it does not fit, or ""."""
     shape = list(tensor.shape)

@@ -24,7 +24,14 @@ CAUSAL = re.compile(
 )
 BY_TRIANGLE = re.compile(r"Decoder|Masked|GPT|Autoregressive|LanguageModel|CausalLM")
 SUSPECT = r"\btri[lu]_?\(|subsequent_mask|is_causal|masked_fill|padding\s*=|\bpad\("
+AUTOREGRESSIVE = re.compile(r"(?<!Non)(?<![a-z]non)Auto[rR]egressive(?![a-z]|.*(?:Flow|Wrapper))")
+BEGINS = re.compile(
+    r"\s*(?:an?\s+)?(?:causal|autoregressive)\b(?![ -](?:inference|discovery|effect|graph|flow))",
+    re.IGNORECASE,
+)
 HERE, BELOW = "its source builds a triangular mask", "its parts build a triangular mask"
+UNUSED = "its source has a method that builds a triangular mask, which nothing calls"
+NAMED, TOLD = "its name says so", "its name or the beginning of its documentation says so"
 
 
 def declared_by(module: nn.Module, arguments: Mapping[str, Any], *, takes_mask: bool) -> str:
@@ -43,10 +50,18 @@ def declared_by(module: nn.Module, arguments: Mapping[str, Any], *, takes_mask: 
         return ""
     if TRIANGLE.search(_own_text(cls)):
         return HERE
-    if takes_mask:
-        return ""
+    return "" if takes_mask else _said(module)
+
+
+def _said(module: nn.Module) -> str:
+    """The same by its name, by its documentation, or by a mask of its parts or its own."""
+    cls: type = type(module)
     if CAUSAL.search(cls.__name__):
-        return "its name says so"
+        return NAMED
+    if AUTOREGRESSIVE.search(cls.__name__) or BEGINS.match(vars(cls).get("__doc__") or ""):
+        return TOLD
+    if _forgets_its_mask(cls):
+        return UNUSED
     is_below = BY_TRIANGLE.search(cls.__name__) and any(
         TRIANGLE.search(_own_text(kind)) for kind in {_class_of(part) for part in module.modules()}
     )
@@ -55,7 +70,7 @@ def declared_by(module: nn.Module, arguments: Mapping[str, Any], *, takes_mask: 
 
 def is_explicit(why: str) -> bool:
     """Whether that reason is the author's own word, rather than a reading of the source."""
-    return why not in (HERE, BELOW)
+    return why not in (HERE, BELOW, UNUSED, TOLD)
 
 
 def leaks(layout: Layout, inputs: Inputs, run: Run) -> Iterator[tuple[int, closeness.Gap]]:
@@ -129,6 +144,19 @@ def _own_text(cls: type) -> str:
         text for name, text in texts.items() if name not in ("__init__", "forward") and f".{name}(" in main
     ]
     return "\n".join([main, *called])
+
+
+def _forgets_its_mask(cls: type) -> bool:
+    """Whether a method builds a triangular mask, and nothing in the file names it."""
+    node = source.class_node(cls) if not source.is_torchs(cls.__module__) else None
+    makers = [
+        child.name
+        for child in (node.body if node is not None else ())
+        if isinstance(child, ast.FunctionDef) and TRIANGLE.search(ast.unparse(child))
+    ]
+    file = [*ast.walk(source.tree_of(source.file_of(cls)))] if makers else []
+    named = {part.attr for part in file if isinstance(part, ast.Attribute)}
+    return any(name not in named for name in makers)
 
 
 def origin(module: nn.Module, layout: Layout, inputs: Inputs, cut: int) -> tuple[str, int]:

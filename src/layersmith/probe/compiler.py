@@ -7,8 +7,9 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ import torch
 from torch import nn
 
 from layersmith.probe import source
+from layersmith.probe.export import exported
+from layersmith.probe.inputs import Inputs
 
 TORCH = str(Path(torch.__file__).parent)
+LAYERS = f"{TORCH}/nn/modules/"
 FIXES_SIZE = re.compile(r"eval Eq\(.+\[guard added\]")
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
@@ -50,6 +54,19 @@ def compiler(**settings: Any) -> Iterator[Compiler]:
     finally:
         logger.setLevel(level)
         reset()
+
+
+def warm() -> None:
+    """Have torch import what compiling takes, so that processes forked from this one need not: two seconds each.
+
+    No backward, which would start autograd's threads where there are other devices, and no fork survives those.
+    """
+    layer, x = nn.Linear(2, 2), torch.zeros(3, 2)
+    with torch.no_grad(), compiler():
+        captured(layer, "aot_eager")(x)
+        exported(layer, Inputs((x,)), 0, seed=0)
+    with suppress(Exception):  # what backward alone asks for; it is torch's own affair
+        import_module("torch._inductor.lowering")
 
 
 @contextmanager
@@ -100,6 +117,12 @@ def place(error: BaseException, module: nn.Module) -> tuple[str, int]:
     frames = [(match["file"], int(match["line"])) for match in FRAME.finditer(str(error))]
     own = [frame for frame in frames if frame[0] in own_files(module)]
     return (own or frames or [source.class_line(type(module))])[-1]
+
+
+def is_in_layer_of_torch(error: BaseException) -> bool:
+    """Whether the innermost frame that an error of dynamo's names is a layer of torch.nn, whoever called it."""
+    frames = [match["file"] for match in FRAME.finditer(str(error))]
+    return bool(frames) and frames[-1].startswith(LAYERS)
 
 
 def own_files(module: nn.Module) -> set[str]:

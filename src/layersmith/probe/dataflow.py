@@ -135,9 +135,15 @@ def _sides(node: ast.If) -> Iterator[list[ast.stmt]]:
 
 
 class Reading:
-    """Which names and attributes of `self` each assignment of a constructor passes on, and what is used otherwise."""
+    """Which names and attributes of `self` each assignment of a constructor passes on, and what is used otherwise.
 
-    def __init__(self, node: source.Function) -> None:
+    Args:
+        node: the function.
+        values: attributes that hold plain values, such as functions: whatever made them built nothing that counts.
+    """
+
+    def __init__(self, node: source.Function, values: Names = frozenset()) -> None:
+        self.values = {f"self.{name}" for name in values}
         self.goes_to: dict[str, set[str]] = {}
         self.used: set[str] = set()
         self.checked: set[str] = set()
@@ -203,7 +209,8 @@ class Reading:
     def _assignment(self, targets: list[ast.expr], value: ast.expr, conditions: Names) -> None:
         ends = [end for target in targets for end in ends_of(target)]
         is_plain = all(ends) and not _has_effect(value)
-        is_plain = is_plain and not (any(e.startswith("self.") for e in ends) and _makes(value))
+        kept = {end for end in ends if end.startswith("self.")}
+        is_plain = is_plain and (kept <= self.values or not _makes(value))
         given = loads(value) | conditions
         if not is_plain:
             self.used |= given | {name for target in targets for name in loads(target)}

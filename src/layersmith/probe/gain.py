@@ -11,7 +11,7 @@ from torch import Tensor
 
 from layersmith.errors import UsageError
 from layersmith.probe.activation import NotElementwiseError, derivative, elementwise, named, slope_of
-from layersmith.probe.quadrature import Function, expectation, expectations
+from layersmith.probe.quadrature import Function, expectation, expectations, laboratory
 from layersmith.probe.sampling import sampled
 
 
@@ -71,11 +71,12 @@ def gain(activation: Function | str, *, mean: float = 0.0, std: float = 1.0, fea
             f"z ~ N(mean, std^2) needs a finite mean and a positive std, not {mean:g} and {std:g}"
         )
     activation = named(activation)
-    try:
-        function = elementwise(activation)
-    except NotElementwiseError as error:
-        return _by_sampling(activation, mean, std, features, error)
-    return _by_integration(function, mean, std, f"{activation!r}")
+    with laboratory():
+        try:
+            function = elementwise(activation)
+        except NotElementwiseError as error:
+            return _by_sampling(activation, mean, std, features, error)
+        return _by_integration(function, mean, std, f"{activation!r}")
 
 
 def backward_gain(activation: Function | str) -> float:

@@ -22,6 +22,7 @@ WIDTH = re.compile(
     r"^(?:d_?model|dim|embed_dim|emb_dim|hidden_(?:size|dim)|width|channels|num_features|features)$"
 )
 KERNEL = re.compile(r"(?:^|_)(?:kernel|ksize)(?:_size)?$")
+DILATION = re.compile(r"^dilation(?:_rate|_factor)?$")
 DIMENSIONS = re.compile(r"^(?:spatial_dims|n_?dims?|num_dims|dimensions?)$")
 SIDES = re.compile(r"size|resolution|shape")
 RECTANGLE = "a rectangle"
@@ -46,7 +47,7 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
     except (TypeError, ValueError):
         return
     compared, treated, optional, paired = _compared(cls), _halved(cls), _asked_for_none(cls), _paired(cls)
-    is_padded = any("pad" in name or "dilation" in name for name in parameters)
+    is_padded = any("pad" in name for name in parameters)
     for name, parameter in [*parameters.items()][1:]:
         current = given.get(name, parameter.default)
         seen = [current]
@@ -66,7 +67,7 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
 
 
 def _of(
-    parameter: inspect.Parameter, current: Any, compared: tuple[str, ...], *, is_treated: bool
+    parameter: inspect.Parameter, current: Any, compared: tuple[str | None, ...], *, is_treated: bool
 ) -> Iterator[Option]:
     name, default = parameter.name, parameter.default
     scope = _evaluated(parameter.annotation)
@@ -89,11 +90,13 @@ def _of(
 def _otherwise(
     name: str, current: Any, *, is_optional: bool, is_pair: bool, is_padded: bool
 ) -> Iterator[Option]:
-    """Nothing where the source asks for it; another kernel, number of dimensions, or shape."""
+    """Nothing where the source asks for it; another kernel, dilation, number of dimensions, or shape."""
     if is_optional and isinstance(current, int | float | str):
         yield Option(name, None, "which the source asks for")
     if type(current) is int and KERNEL.search(name) and current % 2 and not is_padded:
         yield Option(name, 3 if current != 3 else 5, "a kernel")  # noqa: PLR2004 - the usual odd ones
+    if current == 1 and DILATION.match(name) and not is_padded:
+        yield Option(name, 2, "a dilation")
     if type(current) is int and DIMENSIONS.search(name) and current in (2, 3):
         yield Option(name, 5 - current, "a number of dimensions")
     sides = current if isinstance(current, tuple | list) else (current, current) if is_pair else ()
@@ -154,15 +157,16 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-def _compared(cls: type[nn.Module]) -> dict[str, tuple[str, ...]]:
-    """For each parameter the strings with which it, or the attribute that keeps it, is compared or looked up."""
-    found: dict[str, list[str]] = {}
+def _compared(cls: type[nn.Module]) -> dict[str, tuple[str | None, ...]]:
+    """For each parameter the strings, or None, with which it, or the attribute that keeps it, is compared."""
+    found: dict[str, list[str | None]] = {}
     kept = kept_as(cls)
     for method in methods(cls):
         arguments = {a.arg for a in ast.walk(method.args) if isinstance(a, ast.arg)}
         own = arguments if method.name == "__init__" else set()
+        lists = _lists(method)
         for part in ast.walk(method):
-            for asked, strings in _asked(part):
+            for asked, strings in _asked(part, lists):
                 name = (
                     asked.id
                     if isinstance(asked, ast.Name) and asked.id in own
@@ -196,7 +200,16 @@ def _is_two(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value == 2  # noqa: PLR2004
 
 
-def _asked(node: ast.AST) -> Iterator[tuple[ast.AST, list[str]]]:
+def _lists(method: source.Function) -> dict[str, ast.expr]:
+    """The variables of a method that are set to a list, a tuple or a set as it is written."""
+    return {
+        ast.unparse(part.targets[0]): part.value
+        for part in ast.walk(method)
+        if isinstance(part, ast.Assign) and isinstance(part.value, ast.List | ast.Tuple | ast.Set)
+    }
+
+
+def _asked(node: ast.AST, lists: Mapping[str, ast.expr]) -> Iterator[tuple[ast.AST, list[str | None]]]:
     """What is compared with strings here, looked up in a literal table, or matched; and with which."""
     if (
         isinstance(node, ast.Compare)
@@ -204,6 +217,7 @@ def _asked(node: ast.AST) -> Iterator[tuple[ast.AST, list[str]]]:
         and isinstance(node.ops[0], ast.Eq | ast.NotEq | ast.In | ast.NotIn)
     ):
         right = node.comparators[0]
+        right = lists.get(ast.unparse(right), right)
         yield (
             _bare(node.left),
             _strings(getattr(right, "elts", None) or getattr(right, "keys", None) or [right]),
@@ -217,8 +231,11 @@ def _asked(node: ast.AST) -> Iterator[tuple[ast.AST, list[str]]]:
         yield _bare(node.subject), _strings(values)
 
 
-def _strings(nodes: typing.Iterable[ast.AST | None]) -> list[str]:
-    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+def _strings(nodes: typing.Iterable[ast.AST | None]) -> list[str | None]:
+    """The strings among them; and None, in a list of strings."""
+    values = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    strings = [value for value in values if isinstance(value, str)]
+    return [*strings, *([None] if strings and None in values else [])]
 
 
 def _bare(node: ast.AST) -> ast.AST:

@@ -36,13 +36,18 @@ class Idle:
 
 
 @functools.lru_cache(maxsize=512)
-def idle(cls: type) -> tuple[Idle, ...]:
-    """The constructor's parameters that its class does nothing with; variadic ones left out."""
+def idle(cls: type, values: dataflow.Names = frozenset()) -> tuple[Idle, ...]:
+    """The constructor's parameters that its class does nothing with; variadic ones left out.
+
+    Args:
+        cls: the class.
+        values: its attributes that hold no more than a function, which only counts where it is read.
+    """
     owner = next((base for base in cls.__mro__ if "__init__" in vars(base)), nn.Module)
     node = source.function_node(vars(owner).get("__init__"))
     if node is None or owner is nn.Module or node.decorator_list or _reflects(cls) or _is_trivial(node):
         return ()
-    reading = dataflow.Reading(dataflow.simplified(node, _scope(owner)))
+    reading = dataflow.Reading(dataflow.simplified(node, _scope(owner)), values)
     live = reading.live(lambda name: is_read(cls, name))
     found = []
     for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs][1:]:

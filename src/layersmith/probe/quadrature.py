@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ Function = Callable[[Tensor], Tensor]
 REACH = 12.0  # the normal density is 2e-32 there
 PANELS = 48  # of width 1/2: the kinks of torch's own activations (0, 0.5, 1, 3, 6) are edges
 ORDER = 16  # nodes a panel, both ends included
+ORDER_IN_PARTS = 8  # nodes, in parts of a rough panel
 HIGHEST = 3  # polynomials that tell how rough a function is: of one alone a kink may be at a zero
 INSIDE = 1e-9  # how far inside the end nodes are, in half panels: there may be a jump or pole at an edge
 HALVES = 2  # into which every panel is cut once
@@ -48,82 +50,108 @@ def expectations(functions: Function) -> tuple[float, ...]:
     with laboratory():
         edges = torch.linspace(-REACH, REACH, PANELS + 1, dtype=torch.float64)
         left, right = edges[:-1], edges[1:]
-        whole, _ = _integrals(functions, left, right)
+        whole, tails = _integrals(functions, left, right, ORDER)
         size = whole.abs().sum(-1)
         # What lies at the ends of the range would go on beyond it.
         ends = whole[:, [0, -1]].abs().sum(-1)
         is_lost = ~size.isfinite() | (ends > NEGLIGIBLE * size)
-        settled = _settled(functions, left, right, whole, size.masked_fill(is_lost, math.inf))
+        size = size.masked_fill(is_lost, math.inf)
+        settled = _settled(functions, left, right, whole, tails, size)
     return tuple(settled.masked_fill(is_lost, math.inf).tolist())
 
 
-def _settled(functions: Function, left: Tensor, right: Tensor, whole: Tensor, size: Tensor) -> Tensor:
+def _settled(
+    functions: Function, left: Tensor, right: Tensor, whole: Tensor, tails: Tensor, size: Tensor
+) -> Tensor:
     """The sum over all panels, in each of which cutting no longer matters; inf where it always does."""
     total = torch.zeros_like(size)
     limit = (INTEGRAL * size).unsqueeze(-1)
-    count, width = HALVES, 1.0
+    # Every panel is cut once; one with a kink at once in many.
+    is_smooth = (tails < limit).all(0)
+    counts = torch.where(is_smooth, HALVES, _count(int((~is_smooth).sum())))
+    order, width = ORDER, 1.0
     while width > NARROWEST:
-        width /= count
-        left, right = _cut(left, right, count)
-        parts, tails = _integrals(functions, left, right)
-        change = (parts.unflatten(1, (-1, count)).sum(-1) - whole).abs()
-        excess = (change / limit).nan_to_num(nan=0.0, posinf=0.0).amax(0)
+        width /= int(counts.min())
+        left, right, panel = _cut(left, right, counts)
+        parts, tails = _integrals(functions, left, right, order)
+        change = torch.zeros_like(whole).index_add_(1, panel, parts).sub_(whole).abs_()
+        excess = change.div_(limit).nan_to_num_(nan=0.0, posinf=0.0).amax(0)
         is_rough = excess > 1
         if len(excess) > MOST_PANELS:
             is_rough &= excess >= excess.topk(MOST_PANELS).values[-1]
         # Of a panel with a kink only the part that holds it: the others are polynomials by now.
-        is_rough = is_rough.repeat_interleave(count) & ~(tails < limit).all(0)
+        is_rough = is_rough[panel] & ~(tails < limit).all(0)
         total += parts[:, ~is_rough].sum(-1)
         left, right, whole = left[is_rough], right[is_rough], parts[:, is_rough]
         if len(left) == 0:
             return total
-        count = min(max(AT_ONCE // len(left), PARTS.start), PARTS.stop - 1)
+        counts, order = torch.full((len(left),), _count(len(left))), ORDER_IN_PARTS
     # A pole: of the functions that still change there, not of the others.
     change = whole.abs().amax(-1)
     return torch.where(change > INTEGRAL * size, math.inf, total + whole.sum(-1))
 
 
-def _cut(left: Tensor, right: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    steps = torch.arange(count + 1, dtype=torch.float64) / count
-    edges = left.unsqueeze(-1) + (right - left).unsqueeze(-1) * steps
-    return edges[:, :-1].flatten(), edges[:, 1:].flatten()
+def _count(panels: int) -> int:
+    """Into how many parts each of these panels is cut."""
+    return min(max(AT_ONCE // max(panels, 1), PARTS.start), PARTS.stop - 1)
 
 
-def _integrals(functions: Function, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+def _cut(left: Tensor, right: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The edges of the parts, and which panel each is of."""
+    panel = torch.arange(len(left)).repeat_interleave(counts)
+    place = torch.arange(len(panel)) - (counts.cumsum(0) - counts)[panel]
+    start, step = left[panel], ((right - left) / counts)[panel]
+    return start + step * place, start + step * (place + 1), panel
+
+
+def _integrals(functions: Function, left: Tensor, right: Tensor, order: int) -> tuple[Tensor, Tensor]:
     """Of functions times the normal density, over each panel, and of what is no polynomial in it.
 
     Returns:
         The integrals, and the integrals of the highest terms of the Legendre series: [functions, panels] both.
     """
-    nodes, weights, highest = _lobatto()
+    nodes, weights, highest = _lobatto(order)
     half = (right - left).unsqueeze(-1) / 2
     z = left.unsqueeze(-1) + half * (nodes + 1)
     value = functions(z.flatten()).detach().unflatten(-1, z.shape)
-    density = torch.exp(-z.square() / 2) / math.sqrt(2 * math.pi)
-    weighted = value * (density * weights * half)
+    density = (z * z).mul_(-0.5).exp_()
+    weighted = value * density.mul_(weights).mul_(half)
     return weighted.sum(-1), (weighted @ highest).abs().amax(-1)
 
 
 @functools.cache
-def _lobatto() -> tuple[Tensor, Tensor, Tensor]:
-    """Nodes, weights and the highest polynomials on [-1, 1], [nodes, HIGHEST].
+def _lobatto(order: int) -> tuple[Tensor, Tensor, Tensor]:
+    """On [-1, 1], of so many nodes: these, weights for the normal density, and the highest polynomials.
 
     With the ends among the nodes, no jump hides between a node and an end.
     """
-    legendre = np.polynomial.Legendre.basis(ORDER - 1)
+    legendre = np.polynomial.Legendre.basis(order - 1)
     nodes = np.concatenate([[-1.0], legendre.deriv().roots(), [1.0]])
-    weights = 2 / (ORDER * (ORDER - 1) * legendre(nodes) ** 2)
-    highest = (2 * ORDER - 1) * np.polynomial.legendre.legvander(nodes, ORDER - 1)[:, -HIGHEST:]
+    weights = 2 / (order * (order - 1) * legendre(nodes) ** 2) / math.sqrt(2 * math.pi)
+    highest = (2 * order - 1) * np.polynomial.legendre.legvander(nodes, order - 1)[:, -HIGHEST:]
     inside = nodes.clip(INSIDE - 1, 1 - INSIDE)
     return torch.from_numpy(inside), torch.from_numpy(weights), torch.from_numpy(highest)
 
 
+_is_open = ContextVar("_is_open", default=False)
+
+
 @contextmanager
 def laboratory() -> Iterator[None]:
-    """Gradients on, tensors on the CPU, and nothing global changed, whatever the caller has switched on."""
-    with preserved(), torch.inference_mode(mode=False), torch.enable_grad():
-        if torch.get_default_device().type == "cpu":  # naming a device slows every operation down
-            yield
-            return
-        with torch.device("cpu"):
-            yield
+    """Gradients on, tensors on the CPU, and nothing global changed, whatever the caller has switched on.
+
+    Within another it is free: keeping what is global takes as long as an integral.
+    """
+    if _is_open.get():
+        yield
+        return
+    token = _is_open.set(True)
+    try:
+        with preserved(), torch.inference_mode(mode=False), torch.enable_grad():
+            if torch.get_default_device().type == "cpu":  # naming a device slows every operation down
+                yield
+                return
+            with torch.device("cpu"):
+                yield
+    finally:
+        _is_open.reset(token)

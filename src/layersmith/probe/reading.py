@@ -16,6 +16,7 @@ TIME = r"(?:t|l|s|w|seq\w*|src_len|tgt_len|time\w*|steps?|length|max_len|win_len
 BATCH = r"(?:b|n|bs|bsz|batch\w*)"
 TIME_FIRST = re.compile(rf"[\[(]\s*{TIME}\s*[,x*]\s*{BATCH}\s*[,x*\])]", re.IGNORECASE)
 BATCH_FIRST = re.compile(rf"[\[(]\s*{BATCH}\s*[,x*]\s*{TIME}\s*[,x*\])]", re.IGNORECASE)
+BATCH_COMES_FIRST = r"[\[(]\s*(?i:b|bs|bsz|batch\w*)\s*,"  # as a docstring gives a shape
 FILLING = r"(?:init\.\w|\.data\b|_\()"  # how a parameter is given values: nn.init, `.data = `, `.fill_(`
 QUICK = 100_000  # numbers drawn in a few milliseconds
 BATCH_SIZE = re.compile(r"^(?:b|bs|bsz|bz|batch|batch_size|n_batch|nbatch)$", re.IGNORECASE)
@@ -36,6 +37,11 @@ def axis_hint(cls: type) -> str:
     batch = bool(BATCH_FIRST.search(text)) or any(_says_batch(part) for part in ast.walk(node))
     time = bool(TIME_FIRST.search(text)) or _loops_over_input(node)
     return "" if batch == time else "batch" if batch else "time"
+
+
+def has_batch_of_graphs(module: nn.Module, ranks: list[int]) -> bool:
+    """Whether it says that a batch comes first, as in `x: (batch, nodes, features)`, and all inputs have axes for it."""
+    return min(ranks, default=0) >= 3 and says(module, BATCH_COMES_FIRST)  # noqa: PLR2004 - those three
 
 
 def construction_line(module: nn.Module) -> tuple[str, int]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
 from layersmith.probe.inputs import Inputs
+
+IMAGE = 4  # axes: rows, channels and a plane, in either order
 
 
 def stretched(inputs: Inputs, sides: Sequence[int]) -> Inputs | None:
@@ -21,6 +24,13 @@ def stretched(inputs: Inputs, sides: Sequence[int]) -> Inputs | None:
         return tensor if place is None else tensor.repeat_interleave(sides[-1] // sides[0], dim=place)
 
     return inputs.map(wider)
+
+
+def rectangle(inputs: Inputs) -> Inputs | None:
+    """The inputs whose images, of four axes, are twice as wide as high; None where none is a square."""
+    images = [tuple(tensor.shape) for tensor in inputs.tensors() if tensor.ndim == IMAGE]
+    equal = [one for _, *shape in images for one, other in pairwise(shape) if one == other]
+    return stretched(inputs, (equal[0], 2 * equal[0])) if equal else None
 
 
 def _place(tensor: Tensor, square: tuple[int, ...]) -> int | None:

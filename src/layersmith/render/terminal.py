@@ -99,7 +99,7 @@ def _headline(subject: SubjectReport) -> Text:
     if subject.status is not Status.CHECKED:
         line.append("- " if subject.status is Status.SKIPPED else "✗ ", STYLE[Severity.WARNING])
     elif worst is None:
-        line.append("✓ ", "bold green")
+        line.append(*(("~ ", STYLE[Severity.WARNING]) if subject.why else ("✓ ", "bold green")))
     else:
         line.append(f"{MARK[worst]} ", STYLE[worst])
     line.append(subject.name, "bold")

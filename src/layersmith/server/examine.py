@@ -67,6 +67,7 @@ def _examine_class(request: Request, cls: type[nn.Module], send: Send) -> None:
     known = _Known(request, cls, header)
     if known.skip is not None:
         send(known.skip)
+        _send_read(known, send)
         return
     try:
         for number in range(known.count()):
@@ -80,8 +81,15 @@ def _examine_class(request: Request, cls: type[nn.Module], send: Send) -> None:
     except Unbuildable as error:
         hint = TRUST if LIFTED_BY in error.why else error.hint
         send(known.left_out(error.why, hint))
+        _send_read(known, send)
     except UsageError as error:  # a waiver without a reason, of an unknown rule: the whole request is wrong
         send(error)
+
+
+def _send_read(known: _Known, send: Send) -> None:
+    """What the source alone says of a class, unless its author wants it left out."""
+    for result in known.read() if known.example is None or not known.example.skip else ():
+        send(result)
 
 
 def _examine_object(
@@ -170,10 +178,8 @@ class _Known:
         )
         if said.misfits:
             self.unlocked = f"its call in the lock file no longer works: {said.misfits[0]}"
-        waived = self.request.settings.waivers_of(self.cls.__module__, self.cls.__name__)
-        found = replace(
-            found, contract=found.contract.waiving(waived), gradients=self.request.settings.gradients
-        )
+        contract = found.contract.waiving(self._waived())
+        found = replace(found, contract=contract, gradients=self.request.settings.gradients)
         try:
             registry.require_sound(found.contract)
         except UsageError as error:
@@ -181,6 +187,17 @@ class _Known:
                 f"{self.header.file}:{self.header.line}: {self.cls.__name__} waives: {error}"
             ) from error
         return found
+
+    def read(self) -> Iterator[Result]:
+        """What the source alone says of the class."""
+        from layersmith import registry, runner  # noqa: PLC0415 - needs torch
+        from layersmith.promises import contract_of  # noqa: PLC0415 - as above
+
+        contract = contract_of(self.cls).waiving(self._waived())
+        yield from runner.read(self.cls, map(registry.load, self.request.rules), contract)
+
+    def _waived(self) -> dict[str, str]:
+        return dict(self.request.settings.waivers_of(self.cls.__module__, self.cls.__name__))
 
     def described(self, subject: Subject) -> SubjectReport:
         """The header, with how the class was built and called, and what to keep of that."""

@@ -45,10 +45,12 @@ def _warm(request: Request) -> None:
     """Import what every child needs, once: torch, the way to build, the rules."""
     for name in ("torch", "layersmith.load.build", "layersmith.load.discovery", "layersmith.runner"):
         importlib.import_module(name)
-    for name in request.warm:
-        importlib.import_module(name)
     from layersmith import registry  # noqa: PLC0415 - imports torch
 
+    if request.compiles:
+        from layersmith.probe import compiler  # noqa: PLC0415 - imports torch
+
+        compiler.warm()
     registry.with_prerequisites(request.rules)
     gc.collect()
     gc.freeze()  # children need not look through what they share with us

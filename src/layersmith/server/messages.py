@@ -21,7 +21,7 @@ class Request:
     inputs: str = ""  # notation; "" to find them
     settings: Config = field(default_factory=Config)
     seed: int = 0
-    warm: tuple[str, ...] = ()  # modules to import before the first fork
+    compiles: bool = False  # whether the compiler is worth warming before the first fork
     lock: Lock | None = None
     scratch: str = ""  # the folder in which the code may write
 

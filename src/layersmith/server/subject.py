@@ -91,8 +91,8 @@ class Examination:
             why = f"{self.ended.why}, {where}"
             if self.is_slow:
                 why = f"no time was left: the class {self.ended.why}; --timeout SECONDS gives more"
-            else:
-                found = replace(found, status=self.ended.status, why=why)
+            status = found.status if self.is_slow else self.ended.status
+            found = replace(found, status=status, why=why)
             done = {result.rule for result in results}
             results += [
                 Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=why)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from layersmith.load.constructor import names
@@ -98,7 +99,9 @@ def _consistent(name: str, known: list[Any]) -> int:
 
 
 def scalar(name: str, annotation: Any = None) -> Any:
-    """One number, flag or string for a name, used where nothing else is known."""
+    """One number, flag, string or dtype for a name, used where nothing else is known."""
+    if "dtype" in name or "device" in name:
+        return torch.float32 if "dtype" in name else "cpu"
     said = getattr(annotation, "__name__", str(annotation))
     if said == "bool" or (said in ("_empty", "None") and names.is_flag(name)):
         return False
@@ -106,9 +109,8 @@ def scalar(name: str, annotation: Any = None) -> Any:
         return names.floats(name)[0]
     if said == "str" or (said in ("_empty", "None") and names.TEXT.search(name)):
         return names.texts(name)[0]
-    if names.ACTIVATION.search(name):
-        return "gelu"
-    return _consistent(name, names.known_integers(name))
+    known = names.known_integers(name)
+    return "gelu" if names.ACTIVATION.search(name) else _consistent(name, known)
 
 
 def _stand_ins(usage: Usage) -> list[Any]:

@@ -6,7 +6,8 @@ no error, only a model that is not the one you asked for. One in five real fixes
 
 ## How it is tested
 The constructor's source is read and what becomes of each argument is followed: it must not be unread, replaced before
-it is read, only checked, kept in an attribute that nothing reads (`extra_repr` does not count), or asked for in a
+it is read, only checked, kept in an attribute that nothing reads (`extra_repr` does not count; a function
+made of it is no more than kept), or asked for in a
 choice whose branches are all the same; what is given to a function of the user's that does nothing with it, or counts
 into a sum that nothing reads, is not read. Of the values that a check accepts, at most one may be left to the other
 cases: two that no comparison names do the same. Whatever may have an effect counts as one. Arguments that a comment
@@ -24,23 +25,37 @@ a comment.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import choices, parameters
+from layersmith.probe import choices, parameters, source
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
+
+FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
 
 
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.EVERY_ARGUMENT_MATTERS)
 def ignored_argument(case: Case) -> Iterator[Finding]:
     """One finding for every argument that the source shows to be without effect."""
-    cls: type = type(case.module)
-    for one in parameters.idle(cls):
+    yield from _findings(type(case.module), _functions(case.module))
+
+
+@ignored_argument.by_source
+def arguments_of(cls: Any) -> Iterator[Finding]:
+    """The same of a class that was never built; abstract ones leave arguments to those that inherit from them."""
+    is_abstract = cls.forward is nn.Module.forward or "NotImplementedError" in source.text_of(cls)
+    yield from () if is_abstract else _findings(cls, frozenset())
+
+
+def _findings(cls: type, functions: frozenset[str]) -> Iterator[Finding]:
+    for one in parameters.idle(cls, functions):
         yield Finding(
             f"argument {one.name} of {cls.__name__} changes nothing: it is {one.how}",
             where=one.name,
@@ -57,6 +72,11 @@ def ignored_argument(case: Case) -> Iterator[Finding]:
             line=choice.line,
             fix=f"give each value of {choice.name} its branch, spelled as in the check",
         )
+
+
+def _functions(module: nn.Module) -> frozenset[str]:
+    """The attributes that hold a function, as an activation."""
+    return frozenset(name for name, value in vars(module).items() if isinstance(value, FUNCTIONS))
 
 
 @ignored_argument.bad("argument dropout of ForgetsItsDropout changes nothing: it is never read")
@@ -123,6 +143,43 @@ class PoolsAsItIsTold(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.amax(-1) if self.pooling in ("max", "peak") else x.mean(-1)
+
+
+def by_name(name: str) -> Callable[[Tensor], Tensor]:
+    """A function that an argument names."""
+    functions: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh}
+    return functions[name]
+
+
+@ignored_argument.bad("argument chosen of AlwaysRectifies changes nothing: it is kept in self.act")
+class AlwaysRectifies(nn.Module):
+    """The function is chosen, and another one is called."""
+
+    def __init__(self, width: int = 6, chosen: str = "tanh") -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.act = by_name(chosen)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu(self.linear(x))
+
+
+@ignored_argument.good
+class ActivatesAsToldBelow(nn.Module):
+    """The function is picked, and handed to who calls it."""
+
+    def __init__(self, width: int = 6, picked: str = "tanh") -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.act = by_name(picked)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return applied(self.act, self.linear(x))
+
+
+def applied(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """What the function makes of x."""
+    return function(x)
 
 
 def softened(x: Tensor, slope: float = 0.1, kind: str = "leaky") -> Tensor:

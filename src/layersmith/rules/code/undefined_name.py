@@ -38,12 +38,10 @@ from layersmith.subject import Case
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.PLAIN_CODE, after=())
 def undefined_name(case: Case) -> Iterator[Finding]:
     """One finding for every name, at its first use."""
-    cls, told = type(case.module), set()
-    for one in undefined.names(cls):
-        if one.name not in told:
-            told.add(one.name)
-            said = f"{one.name} is not defined: {cls.__name__} raises NameError where it comes to this line"
-            yield _finding(one, said, f"import or define {one.name}", Severity.ERROR)
+    cls: type = type(case.module)
+    found = [*names_of(cls)]
+    yield from found
+    told = {one.where for one in found}
     for one in undefined.attributes(case.module):
         if one.name not in told:
             told.add(one.name)
@@ -51,6 +49,14 @@ def undefined_name(case: Case) -> Iterator[Finding]:
             yield _finding(
                 one, said, f"set self.{one.name} in the constructor, or mend its name", Severity.WARNING
             )
+
+
+@undefined_name.by_source
+def names_of(cls: type) -> Iterator[Finding]:
+    """The global names among them, each once."""
+    for one in {one.name: one for one in reversed([*undefined.names(cls)])}.values():
+        said = f"{one.name} is not defined: {cls.__name__} raises NameError where it comes to this line"
+        yield _finding(one, said, f"import or define {one.name}", Severity.ERROR)
 
 
 def _finding(one: undefined.Unknown, said: str, fix: str, severity: Severity) -> Finding:

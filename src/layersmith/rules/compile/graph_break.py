@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe.compiler import captured, compiler, is_torchs, place
+from layersmith.probe.compiler import captured, compiler, is_in_layer_of_torch, is_torchs, place
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -55,7 +55,8 @@ def _finding(module: nn.Module, error: Exception) -> Finding:
     cause = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
     explanation = re.search(r"Explanation: (.+)", text)
     file, line = place(error, module)
-    is_inherent = is_torchs(file) or SIZES_FROM_DATA.search(text) is not None
+    is_torchs_own = is_torchs(file) or is_in_layer_of_torch(error)
+    is_inherent = is_torchs_own or SIZES_FROM_DATA.search(text) is not None
     return Finding(
         f"torch.compile cannot capture it as one graph: {explanation[1] if explanation else cause}"[:300],
         file=file,

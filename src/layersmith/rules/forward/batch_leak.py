@@ -30,13 +30,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, closeness, reading, source, steps, tree
+from layersmith.probe import axes, batch, closeness, reading, source, steps, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -61,18 +60,19 @@ def batch_leak(case: Case) -> list[Finding]:
         raise NotApplicable("an augmentation by its name: it may mix rows")
     names = tuple(inspect.signature(case.module.forward).parameters)
     has_nodes = batch.has_adjacency(case.inputs) and _with_a_row_less(case, 0) is None
-    if has_nodes or batch.is_graph(case.inputs, names):
+    are_apart = reading.has_batch_of_graphs(case.module, [x.ndim for x in case.inputs.tensors()])
+    if has_nodes or (batch.is_graph(case.inputs, names) and not are_apart):
         raise NotApplicable("rows are nodes of a graph")
     if (inputs := batch.distinct(case.module, case.inputs)) is None or batch.is_added(
         inputs, case.run(inputs)
     ):
         raise NotApplicable("which axis of its outputs is the batch cannot be told")
     case = replace(case, inputs=inputs)
-    axes = batch.axes(case.module, case.inputs)
-    if any(batch.batch_size(case.inputs, axis) == 1 for axis in axes):
+    rows = batch.axes(case.module, case.inputs)
+    if any(batch.batch_size(case.inputs, axis) == 1 for axis in rows):
         raise NotApplicable("it was called with one row")
     for asked in (case, replace(case, inputs=batch.shrunk(case.inputs))):
-        if not (leaks := [(leak, axis) for axis in axes if (leak := _leak(asked, axis)) is not None]):
+        if not (leaks := [(leak, axis) for axis in rows if (leak := _leak(asked, axis)) is not None]):
             raise NotApplicable("no output has a batch axis of at least two rows")
         if all(leak.is_open for leak, _ in leaks):
             is_guess = bool(case.subject.inferred_from)
@@ -83,19 +83,20 @@ def batch_leak(case: Case) -> list[Finding]:
     return []
 
 
-def _with_a_row_less(case: Case, axis: int) -> Any:
+def _with_a_row_less(case: Case, axis: int) -> object:
     """The output for all rows but the last; None if it does not take them."""
     with contextlib.suppress(Exception):
         return case.fresh().run(batch.take(case.inputs, batch.batch_size(case.inputs, axis) - 1, axis=axis))
+    return None
 
 
 def _leak(case: Case, axis: int) -> closeness.Gap | None:
     """The widest relative gap over both rows; None when no output can be compared along this axis."""
-    size = batch.batch_size(case.inputs, axis)
     before = case.fresh().run(case.inputs)  # what an earlier call left behind is no leak
     if _is_pairwise(case, before, axis):
         return None
-    found = [gap for keep in (0, size - 1) for gap in _moved(case, before, keep, axis)]
+    last = batch.batch_size(case.inputs, axis) - 1
+    found = [gap for keep in (0, last) for gap in _moved(case, before, keep, axis)]
     return max(found, key=lambda gap: (gap.is_open, gap.max_abs), default=None)
 
 
@@ -111,10 +112,8 @@ def _moved(case: Case, before: object, keep: int, axis: int) -> Iterator[closene
 def _is_pairwise(case: Case, output: object, axis: int) -> bool:
     """Whether an output has the batch on two axes (a similarity matrix): seen by running one row less."""
     size = batch.batch_size(case.inputs, axis)
-    if not any(list(tensor.shape).count(size) > 1 for tensor in tree.tensors(output)):
-        return False
-    pairs = zip(tree.tensors(output), tree.tensors(_with_a_row_less(case, axis)), strict=False)
-    return any(sum(a != b for a, b in zip(x.shape, y.shape, strict=False)) > 1 for x, y in pairs)
+    could_be = any(list(tensor.shape).count(size) > 1 for tensor in tree.tensors(output))
+    return could_be and axes.changed(output, _with_a_row_less(case, axis)) > 1
 
 
 def _finding(case: Case, leak: closeness.Gap, axis: int) -> Finding:
@@ -148,12 +147,6 @@ class CentersOverBatch(nn.Module):
         return x - x.mean(0)
 
 
-@batch_leak.bad("row 3 moved")
-class SumsUpTheBatch(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return x.cumsum(0)
-
-
 @batch_leak.bad("it starts at lstm()", inputs=lambda: torch.randn(3, 5, 6))
 class ForgetsBatchFirst(nn.Module):
     def __init__(self) -> None:
@@ -163,18 +156,6 @@ class ForgetsBatchFirst(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out, _ = self.rnn(x)
         return out[:, -1]
-
-
-@batch_leak.bad("it starts at lstm()", inputs=lambda: torch.randint(0, 9, (3, 5)))
-class TakesTheLastStepOfTheBatch(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(9, 6)
-        self.rnn = nn.LSTM(6, 6)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        out, _ = self.rnn(self.embedding(tokens))
-        return out[:, -1, :]
 
 
 @batch_leak.good
@@ -252,6 +233,26 @@ class MessagesAlongEdges(nn.Module):
 
     def forward(self, x: Tensor, a: Tensor) -> Tensor:
         return a @ x
+
+
+def _graphs() -> tuple[Tensor, Tensor]:
+    return torch.randn(3, 5, 6), torch.rand(3, 5, 5)
+
+
+@batch_leak.bad("it starts at softmax()", inputs=_graphs)
+class AttendsToOtherGraphs(nn.Module):
+    """x: (batch, nodes, features), adj: (batch, nodes, nodes)."""
+
+    def forward(self, x: Tensor, adj: Tensor) -> Tensor:
+        return adj.softmax(0) @ x
+
+
+@batch_leak.good(inputs=_graphs)
+class FollowsAGraphThroughTime(nn.Module):
+    """Nothing says that a batch comes first: one graph, at several times."""
+
+    def forward(self, x: Tensor, adj: Tensor) -> Tensor:
+        return (adj.softmax(-1) @ x).cumsum(0)
 
 
 @batch_leak.good

@@ -7,7 +7,8 @@ breaks it for three.
 
 ## How it is tested
 Asked only where an annotation or docstring promises it. The example is given with one axis more in front, and
-as its first element alone: outputs must be the same, with one axis more or less.
+as its first element alone: outputs must be the same, with one axis more or less. Two examples, one above the other,
+must give the parameters the sum of the gradients of each.
 
 ## How to fix it
 Count axes from the end: `dim=-1`, `x.shape[-2]`, `flatten(-2)`; or promise what is true: `"batch dim"`.
@@ -17,18 +18,22 @@ Count axes from the end: `dim=-1`, `x.shape[-2]`, `flatten(-2)`; or promise what
     one = run()
     deeper = run(*(x.unsqueeze(0) for x in args))[0]
     assert torch.allclose(one, deeper, rtol=1e-3, atol=1e-5), "with one axis more in front, the output differs"
+    if (two := run(*(torch.stack([x, x]) for x in args))).requires_grad:
+        two.backward(torch.randn_like(two.transpose(0, -1)).transpose(0, -1))
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import annotated, arguments, closeness, source, tree
+from layersmith.probe import annotated, arguments, closeness, leading, source, tree
+from layersmith.probe.closeness import Gap
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -75,8 +80,22 @@ def leading_dimensions(case: Case) -> Iterator[Finding]:
                 message = f"{path} {how} with {name} in front, limit {gap.limit:.2g}"
                 yield Finding(message, path, *source.class_line(type(case.module)), fix=FIX)
                 return
+    axes = [tensor for tensor, _ in promised]
+    if wrong := leading.in_backward(lambda: case.fresh().module, case.inputs, axes, seed=case.seed):
+        yield _wrong(case, wrong)
 
 
+def _wrong(case: Case, wrong: Gap | Exception) -> Finding:
+    if isinstance(wrong, Exception):
+        what = f"backward raises {type(wrong).__name__} with one axis more in front: {' '.join(str(wrong).split()):.200}"
+        return Finding(what, "", *source.error_line(wrong, case.module), fix=FIX_BACKWARD)
+    what = (
+        f"{wrong.where} differs by {wrong.max_abs:.2g} with one axis more in front, limit {wrong.limit:.2g}"
+    )
+    return Finding(what, "", *source.class_line(type(case.module)), fix=FIX_BACKWARD)
+
+
+FIX_BACKWARD = "take all axes but the last as rows: `gradient.flatten(0, -2)`"
 FIX = "count axes from the end: dim=-1"
 
 
@@ -111,6 +130,47 @@ class UnpacksTwo(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         rows, features = x.shape
         return x.reshape(rows, features).relu()
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return x @ weight.mT
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        return gradient @ weight, gradient.flatten(0, -2).mT @ x.flatten(0, -2)
+
+
+class _LinearByViews(_Linear):
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        return gradient @ weight, gradient.view(-1, gradient.shape[-1]).mT @ x.flatten(0, -2)
+
+
+@leading_dimensions.bad("backward raises RuntimeError with one axis more in front")
+class ViewsTheGradient(nn.Module):
+    """Input: (*, dim)."""
+
+    function: type[_Linear] = _LinearByViews
+
+    def __init__(self, dim: int = 6) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.function.apply(x, self.weight)
+        return y
+
+
+@leading_dimensions.good
+class FlattensTheGradient(ViewsTheGradient):
+    """Input: (*, dim)."""
+
+    function = _Linear
 
 
 @leading_dimensions.good

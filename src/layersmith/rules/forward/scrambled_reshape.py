@@ -5,7 +5,8 @@
 "token" is a stretch of some channel. Nothing raises, the loss falls a little, and the model never sees its input.
 
 ## How it is tested
-Reshapes are watched while forward runs in eval mode, and again with one row more. Reported is one whose result has
+Reshapes are watched while forward runs in eval mode, and again with one row more; where the input is a square
+plane, also with one twice as wide, which tells its sides apart. Reported is one whose result has
 the sizes of its operand's axes, or products of them, in another order. Where cutting an axis would explain the same
 sizes both times, it is reported only if the batch comes first on both sides. What is padded with zeros, reshaped and
 cut is a shift of rows (relative positions), and passes.
@@ -33,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, scrambles
+from layersmith.probe import batch, scrambles, sides
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.scrambles import Scramble
 from layersmith.promises import Promise
@@ -43,27 +44,32 @@ from layersmith.subject import Case
 
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.SHAPES_MEANT)
 def scrambled_reshape(case: Case) -> Iterator[Finding]:
-    """Watch two batch sizes; what is out of order in both is reported, once a line."""
-    found = scrambles.scrambles(case.module, case.inputs)
-    size = batch.batch_size(case.inputs, 0)
-    more = batch.resized(case.inputs, size + 1, axis=0) if found else None
-    again = _again(case, more) if more is not None else None
+    """Watch two batch sizes, and a rectangle where a plane was square; what is out of order is reported, once a line."""
+    wide = sides.rectangle(case.inputs)
     seen: set[tuple[str, int]] = set()
+    for inputs in [case.inputs] if wide is None else [case.inputs, wide]:
+        for one in _scrambles(case, inputs):
+            if (one.file, one.line) not in seen:
+                seen.add((one.file, one.line))
+                yield _finding(one)
+
+
+def _scrambles(case: Case, inputs: Inputs) -> Iterator[Scramble]:
+    """What is out of order with two batch sizes."""
+    found = _again(case, inputs) or []
+    size = batch.batch_size(inputs, 0)
+    more = batch.resized(inputs, size + 1, axis=0) if found else None
+    again = _again(case, more) if more is not None else None
     for one in found:
         both = [one] if again is None else [one, *(other for other in again if one.is_like(other))]
         is_ordered = again is not None and one.before[0] == one.after[0] == size
         is_meant = again is not None and len(both) == 1  # gone with another number of rows: a coincidence
-        if (
-            not is_meant
-            and (is_ordered or any(x.is_certain for x in both))
-            and (one.file, one.line) not in seen
-        ):
-            seen.add((one.file, one.line))
-            yield _finding(one)
+        if not is_meant and (is_ordered or any(x.is_certain for x in both)):
+            yield one
 
 
 def _again(case: Case, inputs: Inputs) -> list[Scramble] | None:
-    """The same with another batch; None if it does not take that."""
+    """The scrambles of a call; None if it does not take these inputs."""
     try:
         return scrambles.scrambles(case.fresh().module, inputs)
     except Exception:  # noqa: BLE001 - that is another rule's business
@@ -110,6 +116,30 @@ class JoinsDirections(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.gru(x)[1].view(len(x), -1)
+
+
+class _Windows(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(6, 6)
+
+    def windows(self, x: Tensor) -> Tensor:
+        n, h, w, c = x.shape
+        return self.mix(x.view(n, h // 2, 2, w // 2, 2, c).transpose(2, 3))
+
+
+@scrambled_reshape.bad("of (4, 2, 4, 2, 2, 6)", inputs=lambda: torch.randn(4, 4, 4, 6))
+class JoinsWindowsUnmoved(_Windows):
+    """A square of windows hides that rows of windows come before the rows in them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.windows(x).reshape(x.shape)
+
+
+@scrambled_reshape.good(inputs=lambda: torch.randn(4, 4, 4, 6))
+class JoinsWindows(_Windows):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.windows(x).transpose(2, 3).reshape(x.shape)
 
 
 @scrambled_reshape.good(inputs=lambda: torch.randn(4, 5, 6))

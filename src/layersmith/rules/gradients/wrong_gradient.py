@@ -10,7 +10,8 @@ and inputs together, by finite differences and by backward. They agree or some t
 is asked alone, and the wrong elements are found. Points at kinks are moved off, noise is frozen. `--gradients full`
 asks in float32 and at smaller and larger inputs as well. A value cut out of the graph is a warning, and a note where
 that is usual: by `.detach()` or `no_grad` where every tensor still gets a gradient, in a loss, in train mode only. A
-note, too, is a gradient where the derivative is zero everywhere (straight-through), and a reversal by name.
+note, too, is a gradient where the derivative is zero everywhere (straight-through), and a reversal by name. A
+warning again is an output that passes a parameter a gradient and is the same whatever its values.
 
 ## How to fix it
 Correct the named `backward`, or let autograd derive it. Where the gradient is meant to differ, say so, and only that it
@@ -32,6 +33,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,6 +41,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import CUTS, findings, gradient_reports, is_cut_off, places
+from layersmith.probe import phantom
 from layersmith.probe.gradients import WrongGradient
 from layersmith.promises import Promise, contract
 from layersmith.rule import NotApplicable, rule
@@ -46,6 +49,7 @@ from layersmith.subject import Case
 
 STOPS = {".detach()", "no_grad"}  # what authors write to stop a gradient
 TURNS = re.compile(r"revers", re.IGNORECASE)  # Functions whose name says that they turn the gradient
+SWAP = "straight-through is `x + (y - x).detach()`: the value of y, the gradient of x"
 DECLARE = '@layersmith.contract(gradient="surrogate", reason="...")'
 
 
@@ -62,7 +66,9 @@ def wrong_gradient(case: Case) -> Iterator[Finding]:
     if wrong and reports.has_ctc:
         raise NotApplicable("torch's CTC loss has a right gradient only behind a log_softmax")
     for same in places(wrong):
-        yield from findings(same, fix=_cure(same[0]), severity=_severity(same, is_usual=reports.is_usual))
+        severity = _severity(same, is_usual=reports.is_usual)
+        found = findings(same, fix=_cure(same[0]), severity=severity)
+        yield from (_with_phantom(case, one, same) if severity is Severity.NOTE else one for one in found)
     if wrong:
         return
     reason = case.subject.contract.reason
@@ -86,6 +92,17 @@ def _severity(same: list[WrongGradient], *, is_usual: bool) -> Severity | None:
     if function in STOPS or (is_usual and function in CUTS):
         return Severity.NOTE
     return Severity.WARNING if function in CUTS else None
+
+
+def _with_phantom(case: Case, found: Finding, same: list[WrongGradient]) -> Finding:
+    """A warning, where an output passes on gradients and does not depend on the values: the wrong side was detached."""
+    for error in same if same[0].function in STOPS else ():
+        fresh = case.fresh(training=True)
+        path = phantom.without_effect(fresh.module, fresh.inputs, error.tensor, seed=case.seed)
+        if path:
+            said = f"{found.message}; {path} passes {error.tensor} a gradient and is the same whatever its values"
+            return replace(found, message=said, severity=Severity.WARNING, fix=SWAP)
+    return found
 
 
 def _cure(error: WrongGradient) -> str:
@@ -118,6 +135,22 @@ class ForgetsTheFactor(nn.Module):
 class DividesByANumber(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x / (1.0 + x.square().mean().item())
+
+
+class _Rounds(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes = nn.Parameter(torch.randn(4, 6))
+
+    def nearest(self, x: Tensor) -> Tensor:
+        return self.codes[(x.unsqueeze(-2) - self.codes).square().sum(-1).argmin(-1)]
+
+
+@wrong_gradient.bad("output passes codes a gradient and is the same whatever its values")
+class DetachesTheWrongSide(_Rounds):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.nearest(x)
+        return y + (x - y).detach()
 
 
 class _Cubed(torch.autograd.Function):

@@ -5,10 +5,11 @@ A model that sees ahead learns to copy: the training loss is wonderful, and gene
 future yet, is noise. One diagonal too many, a symmetric padding or a statistic over time is enough.
 
 ## How it is tested
-Asked where causality is promised: by contract (`causal=1`, the time axis), by a flag (`causal=True`), by
-the class's name, or by a triangular mask in its source. All steps from some step on are replaced, quietly
-and loudly, and the outputs before it must not move; a gradient would miss what a top-k sees. Of several inputs one
-is enough: a decoder sees all of its source. Then the output of a prefix must be the prefix of the output.
+Asked where causality is promised: by contract (`causal=1`, the time axis), by a flag (`causal=True`), by the class's
+name or the first word of its documentation, or by a triangular mask in its source, used or forgotten. All steps from
+some step on are replaced, quietly and loudly, and the outputs before it must not move; a gradient would miss what a
+top-k sees. Of several inputs one is enough: a decoder sees all of its source. Then the output of a prefix must be the
+prefix of the output.
 
 ## How to fix it
 `torch.triu(ones, diagonal=1)` is what to hide; pad a convolution by `(kernel_size - 1) * dilation` on the
@@ -147,6 +148,54 @@ class CausalConvPadsBothSides(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x)
+
+
+@future_leak.bad("which nothing calls", inputs=_sequence)
+class ForgetsItsMask(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(6, 18)
+
+    def hidden(self, steps: int) -> Tensor:
+        return torch.ones(steps, steps, dtype=torch.bool).triu(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        return (q @ k.mT / 6**0.5).softmax(-1) @ v
+
+
+@future_leak.bad(
+    "the beginning of its documentation says so", inputs=lambda: torch.arange(21).reshape(3, 7) % 9
+)
+class AveragesOverTime(nn.Module):
+    """Autoregressive features: step t may depend on those up to t."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(9, 6), nn.Linear(6, 9)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.embedding(tokens)
+        return self.head(x - x.mean(1, keepdim=True))
+
+
+@future_leak.good(inputs=_sequence)
+class LeavesItsMaskToTheCaller(nn.Module):
+    """Its own method is there for callers, who may want none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(6, 18)
+
+    def hidden(self, steps: int) -> Tensor:
+        return torch.ones(steps, steps, dtype=torch.bool).triu(1)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        scores = q @ k.mT / 6**0.5
+        if mask is not None:
+            scores = scores.masked_fill(mask, -1e4)
+        return scores.softmax(-1) @ v
 
 
 @future_leak.good(inputs=lambda: torch.randn(3, 6, 9))

@@ -7,7 +7,7 @@ depend on what was asked before.
 
 ## How it is tested
 One module is called with other inputs first: other values, fewer rows, fewer steps. Each call after that,
-also after `.double()` and after a step of the parameters, must give what a fresh module gives for the same
+also after `.double()`, `.bfloat16()` and a step of the parameters, must give what a fresh module gives for the same
 inputs, and must not raise where the fresh one does not.
 
 ## How to fix it
@@ -24,12 +24,13 @@ it, or compute it anew; take a state as an argument and return it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, contents, history, reading, source
+from layersmith.probe import closeness, contents, history, reading, source, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
 from layersmith.rule import rule
@@ -52,55 +53,46 @@ def call_history(case: Case) -> Iterator[Finding]:
             if (found := _changed(case, first, second, other.how)) is not None:
                 yield found
                 return
-    for after, change in CHANGES.items():
-        if (found := _converted(case, after, change)) is not None:
+    for how, (change, dtype) in CHANGES.items():
+        inputs = case.inputs.to(dtype) if dtype else case.inputs
+        if (found := _changed(case, case.inputs, inputs, f"and {how}", change, dtype)) is not None:
             yield found
             return
 
 
-def _changed(case: Case, first: Inputs, second: Inputs, how: str) -> Finding | None:
-    """What the second call does on a module that did the first."""
-    used, fresh = case.fresh(), case.fresh()
+def _changed(
+    case: Case,
+    first: Inputs,
+    second: Inputs,
+    how: str,
+    change: Callable[[nn.Module], object] = lambda _: None,
+    dtype: torch.dtype | None = None,
+) -> Finding | None:
+    """What the second call does on a module that did the first, whatever happened to the module in between."""
+    used, called, fresh = case.fresh(), case.fresh(), case.fresh()
     try:
         used.run(first)
+        called.run(first)
+        change(used.module)
+        change(fresh.module)
         expected = fresh.run(second)
     except Exception:  # noqa: BLE001 - a call that a fresh module refuses says nothing
         return None
     try:
-        gaps = closeness.gaps(expected, used.run(second))
+        what = _otherwise(expected, used.run(second), dtype)
     except Exception as error:  # noqa: BLE001 - that it fails is the finding
-        return _finding(
-            case, used.module, f"raises {type(error).__name__}: {' '.join(str(error).split()):.120}", how
-        )
-    if not gaps:
-        return None
-    return _finding(case, used.module, f"gives another {gaps[0].where}, by {gaps[0].max_abs:.2g}", how)
+        what = f"raises {type(error).__name__}: {' '.join(str(error).split()):.120}"
+    return _finding(case, called.module, what, how) if what else None
 
 
-def _converted(case: Case, after: str, change: Callable[[nn.Module], object]) -> Finding | None:
-    """A call after the module was changed, on one that was called before the change and on one that was not."""
-    used, fresh = case.fresh(), case.fresh()
-    used.run()
-    change(used.module)
-    change(fresh.module)
-    held = (*fresh.module.parameters(), *fresh.module.buffers())
-    is_double = any(one.dtype is torch.float64 for one in held)
-    inputs = case.inputs.to(torch.float64) if is_double else case.inputs
-    how = f"and {after}"
-    try:
-        expected = fresh.run(inputs)
-    except Exception:  # noqa: BLE001 - hard-coded-dtype asks that
-        return None
-    try:
-        gaps = closeness.gaps(expected, used.run(inputs))
-    except Exception as error:  # noqa: BLE001 - that it fails is the finding
-        return _finding(
-            case, used.module, f"raises {type(error).__name__}: {' '.join(str(error).split()):.120}", how
-        )
-    limit = gaps[0].limit * (closeness.COARSER if is_double else 1) if gaps else 0
-    if not gaps or gaps[0].max_abs <= limit:
-        return None
-    return _finding(case, used.module, f"gives another {gaps[0].where}, by {gaps[0].max_abs:.2g}", how)
+def _otherwise(expected: Any, got: Any, dtype: torch.dtype | None) -> str:
+    if dtype is torch.bfloat16:  # what was kept in float32 is better, not worse
+        dtypes = [[one.dtype for one in tree.tensors(output)] for output in (expected, got)]
+        return "" if dtypes[0] == dtypes[1] else "gives another dtype"
+    gaps = closeness.gaps(expected, got)
+    if not gaps or gaps[0].max_abs <= gaps[0].limit * (closeness.COARSER if dtype else 1):
+        return ""
+    return f"gives another {gaps[0].where}, by {gaps[0].max_abs:.2g}"
 
 
 def _stepped(module: nn.Module) -> None:
@@ -109,9 +101,10 @@ def _stepped(module: nn.Module) -> None:
             parameter.mul_(1 + closeness.NUDGE)
 
 
-CHANGES: dict[str, Callable[[nn.Module], object]] = {
-    "a step of the optimiser": _stepped,
-    ".double()": nn.Module.double,
+CHANGES: dict[str, tuple[Callable[[nn.Module], object], torch.dtype | None]] = {
+    "a step of the optimiser": (_stepped, None),
+    ".double()": (nn.Module.double, torch.float64),
+    ".bfloat16()": (nn.Module.bfloat16, torch.bfloat16),
 }
 
 
@@ -160,6 +153,21 @@ class StateOfTheFirstBatch(nn.Module):
         if self.zeros is None:
             self.zeros = torch.zeros(1, x.shape[0], 6, dtype=x.dtype, device=x.device)
         return self.rnn(x, self.zeros)[0]
+
+
+@call_history.bad("and .bfloat16() the next one raises RuntimeError", inputs=_steps)
+class TableOfTheFirstDtype(nn.Module):
+    """Made anew for another length, not for another dtype."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table: Tensor | None = None
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.table is None or len(self.table) != x.shape[1]:
+            self.table = torch.linspace(0, 1, x.shape[1], device=x.device).to(x.dtype)
+        return self.linear(x + self.table[:, None])
 
 
 @call_history.good(inputs=_steps)
