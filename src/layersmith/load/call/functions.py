@@ -147,13 +147,20 @@ def _beside(tensor: Tensor) -> Clue:
 
 
 def _is_outer(node: ast.BinOp, holds: Holds) -> bool:
-    """Whether this is `x[:, None] * other[None, :]`, of two vectors."""
-    left, right = node.left, node.right
+    """Whether this is `x[:, None].float() * other[None, :]`, of two vectors."""
+    left, right = _uncast(node.left), _uncast(node.right)
     if not (isinstance(left, ast.Subscript) and isinstance(right, ast.Subscript) and holds(left.value)):
         return False
-    return ast.unparse(left.slice) in (":, None", "(:, None)") and ast.unparse(right.slice).strip(
-        "("
-    ).startswith("None")
+    is_new = ast.unparse(right.slice).strip("(").startswith("None")
+    return ast.unparse(left.slice) in (":, None", "(:, None)") and is_new
+
+
+def _uncast(node: ast.expr) -> ast.expr:
+    """`x` for `x.float()`."""
+    is_cast = (
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "float"
+    )
+    return node.func.value if is_cast else node  # type: ignore[attr-defined]
 
 
 def _stretched_to(node: ast.expr) -> int:
