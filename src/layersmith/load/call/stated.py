@@ -15,6 +15,8 @@ _AXIS = r"[A-Za-z0-9_*/+\- ]{1,25}"
 _FIRST = r"\*|[Nn]|[Bb]|bs|bsz|batch[\w ]*|BS|[LT]|(?:seq|src|trg|tgt|num)[\w ]*|[nN]_\w+"
 _ROWS = rf"[\(\[]\s*((?:{_FIRST})\s*),\s*[\)\]]"  # one axis, in Python's way: `(batch,)`
 _SHAPE = rf"[\(\[]\s*((?:{_FIRST})\s*,\s*{_AXIS}(?:,\s*{_AXIS}){{0,4}})\s*[\)\]]"
+_ROW = r"[Bb]|bs|bsz|BS|[Bb]atch(?:[ _]?size)?"
+_OUTPUTS = re.compile(r"(?:[Rr]eturns?\b:?|[Oo]utputs?:|->|\bin,)\s*([^\n]*)")
 _INTEGER_DTYPES = ("int", "uint")
 
 
@@ -52,6 +54,16 @@ def documented_axes(cls: type, parameter: str) -> tuple[str, ...]:
     return tuple(axes) if all(re.fullmatch(r"[A-Za-z]\w*", axis) for axis in axes) else ()
 
 
+def documented_outputs(cls: type) -> list[tuple[str, ...]]:
+    """The axes of all outputs, where a docstring gives them and each begins with the batch; [] where it does not."""
+    texts = [vars(cls).get("__doc__"), getattr(vars(cls).get("forward"), "__doc__", None)]
+    for clause in (match for text in texts for match in _OUTPUTS.findall(text or "")):
+        shapes = [[axis.strip() for axis in one.split(",")] for one in re.findall(_SHAPE, clause)]
+        if shapes and all(re.fullmatch(_ROW, shape[0]) for shape in shapes):
+            return [tuple(shape) for shape in shapes]
+    return []
+
+
 def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None = None) -> Clue:
     """What docstrings and comments of the class say about a parameter's shape.
 
@@ -69,7 +81,10 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
             told = {name: size for name, size in (sizes or {}).items() if len(name) > 1}
             known = tuple(_size(_joined(axis), told) if index else None for index, axis in enumerate(axes))
             return Clue(rank=len(axes), names=tuple(axes), sizes=known if any(known) else ())
-    return Clue()
+    is_vector = re.search(
+        rf"\b{re.escape(parameter)} *(?:\([^()\n]*\))? *: *\s(?:an?|the) vector\b", text, re.IGNORECASE
+    )
+    return Clue(rank=1) if is_vector else Clue()
 
 
 def _joined(axis: str) -> str:
