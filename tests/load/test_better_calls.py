@@ -114,3 +114,18 @@ class ScalesByKind(nn.Module):
 
 def test_what_is_said_to_be_a_vector_is_one() -> None:
     assert ", i64[5]<4)" in subject_of_class(ScalesByKind).inferred_from
+
+
+class JoinsItsGroups(nn.Module):
+    def __init__(self, dim: int = 32, groups: int = 4) -> None:
+        super().__init__()
+        self.groups, self.w = groups, nn.Parameter(torch.randn(groups, dim // groups, dim // groups))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b = x.shape[0]
+        x = x.view(b, self.groups, -1)
+        return torch.einsum("bgi,gio->bgo", x, self.w).reshape(b, -1)
+
+
+def test_the_rest_of_a_reshape_is_no_size() -> None:
+    assert subject_of_class(JoinsItsGroups).inferred_from

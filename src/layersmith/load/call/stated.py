@@ -77,7 +77,7 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
     for pattern in (rf"{name}{_SHAPE}", rf"{name}{_ROWS}", rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}"):
         match = re.search(pattern, text)
         axes = [axis.strip() for axis in match.group(1).split(",")] if match else []
-        if axes and "*" not in axes and "..." not in axes:
+        if axes and not {"*", "...", "-1"} & {*axes}:
             told = {name: size for name, size in (sizes or {}).items() if len(name) > 1}
             known = tuple(_size(_joined(axis), told) if index else None for index, axis in enumerate(axes))
             return Clue(rank=len(axes), names=tuple(axes), sizes=known if any(known) else ())
