@@ -91,3 +91,25 @@ def test_inputs_that_the_user_gave_are_not_replaced() -> None:
 
 def never() -> Any:
     raise AssertionError("not asked for")
+
+
+class Feed(nn.Module):
+    """Elementwise: nothing in it says how many dimensions its input has."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.tanh() * 2
+
+
+class Signal(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, 3, padding=1)
+        self.feed = Feed()
+
+    def forward(self, x: Tensor) -> Any:
+        return self.feed(self.conv(x))
+
+
+def test_a_class_that_takes_any_rank_gets_that_of_its_user() -> None:
+    said = subject_of_class(Feed).inferred_from
+    assert said.startswith("Feed()(f32[5,32,11]) as Signal builds and calls it"), said

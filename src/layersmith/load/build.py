@@ -20,7 +20,7 @@ from layersmith.load.hint import by_hint, by_lock
 from layersmith.load.inference import by_inference
 from layersmith.load.strategy import Failure, Found, Request, Said, Strategy
 from layersmith.load.unbuildable import Unbuildable
-from layersmith.load.users import by_users
+from layersmith.load.users import as_used, by_users
 from layersmith.load.values import Call, TensorSpec
 from layersmith.probe import source
 from layersmith.probe.gradients.duplicate import duplicate
@@ -82,6 +82,7 @@ def _first_sure(request: Request) -> Found | None:
     guess: Found | None = None
     for strategy in _STRATEGIES:
         found = strategy(request)
+        found = as_used(request, found) if found is not None and found.is_open else found
         if found is not None and (not found.doubt or strategy is by_lock):  # the search was done before
             return found
         guess = guess or found

@@ -67,7 +67,7 @@ def by_small_documentation(request: Request) -> Found | None:
         return None
     for example in _own(request.cls):
         found = _watched(request, example)
-        if found is not None and _size(found) <= _LARGEST:
+        if found is not None and found.size <= _LARGEST:
             return found
     return None
 
@@ -191,8 +191,3 @@ def _executed(example: Example, deadline: Deadline) -> None:
         pass
     finally:
         sys.argv = argv
-
-
-def _size(found: Found) -> int:
-    tensors = [*found.build(0).parameters(), *found.inputs(0).tensors()]
-    return sum(tensor.numel() for tensor in tensors)

@@ -26,6 +26,16 @@ def doubt(construction: Construction, call: Call, callee: Callee) -> str:
     return _open(call, callee)
 
 
+def is_open(call: Call, callee: Callee) -> bool:
+    """Whether nothing says the rank of the main input: a linear map takes any, and so does what is elementwise."""
+    name = callee.required[0] if callee.parameters else ""
+    main = next(iter(call.args), None)
+    if not isinstance(main, TensorSpec):
+        return False
+    clue = callee.clues[name]
+    return not (clue.rank or clue.channels or len(clue.sizes) or clue.parts)
+
+
 def _open(call: Call, callee: Callee) -> str:
     """The main input, if it is a tensor of floats of which neither the source nor the constructor says anything."""
     name = callee.required[0] if callee.parameters else ""

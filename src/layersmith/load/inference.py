@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -14,7 +15,7 @@ from layersmith.load.call.run import call_of
 from layersmith.load.call.search import CallSearch
 from layersmith.load.call.start import starts
 from layersmith.load.constructor.search import Construction, ConstructorSearch, call_text, construct
-from layersmith.load.doubt import FAILS, doubt
+from layersmith.load.doubt import FAILS, doubt, is_open
 from layersmith.load.strategy import Failure, Found, Request
 from layersmith.load.unbuildable import Unbuildable, Unbuilt
 from layersmith.load.values import Call, Made
@@ -117,7 +118,8 @@ def _with_found(request: Request, construction: Construction, count: int) -> tup
     call = search.find()
     if call is not None:
         call = _in_both_modes(construction, call, request.deadline.part(share))
-        return _found(construction, call, construction.how, doubt(construction, call, search.callee)), True
+        found = _found(construction, call, construction.how, doubt(construction, call, search.callee))
+        return replace(found, is_open=is_open(call, search.callee)), True
     error = search.attempts.error
     if error is not None and (method := unwritten(error, construction.module)):
         name = construction.cls.__name__

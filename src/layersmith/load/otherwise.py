@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,16 +22,21 @@ NO_BROADCAST = "must match the size of tensor"
 STEPS = 3  # of rows x steps x features, or of rows x channels x steps
 
 
+class NothingReturnedError(TypeError):
+    """Forward came to its end without a `return`, or with nothing in it, and does not say that it may."""
+
+
 def error_of(module: nn.Module, inputs: Inputs, deadline: Deadline, *, seed: int) -> Exception | None:
-    """What a call raises; None where it works, or does not come to an end in time."""
+    """What a call raises, or that it returns None; None where it works, or does not come to an end in time."""
     try:
         with contained(deadline, seed=seed), torch.no_grad():
-            inputs.call(module)
+            output = inputs.call(module)
     except OutOfBudget:
         return None
     except Exception as error:  # noqa: BLE001 - whatever forward raises
         return error
-    return None
+    says_so = re.search(r"None|Optional", str(inspect.signature(module.forward).return_annotation))
+    return NothingReturnedError("forward returned None") if output is None and not says_so else None
 
 
 def may_work_otherwise(

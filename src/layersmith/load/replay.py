@@ -20,6 +20,7 @@ from layersmith.errors import UsageError
 from layersmith.load import notation
 from layersmith.load.attempt import contained
 from layersmith.load.constructor.search import call_text, construct
+from layersmith.load.constructor.standins import Several
 from layersmith.load.constructor.usage import constructor
 from layersmith.load.strategy import Found, Request
 from layersmith.load.values import Call, Made, TensorSpec
@@ -132,7 +133,13 @@ class _Names(dict[str, Any]):
 
     def __init__(self, cls: type[nn.Module], specs: Mapping[str, TensorSpec]) -> None:
         home = vars(sys.modules.get(cls.__module__, object()) if cls.__module__ in sys.modules else cls)
-        usual = {"torch": torch, "nn": nn, "F": F, "SimpleNamespace": types.SimpleNamespace}
+        usual = {
+            "torch": torch,
+            "nn": nn,
+            "F": F,
+            "SimpleNamespace": types.SimpleNamespace,
+            "Several": Several,
+        }
         super().__init__(usual | dict(home) | {cls.__name__: cls})
         self.package = cls.__module__.partition(".")[0]
         self.specs = specs

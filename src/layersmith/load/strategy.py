@@ -58,6 +58,13 @@ class Found:
     how: str  # "from example()", "from names"
     construction: Construction | None = None
     doubt: str = ""  # why the call is but a guess; "" where the source or a real call confirms it
+    is_open: bool = False  # nothing in the class says how many dimensions its input has
+
+    @property
+    def size(self) -> int:
+        """How many numbers there are in parameters and inputs."""
+        tensors = [*self.build(0).parameters(), *self.inputs(0).tensors()]
+        return sum(tensor.numel() for tensor in tensors)
 
 
 Strategy = Callable[[Request], Found | None]

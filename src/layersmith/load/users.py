@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import ModuleType
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.inference import by_inference
@@ -19,11 +19,14 @@ from layersmith.load.recorded import found_of
 from layersmith.load.recording import recording
 from layersmith.load.strategy import Found, Request
 from layersmith.probe import source
+from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 
 _USERS = 3  # how many users are tried
 _DEEPEST = 2  # users of users
 _SHARE = 0.4  # of the time left, for one user
+_SECONDS = 1.0  # CPU time to see how others call a class that says nothing of its input
+_LARGEST = 3_000_000  # numbers in parameters and inputs: what is larger makes every rule slow
 
 
 def by_users(request: Request, *, depth: int = 0) -> Found | None:
@@ -40,6 +43,31 @@ def by_users(request: Request, *, depth: int = 0) -> Found | None:
         if request.deadline.is_over:
             break
     return None
+
+
+def as_used(request: Request, guess: Found) -> Found:
+    """The guess, or the call that a user of the class makes where that has other ranks or kinds of numbers."""
+    deadline = Deadline.after(_SECONDS)
+    deadline = min(deadline, request.deadline, key=lambda one: one.at)
+    used = by_users(Request(request.cls, deadline))
+    is_other = used is not None and not used.doubt and _differ(request.cls, guess, used)
+    return used if used is not None and is_other and used.size <= _LARGEST else guess
+
+
+def _differ(cls: type[nn.Module], guess: Found, used: Found) -> bool:
+    """Whether an argument that both give has another rank or kind of numbers."""
+    ours, theirs = (_kinds(cls, found.inputs(0)) for found in (guess, used))
+    return any(ours[name] != theirs[name] for name in ours if name in theirs)
+
+
+def _kinds(cls: type[nn.Module], inputs: Inputs) -> dict[str, tuple[int, bool]]:
+    names = list(inspect.signature(cls.forward).parameters)[1:]
+    given = {**dict(zip(names, inputs.args, strict=False)), **inputs.kwargs}
+    return {
+        name: (value.ndim, value.is_floating_point())
+        for name, value in given.items()
+        if isinstance(value, Tensor)
+    }
 
 
 def users_of(cls: type[nn.Module]) -> Iterator[type[nn.Module]]:

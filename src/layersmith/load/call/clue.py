@@ -42,6 +42,7 @@ class Clue:
     items: tuple[tuple[object, Clue], ...] = ()  # of its parts, by number or key; by None where all are alike
     reach: int = 0  # the size that its last dimension has at least, where columns are picked by number
     attributes: frozenset[str] = frozenset()
+    is_flat: bool = False  # forward makes one row of all that stands behind its batch
     is_step: bool = False  # it gets a dimension of its own: one number for each row, if numbers they are
 
     def merged(self, other: Clue) -> Clue:
@@ -62,6 +63,7 @@ class Clue:
             items=self.items or other.items,
             reach=max(self.reach, other.reach),
             attributes=self.attributes | other.attributes,
+            is_flat=self.is_flat or other.is_flat,
             is_step=self.is_step or other.is_step,
         )
 

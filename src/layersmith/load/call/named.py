@@ -194,12 +194,35 @@ def _integers(asked: Asked) -> Any:
     is_float = isinstance(main, TensorSpec) and main.dtype is not torch.int64
     is_label = main is not None and bool(re.search(r"label|class|target", asked.word))
     is_label |= bool(_ENTITIES.match(asked.word) or ((main is None or is_float) and _TIME.match(asked.word)))
+    is_label |= _are_entities(asked.callee)
     beside = main.rank if isinstance(main, TensorSpec) and main.dtype is torch.int64 else 0
     rank = clue.rank or beside or (1 if is_label or clue.is_step else max(2, clue.min_rank))
     spec = shaped(replace(clue, dtype=torch.int64, last=clue.reach or None), rank)
     is_alike = isinstance(main, TensorSpec) and main.rank == rank and not clue.sizes
     shape = main.shape if isinstance(main, TensorSpec) and is_alike else spec.shape
     return replace(spec, shape=shape, high=min(clue.high or _vocabulary(asked) or _FEW, _HIGHEST))
+
+
+def _are_entities(callee: Callee) -> bool:
+    """Whether several inputs are each looked up in a table and nothing then looks along a sequence: users, items."""
+    clues = [callee.clues[name] for name in callee.required]
+    are_numbers = all(clue.dtype is torch.int64 and not clue.rank and clue.min_rank < 2 for clue in clues)  # noqa: PLR2004
+    inner = [part for part in callee.module.modules() if part is not callee.module]
+    tables = [part for part in inner if isinstance(part, nn.Embedding)]
+    return len(clues) > 1 and are_numbers and len(tables) >= len(clues) and all(map(_is_of_rows, inner))
+
+
+def _is_of_rows(part: nn.Module) -> bool:
+    kinds = (
+        nn.Embedding,
+        nn.Linear,
+        nn.Bilinear,
+        nn.Sequential,
+        nn.ModuleList,
+        nn.ModuleDict,
+        nn.BatchNorm1d,
+    )
+    return isinstance(part, kinds) or type(part).__module__.endswith(("activation", "dropout"))
 
 
 def _vocabulary(asked: Asked) -> int:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from layersmith.load.attempt import Deadline, contained
+from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.callee import Callee, State
 from layersmith.load.values import Call
 from layersmith.probe import closeness, tree
+from layersmith.probe.modes import heeds_mode, in_mode
 
 _DIFFERENTIATES = "does not require grad and does not have a grad_fn"
 
@@ -52,6 +54,24 @@ def output_of(callee: Callee, state: State, deadline: Deadline) -> Any:
         torch.set_grad_enabled(needs_gradients),
     ):
         return call.make(0).call(callee.module)
+
+
+def trains(callee: Callee, state: State, deadline: Deadline) -> bool:
+    """Whether train mode takes the call as well; a module that cannot be copied is not asked."""
+    if not heeds_mode(callee.module):
+        return True
+    try:
+        module = in_mode(copy.deepcopy(callee.module), training=True)
+    except Exception:  # noqa: BLE001 - not-copyable speaks of it
+        return True
+    try:
+        with contained(deadline), torch.no_grad():
+            call_of(callee, state).make(0).call(module)
+    except OutOfBudget:
+        return True
+    except Exception:  # noqa: BLE001 - whatever the user's forward raises
+        return False
+    return True
 
 
 def is_useful(output: Any) -> bool:

@@ -19,7 +19,15 @@ from layersmith.load.call.loss import is_loss
 from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
-from layersmith.load.call.run import call_of, is_blank, is_finite, is_useful, output_of, rows_are_apart
+from layersmith.load.call.run import (
+    call_of,
+    is_blank,
+    is_finite,
+    is_useful,
+    output_of,
+    rows_are_apart,
+    trains,
+)
 from layersmith.load.call.start import starts
 from layersmith.load.call.verdict import fails_alike, is_unmendable, meets_its_own_doubles
 from layersmith.load.constructor.names import WIDTH
@@ -52,16 +60,18 @@ class CallSearch:
         self.unchanged = 0
 
     def find(self) -> Call | None:
-        """A call that returns a tensor; None if none was found in time."""
+        """A call that returns a tensor, in train mode, too, if there is one; None if none was found in time."""
         is_one_of_many = is_loss(self.callee)  # pairs of shapes that have nothing to do with each other
+        found: State | None = None
         for start in starts(self.callee):
             self.unchanged = 0 if is_one_of_many else self.unchanged
             state = self._from(start)
-            if state is not None:
+            if state is not None and trains(self.callee, state, self.deadline):
                 return call_of(self.callee, self._canonical(state))
+            found = found or state
             if self._is_over() or self._is_hopeless():
-                return None
-        return None
+                break
+        return None if found is None else call_of(self.callee, self._canonical(found))
 
     def _from(self, start: State) -> State | None:
         """Depth first from one guess along its repairs."""

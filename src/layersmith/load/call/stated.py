@@ -15,6 +15,10 @@ _AXIS = r"[A-Za-z0-9_*/+\- ]{1,25}"
 _FIRST = r"\*|[Nn]|[Bb]|bs|bsz|batch[\w ]*|BS|[LT]|(?:seq|src|trg|tgt|num)[\w ]*|[nN]_\w+"
 _ROWS = rf"[\(\[]\s*((?:{_FIRST})\s*),\s*[\)\]]"  # one axis, in Python's way: `(batch,)`
 _SHAPE = rf"[\(\[]\s*((?:{_FIRST})\s*,\s*{_AXIS}(?:,\s*{_AXIS}){{0,4}})\s*[\)\]]"
+_PRODUCT = r"\b((?:B|N|bs|batch)(?:\s?x\s?[A-Z][a-wyz0-9_]*){1,4})(?!\w)"  # B x C x H x W
+# Between a parameter's name and its shape: `x: of shape (B, C)`, `x (Tensor): input, (B, C)`, and below `x : Tensor`.
+_GAP = r"(?:\s*\([^()\n]{0,60}\)\s*:|\s*:[^()\n]{0,60}\n)?[^\n()\[\]]{0,80}"
+_KINDS = r"(?:of |dtype |torch\.)*([Bb]ool(?:ean)?s?|u?int(?:32|64)?s?|long|integers?)"
 _ROW = r"[Bb]|bs|bsz|BS|[Bb]atch(?:[ _]?size)?"
 _OUTPUTS = re.compile(r"(?:[Rr]eturns?\b:?|[Oo]utputs?:|->|\bin,)\s*([^\n]*)")
 _INTEGER_DTYPES = ("int", "uint")
@@ -47,9 +51,7 @@ def annotated_clue(annotation: Any, sizes: Mapping[str, int]) -> Clue | None:
 
 def documented_axes(cls: type, parameter: str) -> tuple[str, ...]:
     """The names of a parameter's axes, where docstrings or comments of the class give them behind its own name."""
-    match = (
-        re.search(rf"\b{re.escape(parameter)}\b[^\n(\[]{{0,60}}{_SHAPE}", _texts(cls)) if parameter else None
-    )
+    match = re.search(rf"\b{re.escape(parameter)}\b{_GAP}{_SHAPE}", _texts(cls)) if parameter else None
     axes = [axis.strip() for axis in match.group(1).split(",")] if match else []
     return tuple(axes) if all(re.fullmatch(r"[A-Za-z]\w*", axis) for axis in axes) else ()
 
@@ -72,19 +74,28 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
         parameter: of its forward.
         sizes: the constructor's arguments: a dimension of the same name has that size.
     """
-    text = _texts(cls)
-    name = rf"\b{re.escape(parameter)}\b[^\n(\[]{{0,60}}"
-    for pattern in (rf"{name}{_SHAPE}", rf"{name}{_ROWS}", rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}"):
+    text, name = _texts(cls), re.escape(parameter)
+    dtype = _documented_dtype(text, name)
+    own = [rf"\b{name}\b{_GAP}{shape}" for shape in (_SHAPE, _ROWS, _PRODUCT)]
+    for pattern in (*own, rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}"):
         match = re.search(pattern, text)
-        axes = [axis.strip() for axis in match.group(1).split(",")] if match else []
+        parts = re.split(r",|x" if pattern == own[-1] else ",", match.group(1)) if match else []
+        axes = [axis.strip() for axis in parts]
         if axes and not {"*", "...", "-1"} & {*axes}:
             told = {name: size for name, size in (sizes or {}).items() if len(name) > 1}
             known = tuple(_size(_joined(axis), told) if index else None for index, axis in enumerate(axes))
-            return Clue(rank=len(axes), names=tuple(axes), sizes=known if any(known) else ())
-    is_vector = re.search(
-        rf"\b{re.escape(parameter)} *(?:\([^()\n]*\))? *: *\s(?:an?|the) vector\b", text, re.IGNORECASE
-    )
-    return Clue(rank=1) if is_vector else Clue()
+            return Clue(rank=len(axes), names=tuple(axes), sizes=known if any(known) else (), dtype=dtype)
+    is_vector = re.search(rf"\b{name} *(?:\([^()\n]*\))? *: *\s(?:an?|the) vector\b", text, re.IGNORECASE)
+    return Clue(rank=1 if is_vector else None, dtype=dtype)
+
+
+def _documented_dtype(text: str, name: str) -> torch.dtype | None:
+    """Whole numbers or flags: `mask: (B, T) bool`, `labels (LongTensor)`; None where neither is said."""
+    match = re.search(rf"\b{name}\b\s*[(:]\s*(?:torch\.)?(Long|Int|Bool)Tensor\b", text)
+    match = match or re.search(rf"\b{name}\b{_GAP}[(\[][^()\[\]\n]{{1,60}}[)\]]\W{{1,3}}{_KINDS}\b", text)
+    if match is None:
+        return None
+    return torch.bool if match.group(1).lower().startswith("bool") else torch.int64
 
 
 def _joined(axis: str) -> str:

@@ -206,11 +206,13 @@ def _by_usage(wanted: Wanted) -> Iterator[Any]:
         yield from evidence.block_classes(wanted.usage.attributes, name, wanted.cls, wanted.scope)
         yield from standins.callables(name, is_called_in_constructor=True)
     elif is_sequence and ("module" in kinds or _are_modules(wanted)):
-        yield from standins.modules(name, several=True)
+        outputs = (wanted.usage.item or Usage()).outputs
+        yield from standins.modules(name, several=True, outputs=outputs)
     elif is_sequence:
         yield from _repeated(wanted, list)
     elif "module" in kinds:
-        yield from [*_namesakes(wanted), *_by_evidence(wanted), *standins.modules(name)]
+        yield from [*_namesakes(wanted), *_by_evidence(wanted)]
+        yield from standins.modules(name, outputs=wanted.usage.outputs)
 
 
 def _are_modules(wanted: Wanted) -> bool:

@@ -20,6 +20,7 @@ _SHRUNK = re.compile(
     r"size|dim|embd|embed|model|width|hidden|inner|ff|layers?$|depth|blocks?$|heads?$|vocab|channels|experts|len|ctx|top_?k"
 )
 _METHODS = frozenset(name for name in dir(dict) if not name.startswith("__"))  # of what reads like a dict
+_MODES = 3  # how many texts a setting is compared with are tried
 _LARGE = 64  # what is at most this stays as the author wrote it
 
 
@@ -113,22 +114,30 @@ def scalar(name: str, annotation: Any = None) -> Any:
 
 
 def _stand_ins(usage: Usage) -> list[Any]:
+    """One for each mode that the class knows by a text; the first, where it knows none."""
     known = sorted(usage.keys if "dict" in usage.kinds else usage.attributes - _METHODS)
-    values = {name: _field(name, usage.fields.get(name, Usage())) for name in known}
+    modes = max((len(dict.fromkeys(field.strings)) for field in usage.fields.values()), default=1)
+    found = [_stand_in(known, usage, mode) for mode in range(min(max(modes, 1), _MODES))]
+    return found if "dict" in usage.kinds else [*found, Made("dict()", AnyDict)]
+
+
+def _stand_in(known: list[str], usage: Usage, mode: int) -> Made:
+    values = {name: _field(name, usage.fields.get(name, Usage()), mode) for name in known}
     text = ", ".join(f"{name}={written(value)}" for name, value in values.items())
     if "dict" in usage.kinds:
-        return [Made(f"dict({text})", lambda: AnyDict(realise(values)))]
-    return [
-        Made(f"SimpleNamespace({text})", lambda: AnyConfig(realise(values))),
-        Made(f"dict({text})", AnyDict),
-    ]
+        return Made(f"dict({text})", lambda: AnyDict(realise(values)))
+    return Made(f"SimpleNamespace({text})", lambda: AnyConfig(realise(values)))
 
 
-def _field(name: str, usage: Usage) -> Any:
+def _field(name: str, usage: Usage, mode: int = 0) -> Any:
     """A value for an attribute or key, by what the constructor does with it, else by its name."""
     own = {part for part in usage.attributes if not hasattr(str, part) and not hasattr(dict, part)}
     if usage.strings:
-        return usage.strings[0]
+        options = list(dict.fromkeys(usage.strings))
+        return options[mode % len(options)]
+    texts = [one.default for one in usage.passed_as if isinstance(one.default, str)]
+    if texts:  # whoever gets it has an example
+        return texts[0]
     if usage.keys or (own and "sequence" not in usage.kinds):
         return _stand_ins(usage)[0]
     is_number = any(names.known_integers(parameter.name) for parameter in usage.passed_as)

@@ -26,6 +26,19 @@ class AnyModule(nn.Linear):
         return super().forward(input) if fits else input
 
 
+class Several(AnyModule):
+    """Returns the mapped input more than once, as attention with its weights or a recurrent layer with its state."""
+
+    def __init__(self, *parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """A tuple of so many parts; one of several tensors is a tuple itself."""
+        mapped = super().forward(*args, **kwargs)
+        return tuple(mapped if count == 1 else (mapped,) * count for count in self.parts)
+
+
 def _stand_in(text: str, make: Callable[[], nn.Module]) -> Made:
     return Made(text, make, is_stand_in=True)
 
@@ -50,8 +63,18 @@ def as_wide(stand_in: Made, width: int) -> Made:
     return made
 
 
-def modules(name: str, *, several: bool = False) -> list[Any]:
-    """Modules for a parameter of this name, the likeliest first."""
+def modules(name: str, *, several: bool = False, outputs: tuple[int, ...] = ()) -> list[Any]:
+    """Modules for a parameter of this name, the likeliest first.
+
+    Args:
+        name: of the parameter.
+        several: whether it is a list of them.
+        outputs: how many tensors each part of what one returns has; () for a single tensor.
+    """
+    if outputs:
+        text = f"Several({', '.join(map(str, outputs))})"
+        one = _stand_in(text, lambda: Several(*outputs))
+        return [[one, one] if several else one]
     if several:
         return [[ANY_MODULE, ANY_MODULE]]
     if ACTIVATION.search(plain(name)):

@@ -43,3 +43,15 @@ def conditions(test: ast.expr) -> list[ast.expr]:
     if isinstance(test, ast.BoolOp):
         return [part for value in test.values for part in conditions(value)]
     return conditions(test.operand) if isinstance(test, ast.UnaryOp) else [test]
+
+
+def compared(node: ast.Compare) -> tuple[ast.expr, list[str]]:
+    """What is compared, and the texts that it may be: `mode == "sum"`, `mode.lower() in ("sum", "mean")`."""
+    left, right = node.left, node.comparators[0]
+    if isinstance(left, ast.Call) and isinstance(left.func, ast.Attribute):
+        left = left.func.value
+    options = (
+        [right] if isinstance(right, ast.Constant) else getattr(right, "elts", getattr(right, "keys", []))
+    )
+    values = [option.value for option in options if isinstance(option, ast.Constant)]
+    return left, [value for value in values if isinstance(value, str) and len(node.ops) == 1]

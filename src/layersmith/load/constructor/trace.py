@@ -23,6 +23,9 @@ class Usage:
         default_factory=list
     )  # of what its items are unpacked into: `for n, d in sizes`
     fields: dict[str, Usage] = field(default_factory=dict)  # of its attributes and keys
+    outputs: tuple[
+        int, ...
+    ] = ()  # how many tensors each part of what it returns has: `y, (h, c) = self.rnn(x)`
 
     @property
     def is_flag(self) -> bool:
@@ -49,3 +52,4 @@ class Usage:
         self.passed_as += other.passed_as
         self.item, self.parts = self.item or other.item, self.parts or other.parts
         self.fields = {**other.fields, **self.fields}
+        self.outputs = self.outputs or other.outputs

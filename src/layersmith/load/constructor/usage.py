@@ -12,12 +12,14 @@ from typing import Any
 
 from torch import nn
 
-from layersmith.load.constructor.syntax import conditions, field_name, is_slice, last_name, resolved
+from layersmith.load.constructor.forward import read_forward
+from layersmith.load.constructor.syntax import compared, conditions, field_name, is_slice, last_name, resolved
 from layersmith.load.constructor.trace import Usage
 from layersmith.probe import source
 
 REST = "**"  # the entry of the variadic keywords in the traces
 _WALKED = {"zip", "enumerate", "list", "tuple", "reversed", "pairwise", "len", "sum", "max", "sorted"}
+_LISTS = {"ModuleList", "Sequential", "list", "tuple"}
 _TENSOR_TAKERS = {"Parameter", "register_buffer", "from_pretrained"}
 
 
@@ -142,7 +144,7 @@ class _Reader:
 
     def keep(self, node: ast.Assign) -> None:
         """`self.depth = config.depth`, `depth = config.depth`: another name of that setting."""
-        trace = self.trace(node.value)
+        trace = self.trace(_contents(node.value))
         if trace is None:
             return
         for target in node.targets:
@@ -262,32 +264,20 @@ class _Reader:
         trace.keys |= {*names[: len(node.args)], *(word.arg for word in node.keywords if word.arg)}
 
     def comparison(self, node: ast.Compare) -> None:
-        left, right = node.left, node.comparators[0]
-        if isinstance(left, ast.Call) and isinstance(left.func, ast.Attribute):
-            left = left.func.value  # activation.lower() == "relu"
+        left, texts = compared(node)
         trace = self.trace(left)
-        if trace is None or len(node.ops) != 1:
-            return
-        options = (
-            [right] if isinstance(right, ast.Constant) else getattr(right, "elts", getattr(right, "keys", []))
-        )
-        values = [option.value for option in options if isinstance(option, ast.Constant)]
-        trace.strings += [value for value in values if isinstance(value, str)]
+        if trace is not None:
+            trace.strings += texts
 
     def read_forward(self) -> None:
-        """What is kept and called in forward is a module; looped over, a list; asked for its truth, a flag."""
+        """What forward does with what is kept."""
         node = source.function_node(self.cls.forward) if issubclass(self.cls, nn.Module) else None
-        for part in ast.walk(node) if node is not None else ():
-            if isinstance(part, ast.Call):
-                self.mark_kept(part.func, "module")
-            if isinstance(part, ast.For | ast.comprehension):
-                walked = part.iter.args if isinstance(part.iter, ast.Call) else [part.iter]
-                for one in walked:
-                    self.mark_kept(one, "sequence")
-            for condition in conditions(part.test) if isinstance(part, ast.If | ast.IfExp) else ():
-                self.mark_kept(condition, "flag")
+        if node is not None:
+            read_forward(self.cls, node, self.trace)
 
-    def mark_kept(self, node: ast.expr, kind: str) -> None:
-        """Only what `self` keeps: forward's own names are others than the constructor's."""
-        if isinstance(node, ast.Attribute):
-            self.mark(node, kind)
+
+def _contents(node: ast.expr) -> ast.expr:
+    """`layers` for `nn.ModuleList(layers)`: the same things under a roof."""
+    is_list = isinstance(node, ast.Call) and last_name(node.func) in _LISTS and len(node.args) == 1
+    inner = node.args[0] if is_list and isinstance(node, ast.Call) else node
+    return inner.value if isinstance(inner, ast.Starred) else inner

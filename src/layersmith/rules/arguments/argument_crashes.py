@@ -9,8 +9,9 @@ The class is built and called as in the example, with one argument changed: to i
 flag, to what the annotation lists or the source compares it with (None as well), a dropout to 0 and 0.5, a number of
 layers to 1 and 3, a kernel to another odd size, a dilation to 2, two dimensions to three, a square to a rectangle, a
 width to an odd one (only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that
-refuses the value is fine. A call that fails is no finding where another input works with that option, unless it is of
-one sample or one step only, of as many steps as features, or of a length by which sizes happen to broadcast.
+refuses the value is fine; a forward that returns None, and does not say that it may, is not. A call that fails is no
+finding where another input works with that option, unless it is of one sample or one step only, of as many steps as
+features, or of a length by which sizes happen to broadcast.
 
 ## How to fix it
 Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
@@ -20,7 +21,8 @@ Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
     name = where.split("=")[0]
     if name in (parameters := inspect.signature(type(module)).parameters):
         changed = type(module)(**{name: not parameters[name].default})
-        changed(*args, **kwargs)
+        output = changed(*args, **kwargs)
+        assert output is not None or "None" in str(inspect.signature(changed.forward)), "forward returns None"
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
-from layersmith.load.otherwise import error_of, may_work_otherwise
+from layersmith.load.otherwise import NothingReturnedError, error_of, may_work_otherwise
 from layersmith.load.values import written
 from layersmith.probe import options, parameters, refusal, sides, source, wording
 from layersmith.probe.modes import in_mode
@@ -118,8 +120,9 @@ def _finding(construction: Construction, option: options.Option, error: Exceptio
     severity = None if is_certain else Severity.WARNING
     file = parameters.file(cls)
     said = f"{cls.__name__}({option.name}={written(option.value)})"
+    did = "returned None" if isinstance(error, NothingReturnedError) else f"raised {wording.short(error)}"
     return Finding(
-        f"{said} ({option.why}): {where} raised {wording.short(error)}",
+        f"{said} ({option.why}): {where} {did}",
         where=option.name,
         file=file,
         line=refusal.line_of(error, file) or source.class_line(cls)[1],
@@ -142,24 +145,6 @@ class NoBias(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.linear(x, self.weight, self.bias)
-
-
-@argument_crashes.bad(
-    "ActivationByName(activation='gelu') (compared in the source): the constructor raised AttributeError"
-)
-class ActivationByName(nn.Module):
-    def __init__(self, width: int = 6, activation: str = "relu") -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, width)
-        if activation == "relu":
-            self.act: nn.Module = nn.ReLU()
-        elif activation == "gelu":
-            self.act = nn.Gelu()  # type: ignore[attr-defined]
-        else:
-            raise ValueError(f"activation must be relu or gelu, not {activation!r}")
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.act(self.linear(x))
 
 
 @argument_crashes.bad("forward raised RuntimeError: mat1 and mat2 shapes cannot be multiplied")
@@ -245,10 +230,8 @@ class PadsForItsDilation(nn.Module):
         super().__init__()
         assert norm in ("batch", "layer")
         self.conv = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
-        self.is_last, self.norm = (
-            norm == "layer",
-            nn.LayerNorm(width) if norm == "layer" else nn.BatchNorm1d(width),
-        )
+        self.is_last = norm == "layer"
+        self.norm = nn.LayerNorm(width) if self.is_last else nn.BatchNorm1d(width)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv(x)
@@ -267,6 +250,24 @@ class PadsForItsKernel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv(x) * self.gain.mean()
+
+
+@argument_crashes.bad("ForgetsToReturn(with_input=True) (a flag): forward returned None")
+class ForgetsToReturn(nn.Module):
+    def __init__(self, *, with_input: bool = False) -> None:
+        super().__init__()
+        self.with_input = with_input
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[return]  # noqa: RET503 - that is the bug
+        if not self.with_input:
+            return x.relu()
+        torch.cat([x, x.relu()], -1)
+
+
+@argument_crashes.good
+class MayReturnNothing(ForgetsToReturn):
+    def forward(self, x: Tensor) -> Tensor | None:  # type: ignore[override]
+        return super().forward(x)
 
 
 @argument_crashes.good

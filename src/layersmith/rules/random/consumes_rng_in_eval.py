@@ -37,7 +37,7 @@ DRAWS = r"random\.|rand\w*\(|normal_?\(|bernoulli|shuffle|choice|rng"
 
 
 @rule(
-    severity=Severity.NOTE,
+    severity=Severity.WARNING,
     since="0.1",
     promise=Promise.OWN_RANDOMNESS,
     after=("forward-raises", "nondeterministic-eval", "reseeds-global-rng"),

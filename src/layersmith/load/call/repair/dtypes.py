@@ -64,6 +64,9 @@ def booleans(complaint: Complaint) -> Iterator[State]:
         ] or complaint.suspects
         for name in masks:
             yield complaint.with_specs(lambda spec: replace(spec, dtype=torch.bool, high=0), [name])
+    if complaint.says(r"bitwise_\w+\W+not implemented for 'Float'"):
+        for name in complaint.blamed:
+            yield complaint.with_specs(lambda spec: replace(spec, dtype=torch.bool, high=0), [name])
     if complaint.says(r"[Cc]omplex"):
         for name in complaint.blamed:
             yield complaint.with_specs(lambda spec: replace(spec, dtype=torch.complex64, high=0), [name])
