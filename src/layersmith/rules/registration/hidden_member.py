@@ -60,13 +60,11 @@ def _hidden(part: nn.Module) -> Iterator[tuple[str, str]]:
     for name, value in vars(part).items():
         if name in methods and not callable(value):
             yield name, f"the attribute {name} of {cls}, a {type(value).__name__}, hides the method {name}()"
-    registered = {"submodule": part._modules, "parameter": part._parameters, "buffer": part._buffers}  # noqa: SLF001 - what they hold is hidden
-    for kind, held in registered.items():
-        yield from (
-            (name, f"the method {name}() of {cls} hides the {kind} of that name")
-            for name in held
-            if name in methods
-        )
+    kinds = (("submodule", part._modules), ("parameter", part._parameters), ("buffer", part._buffers))  # noqa: SLF001 - they are hidden
+    for kind, held in kinds:
+        for name in [*held]:
+            if name in methods:
+                yield name, f"the method {name}() of {cls} hides the {kind} of that name"
 
 
 @hidden_member.bad("the attribute scale of ScalesByName, a bool, hides the method scale()")
@@ -86,7 +84,7 @@ class ScalesByName(nn.Module):
 class ScoresTwice(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.scorer = nn.Tanh()  # type: ignore[method-assign,assignment]
+        self.scorer = nn.Tanh()  # type: ignore[method-assign]
 
     def scorer(self, x: Tensor) -> Tensor:
         return x * 2

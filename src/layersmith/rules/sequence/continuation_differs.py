@@ -48,8 +48,9 @@ from layersmith.subject import Case
 )
 def continuation_differs(case: Case) -> Iterator[Finding]:
     """Give all steps but the last, then the last one."""
+    cls: type = type(case.module)
     name = continued.argument(case.module, case.inputs)
-    if not name or usage.is_excused(type(case.module), name) or continued.is_counted_by_caller(case.module):
+    if not name or usage.is_excused(cls, name) or continued.is_counted_by_caller(case.module):
         raise NotApplicable("forward takes no state that it gave back")
     inputs = continued.asking(case.module, case.inputs)
     run = partial(_answer, case)
