@@ -104,3 +104,15 @@ class JoinsStepsAsItSays(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(x).reshape(-1, 4)
+
+
+@lost_batch_axis.good(inputs=lambda: torch.randn(3, 7, 6))
+class KeepsItsBatch(nn.Module):
+    """Scores heads: returns (batch, steps * heads)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x).flatten(1)
