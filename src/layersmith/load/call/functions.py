@@ -112,8 +112,9 @@ def picked_clue(node: ast.Call, holds: Holds) -> Clue:
     is_of_torch = getattr(getattr(node.func, "value", None), "id", "") == "torch"
     place = 0 if name == "bincount" else 1 + is_of_torch
     picks = [*node.args[place : place + 1], *(word.value for word in node.keywords if word.arg == "index")]
-    sizes = {node.value for pick in picks for node in ast.walk(pick) if getattr(node, "attr", "") == "shape"}
-    parts = (part for pick in picks for part in ast.walk(pick) if part not in sizes)
+    inner = [part for pick in picks for part in ast.walk(pick)]
+    sizes = {part.value for part in inner if isinstance(part, ast.Attribute) and part.attr == "shape"}
+    parts = (part for part in inner if part not in sizes)
     if not any(map(holds, parts)):
         return Clue()
     is_vector = name in ("bincount", "index_select") or name.startswith("index_")
