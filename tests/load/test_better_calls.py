@@ -95,3 +95,37 @@ class ScoresRows(nn.Module):
 
 def test_an_input_that_is_said_to_have_one_axis_gets_one() -> None:
     assert "f32[5,6], f32[5])" in subject_of_class(ScoresRows).inferred_from
+
+
+class ScalesByKind(nn.Module):
+    def __init__(self, features: int = 6, kinds: int = 4) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(kinds, features))
+
+    def forward(self, x: Tensor, kind: Tensor) -> Tensor:
+        """Scale rows.
+
+        Args:
+            x (torch.Tensor): The input features.
+            kind (torch.Tensor): A vector that maps each entry to a kind.
+        """
+        return x * self.scale[kind]
+
+
+def test_what_is_said_to_be_a_vector_is_one() -> None:
+    assert ", i64[5]<4)" in subject_of_class(ScalesByKind).inferred_from
+
+
+class JoinsItsGroups(nn.Module):
+    def __init__(self, dim: int = 32, groups: int = 4) -> None:
+        super().__init__()
+        self.groups, self.w = groups, nn.Parameter(torch.randn(groups, dim // groups, dim // groups))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b = x.shape[0]
+        x = x.view(b, self.groups, -1)
+        return torch.einsum("bgi,gio->bgo", x, self.w).reshape(b, -1)
+
+
+def test_the_rest_of_a_reshape_is_no_size() -> None:
+    assert subject_of_class(JoinsItsGroups).inferred_from

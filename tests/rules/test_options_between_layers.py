@@ -71,6 +71,28 @@ class ListsNone(nn.Module):
         return self.norm(x)
 
 
+class StridesOfItsDimensions(nn.Module):
+    """Another number of dimensions asks for another stride, of as many numbers."""
+
+    def __init__(self, width: int = 6, spatial_dims: int = 2, stride: tuple[int, ...] = (1, 1)) -> None:
+        super().__init__()
+        conv = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
+        self.conv = conv(width, width, 1, stride=stride)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class ForgetsItsDimensions(nn.Module):
+    def __init__(self, width: int = 6, spatial_dims: int = 2) -> None:
+        super().__init__()
+        conv = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
+        self.conv = conv(width, width, 1, stride=(1, 1))  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
 def outcome(cls: type[nn.Module]) -> Outcome:
     found = runner.run(subject_of_class(cls), with_prerequisites(["argument-crashes"]))
     return next(result.outcome for result in found if result.rule == "argument-crashes")
@@ -94,3 +116,8 @@ def test_a_dilation_without_its_padding_is_reported() -> None:
 
 def test_a_value_that_only_a_named_list_allows_is_tried() -> None:
     assert outcome(ListsNone) is Outcome.FAIL
+
+
+def test_another_number_of_dimensions_is_tried_unless_other_arguments_have_as_many_numbers() -> None:
+    assert outcome(ForgetsItsDimensions) is Outcome.FAIL
+    assert outcome(StridesOfItsDimensions) is Outcome.PASS

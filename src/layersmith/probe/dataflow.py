@@ -181,6 +181,9 @@ class Reading:
     def _statement(self, node: ast.stmt, conditions: Names) -> None:
         if isinstance(node, ast.If):
             self._branch(node, conditions)
+        elif pairs := _pairs(node):
+            for one in pairs:
+                self._statement(one, conditions)
         elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) and node.value is not None:
             targets: list[ast.expr] = [*node.targets] if isinstance(node, ast.Assign) else [node.target]
             self._assignment(targets, node.value, conditions)
@@ -217,6 +220,20 @@ class Reading:
             return
         for name in given:
             self.goes_to.setdefault(name, set()).update(ends)
+
+
+def _pairs(node: ast.stmt) -> list[ast.Assign]:
+    """`a, b = x, y` as two assignments, unless one uses what another sets; [] of any other statement."""
+    if not (isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.value, ast.Tuple)):
+        return []
+    (target,), values = node.targets, node.value.elts
+    ends = target.elts if isinstance(target, ast.Tuple) else []
+    is_plain = not any(isinstance(part, ast.Starred) for part in (*ends, *values))
+    is_swap = {end for one in ends for end in ends_of(one)} & loads(node.value)
+    if len(ends) != len(values) or not is_plain or is_swap:
+        return []
+    pairs = zip(ends, values, strict=True)
+    return [ast.copy_location(ast.Assign([end], value), node) for end, value in pairs]
 
 
 def _refuses(node: ast.stmt) -> bool:

@@ -26,6 +26,7 @@ DILATION = re.compile(r"^dilation(?:_rate|_factor)?$")
 DIMENSIONS = re.compile(r"^(?:spatial_dims|n_?dims?|num_dims|dimensions?)$")
 SIDES = re.compile(r"size|resolution|shape")
 RECTANGLE = "a rectangle"
+SPACE = "a number of dimensions"
 ODD = "an odd size"
 TREATED = "an odd size, which the source treats"
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -48,9 +49,12 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
         return
     compared, treated, optional, paired = _compared(cls), _halved(cls), _asked_for_none(cls), _paired(cls)
     is_padded = any("pad" in name for name in parameters)
+    values = (given.get(name, parameter.default) for name, parameter in parameters.items())
+    lengths = {len(value) for value in values if isinstance(value, list | tuple)}
     for name, parameter in [*parameters.items()][1:]:
         current = given.get(name, parameter.default)
         seen = [current]
+        is_shared = type(current) is int and current in lengths  # `stride=[1, 1]` is of two dimensions, too
         for option in (
             (
                 *_of(parameter, current, compared.get(name, ()), is_treated=name in treated),
@@ -61,6 +65,8 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
             if parameter.kind not in _VARIADIC
             else ()
         ):
+            if option.why == SPACE and is_shared:
+                continue
             if not any(type(option.value) is type(other) and option.value == other for other in seen):
                 seen.append(option.value)
                 yield option
@@ -98,7 +104,7 @@ def _otherwise(
     if current == 1 and DILATION.match(name) and not is_padded:
         yield Option(name, 2, "a dilation")
     if type(current) is int and DIMENSIONS.search(name) and current in (2, 3):
-        yield Option(name, 5 - current, "a number of dimensions")
+        yield Option(name, 5 - current, SPACE)
     sides = current if isinstance(current, tuple | list) else (current, current) if is_pair else ()
     is_square = len(sides) in (2, 3) and all(type(side) is int for side in sides) and len({*sides}) == 1
     if is_square and SIDES.search(name) and not KERNEL.search(name):

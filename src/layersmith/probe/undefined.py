@@ -235,25 +235,17 @@ def _sets(node: ast.AST, name: str, *, is_loose: bool) -> bool:
 
 def _files(file: str, name: str) -> Iterator[str]:
     """The files that may set an attribute of a class in this one."""
-    package = {
-        getattr(module, "__file__", None) or ""
-        for module in [*sys.modules.values()]
-        if _top(getattr(module, "__name__", "")) == _top_of(file)
-    }
     beside = [str(path) for path in sorted(Path(file).parent.glob("*.py"))[:_NEIGHBOURS]]
-    for path in dict.fromkeys([file, *beside, *sorted(package)]):
+    for path in dict.fromkeys([file, *beside, *sorted(_package_of(file))]):
         is_short = path.endswith(".py") and Path(path).exists() and Path(path).stat().st_size < _LONGEST
         if is_short and name in "".join(linecache.getlines(path)):
             yield path
 
 
-def _top(name: str) -> str:
-    return name.partition(".")[0]
-
-
-def _top_of(file: str) -> str:
-    """The package to which a file belongs, as it was imported."""
-    for module in [*sys.modules.values()]:
-        if getattr(module, "__file__", None) == file:
-            return _top(module.__name__)
-    return ""
+def _package_of(file: str) -> set[str]:
+    """The files that are imported of the package to which this one belongs."""
+    imported = {name: getattr(module, "__file__", None) for name, module in [*sys.modules.items()]}
+    tops = {name.partition(".")[0] for name, path in imported.items() if path == file}
+    return {
+        path for name, path in imported.items() if isinstance(path, str) and name.partition(".")[0] in tops
+    }

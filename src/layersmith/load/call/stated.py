@@ -19,6 +19,8 @@ _PRODUCT = r"\b((?:B|N|bs|batch)(?:\s?x\s?[A-Z][a-wyz0-9_]*){1,4})(?!\w)"  # B x
 # Between a parameter's name and its shape: `x: of shape (B, C)`, `x (Tensor): input, (B, C)`, and below `x : Tensor`.
 _GAP = r"(?:\s*\([^()\n]{0,60}\)\s*:|\s*:[^()\n]{0,60}\n)?[^\n()\[\]]{0,80}"
 _KINDS = r"(?:of |dtype |torch\.)*([Bb]ool(?:ean)?s?|u?int(?:32|64)?s?|long|integers?)"
+_ROW = r"[Bb]|bs|bsz|BS|[Bb]atch(?:[ _]?size)?"
+_OUTPUTS = re.compile(r"(?:[Rr]eturns?\b:?|[Oo]utputs?:|->|\bin,)\s*([^\n]*)")
 _INTEGER_DTYPES = ("int", "uint")
 
 
@@ -54,6 +56,16 @@ def documented_axes(cls: type, parameter: str) -> tuple[str, ...]:
     return tuple(axes) if all(re.fullmatch(r"[A-Za-z]\w*", axis) for axis in axes) else ()
 
 
+def documented_outputs(cls: type) -> list[tuple[str, ...]]:
+    """The axes of all outputs, where a docstring gives them and each begins with the batch; [] where it does not."""
+    texts = [vars(cls).get("__doc__"), getattr(vars(cls).get("forward"), "__doc__", None)]
+    for clause in (match for text in texts for match in _OUTPUTS.findall(text or "")):
+        shapes = [[axis.strip() for axis in one.split(",")] for one in re.findall(_SHAPE, clause)]
+        if shapes and all(re.fullmatch(_ROW, shape[0]) for shape in shapes):
+            return [tuple(shape) for shape in shapes]
+    return []
+
+
 def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None = None) -> Clue:
     """What docstrings and comments of the class say about a parameter's shape.
 
@@ -69,11 +81,12 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
         match = re.search(pattern, text)
         parts = re.split(r",|x" if pattern == own[-1] else ",", match.group(1)) if match else []
         axes = [axis.strip() for axis in parts]
-        if axes and "*" not in axes and "..." not in axes:
+        if axes and not {"*", "...", "-1"} & {*axes}:
             told = {name: size for name, size in (sizes or {}).items() if len(name) > 1}
             known = tuple(_size(_joined(axis), told) if index else None for index, axis in enumerate(axes))
             return Clue(rank=len(axes), names=tuple(axes), sizes=known if any(known) else (), dtype=dtype)
-    return Clue(dtype=dtype)
+    is_vector = re.search(rf"\b{name} *(?:\([^()\n]*\))? *: *\s(?:an?|the) vector\b", text, re.IGNORECASE)
+    return Clue(rank=1 if is_vector else None, dtype=dtype)
 
 
 def _documented_dtype(text: str, name: str) -> torch.dtype | None:
