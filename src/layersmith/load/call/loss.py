@@ -37,7 +37,7 @@ def loss_states(callee: Callee) -> list[State]:
     first, second, *rest = callee.required if len(callee.required) > 1 else list(callee.parameters)[:2]
     classes = callee.told(CLASSES) or callee.clues[first].reach
     shapes = [(s[0], classes, *s[2:]) if classes and len(s) > 1 else s for s in _SHAPES]
-    if callee.clues[first].is_flat:  # there is something to flatten
+    if callee.clues[first].is_flat and not callee.clues[first].reach:  # maps, not boxes
         shapes.sort(key=lambda shape: -len(shape))
     has_classes = callee.clues[second].dtype is torch.int64 or bool(_LABELS.match(plain(second)))
     if callee.clues[first].reach:  # of boxes: rows of so many numbers
