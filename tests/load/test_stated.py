@@ -14,6 +14,8 @@ STATEMENTS = {
     "x (Tensor): input features, shape (B, N, C).": ("B", "N", "C"),
     "x (torch.Tensor, optional): (B, C, H, W)": ("B", "C", "H", "W"),
     "x : torch.Tensor\n    The features, (batch, time, dim).": ("batch", "time", "dim"),
+    "x: [B, N, 3], y: [B, S, 3]\n    z: [B, N, D]": ("B", "N", "3"),
+    "x: the points\n    y: (B, N)": (),
     "x: B x C x H x W": ("B", "C", "H", "W"),
     "x (Tensor): BxCxHxW images": ("B", "C", "H", "W"),
     "y (batch, dim), x (batch,) int64": ("batch",),
