@@ -239,7 +239,7 @@ class CallSearch:
             return False
         module = self.callee.module
         is_own = is_unmendable(error, module) or meets_its_own_doubles(error, module)
-        return is_own or fails_alike(self.attempts.errors, self.attempts.sizes)
+        return is_own or fails_alike(self.attempts.errors, self.attempts.sizes, error)
 
     def _is_hopeless(self) -> bool:
         """Whether forward fails for a reason that no input mends: a name or attribute that is not there."""

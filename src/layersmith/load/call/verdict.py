@@ -42,12 +42,13 @@ def meets_its_own_doubles(error: Exception, module: nn.Module) -> bool:
     return bool(_OF_DOUBLES.search(str(error))) and {torch.float32, torch.float64} <= held
 
 
-def fails_alike(errors: Sequence[Exception], sizes: Sequence[set[int]]) -> bool:
+def fails_alike(errors: Sequence[Exception], sizes: Sequence[set[int]], furthest: Exception) -> bool:
     """Whether inputs of many shapes meet one error of the code: a bad call, a bad view, layers that clash.
 
     Args:
         errors: of all attempts.
         sizes: of the inputs of each attempt; a mismatch of one of these, or of a part of it, is the input's.
+        furthest: the error of the attempt that came furthest into forward: what others met before is no end.
     """
     last = errors[-_ENOUGH:]
     if len(last) < _ENOUGH or any(_is_raised_by_hand(error) or _spreads(error) for error in last):
@@ -60,7 +61,8 @@ def fails_alike(errors: Sequence[Exception], sizes: Sequence[set[int]]) -> bool:
         for pair in set(directed_pairs(str(error)))
         if pair[0] not in tried
     ]
-    return len(set(clashes)) == 1 and len(clashes) >= _ENOUGH
+    is_end = not {*clashes}.isdisjoint(directed_pairs(str(furthest)))
+    return len(set(clashes)) == 1 and len(clashes) >= _ENOUGH and is_end
 
 
 def _end_alike(errors: Sequence[Exception]) -> bool:
