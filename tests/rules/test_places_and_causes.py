@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import torch
 from torch import Tensor, nn
 
@@ -176,3 +178,33 @@ class RoundsToCodes(nn.Module):
 def test_a_straight_through_gradient_of_the_right_side_is_only_noted() -> None:
     result = ask("wrong-gradient", RoundsToCodes)
     assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
+
+
+class WantsAnotherDevice(nn.Module):
+    """In torch's own words, as of flexible attention."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type == "cpu":
+            raise NotImplementedError("FlexAttention does not support backward on CPU.")
+        return x
+
+
+def test_what_wants_another_device_is_no_fault() -> None:
+    (finding,) = ask("forward-raises", WantsAnotherDevice).findings
+    assert finding.severity is Severity.NOTE
+
+
+class DrawsByChance(nn.Module):
+    """An augmentation, in either mode; with a chance of nothing it draws for nothing."""
+
+    def __init__(self, p: float = 0.0) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flip(-1) if random.random() < self.p else x
+
+
+def test_an_augmentation_that_does_not_ask_for_the_mode_is_only_noted() -> None:
+    (finding,) = ask("consumes-rng-in-eval", DrawsByChance).findings
+    assert finding.severity is Severity.NOTE

@@ -6,7 +6,8 @@ one fails they are skipped: one cause, one finding.
 
 ## How it is tested
 `forward` is called on the example inputs, in eval mode and in train mode. It must not raise, nor return None. A
-failure in train mode alone is a warning: some modules want targets there that the example may not have.
+failure in train mode alone is a warning: some modules want targets there that the example may not have. What is not
+installed, or wants another device, is a note.
 
 ## How to fix it
 Read the error and the line. If the example inputs are wrong rather than the module, say how it is called:
@@ -20,6 +21,7 @@ with `--inputs`, or with an `example` classmethod on the class.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from torch import Tensor, nn
@@ -30,6 +32,10 @@ from layersmith.probe import source
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
+
+NOT_HERE = re.compile(
+    r"not support .*\bon CPU\b|only supported on (?:CUDA|GPU)|use another device", re.IGNORECASE
+)
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.CALLABLE, after=())
@@ -62,8 +68,8 @@ def _finding(error: Exception, attempt: Case, *, training: bool) -> Finding:
 
 
 def _severity(error: Exception, *, training: bool) -> Severity | None:
-    if isinstance(error, ImportError):
-        return Severity.NOTE  # an optional dependency that is not installed here
+    if isinstance(error, ImportError) or NOT_HERE.search(str(error)):
+        return Severity.NOTE  # what is not installed here, or wants another device
     return Severity.WARNING if training else None
 
 

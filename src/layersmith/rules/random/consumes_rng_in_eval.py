@@ -6,7 +6,8 @@ without, and a bug hunt by bisection goes astray. And the numbers are drawn for 
 
 ## How it is tested
 Two calls in eval mode; whether torch's, Python's or NumPy's global generator has moved on after the second (the
-first may prepare something). Outputs that are random are `nondeterministic-eval`'s business.
+first may prepare something). Outputs that are random are `nondeterministic-eval`'s business. It is a warning where the
+source asks for the mode, and draws before it asks; else, as in an augmentation by chance, a note.
 
 ## How to fix it
 Draw only `if self.training:`.
@@ -61,6 +62,7 @@ def consumes_rng_in_eval(case: Case) -> Iterator[Finding]:
         file=file,
         line=line,
         fix="draw only `if self.training:`",
+        severity=None if draws.seen and reading.says(case.module, r"self\.training") else Severity.NOTE,
     )
 
 
