@@ -23,6 +23,8 @@ _OFFLINE = {
     "COMET_MODE": "disabled",
 }
 _QUIET = {"MPLBACKEND": "Agg", "TQDM_DISABLE": "1", "PYTHONDONTWRITEBYTECODE": "1", "KMP_WARNINGS": "0"}
+# Ask the driver's library, not the driver, whether there is a graphics card: after the latter, no fork can use one.
+_QUIET |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 
 
 @dataclass(frozen=True, slots=True)
