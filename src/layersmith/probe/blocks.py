@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from layersmith.probe import closeness, leaves, reach, rehearsal, source
+from layersmith.probe import arguments, closeness, leaves, reach, rehearsal, source
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
@@ -116,6 +116,14 @@ class _Softmaxes(TorchFunctionMode):
         elif "attention" in name and len(tensors) > 1:
             self.is_single |= 1 in tensors[1].shape
         return result
+
+
+def longer(inputs: Inputs) -> Iterator[Inputs]:
+    """The inputs with two in place of one along an axis: in a loop of a single step nothing is remembered."""
+    for tensor in inputs.tensors():
+        for axis in range(1, tensor.ndim):
+            if tensor.shape[axis] == 1:
+                yield arguments.replaced(inputs, {id(tensor): torch.cat([tensor, tensor.flip(0)], axis)})
 
 
 def is_asked_for(owner: type, given: str) -> bool:

@@ -77,9 +77,22 @@ def _live(case: Case, run: int) -> dict[str, Tensor] | None:
 
 
 def _matters(case: Case, path: str, block: slice) -> bool:
-    """Whether an output moves with the block, in either mode, under some of the seeds."""
+    """Whether an output moves with the block, in either mode, under some of the seeds, or in a longer loop."""
     cases = [_moved(case, run) for run in range(RUNS)]
-    return any(blocks.matters(one.run, one.module, path, block, seed=one.seed) for one in cases)
+    longer = [replace(case.fresh(training=True), inputs=inputs) for inputs in blocks.longer(case.inputs)]
+    return any(
+        blocks.matters(one.run, one.module, path, block, seed=one.seed)
+        for one in (*cases, *longer)
+        if _runs(one)
+    )
+
+
+def _runs(case: Case) -> bool:
+    try:
+        case.run()
+    except Exception:  # noqa: BLE001 - a longer input need not be accepted
+        return False
+    return True
 
 
 def _moved(case: Case, run: int) -> Case:
@@ -129,6 +142,23 @@ class ForgetsToShift(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scale, _shift = self.modulation(x.relu()).chunk(2, dim=-1)
         return self.norm(x) * (1 + scale) + scale
+
+
+@unused_features.good(inputs=lambda: torch.randn(4, 1, 6))
+class RemembersOverSteps(nn.Module):
+    """In a loop of one step its forget gate meets a memory of zeros."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.width, self.gates = width, nn.Linear(2 * width, 4 * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = c = x.new_zeros(x.shape[0], self.width)
+        for step in x.unbind(1):
+            i, f, o, g = self.gates(torch.cat([step, h], -1)).chunk(4, -1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+        return h
 
 
 @unused_features.good
