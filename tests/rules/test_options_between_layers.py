@@ -93,6 +93,21 @@ class ForgetsItsDimensions(nn.Module):
         return self.conv(x)
 
 
+class ActivationByName(nn.Module):
+    def __init__(self, width: int = 6, activation: str = "relu") -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        if activation == "relu":
+            self.act: nn.Module = nn.ReLU()
+        elif activation == "gelu":
+            self.act = nn.Gelu()  # type: ignore[attr-defined]
+        else:
+            raise ValueError(f"activation must be relu or gelu, not {activation!r}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.linear(x))
+
+
 def outcome(cls: type[nn.Module]) -> Outcome:
     found = runner.run(subject_of_class(cls), with_prerequisites(["argument-crashes"]))
     return next(result.outcome for result in found if result.rule == "argument-crashes")
@@ -121,3 +136,7 @@ def test_a_value_that_only_a_named_list_allows_is_tried() -> None:
 def test_another_number_of_dimensions_is_tried_unless_other_arguments_have_as_many_numbers() -> None:
     assert outcome(ForgetsItsDimensions) is Outcome.FAIL
     assert outcome(StridesOfItsDimensions) is Outcome.PASS
+
+
+def test_a_compared_name_of_what_torch_has_not_got_is_reported() -> None:
+    assert outcome(ActivationByName) is Outcome.FAIL

@@ -208,3 +208,13 @@ class DrawsByChance(nn.Module):
 def test_an_augmentation_that_does_not_ask_for_the_mode_is_only_noted() -> None:
     (finding,) = ask("consumes-rng-in-eval", DrawsByChance).findings
     assert finding.severity is Severity.NOTE
+
+
+class SumsUpTheBatch(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.cumsum(0)
+
+
+def test_a_leak_names_the_row_that_moved() -> None:
+    (finding,) = ask("batch-leak", SumsUpTheBatch).findings
+    assert "row 3 moved" in finding.message
