@@ -24,9 +24,8 @@ from layersmith.server import Confined, Failed, Found, Reported, Request
 
 SERVE = "import sys; from layersmith.server.main import main; main(int(sys.argv[1]))"
 COMPILE = "compile"  # the group of rules that runs beside the others: importing the compiler takes seconds
-IMPORTS_IT_TOO = (
-    "hard-coded-device",
-)  # torch wraps with it what it computes on meta in Python, as LayerNorm
+# It imports the compiler as well: torch wraps with that what it computes on meta in Python, as LayerNorm.
+IMPORTS_IT_TOO = ("hard-coded-device",)
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 Key = tuple[Target, int]
 

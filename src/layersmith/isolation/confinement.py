@@ -22,9 +22,14 @@ _OFFLINE = {
     "WANDB_MODE": "disabled",
     "COMET_MODE": "disabled",
 }
-_QUIET = {"MPLBACKEND": "Agg", "TQDM_DISABLE": "1", "PYTHONDONTWRITEBYTECODE": "1", "KMP_WARNINGS": "0"}
-# Ask the driver's library, not the driver, whether there is a graphics card: after the latter, no fork can use one.
-_QUIET |= {"PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+_QUIET = {
+    "MPLBACKEND": "Agg",
+    "TQDM_DISABLE": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "KMP_WARNINGS": "0",
+    # The driver's library, not the driver, is asked for graphics cards: after the latter, no fork can use one.
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from layersmith.probe import arguments, closeness, leaves, reach, rehearsal, source
+from layersmith.probe import arguments, closeness, influence, leaves, reach, rehearsal, source
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
 LAST = (nn.Linear, nn.LayerNorm, nn.Embedding)  # their features lie on the last axis
 SECOND = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)  # noqa: SLF001 - no public base
 PARTS = (2, 3, 4, 5, 6)  # into how many equal parts code cuts the features of a layer
-LOUD = 3.0
 
 Blocks = dict[str, slice]
 
@@ -69,7 +68,7 @@ def matters(call: Callable[[], Any], module: nn.Module, path: str, block: slice,
     def other(_part: nn.Module, _args: Any, output: Tensor) -> Tensor:
         new = output.clone()
         old = new.narrow(axis, block.start, block.stop - block.start)
-        old.copy_(LOUD * torch.randn_like(old) * (1 + old.abs().mean()))
+        old.copy_(influence.loud_like(old))
         return new
 
     hook = module.get_submodule(path).register_forward_hook(other)

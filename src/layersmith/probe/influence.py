@@ -12,6 +12,7 @@ from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
 MORE = 8  # times as many steps
+LOUD = 3.0  # times the mean size of what is replaced
 SPATIAL = (nn.modules.conv._ConvNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)  # noqa: SLF001
 
 
@@ -55,6 +56,11 @@ def is_chosen(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool:
     with preserved(seed=0), torch.enable_grad():
         outputs = [*_differentiable(module(*held.args, **held.kwargs))]
     return id(asking) in leaves.leaves_behind(outputs)
+
+
+def loud_like(tensor: Tensor) -> Tensor:
+    """Random numbers larger than the tensor's, which nothing that depends on them overlooks."""
+    return LOUD * torch.randn_like(tensor) * (1 + tensor.abs().mean())
 
 
 def longer(inputs: Inputs) -> Inputs:

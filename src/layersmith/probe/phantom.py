@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from layersmith.probe import closeness, tree
+from layersmith.probe import closeness, influence, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
-LOUD = 3.0
 DRAWS = 2
 
 
@@ -36,7 +35,7 @@ def without_effect(module: nn.Module, inputs: Inputs, name: str, *, seed: int) -
     paths = [path for path, slope in slopes.items() if slope is not None and bool(slope.any())]
     for draw in range(DRAWS if paths else 0):
         with preserved(seed=draw), torch.no_grad():
-            parameter.copy_(LOUD * torch.randn_like(parameter) * (1 + parameter.abs().mean()))
+            parameter.copy_(influence.loud_like(parameter))
         with preserved(seed=seed), torch.no_grad():
             after = dict(tree.named_tensors(inputs.call(module), name="output"))
         paths = [

@@ -154,10 +154,9 @@ class CallSearch:
         ]
         complaint = Complaint(self.callee, state, Exception())
         for names in (beside, beside[:1]):
-            for start in (complaint.with_rank(main.rank + 1, names),):
-                found = self._from(start)
-                if found is not None:
-                    return found
+            found = self._from(complaint.with_rank(main.rank + 1, names))
+            if found is not None:
+                return found
         return state
 
     def _as_high(self, state: State) -> State:

@@ -23,9 +23,8 @@ class Usage:
         default_factory=list
     )  # of what its items are unpacked into: `for n, d in sizes`
     fields: dict[str, Usage] = field(default_factory=dict)  # of its attributes and keys
-    outputs: tuple[
-        int, ...
-    ] = ()  # how many tensors each part of what it returns has: `y, (h, c) = self.rnn(x)`
+    # How many tensors each part of what it returns has: `y, (h, c) = self.rnn(x)`.
+    outputs: tuple[int, ...] = ()
 
     @property
     def is_flag(self) -> bool:

@@ -80,8 +80,8 @@ def leading_dimensions(case: Case) -> Iterator[Finding]:
                 message = f"{path} {how} with {name} in front, limit {gap.limit:.2g}"
                 yield Finding(message, path, *source.class_line(type(case.module)), fix=FIX)
                 return
-    axes = [tensor for tensor, _ in promised]
-    if wrong := leading.in_backward(lambda: case.fresh().module, case.inputs, axes, seed=case.seed):
+    free = [tensor for tensor, _ in promised]
+    if wrong := leading.in_backward(lambda: case.fresh().module, case.inputs, free, seed=case.seed):
         yield _wrong(case, wrong)
 
 

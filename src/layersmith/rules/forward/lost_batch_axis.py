@@ -82,37 +82,28 @@ class JoinsBoxesOfAllImages(nn.Module):
         return classes, self.boxes(x).permute(0, 2, 3, 1).reshape(-1, 4)
 
 
+class _Joins(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x).reshape(-1, 4)
+
+
 @lost_batch_axis.bad("the batch is joined with another axis", inputs=lambda: torch.randn(3, 7, 6))
-class JoinsSteps(nn.Module):
+class JoinsSteps(_Joins):
     """Scores steps: returns (batch, steps, classes)."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(6, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(x).reshape(-1, 4)
-
 
 @lost_batch_axis.good(inputs=lambda: torch.randn(3, 7, 6))
-class JoinsStepsAsItSays(nn.Module):
+class JoinsStepsAsItSays(_Joins):
     """Scores steps: returns (batch * steps, classes), as a cross entropy wants them."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(6, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(x).reshape(-1, 4)
-
 
 @lost_batch_axis.good(inputs=lambda: torch.randn(3, 7, 6))
-class KeepsItsBatch(nn.Module):
+class KeepsItsBatch(_Joins):
     """Scores heads: returns (batch, steps * heads)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(6, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(x).flatten(1)

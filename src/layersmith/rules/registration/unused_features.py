@@ -79,12 +79,9 @@ def _live(case: Case, run: int) -> dict[str, Tensor] | None:
 def _matters(case: Case, path: str, block: slice) -> bool:
     """Whether an output moves with the block, in either mode, under some of the seeds, or in a longer loop."""
     cases = [_moved(case, run) for run in range(RUNS)]
-    longer = [replace(case.fresh(training=True), inputs=inputs) for inputs in blocks.longer(case.inputs)]
-    return any(
-        blocks.matters(one.run, one.module, path, block, seed=one.seed)
-        for one in (*cases, *longer)
-        if _runs(one)
-    )
+    longer = (replace(case.fresh(training=True), inputs=inputs) for inputs in blocks.longer(case.inputs))
+    cases += [one for one in longer if _runs(one)]
+    return any(blocks.matters(one.run, one.module, path, block, seed=one.seed) for one in cases)
 
 
 def _runs(case: Case) -> bool:

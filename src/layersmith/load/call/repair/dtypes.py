@@ -62,11 +62,9 @@ def booleans(complaint: Complaint) -> Iterator[State]:
         masks = [
             name for name in complaint.tensors if re.search("mask|pad|valid", name)
         ] or complaint.suspects
-        for name in masks:
-            yield complaint.with_specs(lambda spec: replace(spec, dtype=torch.bool, high=0), [name])
+        yield from (complaint.with_specs(_as_flags, [name]) for name in masks)
     if complaint.says(r"bitwise_\w+\W+not implemented for 'Float'"):
-        for name in complaint.blamed:
-            yield complaint.with_specs(lambda spec: replace(spec, dtype=torch.bool, high=0), [name])
+        yield from (complaint.with_specs(_as_flags, [name]) for name in complaint.blamed)
     if complaint.says(r"[Cc]omplex"):
         for name in complaint.blamed:
             yield complaint.with_specs(lambda spec: replace(spec, dtype=torch.complex64, high=0), [name])
@@ -108,6 +106,10 @@ def _integer_specs(complaint: Complaint) -> list[TensorSpec]:
 
 def _below(spec: TensorSpec, high: int) -> TensorSpec:
     return replace(spec, high=high) if spec.dtype is torch.int64 and spec.high > high else spec
+
+
+def _as_flags(spec: TensorSpec) -> TensorSpec:
+    return replace(spec, dtype=torch.bool, high=0)
 
 
 def _as_integers(spec: TensorSpec) -> TensorSpec:
