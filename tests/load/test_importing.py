@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401 - here, so that it is not taken back and imported twice
 
 from layersmith.errors import TargetError
 from layersmith.load.importing import import_target
+from layersmith.load.parents import left_out
 from layersmith.load.target import Target
 
 MODULE = "from torch import nn\nclass Net(nn.Module):\n    def forward(self, x): return x\n"
@@ -101,3 +103,33 @@ def test_an_import_sees_no_command_line_of_ours(tmp_path: Path) -> None:
 
 def test_an_import_path_is_imported() -> None:
     assert import_target(Target("", "layersmith.errors")).TargetError is TargetError
+
+
+def test_a_file_is_imported_although_a_neighbour_needs_what_is_not_installed(tmp_path: Path) -> None:
+    write(
+        tmp_path / "pack_n" / "__init__.py", "from .base import Net\nfrom .data import load\nPLACE = 'last'\n"
+    )
+    write(tmp_path / "pack_n" / "base.py", MODULE)
+    write(tmp_path / "pack_n" / "data.py", "import no_such_package_of_all\n")
+    file = write(tmp_path / "pack_n" / "vae.py", "from pack_n import Net\nclass Vae(Net): pass\n")
+    module = import_target(Target(str(file)))
+    assert issubclass(module.Vae, sys.modules["pack_n"].Net)
+    assert sys.modules["pack_n"].PLACE == "last"
+    assert "no_such_package_of_all" in left_out(module.__name__)
+
+
+def test_a_file_that_itself_needs_what_is_not_installed_is_still_refused(tmp_path: Path) -> None:
+    write(tmp_path / "pack_m" / "__init__.py", "from .data import load\n")
+    file = write(tmp_path / "pack_m" / "data.py", "import no_such_package_of_all\n")
+    with pytest.raises(TargetError, match="needs no_such_package_of_all"):
+        import_target(Target(str(file)))
+
+
+def test_what_a_launcher_puts_on_the_path_is_found_in_the_project(tmp_path: Path) -> None:
+    write(tmp_path / "proj" / "README.md", "")
+    write(tmp_path / "proj" / "src" / "__init__.py", "")
+    write(tmp_path / "proj" / "src" / "tools" / "__init__.py", "")
+    write(tmp_path / "proj" / "src" / "tools" / "tools.py", "A = 1\n")
+    write(tmp_path / "proj" / "src" / "nets" / "__init__.py", "")
+    file = write(tmp_path / "proj" / "src" / "nets" / "net_of_tools.py", "from tools import A\n" + MODULE)
+    assert import_target(Target(str(file))).A == 1

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from layersmith.errors import UsageError
-from layersmith.load import inline, notation
+from layersmith.load import inline, notation, parents
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.conventions import by_attribute, by_functions_of_file
@@ -189,6 +189,8 @@ def _described(cls: type[nn.Module], found: Found) -> Subject:
     said = f"{found.notation} {found.how}" if found.how else ""
     contract = contract_of(cls).waiving(inline.waivers(cls))
     said += f"; a guess: {found.doubt}" if found.doubt else ""
+    missing = parents.left_out(cls.__module__)
+    said += f"; imported below {missing}" if missing else ""
     return Subject(
         cls.__name__,
         found.build,

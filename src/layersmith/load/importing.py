@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -9,13 +10,14 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 from layersmith.errors import TargetError
-from layersmith.load import notebook
+from layersmith.load import notebook, parents, project
 from layersmith.load.target import Target
+
+_LEVELS = 4  # how far above a file its project may begin
 
 
 def import_target(target: Target) -> ModuleType:
@@ -31,7 +33,16 @@ def import_target(target: Target) -> ModuleType:
         return _importing(target.module, target.module, [Path.cwd()], target.module)
     file = Path(target.path).resolve()
     root, name = _root_and_name(file)
-    return _importing(target.path, name, [root, file.parent, *_homes_of_imports(file, root)], file)
+    folders = [root, file.parent, *_homes_of_imports(file, root)]
+    try:
+        return _importing(target.path, name, folders, file)
+    except TargetError as refusal:
+        if not isinstance(refusal.__cause__, Exception):
+            raise
+        found = _otherwise(refusal, target.path, name, folders, file)
+        if found is None:
+            raise
+        return found
 
 
 def _importing(said: str, name: str, folders: list[Path], what: Path | str) -> ModuleType:
@@ -40,6 +51,40 @@ def _importing(said: str, name: str, folders: list[Path], what: Path | str) -> M
             return _import_file(what, name) if isinstance(what, Path) else importlib.import_module(name)
     except BaseException as error:
         raise TargetError(_explained(error, said)) from error
+
+
+def _otherwise(
+    refusal: TargetError, said: str, name: str, folders: list[Path], file: Path
+) -> ModuleType | None:
+    """The file imported with more folders on the path, or below packages of which a part was left out."""
+    tried: set[str] = set()
+    while isinstance(refusal.__cause__, ImportError):
+        missing = (refusal.__cause__.name or "").partition(".")[0]
+        home = _home_of(missing, file) if missing not in tried else None
+        if home is None:
+            break
+        tried.add(missing)
+        folders = [home, *folders]
+        parents.forget(missing)
+        try:
+            return _importing(said, name, folders, file)
+        except TargetError as another:
+            refusal = another
+    if "." not in name or file.name == "__init__.py":
+        return None
+    with contextlib.suppress(TargetError), _importable_from(folders, argument=str(file)):
+        if parents.tolerated(name, _root_and_name(file)[0]):
+            return _importing(said, name, folders, file)
+    return None
+
+
+def _home_of(missing: str, file: Path) -> Path | None:
+    """The folder of the project's one file of that name, where a launcher's PYTHONPATH would name it."""
+    folder = project.folder_of(file)
+    if folder is None or not missing or missing in sys.stdlib_module_names:
+        return None
+    found = [path for path in project.files_of(folder, (".py",)) if path.stem == missing]
+    return found[0].parent if len(found) == 1 else None
 
 
 def _root_and_name(file: Path) -> tuple[Path, str]:
@@ -107,7 +152,8 @@ def _homes_of_imports(file: Path, root: Path) -> list[Path]:
     tops = set(re.findall(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)", text, re.MULTILINE)) - set(
         sys.stdlib_module_names
     )
-    above = [folder for folder in root.parents if len(folder.parts) > 1][:4]
+    between = [folder for folder in file.parents[1:] if folder.is_relative_to(root) and folder != root]
+    above = [*between, *[folder for folder in root.parents if len(folder.parts) > 1][:_LEVELS]]
     return [
         folder
         for folder in above
@@ -117,7 +163,7 @@ def _homes_of_imports(file: Path, root: Path) -> list[Path]:
     ]
 
 
-@contextmanager
+@contextlib.contextmanager
 def _importable_from(folders: list[Path], *, argument: str) -> Iterator[None]:
     """These folders on `sys.path`, the file as only command line argument, and no bytecode left behind."""
     path, argv, writes = list(sys.path), sys.argv, sys.dont_write_bytecode

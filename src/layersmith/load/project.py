@@ -1,0 +1,58 @@
+"""The project to which a file belongs: the folder that looks like the root of one, and its text files."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_MARKS = (
+    *("pyproject.toml", "setup.py", "setup.cfg", ".git", "requirements.txt", "environment.yml"),
+    *("LICENSE", "README.md", "README.rst", "readme.md", "train.py", "main.py", "run.py"),
+)
+_LEVELS = 4  # how far above a file the root may be
+_FILES = 400  # how many files of one project are looked at
+_LARGEST = 200_000  # bytes of a file that is read
+_SKIPPED = {"build", "dist", "node_modules", "site-packages", "venv", "env", "__pycache__", "wandb"}
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+@functools.lru_cache(maxsize=256)
+def folder_of(file: Path) -> Path | None:
+    """The nearest folder above a file that bears a mark of a project; None for what is installed, or has none."""
+    if _INSTALLED & set(file.parts):
+        return None
+    for folder in [*file.parents][:_LEVELS]:
+        if len(folder.parts) > 2 and any((folder / mark).exists() for mark in _MARKS):  # noqa: PLR2004 - not below /
+            return folder
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def files_of(folder: Path, suffixes: tuple[str, ...]) -> tuple[Path, ...]:
+    """Its files with these endings, those near its root first; the first few hundred of a large one."""
+    found = []
+    for path in _walked(folder):
+        if path.suffix in suffixes:
+            found.append(path)
+        if len(found) == _FILES:
+            break
+    return tuple(sorted(found, key=lambda path: (len(path.parts), path)))
+
+
+@functools.lru_cache(maxsize=1024)
+def text_of(path: Path) -> str:
+    """What stands in a file; "" where it cannot be read or is too large to be written by hand."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            return ""
+        return path.read_text(encoding="utf8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _walked(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
+        yield from (Path(parent) / name for name in sorted(names))
