@@ -38,6 +38,7 @@ class Clue:
     dtype: torch.dtype | None = None
     high: int = 0
     parts: int = 0  # a sequence of so many tensors
+    picked: int = 0  # of which nothing but parts by number is read: so many parts
     is_sequence: bool = False
     items: tuple[tuple[object, Clue], ...] = ()  # of its parts, by number or key; by None where all are alike
     reach: int = 0  # the size that its last dimension has at least, where columns are picked by number
@@ -59,6 +60,7 @@ class Clue:
             dtype=self.dtype or other.dtype,
             high=self.high or other.high,
             parts=self.parts or other.parts,
+            picked=self.picked or other.picked,
             is_sequence=self.is_sequence or other.is_sequence,
             items=self.items or other.items,
             reach=max(self.reach, other.reach),

@@ -24,6 +24,7 @@ from layersmith.load.call.syntax import (
     integer,
     is_ellipsis_or_none,
     is_super,
+    picked_parts,
     shape_owner,
 )
 from layersmith.load.call.torch_modules import clue_of
@@ -77,6 +78,7 @@ def _read(module: nn.Module, function: Any, parameter: str, depth: int) -> Clue:
     if node is None or depth > _DEEPEST:
         return Clue()
     reader = _reader(module, depth, node, [parameter])
+    reader.add(Clue(picked=picked_parts(node, parameter)))
     for event in in_order(node):
         reader.read(event)
         if not reader.held.alias:

@@ -45,14 +45,14 @@ def structure(callee: Callee, name: str) -> Any:
 def _items(callee: Callee, name: str) -> Any:
     """A list of the tensors that forward takes from the argument one by one."""
     clue = callee.clues[name]
-    known = dict(clue.items)
+    known, parts = dict(clue.items), clue.parts or clue.picked
     is_maps = any((one.rank or 0) > _SEQUENCE or one.channels for one in known.values())
-    if clue.rank or not known or not (is_maps or clue.parts):
+    if clue.rank or not known or not (is_maps or parts):
         return None
     numbers = [key for key in known if type(key) is int]
-    count = clue.parts or (max(numbers) + 1 if numbers else 2)
-    default = known.get(None, Clue(rank=_IMAGE if is_maps else None))
-    clues = [known.get(index, default) for index in range(count)]
+    count = parts or (max(numbers) + 1 if numbers else 2)
+    like = next(iter(known.values())) if clue.picked else Clue(rank=_IMAGE if is_maps else None)
+    clues = [known.get(index, known.get(None, like)) for index in range(count)]
     if clue.parts and not all(one.rank or one.says_size or one.dtype for one in clues):
         return None
     items = [_map(one, level) for level, one in enumerate(clues)]

@@ -102,3 +102,21 @@ def compared_texts(function: source.Function, name: str) -> list[str]:
             values = [part.value for part in parts if isinstance(part, ast.Constant)]
             found += [value for value in values if isinstance(value, str)]
     return list(dict.fromkeys(found))
+
+
+def picked_parts(function: source.Function, name: str) -> int:
+    """How many parts an argument has of which nothing but parts by number is read: 2 for `x[0]`, `x[1]`; or 0."""
+    subscripts = [node for node in ast.walk(function) if isinstance(node, ast.Subscript)]
+    numbers = {node.value: integer(node.slice) for node in subscripts}
+    count = 0
+    for event in in_order(function):
+        if isinstance(event, Rebinding):
+            bound = [part for target in event.node.targets for part in ast.walk(target)]
+            if any(getattr(part, "id", "") == name for part in bound):
+                break
+        elif isinstance(event, ast.Name) and event.id == name and isinstance(event.ctx, ast.Load):
+            number = numbers.get(event)
+            if number is None or number < 0:
+                return 0
+            count = max(count, number + 1)
+    return count

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from layersmith.load.constructor import names
+from layersmith.load.constructor import names, settings, standins
 from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import Made, realise, written
 
@@ -24,15 +24,22 @@ _MODES = 3  # how many texts a setting is compared with are tried
 _LARGE = 64  # what is at most this stays as the author wrote it
 
 
-def configs(usage: Usage, scope: Mapping[str, Any], annotation: Any) -> list[Any]:
-    """Config values for a parameter: of its annotated class, of the config classes in its file, stand-ins."""
+def configs(usage: Usage, scope: Mapping[str, Any], annotation: Any, cls: type | None = None) -> list[Any]:
+    """Config values for a parameter: of its annotated class, of the config classes in its file, stand-ins.
+
+    Args:
+        usage: what is read from it.
+        scope: the names that the constructor sees.
+        annotation: of the parameter.
+        cls: the class whose parameter it is; its project may say what the settings are.
+    """
     is_class = inspect.isclass(annotation) and annotation not in (dict, object)
     found = [annotation] if is_class else [thing for thing in scope.values() if _is_config_class(thing)]
     made = [small(cls) for cls in found]
     fitting = [one for one in made if one is not None and _has_all(one, usage.attributes)]
     if is_class:
         return fitting
-    return [*fitting, *_stand_ins(usage)]
+    return [*fitting, *_as_told(usage, cls), *_stand_ins(usage)]
 
 
 def small(cls: type) -> Made | None:
@@ -113,16 +120,48 @@ def scalar(name: str, annotation: Any = None) -> Any:
     return "gelu" if names.ACTIVATION.search(name) else _consistent(name, known)
 
 
+def _known(usage: Usage) -> list[str]:
+    return sorted(usage.keys if "dict" in usage.kinds else usage.attributes - _METHODS)
+
+
+def _as_told(usage: Usage, cls: type | None) -> list[Any]:
+    """Stand-ins with what the project says of lists and texts, and with all that it says; none where it says nothing."""
+    known = _known(usage)
+    said = settings.told(known, cls) if cls is not None else {}
+    guessed = {name: _field(name, usage.fields.get(name, Usage())) for name in known}
+    other = {name: value for name, value in said.items() if _form(value) != _form(guessed[name])}
+    return [_written_out(guessed | more, usage) for more in (other, said) if said]
+
+
+def _form(value: Any) -> Any:
+    """What tells a list of lists, a text and a number apart."""
+    if isinstance(value, list | tuple):
+        return len(value), _form(value[0]) if value else None
+    return isinstance(value, str)
+
+
 def _stand_ins(usage: Usage) -> list[Any]:
     """One for each mode that the class knows by a text; the first, where it knows none."""
-    known = sorted(usage.keys if "dict" in usage.kinds else usage.attributes - _METHODS)
+    known = _known(usage)
     modes = max((len(dict.fromkeys(field.strings)) for field in usage.fields.values()), default=1)
     found = [_stand_in(known, usage, mode) for mode in range(min(max(modes, 1), _MODES))]
+    found += _without_texts(known, usage)
     return found if "dict" in usage.kinds else [*found, Made("dict()", AnyDict)]
 
 
+def _without_texts(known: list[str], usage: Usage) -> list[Any]:
+    """One without the texts that the class asks for: a preset is named, or its sizes are given."""
+    values = {name: _field(name, usage.fields.get(name, Usage())) for name in known}
+    asked = {name for name in known if "optional" in usage.fields.get(name, Usage()).kinds}
+    left = {name: None for name in asked if isinstance(values[name], str)}
+    return [_written_out(values | left, usage)] if left else []
+
+
 def _stand_in(known: list[str], usage: Usage, mode: int) -> Made:
-    values = {name: _field(name, usage.fields.get(name, Usage()), mode) for name in known}
+    return _written_out({name: _field(name, usage.fields.get(name, Usage()), mode) for name in known}, usage)
+
+
+def _written_out(values: dict[str, Any], usage: Usage) -> Made:
     text = ", ".join(f"{name}={written(value)}" for name, value in values.items())
     if "dict" in usage.kinds:
         return Made(f"dict({text})", lambda: AnyDict(realise(values)))
@@ -135,6 +174,8 @@ def _field(name: str, usage: Usage, mode: int = 0) -> Any:
     if usage.strings:
         options = list(dict.fromkeys(usage.strings))
         return options[mode % len(options)]
+    if "tensor" in usage.kinds:  # where a table may be left out, it is
+        return None if "optional" in usage.kinds else next(standins.tensors(name))
     texts = [one.default for one in usage.passed_as if isinstance(one.default, str)]
     if texts:  # whoever gets it has an example
         return texts[0]

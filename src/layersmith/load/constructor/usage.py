@@ -20,7 +20,8 @@ from layersmith.probe import source
 REST = "**"  # the entry of the variadic keywords in the traces
 _WALKED = {"zip", "enumerate", "list", "tuple", "reversed", "pairwise", "len", "sum", "max", "sorted"}
 _LISTS = {"ModuleList", "Sequential", "list", "tuple"}
-_TENSOR_TAKERS = {"Parameter", "register_buffer", "from_pretrained"}
+_TENSOR_TAKERS = {"Parameter", "register_buffer", "from_pretrained", "from_numpy"}
+_TENSOR_MAKERS = {"tensor", "as_tensor", "FloatTensor", "Tensor"}
 
 
 def usages(cls: type) -> Mapping[str, Usage]:
@@ -188,7 +189,9 @@ class _Reader:
             named.strings += [word for word in ("ReLU", "relu", "GELU", "gelu") if hasattr(owner, word)]
         if last_name(node.func) in _TENSOR_TAKERS:
             for argument in node.args:
-                self.mark(argument, "tensor")
+                is_made = isinstance(argument, ast.Call) and last_name(argument.func) in _TENSOR_MAKERS
+                is_table = is_made and last_name(node.func) == "from_pretrained"
+                self.mark(argument.args[0] if is_table and argument.args else argument, "tensor")  # type: ignore[attr-defined]
             return
         method = self.method(node.func)
         if method is not None:
@@ -268,6 +271,8 @@ class _Reader:
         trace = self.trace(left)
         if trace is not None:
             trace.strings += texts
+        if trace is not None and isinstance(node.comparators[0], ast.Constant):
+            trace.kinds |= {"optional"} if node.comparators[0].value is None else set()
 
     def read_forward(self) -> None:
         """What forward does with what is kept."""
