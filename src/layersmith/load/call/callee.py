@@ -15,9 +15,11 @@ from torch import nn
 from layersmith.load.call.clue import Clue
 from layersmith.load.call.reading import module_clue, parameter_clue
 from layersmith.load.call.stated import annotated_clue, documented_clue
+from layersmith.load.call.syntax import keys_of
 from layersmith.load.constructor.candidates import evaluated
 from layersmith.load.constructor.names import CONFIG, plain
 from layersmith.load.values import Made
+from layersmith.probe import source
 from layersmith.probe.sequence import TOGETHER
 
 _WIDTH = r"(dims?|features?|feats?|channels?|width|ch)"
@@ -45,12 +47,17 @@ class Callee:
         forward = inspect.unwrap(type(module).forward)
         signature = list(inspect.signature(type(module).forward).parameters.items())[1:]
         parameters = {name: p for name, p in signature if p.kind is not p.VAR_KEYWORD}
+        rest = next((name for name, p in signature if p.kind is p.VAR_KEYWORD), "")
+        node = source.function_node(forward) if rest else None
+        wanted = keys_of(node, rest) if node is not None else []
+        parameters |= {name: inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in wanted}
         bound = {**_defaults(type(module)), **arguments}
         scope = getattr(forward, "__globals__", {})
         clues = {
             name: _clue(module, position, parameter, bound, scope)
             for position, (name, parameter) in enumerate(parameters.items())
         }
+        clues |= {name: parameter_clue(module, name, within=rest) for name in wanted}
         return cls(module, bound, parameters, _shared(clues), scope, _settings(arguments))
 
     @property

@@ -90,7 +90,11 @@ class Held:
     def rebound(self, node: ast.Assign) -> None:
         """`x = self.embed(x)`: from here on the name is another thing; `y = x.float()`: one more name."""
         first, value = node.targets[0], node.value
-        if isinstance(first, ast.Tuple) and isinstance(value, ast.Tuple) and len(first.elts) == len(value.elts):
+        if (
+            isinstance(first, ast.Tuple)
+            and isinstance(value, ast.Tuple)
+            and len(first.elts) == len(value.elts)
+        ):
             for one, given in zip(first.elts, value.elts, strict=True):  # `text, aspect = x[0], x[1]`
                 self.rebound(ast.Assign([one], given))
             return

@@ -34,8 +34,11 @@ _RESHAPING = (nn.Flatten, nn.Unflatten)
 _DEEPEST = 6
 
 
-def parameter_clue(module: nn.Module, parameter: str) -> Clue:
-    """What forward does first with the parameter of this name."""
+def parameter_clue(module: nn.Module, parameter: str, *, within: str = "") -> Clue:
+    """What forward does first with the parameter of this name, or with what it takes from `**within` by it."""
+    node = source.function_node(type(module).forward) if within else None
+    if node is not None:
+        return _reader(module, 0, node, [], {}).read_as(within, {}, parameter)
     return _read(module, type(module).forward, parameter, 0)
 
 

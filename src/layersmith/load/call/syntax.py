@@ -104,6 +104,17 @@ def compared_texts(function: source.Function, name: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def keys_of(function: source.Function, name: str) -> list[str]:
+    """The texts by which an argument is subscripted: `labels` of `kwargs["labels"]`."""
+    found = [
+        node.slice.value
+        for node in ast.walk(function)
+        if isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == name
+        if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str)
+    ]
+    return [key for key in dict.fromkeys(found) if key.isidentifier()]
+
+
 def picked_parts(function: source.Function, name: str) -> int:
     """How many parts an argument has of which nothing but parts by number is read: 2 for `x[0]`, `x[1]`; or 0."""
     subscripts = [node for node in ast.walk(function) if isinstance(node, ast.Subscript)]

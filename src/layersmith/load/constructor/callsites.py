@@ -1,17 +1,22 @@
-"""Literal arguments with which a file itself builds a class, also below `if __name__ == "__main__"`."""
+"""Literal arguments with which a file or project builds a class, also below `if __name__ == "__main__"`."""
 
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from layersmith.load import project
 from layersmith.load.constructor.syntax import resolved
 from layersmith.probe import source
 
 _LARGE = 1024
+_USERS = 8  # how many files that name a class are read
 
 
 def whole(cls: type) -> list[dict[str, Any]]:
@@ -68,10 +73,40 @@ def _computed(node: ast.expr, values: Mapping[str, Any]) -> Any:
         return None
 
 
-def _calls(cls: type) -> Iterator[ast.Call]:
-    for node in ast.walk(source.tree_of(source.file_of(cls))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == cls.__name__:
+@functools.lru_cache(maxsize=256)
+def _calls(cls: type) -> tuple[ast.Call, ...]:
+    """The calls of the class in its own file; where there are none, in files of its project that import it."""
+    file = source.file_of(cls)
+    own = tuple(_calls_in(source.tree_of(file), cls.__name__))
+    folder = project.folder_of(Path(file).resolve()) if file and not own else None
+    if folder is None:
+        return own
+    named = re.compile(rf"\b{cls.__name__}\(")
+    likely = (path for path in project.files_of(folder, (".py",)) if named.search(project.text_of(path)))
+    trees = (source.tree_of(str(path)) for path in list(likely)[:_USERS])
+    return tuple(call for tree in trees if _imports(tree, cls) for call in _calls_in(tree, cls.__name__))
+
+
+def _calls_in(tree: ast.Module, name: str) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        called = node.func if isinstance(node, ast.Call) else None
+        if isinstance(node, ast.Call) and name == getattr(called, "id", getattr(called, "attr", "")):
             yield node
+
+
+def _imports(tree: ast.Module, cls: type) -> bool:
+    """Whether a file may mean this class by its name: it imports it, or its module, and has none of its own."""
+    parts = set(cls.__module__.split(".")) | {Path(source.file_of(cls)).stem}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
+            return False
+        if isinstance(node, ast.ImportFrom) and parts & set((node.module or "").split(".")):
+            return True
+        if isinstance(node, ast.ImportFrom | ast.Import) and any(
+            parts & set(alias.name.split(".")) for alias in node.names
+        ):
+            return True
+    return False
 
 
 def _bound(cls: type, call: ast.Call) -> dict[str, tuple[bool, Any]]:

@@ -19,8 +19,6 @@ from layersmith.load.constructor import configs, evidence, names, standins
 from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import TensorSpec
 
-_VALUE_METHODS = frozenset({*dir(str), *dir(dict), *dir(list), *dir(torch.Tensor), *dir(nn.Module)})
-_SETTINGS = 2  # attributes that are read of an object of settings, at least
 _A_WORD = 6  # letters of a name that says something: encoder, decoder
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable)
 _PLAIN: Mapping[Any, Any] = {
@@ -121,7 +119,9 @@ def _by_class(wanted: Wanted, annotation: type) -> Iterator[Any]:
         yield from _integers(wanted)
     elif annotation in _PLAIN:
         is_config = annotation is dict and wanted.usage.keys
-        yield from configs.configs(wanted.usage, wanted.scope, None, wanted.cls) if is_config else _PLAIN[annotation]
+        yield from (
+            configs.configs(wanted.usage, wanted.scope, None, wanted.cls) if is_config else _PLAIN[annotation]
+        )
     elif issubclass(annotation, enum.Enum):
         yield from annotation
     elif issubclass(annotation, Tensor):
@@ -184,21 +184,13 @@ def _unpacked(wanted: Wanted) -> tuple[Any, ...]:
 
 
 def _by_config(wanted: Wanted) -> Iterator[Any]:
-    is_nested = any(part.attributes - _VALUE_METHODS for part in wanted.usage.fields.values())
-    is_config = bool(names.CONFIG.search(names.plain(wanted.name))) or is_nested or _holds_settings(wanted)
+    is_nested = any(part.attributes - evidence.VALUE_METHODS for part in wanted.usage.fields.values())
+    is_config = is_nested or bool(names.CONFIG.search(names.plain(wanted.name)))
+    is_config |= evidence.is_of_settings(wanted.usage, wanted.name, wanted.cls)
     if is_config and not wanted.usage.kinds & {"number", "module", "tensor", "sequence"}:
         yield from configs.configs(wanted.usage, wanted.scope, None, wanted.cls)
     elif "dict" in wanted.usage.kinds:
         yield configs.AnyDict()
-
-
-def _holds_settings(wanted: Wanted) -> bool:
-    """Whether several attributes are read of it that no value, tensor or module has: `h.upsample_rates`."""
-    own = wanted.usage.attributes - _VALUE_METHODS
-    is_module = bool(names.MODULE.search(names.plain(wanted.name))) or "callable" in wanted.usage.kinds
-    if len(own) < _SETTINGS or is_module or wanted.cls is None:
-        return False
-    return not evidence.classes_having(wanted.usage.attributes, wanted.name, wanted.cls)
 
 
 def _by_usage(wanted: Wanted) -> Iterator[Any]:

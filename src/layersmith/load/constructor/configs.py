@@ -129,15 +129,10 @@ def _as_told(usage: Usage, cls: type | None) -> list[Any]:
     known = _known(usage)
     said = settings.told(known, cls) if cls is not None else {}
     guessed = {name: _field(name, usage.fields.get(name, Usage())) for name in known}
-    other = {name: value for name, value in said.items() if _form(value) != _form(guessed[name])}
+    other = {
+        name: value for name, value in said.items() if settings.form(value) != settings.form(guessed[name])
+    }
     return [_written_out(guessed | more, usage) for more in (other, said) if said]
-
-
-def _form(value: Any) -> Any:
-    """What tells a list of lists, a text and a number apart."""
-    if isinstance(value, list | tuple):
-        return len(value), _form(value[0]) if value else None
-    return isinstance(value, str)
 
 
 def _stand_ins(usage: Usage) -> list[Any]:
@@ -171,14 +166,12 @@ def _written_out(values: dict[str, Any], usage: Usage) -> Made:
 def _field(name: str, usage: Usage, mode: int = 0) -> Any:
     """A value for an attribute or key, by what the constructor does with it, else by its name."""
     own = {part for part in usage.attributes if not hasattr(str, part) and not hasattr(dict, part)}
-    if usage.strings:
-        options = list(dict.fromkeys(usage.strings))
+    texts = [one.default for one in usage.passed_as if isinstance(one.default, str)][:1]
+    if usage.strings or texts:  # whoever gets it has an example
+        options = list(dict.fromkeys(usage.strings or texts))
         return options[mode % len(options)]
     if "tensor" in usage.kinds:  # where a table may be left out, it is
         return None if "optional" in usage.kinds else next(standins.tensors(name))
-    texts = [one.default for one in usage.passed_as if isinstance(one.default, str)]
-    if texts:  # whoever gets it has an example
-        return texts[0]
     if usage.keys or (own and "sequence" not in usage.kinds):
         return _stand_ins(usage)[0]
     is_number = any(names.known_integers(parameter.name) for parameter in usage.passed_as)

@@ -9,11 +9,25 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
+from layersmith.load.constructor import names
+from layersmith.load.constructor.trace import Usage
 from layersmith.probe import source
 
+VALUE_METHODS = frozenset({*dir(str), *dir(dict), *dir(list), *dir(torch.Tensor), *dir(nn.Module)})
 _NEAREST = 3
+_SETTINGS = 2  # attributes that are read of an object of settings, at least
+
+
+def is_of_settings(usage: Usage, name: str, cls: type[nn.Module] | None) -> bool:
+    """Whether several attributes are read of it that no value, tensor or module has: `h.upsample_rates`."""
+    own = usage.attributes - VALUE_METHODS
+    is_module = bool(names.MODULE.search(names.plain(name))) or "callable" in usage.kinds
+    if len(own) < _SETTINGS or is_module or cls is None:
+        return False
+    return not classes_having(usage.attributes, name, cls)
 
 
 def classes_having(attributes: set[str], name: str, cls: type[nn.Module]) -> list[type[nn.Module]]:

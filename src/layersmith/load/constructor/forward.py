@@ -11,7 +11,7 @@ from layersmith.load.constructor.trace import Usage
 from layersmith.probe import source
 
 Trace = Callable[[ast.AST], Usage | None]
-_PAIRED = {"zip", "enumerate"}
+_WALKS = {"zip", "reversed", "list", "tuple"}  # calls that go through what they are given
 
 
 def read_forward(cls: type, function: source.Function, kept: Trace) -> None:
@@ -68,6 +68,8 @@ class _Reader:
         parts = target.elts if isinstance(target, ast.Tuple) else []
         if called == "enumerate" and inner and len(parts) == 2:  # noqa: PLR2004 - number and item
             self.loop(parts[1], inner[0])
+            return
+        if inner and called not in _WALKS:  # range(self.depth), self.parts(x)
             return
         for part, one in zip(parts if called == "zip" else [target], inner or [walked], strict=False):
             whole = one.value if isinstance(one, ast.Subscript) and isinstance(one.slice, ast.Slice) else one

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
-from layersmith.load.constructor import callsites, names
+from layersmith.load.constructor import callsites, names, settings
 from layersmith.load.constructor.asked import asked_by
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
 from layersmith.load.constructor.repair import Arguments, repaired
@@ -179,7 +179,23 @@ class ConstructorSearch:
                 ("from names", chosen),
                 *sites,
             ]  # sizes of ours, large enough for statistics, before real ones
-        return [*sites[:1], ("from names", chosen), *sites[1:]]
+        return [*sites[:1], *self._as_set(chosen), *sites[1:]]
+
+    def _as_set(self, chosen: Arguments) -> list[tuple[str, Arguments]]:
+        """The guess, before it with the lists and texts that the project sets, and after it with all that it sets."""
+        said = settings.told(self.parameters, self.cls)
+        said = said if set(self.required) & set(said) else {}
+        other = {
+            n: value
+            for n, value in said.items()
+            if n in chosen and settings.form(value) != settings.form(chosen[n])
+        }
+        ways = [
+            ("from names and settings", chosen | other),
+            ("from names", chosen),
+            ("from settings", chosen | said),
+        ]
+        return ways if other else ways[1:] if said else ways[1:2]
 
     def _handed_on(self) -> list[str]:
         """What is required of the class that gets this one's **kwargs."""

@@ -42,6 +42,13 @@ def told(names: Iterable[str], cls: type) -> dict[str, Any]:
     return best if len(best) >= _FEWEST else {}
 
 
+def form(value: Any) -> Any:
+    """What tells a list of lists, a text and a number apart."""
+    if isinstance(value, list | tuple):
+        return len(value), form(value[0]) if value else None
+    return isinstance(value, str)
+
+
 @functools.lru_cache(maxsize=64)
 def defaults_of_parser(path: Path) -> dict[str, Any]:
     """`{"embed_dim": 300}` of `parser.add_argument("--embed_dim", default=300)`, for all parsers of a file."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from layersmith.load import failure
 from layersmith.load.call.callee import State
 from layersmith.load.call.clue import BATCH, PRIMES
 from layersmith.load.call.repair.complaint import Complaint
@@ -61,6 +62,11 @@ def _asks_for_option(complaint: Complaint) -> bool:
     options = [
         n for n, p in complaint.callee.parameters.items() if p.default is None and n not in complaint.state
     ]
+    if any(
+        test.wanted is None and getattr(test.left, "id", "") in options
+        for test in failure.comparisons(complaint.error)
+    ):
+        return True  # assert w is not None
     words = set(
         re.findall(r"\w+", complaint.text if isinstance(complaint.error, AssertionError | ValueError) else "")
     )
