@@ -24,6 +24,7 @@ from layersmith.probe.modes import in_mode
 from layersmith.subject import MakeInputs
 
 _CONSTRUCTIONS = 8  # how many different constructions are called before the search gives up
+_ALIKE = 3  # after how many that fail with the same words none is tried any more
 _ADAPTATIONS = 4  # how many widths may be changed to those of the given inputs
 _FIRST_SHARE, _LATER_SHARE = 0.5, 0.25  # of the time left: the likeliest construction gets most
 
@@ -44,13 +45,18 @@ def by_inference(request: Request) -> Found | None:
             return found
         failing = failing or found
         search.complaints += [failure.error for failure in request.failures[-1:]]
-        if count + 1 == _CONSTRUCTIONS or request.deadline.is_over:
+        if count + 1 == _CONSTRUCTIONS or request.deadline.is_over or _is_settled(search.complaints):
             break
     if failing is None and not request.failures and search.slip is not None:
         return _unbuilt(search)
     if not request.failures and search.errors:
         request.failures.append(Failure(call_text(search.cls, search.closest), "", search.errors[0]))
     return failing
+
+
+def _is_settled(complaints: list[str]) -> bool:
+    """Whether forward says the same of one construction after the other: others won't change it."""
+    return len(complaints) >= _ALIKE and len(set(complaints[-_ALIKE:])) == 1
 
 
 def _found_for(request: Request, construction: Construction, count: int) -> tuple[Found | None, bool]:

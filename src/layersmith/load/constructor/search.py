@@ -260,6 +260,8 @@ class ConstructorSearch:
     def _asked_by_forward(self, arguments: Arguments) -> Iterator[Arguments]:
         """What forward's last complaint about such a module asks for."""
         for text in self.complaints[-1:]:
+            if text.startswith(OutOfBudget.__name__):
+                yield self._shrunk(arguments)
             yield from asked_by(text, arguments, self.parameters, self.values)
 
     def _shrunk(self, arguments: Arguments) -> Arguments:
