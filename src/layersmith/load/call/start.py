@@ -28,6 +28,7 @@ _IMAGES = re.compile(r"^(img|image|images|imgs|frames|pixel_values)$")
 _VIDEOS = re.compile(r"^(video|videos|clip|vid)$")
 _LISTS = re.compile(r"(^|_)(features|feats|inputs|xs|feature_maps|images|tensors)$")
 _OTHER_SEQUENCE = re.compile(r"context|memory|encoder_|cond")  # of a length of its own
+_DECODED = re.compile(r"(^|_)(dec|decoder)(_|$)")  # as the target beside a source
 _TEXTS = re.compile(
     r"^(context|encoder_hidden_states|text_emb\w*|memory)$"
 )  # what an image is conditioned on
@@ -193,7 +194,8 @@ def _sibling(callee: Callee, name: str, main: TensorSpec, spatial: int | None) -
     if rank != main.rank:
         return shaped(clue, rank, spatial=spatial)
     if not clue.says_size:
-        return main
+        is_decoded = rank == _SEQUENCE and _DECODED.search(word) and main.free == frozenset(range(rank))
+        return main.resized(1, PRIMES[1], fix=False) if is_decoded else main
     spec = shaped(clue, rank, spatial=spatial)
     same = [m if i in spec.free else s for i, (s, m) in enumerate(zip(spec.shape, main.shape, strict=True))]
     spec = replace(spec, shape=tuple(same))

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 
+_LISTS = {"ModuleList", "Sequential", "list", "tuple"}
+
+
 def is_slice(node: ast.expr) -> TypeGuard[ast.Subscript]:
     """Whether this is `sizes[1:]`."""
     return isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice)
@@ -55,3 +58,10 @@ def compared(node: ast.Compare) -> tuple[ast.expr, list[str]]:
     )
     values = [option.value for option in options if isinstance(option, ast.Constant)]
     return left, [value for value in values if isinstance(value, str) and len(node.ops) == 1]
+
+
+def contents(node: ast.expr) -> ast.expr:
+    """`layers` for `nn.ModuleList(layers)`: the same things under a roof."""
+    is_list = isinstance(node, ast.Call) and last_name(node.func) in _LISTS and len(node.args) == 1
+    inner = node.args[0] if is_list and isinstance(node, ast.Call) else node
+    return inner.value if isinstance(inner, ast.Starred) else inner

@@ -50,5 +50,6 @@ class Usage:
         self.keys |= other.keys
         self.passed_as += other.passed_as
         self.item, self.parts = self.item or other.item, self.parts or other.parts
-        self.fields = {**other.fields, **self.fields}
+        for name, field_of_other in other.fields.items():
+            self.fields.setdefault(name, Usage()).take(field_of_other)
         self.outputs = self.outputs or other.outputs

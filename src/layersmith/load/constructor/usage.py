@@ -13,13 +13,22 @@ from typing import Any
 from torch import nn
 
 from layersmith.load.constructor.forward import read_forward
-from layersmith.load.constructor.syntax import compared, conditions, field_name, is_slice, last_name, resolved
+from layersmith.load.constructor.names import CONFIG, plain
+from layersmith.load.constructor.syntax import (
+    compared,
+    conditions,
+    contents,
+    field_name,
+    is_slice,
+    last_name,
+    resolved,
+)
 from layersmith.load.constructor.trace import Usage
 from layersmith.probe import source
 
+_DEEPEST = 4  # parts of parts that are handed the same settings
 REST = "**"  # the entry of the variadic keywords in the traces
 _WALKED = {"zip", "enumerate", "list", "tuple", "reversed", "pairwise", "len", "sum", "max", "sorted"}
-_LISTS = {"ModuleList", "Sequential", "list", "tuple"}
 _TENSOR_TAKERS = {"Parameter", "register_buffer", "from_pretrained", "from_numpy"}
 _TENSOR_MAKERS = {"tensor", "as_tensor", "FloatTensor", "Tensor"}
 
@@ -41,11 +50,12 @@ def takes_the_rest(cls: type) -> Any:
 
 
 @functools.lru_cache(maxsize=1024)
-def _usages(cls: type) -> Mapping[str, Usage]:
+def _usages(cls: type, above: tuple[type, ...] = ()) -> Mapping[str, Usage]:
+    """The same; classes above it that hand their settings on are not read again."""
     node = source.function_node(constructor(cls))
     if node is None:
         return defaultdict(Usage)
-    reader = _Reader(cls, node)
+    reader = _Reader(cls, node, above=above)
     reader.read_all(node)
     reader.read_forward()
     return reader.found
@@ -54,8 +64,11 @@ def _usages(cls: type) -> Mapping[str, Usage]:
 class _Reader:
     """Collects the traces from one constructor's syntax tree."""
 
-    def __init__(self, cls: type, node: source.Function, *, is_method: bool = False) -> None:
+    def __init__(
+        self, cls: type, node: source.Function, *, is_method: bool = False, above: tuple[type, ...] = ()
+    ) -> None:
         self.is_method = is_method
+        self.above = above
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         self.cls = cls
         self.names = {argument.arg for argument in arguments[1:]}
@@ -145,7 +158,7 @@ class _Reader:
 
     def keep(self, node: ast.Assign) -> None:
         """`self.depth = config.depth`, `depth = config.depth`: another name of that setting."""
-        trace = self.trace(_contents(node.value))
+        trace = self.trace(contents(node.value))
         if trace is None:
             return
         for target in node.targets:
@@ -245,6 +258,18 @@ class _Reader:
             trace = self.trace(given)
             if trace is not None and parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
                 trace.passed_as.append(parameter)
+                self.settings(trace, given, callee, parameter.name)
+
+    def settings(self, trace: Usage, given: ast.expr, callee: Any, name: str) -> None:
+        """What a part reads of the settings that it is handed as a whole: `Block(config)`."""
+        above = (*self.above, self.cls)
+        is_part = inspect.isclass(callee) and issubclass(callee, nn.Module) and callee not in above
+        if is_part and len(above) <= _DEEPEST and CONFIG.search(plain(getattr(given, "id", ""))):
+            theirs = _usages(callee, above)[name]
+            trace.attributes |= theirs.attributes
+            trace.keys |= theirs.keys
+            trace.kinds |= theirs.kinds & {"dict"}
+            trace.take(Usage(fields=theirs.fields))
 
     def several(self, node: ast.Call) -> None:
         """`nn.ModuleList(experts)`, `nn.Sequential(*layers)`: a list of modules."""
@@ -279,10 +304,3 @@ class _Reader:
         node = source.function_node(self.cls.forward) if issubclass(self.cls, nn.Module) else None
         if node is not None:
             read_forward(self.cls, node, self.trace)
-
-
-def _contents(node: ast.expr) -> ast.expr:
-    """`layers` for `nn.ModuleList(layers)`: the same things under a roof."""
-    is_list = isinstance(node, ast.Call) and last_name(node.func) in _LISTS and len(node.args) == 1
-    inner = node.args[0] if is_list and isinstance(node, ast.Call) else node
-    return inner.value if isinstance(inner, ast.Starred) else inner

@@ -29,6 +29,7 @@ _SAMPLES = (512, 4096)
 _SIDES = (28, 32, 64, 16, 8, 4, 1, 96, 128, 224)
 _SEQUENCE = 3  # a rank
 _LARGEST_DIVISOR = 256
+_MOST_ALIKE = 2  # tensors that are changed together only: a query and its keys
 
 
 def too_small(complaint: Complaint) -> Iterator[State]:
@@ -109,11 +110,20 @@ def paired(complaint: Complaint) -> Iterator[State]:
     for given, wanted in pairs:
         direct = list(complaint.with_size(given, wanted))
         yield from direct
+        yield from _of_one(complaint, given, wanted)
         if direct:
             continue
         yield from complaint.with_size(given, wanted, only_free=False)
         if given not in complaint.all_sizes and given > 1:
             yield from _factors(complaint, given, wanted)
+
+
+def _of_one(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+    """One of several tensors of that size alone, the last first: what comes beside a target is as long as that."""
+    sharing = [n for n in complaint.tensors if any(given in s.shape[1:] for s in specs(complaint.state[n]))]
+    for name in reversed(sharing if len(sharing) > _MOST_ALIKE else []):
+        for state in complaint.with_size(given, wanted, only_free=False):
+            yield complaint.with_value(name, state[name])
 
 
 def shapes(complaint: Complaint) -> Iterator[State]:
