@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +63,10 @@ def warm() -> None:
     No backward, which would start autograd's threads where there are other devices, and no fork survives those.
     What another release of torch refuses here, a rule will meet again, and say so.
     """
-    with suppress(Exception), torch.no_grad(), compiler():
+    with suppress(Exception), torch.no_grad(), compiler() as backend:
         layer, x = nn.Linear(2, 2), torch.zeros(3, 2)
-        captured(layer, "aot_eager")(x)
+        captured(layer, backend)(x)
         exported(layer, Inputs((x,)), 0, seed=0)
-    with suppress(Exception):  # what backward alone asks for; it is torch's own affair
-        import_module("torch._inductor.lowering")
 
 
 @contextmanager
