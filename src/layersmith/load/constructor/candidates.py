@@ -19,7 +19,7 @@ from layersmith.load.constructor import configs, evidence, names, standins
 from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import TensorSpec
 
-_A_WORD = 6  # letters of a name that says something: encoder, decoder
+_A_WORD = 6  # letters of a name that says something: encoder
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable)
 _PLAIN: Mapping[Any, Any] = {
     torch.dtype: [torch.float32],

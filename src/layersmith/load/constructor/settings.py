@@ -42,10 +42,18 @@ def told(names: Iterable[str], cls: type) -> dict[str, Any]:
     return best if len(best) >= _FEWEST else {}
 
 
-def form(value: Any) -> Any:
+def structured(said: Settings, guessed: Settings) -> dict[str, Any]:
+    """The lists and texts of what is said, as they belong together, if one of them is of another form than its guess."""
+    shared = {name: value for name, value in said.items() if name in guessed}
+    if all(_form(value) == _form(guessed[name]) for name, value in shared.items()):
+        return {}
+    return {name: value for name, value in shared.items() if isinstance(value, list | tuple | str)}
+
+
+def _form(value: Any) -> Any:
     """What tells a list of lists, a text and a number apart."""
     if isinstance(value, list | tuple):
-        return len(value), form(value[0]) if value else None
+        return len(value), _form(value[0]) if value else None
     return isinstance(value, str)
 
 

@@ -7,7 +7,7 @@ import builtins
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-
+_TENSOR_MAKERS = {"tensor", "as_tensor", "FloatTensor", "Tensor"}
 _LISTS = {"ModuleList", "Sequential", "list", "tuple"}
 
 
@@ -65,3 +65,9 @@ def contents(node: ast.expr) -> ast.expr:
     is_list = isinstance(node, ast.Call) and last_name(node.func) in _LISTS and len(node.args) == 1
     inner = node.args[0] if is_list and isinstance(node, ast.Call) else node
     return inner.value if isinstance(inner, ast.Starred) else inner
+
+
+def table_of(node: ast.expr) -> ast.expr:
+    """`vectors` for `torch.tensor(vectors)`, of which an embedding is made."""
+    is_made = isinstance(node, ast.Call) and last_name(node.func) in _TENSOR_MAKERS and node.args
+    return node.args[0] if is_made and isinstance(node, ast.Call) else node

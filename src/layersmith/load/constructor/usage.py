@@ -22,6 +22,7 @@ from layersmith.load.constructor.syntax import (
     is_slice,
     last_name,
     resolved,
+    table_of,
 )
 from layersmith.load.constructor.trace import Usage
 from layersmith.probe import source
@@ -30,7 +31,6 @@ _DEEPEST = 4  # parts of parts that are handed the same settings
 REST = "**"  # the entry of the variadic keywords in the traces
 _WALKED = {"zip", "enumerate", "list", "tuple", "reversed", "pairwise", "len", "sum", "max", "sorted"}
 _TENSOR_TAKERS = {"Parameter", "register_buffer", "from_pretrained", "from_numpy"}
-_TENSOR_MAKERS = {"tensor", "as_tensor", "FloatTensor", "Tensor"}
 
 
 def usages(cls: type) -> Mapping[str, Usage]:
@@ -57,7 +57,9 @@ def _usages(cls: type, above: tuple[type, ...] = ()) -> Mapping[str, Usage]:
         return defaultdict(Usage)
     reader = _Reader(cls, node, above=above)
     reader.read_all(node)
-    reader.read_forward()
+    forward = source.function_node(cls.forward) if issubclass(cls, nn.Module) else None
+    if forward is not None:
+        read_forward(cls, forward, reader.trace)
     return reader.found
 
 
@@ -202,9 +204,7 @@ class _Reader:
             named.strings += [word for word in ("ReLU", "relu", "GELU", "gelu") if hasattr(owner, word)]
         if last_name(node.func) in _TENSOR_TAKERS:
             for argument in node.args:
-                is_made = isinstance(argument, ast.Call) and last_name(argument.func) in _TENSOR_MAKERS
-                is_table = is_made and last_name(node.func) == "from_pretrained"
-                self.mark(argument.args[0] if is_table and argument.args else argument, "tensor")  # type: ignore[attr-defined]
+                self.mark(table_of(argument) if "pretrained" in last_name(node.func) else argument, "tensor")
             return
         method = self.method(node.func)
         if method is not None:
@@ -298,9 +298,3 @@ class _Reader:
             trace.strings += texts
         if trace is not None and isinstance(node.comparators[0], ast.Constant):
             trace.kinds |= {"optional"} if node.comparators[0].value is None else set()
-
-    def read_forward(self) -> None:
-        """What forward does with what is kept."""
-        node = source.function_node(self.cls.forward) if issubclass(self.cls, nn.Module) else None
-        if node is not None:
-            read_forward(self.cls, node, self.trace)

@@ -1,0 +1,177 @@
+"""What a project says elsewhere of the settings and parts with which a class is built and called."""
+# ruff: noqa: ANN001, ANN201, ANN204
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from layersmith.load.build import subject_of_class
+from layersmith.load.importing import import_target
+from layersmith.load.target import Target
+
+HEAD = "import torch\nfrom torch import nn\n"
+
+
+@pytest.fixture(autouse=True)
+def _clean():
+    known = set(sys.modules)
+    yield
+    for name in set(sys.modules) - known:
+        if not name.startswith("torch"):
+            del sys.modules[name]
+
+
+def of_project(folder: Path, name: str, source: str, **files: str):
+    for path, text in {"README.md": "", f"{name}.py": source, "config.json": "{}", **files}.items():
+        (folder / path).write_text(text)
+    return subject_of_class(import_target(Target(str(folder / f"{name}.py"))).Net)
+
+
+UPSAMPLER = (
+    HEAD
+    + """
+class Net(nn.Module):
+    def __init__(self, h):
+        super().__init__()
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose1d(h.width, h.width, k, u, padding=(k - u) // 2)
+            for u, k in zip(h.upsample_rates, h.upsample_kernel_sizes)
+        )
+        self.blocks = nn.ModuleList(
+            nn.Conv1d(h.width, h.width, 3, dilation=d[0], padding=d[1]) for d in h.dilations)
+
+    def forward(self, x):
+        for up in self.ups:
+            x = up(x)
+        for block in self.blocks:
+            x = block(x)
+        return x
+"""
+)
+
+
+def test_lists_of_lists_are_those_of_the_config_file(tmp_path):
+    said = '{"upsample_rates": [8, 2], "upsample_kernel_sizes": [16, 4], "dilations": [[1, 1], [3, 3]], "width": 512}'
+    subject = of_project(tmp_path, "vocoder_a", UPSAMPLER, **{"config.json": said})
+    assert "dilations=[[1, 1], [3, 3]]" in subject.inferred_from
+    assert "width=32" in subject.inferred_from  # a number of its own kind stays small
+
+
+def test_a_config_that_is_handed_on_has_what_the_part_reads(tmp_path):
+    text = (
+        HEAD
+        + """
+class Part(nn.Module):
+    def __init__(self, cfg):
+        super().__init__()
+        if cfg.decomposition == "average":
+            self.inner = nn.Linear(cfg.d_model, cfg.d_model)
+        elif cfg.decomposition == "fourier":
+            self.inner = nn.Identity()
+        else:
+            raise ValueError("decomposition is wrong")
+
+    def forward(self, x):
+        return self.inner(x)
+
+class Net(nn.Module):
+    def __init__(self, cfg):
+        super().__init__()
+        self.part = Part(cfg)
+
+    def forward(self, x):
+        return self.part(x)
+"""
+    )
+    assert "decomposition='average'" in of_project(tmp_path, "handed_on", text).inferred_from
+
+
+class Looked(nn.Module):
+    """A table that may be left out, and a list of texts and labels that are picked by number."""
+
+    def __init__(self, config):
+        super().__init__()
+        if config.embedding_pretrained is not None:
+            self.embedding = nn.Embedding.from_pretrained(config.embedding_pretrained, freeze=False)
+        else:
+            self.embedding = nn.Embedding(config.n_vocab, config.embed)
+
+    def forward(self, x):
+        return self.embedding(x[0]).mean(1)
+
+
+class Several(nn.Module):
+    def __init__(self, embedding_matrix, opt):
+        super().__init__()
+        self.opt = opt
+        self.embed = nn.Embedding.from_pretrained(torch.tensor(embedding_matrix, dtype=torch.float))
+        self.out = nn.Linear(2 * opt.embed_dim, opt.polarities_dim)
+
+    def forward(self, inputs):
+        text, aspect = inputs[0], inputs[1]
+        lengths = torch.sum(text != 0, dim=-1)
+        text, aspect = self.embed(text), self.embed(aspect)
+        return self.out(torch.cat([text.sum(1) / (1 + lengths[:, None]), aspect.mean(1)], -1))
+
+
+class Labelled(nn.Module):
+    def __init__(self, features: int, num_classes: int):
+        super().__init__()
+        self.embed = nn.Linear(num_classes, features)
+
+    def forward(self, input, **kwargs):  # noqa: A002
+        return input + self.embed(kwargs["labels"].float())
+
+
+class Preset(nn.Module):
+    """Either a preset is named, or its sizes are given."""
+
+    def __init__(self, config):
+        super().__init__()
+        assert (config.model_type is not None) ^ (config.n_embd is not None)
+        if config.model_type is not None:
+            config.n_embd = {"small": 48}[config.model_type]
+        self.map = nn.Linear(config.n_embd, config.n_embd)
+
+    def forward(self, x):
+        return self.map(x)
+
+
+class Asserts(nn.Module):
+    def __init__(self, channels, n_layers):
+        super().__init__()
+        self.n_layers = n_layers
+        self.maps = nn.ModuleList(nn.Conv1d(channels, channels, 1) for _ in range(n_layers))
+        self.cond = nn.Conv1d(1, channels, 1)
+
+    def forward(self, x, w=None, reverse=False):
+        if not reverse:
+            assert w is not None
+            x = x + self.cond(w)
+        for index in range(self.n_layers):
+            x = self.maps[index](x)
+        return x
+
+
+@pytest.mark.parametrize(
+    ("cls", "said"),
+    [
+        (Looked, "embedding_pretrained=None"),
+        (Looked, "([i64[5,7]<"),
+        (Several, "([i64[5,7]<100, i64[5,7]<100])"),
+        (Labelled, "labels="),
+        (Preset, "model_type=None"),
+        (Asserts, "w=f32[5,1,11]"),
+        (Asserts, "2)(f32"),
+    ],
+)
+def test_it_is_called_as_it_reads_its_arguments(cls, said):
+    subject = subject_of_class(cls)
+    assert said in subject.inferred_from
+    assert not subject.doubt
