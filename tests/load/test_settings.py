@@ -1,5 +1,5 @@
 """What a project says elsewhere of the settings and parts with which a class is built and called."""
-# ruff: noqa: ANN001, ANN201, ANN204
+# ruff: noqa: ANN001, ANN003, ANN201, ANN202, ANN204
 # mypy: ignore-errors
 
 from __future__ import annotations

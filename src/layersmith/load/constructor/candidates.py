@@ -194,8 +194,7 @@ def _by_config(wanted: Wanted) -> Iterator[Any]:
 
 
 def _by_usage(wanted: Wanted) -> Iterator[Any]:
-    name, kinds = names.plain(wanted.name), wanted.usage.kinds
-    is_sequence = "sequence" in kinds
+    name, kinds, is_sequence = names.plain(wanted.name), wanted.usage.kinds, "sequence" in wanted.usage.kinds
     if "tensor" in kinds:
         yield from standins.tensors(name)
     if names.SHAPE.search(name) and wanted.usage.length in (0, 1, 3):

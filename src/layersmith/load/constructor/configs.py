@@ -129,9 +129,7 @@ def _as_told(usage: Usage, cls: type | None) -> list[Any]:
     known = _known(usage)
     said = settings.told(known, cls) if cls is not None else {}
     guessed = {name: _field(name, usage.fields.get(name, Usage())) for name in known}
-    other = {
-        name: value for name, value in said.items() if settings.form(value) != settings.form(guessed[name])
-    }
+    other = settings.structured(said, guessed)
     return [_written_out(guessed | more, usage) for more in (other, said) if said]
 
 

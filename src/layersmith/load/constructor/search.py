@@ -185,11 +185,7 @@ class ConstructorSearch:
         """The guess, before it with the lists and texts that the project sets, and after it with all that it sets."""
         said = settings.told(self.parameters, self.cls)
         said = said if set(self.required) & set(said) else {}
-        other = {
-            n: value
-            for n, value in said.items()
-            if n in chosen and settings.form(value) != settings.form(chosen[n])
-        }
+        other = settings.structured(said, chosen)
         ways = [
             ("from names and settings", chosen | other),
             ("from names", chosen),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import json
 import re
 from collections import defaultdict
@@ -84,7 +85,7 @@ def _parsed(path: Path) -> Any:
     try:
         if path.suffix == ".json":
             return json.loads(text)
-        import yaml  # noqa: PLC0415 # type: ignore[import-untyped] - not everyone has it
+        yaml: Any = importlib.import_module("yaml")  # not everyone has it
 
         return yaml.safe_load(text)
     except Exception:  # noqa: BLE001 - no file of settings, or no reader of it
