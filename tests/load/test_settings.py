@@ -175,3 +175,25 @@ def test_it_is_called_as_it_reads_its_arguments(cls, said):
     subject = subject_of_class(cls)
     assert said in subject.inferred_from
     assert not subject.doubt
+
+
+class Forecast(nn.Module):
+    """What is said of the target's times is as long as the target that forward makes of the source."""
+
+    def __init__(self, configs):
+        super().__init__()
+        self.pred_len = configs.pred_len
+        self.steps = nn.Linear(configs.seq_len, configs.seq_len)
+        self.embed = nn.Linear(configs.enc_in, configs.d_model)
+        self.marks = nn.Linear(configs.enc_in, configs.d_model)
+
+    def forward(self, x_enc, x_mark_enc, x_dec, x_mark_dec):
+        x_enc = self.steps(x_enc.permute(0, 2, 1)).permute(0, 2, 1)
+        last = x_enc[:, -1:].repeat(1, self.pred_len, 1)
+        return self.embed(torch.cat([x_enc, last], 1)) + self.marks(x_mark_dec)
+
+
+def test_one_of_several_sequences_gets_a_length_of_its_own():
+    subject = subject_of_class(Forecast)
+    assert "(f32[5,24,32], f32[5,24,32], " in subject.inferred_from
+    assert not subject.doubt

@@ -119,8 +119,12 @@ def paired(complaint: Complaint) -> Iterator[State]:
 
 
 def _of_one(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
-    """One of several tensors of that size alone, the last first: what comes beside a target is as long as that."""
-    sharing = [n for n in complaint.tensors if any(given in s.shape[1:] for s in specs(complaint.state[n]))]
+    """One of several sequences of that length alone, the last first: what comes beside a target is as long as that."""
+    sharing = [
+        name
+        for name, value in complaint.state.items()
+        if isinstance(value, TensorSpec) and value.rank == _SEQUENCE and value.shape[1] == given
+    ]
     for name in reversed(sharing if len(sharing) > _MOST_ALIKE else []):
         for state in complaint.with_size(given, wanted, only_free=False):
             yield complaint.with_value(name, state[name])
