@@ -6,8 +6,8 @@ refuses the module. Prints, `.item()`, NumPy and branches on values are the usua
 
 ## How it is tested
 `torch.compile(module, fullgraph=True)` in eval mode, with a backend that runs what was captured: forward is captured
-whole, or the error names the line. Where torch's own layers break, or sizes depend on data (`nonzero`, a boolean
-index), it is a note. The trace is made once, for all rules about compiling.
+whole, or the error names the line. Where torch's own layers or packed sequences break, forward takes gradients, or
+sizes depend on data (`nonzero`, a boolean index), it is a note. The trace is made once, for all rules about compiling.
 
 ## How to fix it
 `torch.where` and masks instead of `if x.sum() > 0`; no print, `.item()`, `.tolist()` or NumPy in forward.
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import captures
-from layersmith.probe.compiler import is_in_layer_of_torch, is_torchs, place
+from layersmith.probe.compiler import TORCH, is_in_layer_of_torch, is_torchs, place
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -35,6 +35,10 @@ from layersmith.subject import Case
 TORCHS_OWN_LIMIT = "does not support RNN"
 SIZES_FROM_DATA = re.compile(
     "output shape depends on input Tensor data|Dynamic shape operator|Size-like symbols: u"
+)
+# packed sequences, and gradients taken within forward: what dynamo leaves to Python by its own decision
+LEFT_BY_DYNAMO = re.compile(
+    r"intentionally marked that the function `\w+` in file `(?P<file>[^`]+)`|`torch\.autograd\.grad`"
 )
 
 
@@ -53,7 +57,9 @@ def _finding(module: nn.Module, text: str) -> Finding:
     explanation = re.search(r"Explanation: (.+)", text)
     file, line = place(text, module)
     is_torchs_own = is_torchs(file) or is_in_layer_of_torch(text)
-    is_inherent = is_torchs_own or SIZES_FROM_DATA.search(text) is not None
+    left = LEFT_BY_DYNAMO.search(text)
+    is_left = left is not None and is_torchs(left["file"] or TORCH)
+    is_inherent = is_torchs_own or is_left or SIZES_FROM_DATA.search(text) is not None
     return Finding(
         f"torch.compile cannot capture it as one graph: {explanation[1] if explanation else cause}"[:300],
         file=file,
