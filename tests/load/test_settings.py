@@ -197,3 +197,22 @@ def test_one_of_several_sequences_gets_a_length_of_its_own():
     subject = subject_of_class(Forecast)
     assert "(f32[5,24,32], f32[5,24,32], " in subject.inferred_from
     assert not subject.doubt
+
+
+class Crossed(nn.Module):
+    """Every field with every other: as many channels as the square of the fields, which the input has."""
+
+    def __init__(self, input_dim, sizes):
+        super().__init__()
+        self.maps = nn.ModuleList(nn.Conv1d(input_dim * input_dim, size, 1) for size in sizes)
+
+    def forward(self, x):
+        batch, _, width = x.shape
+        outer = (x.unsqueeze(2) * x.unsqueeze(1)).view(batch, -1, width)
+        return torch.cat([one(outer) for one in self.maps], 1).sum(2)
+
+
+def test_a_product_of_the_input_with_itself_is_no_fault_of_the_code():
+    subject = subject_of_class(Crossed)
+    assert "(f32[5,96," in subject.inferred_from
+    assert not subject.doubt

@@ -251,6 +251,10 @@ def _told_by(inputs: Iterator[TensorSpec]) -> Iterator[int]:
         yield from spec.shape[1:]
         for size, parts in itertools.product((spec.shape[i] for i in spec.free if i), _PARTS):
             yield from (size * parts, size // parts, -(-size // parts))
+        open_sizes = [spec.shape[index] for index in spec.free if index]
+        yield from (
+            a * b for a, b in itertools.combinations_with_replacement(open_sizes, 2)
+        )  # an outer product
 
 
 def _sequence_of(matrix: TensorSpec) -> TensorSpec:

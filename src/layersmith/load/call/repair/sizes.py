@@ -149,6 +149,10 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     for size in sorted(complaint.free_sizes):  # all parts of a concatenation are of another size
         if size + wanted - given in told:
             yield from complaint.with_size(size, size + wanted - given)
+    side = math.isqrt(wanted)
+    for size in sorted(complaint.free_sizes):  # an outer product of the input with itself
+        if size * size == given and side * side == wanted:
+            yield from complaint.with_size(size, side)
     yield from _side_by_side(complaint, given, wanted, told)
     for size, parts in itertools.product(sorted(complaint.free_sizes), _PARTS):
         if given in (size // parts, -(-size // parts)):  # forward takes the input apart: x.chunk(2, 1)
