@@ -9,7 +9,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -29,6 +29,8 @@ RECTANGLE = "a rectangle"
 SPACE = "a number of dimensions"
 ODD = "an odd size"
 TREATED = "an odd size, which the source treats"
+FLAG, LISTED, COMPARED, NONE = "a flag", "its annotation", "compared in the source", "which the source asks for"
+CHOICES = (FLAG, LISTED, COMPARED, NONE)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -39,6 +41,17 @@ class Option:
     name: str
     value: Any
     why: str  # "its default", "a flag", "compared in the source", "a rate", "a kernel", ODD and so on
+    beside: tuple[tuple[str, Any], ...] = ()  # what other arguments must then be
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The arguments that it changes."""
+        return {self.name: self.value, **dict(self.beside)}
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether it is one of a few things that a person chooses between, as a flag."""
+        return self.why in CHOICES
 
 
 def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
@@ -47,26 +60,32 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
         parameters = inspect.signature(cls.__init__).parameters
     except (TypeError, ValueError):
         return
-    compared, treated, optional, paired = _compared(cls), _halved(cls), _asked_for_none(cls), _paired(cls)
+    compared, treated, optional = _compared(cls), _halved(cls), _asked_for_none(cls)
+    paired = _paired(cls) | {name for name, one in parameters.items() if _takes_several(one.annotation)}
     is_padded = any("pad" in name for name in parameters)
-    values = (given.get(name, parameter.default) for name, parameter in parameters.items())
-    lengths = {len(value) for value in values if isinstance(value, list | tuple)}
+    values = {name: given.get(name, parameter.default) for name, parameter in parameters.items()}
+    several = {name: value for name, value in values.items() if isinstance(value, list | tuple)}
+    lengths = {len(value) for value in several.values()}
+    axes = next((values[name] for name in values if DIMENSIONS.search(name)), min(lengths | {3}))
     for name, parameter in [*parameters.items()][1:]:
         current = given.get(name, parameter.default)
         seen = [current]
-        is_shared = type(current) is int and current in lengths  # `stride=[1, 1]` is of two dimensions, too
         for option in (
             (
                 *_of(parameter, current, compared.get(name, ()), is_treated=name in treated),
                 *_otherwise(
-                    name, current, is_optional=name in optional, is_pair=name in paired, is_padded=is_padded
+                    name,
+                    current,
+                    is_optional=name in optional,
+                    axes=axes if name in paired and axes in (2, 3) else 0,
+                    is_padded=is_padded,
                 ),
             )
             if parameter.kind not in _VARIADIC
             else ()
         ):
-            if option.why == SPACE and is_shared:
-                continue
+            if option.why == SPACE:  # `stride=[1, 1]` is of two dimensions, too
+                option = replace(option, beside=_of_axes(several, current, option.value))  # noqa: PLW2901
             if not any(type(option.value) is type(other) and option.value == other for other in seen):
                 seen.append(option.value)
                 yield option
@@ -81,10 +100,10 @@ def _of(
     if is_given and _is_plain(default) and type(default) is not int:
         yield Option(name, default, "its default")
     if isinstance(current, bool) or isinstance(default, bool):
-        yield from (Option(name, value, "a flag") for value in (True, False))
+        yield from (Option(name, value, FLAG) for value in (True, False))
     if type(current) in (str, type(None)):
-        yield from (Option(name, value, "its annotation") for value in scope)
-        yield from (Option(name, value, "compared in the source") for value in compared)
+        yield from (Option(name, value, LISTED) for value in scope)
+        yield from (Option(name, value, COMPARED) for value in compared)
     if type(current) is float and PROBABILITY.search(name):
         yield from (Option(name, value, "a rate") for value in (0.0, 0.5))
     if type(current) is int and WIDTH.search(name) and current % 2 == 0:
@@ -93,22 +112,58 @@ def _of(
         yield from (Option(name, value, "a count") for value in (1, 3))
 
 
+def _of_axes(several: Mapping[str, Any], now: int, then: int) -> tuple[tuple[str, Any], ...]:
+    """The arguments that hold a number for each axis, for another number of axes."""
+    each = {
+        name: [*value]
+        for name, value in several.items()
+        if len(value) == now and all(type(part) is int for part in value)
+    }
+    return tuple((name, type(several[name])((value + value[-1:])[:then])) for name, value in each.items())
+
+
+def _takes_several(annotation: Any) -> bool:
+    """Whether it is for one number, or for one an axis: `int | tuple[int, int]`."""
+    parts = {re.sub(r"\W.*", "", part.strip()) for part in _text(annotation).split("|")}
+    return "int" in parts and bool(parts & {"tuple", "Tuple", "Sequence", "list", "List"})
+
+
+def _text(annotation: Any) -> str:
+    """An annotation as text, unions with bars."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return "|".join(_text(part) for part in typing.get_args(annotation))
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    inner = re.fullmatch(r"(?:typing\.)?Union\[(.*)\]", text)
+    return "|".join(re.split(r",(?![^\[]*\])", inner[1])) if inner else text.removeprefix("typing.")
+
+
 def _otherwise(
-    name: str, current: Any, *, is_optional: bool, is_pair: bool, is_padded: bool
+    name: str, current: Any, *, is_optional: bool, axes: int, is_padded: bool
 ) -> Iterator[Option]:
     """Nothing where the source asks for it; another kernel, dilation, number of dimensions, or shape."""
     if is_optional and isinstance(current, int | float | str):
-        yield Option(name, None, "which the source asks for")
+        yield Option(name, None, NONE)
     if type(current) is int and KERNEL.search(name) and current % 2 and not is_padded:
         yield Option(name, 3 if current != 3 else 5, "a kernel")  # noqa: PLR2004 - the usual odd ones
     if current == 1 and DILATION.match(name) and not is_padded:
         yield Option(name, 2, "a dilation")
     if type(current) is int and DIMENSIONS.search(name) and current in (2, 3):
         yield Option(name, 5 - current, SPACE)
-    sides = current if isinstance(current, tuple | list) else (current, current) if is_pair else ()
+    sides = current if isinstance(current, tuple | list) else (current,) * axes
     is_square = len(sides) in (2, 3) and all(type(side) is int for side in sides) and len({*sides}) == 1
     if is_square and SIDES.search(name) and not KERNEL.search(name):
         yield Option(name, (*sides[:-1], 2 * sides[-1]), RECTANGLE)
+
+
+def of_one_layer(cls: type[nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that count layers, and those that do so by stage, with one layer of each."""
+    found: dict[str, Any] = {}
+    for name in names(cls):
+        value = current(cls, given, name)
+        is_list = isinstance(value, list | tuple) and all(type(part) is int for part in value)
+        if COUNT.search(name.removesuffix("s")) or COUNT.search(name):
+            found |= {name: 1} if type(value) is int else {name: type(value)([1] * len(value))} if is_list else {}
+    return found
 
 
 def _asked_for_none(cls: type[nn.Module]) -> set[str]:

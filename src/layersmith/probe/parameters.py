@@ -23,6 +23,7 @@ SAID_UNUSED = re.compile(
     r"unused|not used|deprecat|ignored|compat|legacy|reserved|placeholder|no effect|no-op|noop|interface|noqa: ARG",
     re.IGNORECASE,
 )
+ACTS = re.compile(r"(?:^|_)(?:kernel|ksize|dilation|dropout|drop)(?:_size|_rate|_prob|_p)?$")
 SHOWS = {"extra_repr", "__repr__", "__str__"}
 
 
@@ -154,6 +155,8 @@ def _is_read_elsewhere(owner: type, attribute: str) -> bool:
         if name.startswith(f"{package}.")
     } - {source.file_of(owner), ""}
     texts = ["".join(linecache.getlines(file)) for file in files if file.endswith(".py")]
+    if ACTS.search(attribute):  # of whatever others read such a thing, it does something in its own class
+        texts = [text for text in texts if owner.__name__ in text]
     return any((by_another if sets.search(text) else read).search(text) for text in texts)
 
 
