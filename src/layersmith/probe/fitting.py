@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 import sys
@@ -43,9 +44,7 @@ def calls(cls: type, module: nn.Module | None = None) -> Iterator[Called]:
         scope = vars(sys.modules.get(owner.__module__, sys))
         for method in [] if node is None else [part for part in node.body if isinstance(part, source.Function)]:
             for call in ast.walk(method):
-                if not isinstance(call, ast.Call) or _is_open(call) or undefined.is_guarded(
-                    file, call.lineno, also="TypeError"
-                ):
+                if not isinstance(call, ast.Call) or _is_open(call):
                     continue
                 for name, callee, is_bound in _callees(call.func, method, cls, scope, module):
                     signature = _signature(callee, is_bound=is_bound)
@@ -58,7 +57,7 @@ def misfit(called: Called) -> str:
     try:
         called.signature.bind(*called.node.args, **{str(word.arg): None for word in called.node.keywords})
     except TypeError as error:
-        return str(error)
+        return "" if undefined.is_guarded(called.file, called.node.lineno, also="TypeError") else str(error)
     return ""
 
 
@@ -95,28 +94,36 @@ def _is_own_attribute(module: nn.Module | None, name: str) -> bool:
 
 def _values_of(name: str, method: source.Function) -> list[str]:
     """The names for which a name stands: itself, or the two that a choice in this method gives it."""
-    arguments = {one.arg for one in ast.walk(method) if isinstance(one, ast.arg)}
-    stores = [
-        part
-        for part in ast.walk(method)
-        if isinstance(part, ast.Name | ast.alias)
-        and name in (getattr(part, "id", ""), getattr(part, "name", ""), getattr(part, "asname", ""))
-        and not isinstance(getattr(part, "ctx", None), ast.Load)
-    ]
-    if name in arguments or len(stores) > 1:
-        return []
+    stores = _stores(method).get(name)
     if not stores:
         return [name]
-    given = [
-        part.value
-        for part in ast.walk(method)
-        if isinstance(part, ast.Assign) and part.targets[0] is stores[0] and len(part.targets) == 1
-    ]
-    choice = given[0] if given else None
+    choice = stores[0].value if len(stores) == 1 and isinstance(stores[0], ast.Assign) else None
     sides = [choice.body, choice.orelse] if isinstance(choice, ast.IfExp) else []
     return [side.id for side in sides if isinstance(side, ast.Name)]
 
 
+@functools.lru_cache(maxsize=256)
+def _stores(method: source.Function) -> dict[str, list[ast.AST]]:
+    """What sets each name in a method: the plain assignment of it alone, or whatever else it is."""
+    plain = {
+        id(part.targets[0]): part
+        for part in ast.walk(method)
+        if isinstance(part, ast.Assign) and len(part.targets) == 1
+    }
+    found: dict[str, list[ast.AST]] = {}
+    for part in ast.walk(method):
+        if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load):
+            found.setdefault(part.id, []).append(plain.get(id(part), part))
+        elif isinstance(part, ast.arg):
+            found.setdefault(part.arg, []).append(part)
+        elif isinstance(part, ast.alias):
+            found.setdefault((part.asname or part.name).partition(".")[0], []).append(part)
+        elif isinstance(part, source.Function | ast.ClassDef) and part is not method:
+            found.setdefault(part.name, []).append(part)
+    return found
+
+
+@functools.lru_cache(maxsize=1024)
 def _signature(callee: Any, *, is_bound: bool) -> inspect.Signature | None:
     try:
         found = inspect.signature(callee)

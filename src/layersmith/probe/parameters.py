@@ -46,7 +46,7 @@ def idle(cls: type, values: dataflow.Names = frozenset()) -> tuple[Idle, ...]:
     """
     owner = next((base for base in cls.__mro__ if "__init__" in vars(base)), nn.Module)
     node = source.function_node(vars(owner).get("__init__"))
-    if node is None or owner is nn.Module or node.decorator_list or _reflects(cls) or _is_trivial(node):
+    if node is None or owner is nn.Module or node.decorator_list or reflects(cls) or _is_trivial(node):
         return ()
     reading = dataflow.Reading(dataflow.simplified(node, _scope(owner)), values)
     live = reading.live(lambda name: is_read(cls, name))
@@ -198,7 +198,7 @@ def _loads_in(node: ast.FunctionDef) -> dataflow.Names:
     return frozenset(name for statement in node.body for name in dataflow.loads(statement))
 
 
-def _reflects(cls: type) -> bool:
+def reflects(cls: type) -> bool:
     """Whether the class or a base of it looks at its arguments or attributes by other means than their names."""
     return any(dataflow.REFLECTION.search(text) for text in _texts(cls))
 
