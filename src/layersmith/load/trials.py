@@ -71,7 +71,11 @@ class Trials:
         """Fewer layers and rows where the class is slow, if it works with them: options are then asked of that."""
         before = time.process_time()
         is_large = sum(one.numel() for one in self.case.module.parameters()) > LARGE
-        if not is_large and self._works(self.construction, self.inputs) and time.process_time() - before < QUICK:
+        if (
+            not is_large
+            and self._works(self.construction, self.inputs)
+            and time.process_time() - before < QUICK
+        ):
             return
         fewer = options.of_one_layer(self.construction.cls, self.construction.arguments)
         construction = replace(self.construction, arguments={**self.construction.arguments, **fewer})
@@ -163,7 +167,10 @@ class Trials:
         if self._is_refused(chosen, error) or self._wants_equal_widths(chosen, error):
             return True
         is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
-        is_slip = is_slip or chosen[0].why in (options.RECTANGLE, options.SPACE)  # the inputs were made for it
+        is_slip = is_slip or chosen[0].why in (
+            options.RECTANGLE,
+            options.SPACE,
+        )  # the inputs were made for it
         return not is_slip and may_work_otherwise(
             module, self.inputs, given, error, self.deadline.part(SEARCH), is_guess=self.is_guess
         )

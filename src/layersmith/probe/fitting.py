@@ -42,11 +42,13 @@ def calls(cls: type, module: nn.Module | None = None) -> Iterator[Called]:
     for owner in undefined.owners(cls):
         node, file = source.class_node(owner), source.file_of(owner)
         scope = vars(sys.modules.get(owner.__module__, sys))
-        for method in [] if node is None else [part for part in node.body if isinstance(part, source.Function)]:
+        for method in (
+            [] if node is None else [part for part in node.body if isinstance(part, source.Function)]
+        ):
             for call in ast.walk(method):
                 if not isinstance(call, ast.Call) or _is_open(call):
                     continue
-                for name, callee, is_bound in _callees(call.func, method, cls, scope, module):
+                for name, callee, is_bound in _callees(call.func, method, (cls, owner), scope, module):
                     signature = _signature(callee, is_bound=is_bound)
                     if signature is not None:
                         yield Called(call, method, file, name, signature, isinstance(callee, type))
@@ -69,7 +71,11 @@ def _is_open(call: ast.Call) -> bool:
 
 
 def _callees(
-    func: ast.expr, method: source.Function, cls: type, scope: dict[str, Any], module: nn.Module | None
+    func: ast.expr,
+    method: source.Function,
+    classes: tuple[type, type],
+    scope: dict[str, Any],
+    module: nn.Module | None,
 ) -> Iterator[tuple[str, Any, bool]]:
     """What is called, as far as it is known: its name, itself, and whether a first argument is already given."""
     if isinstance(func, ast.Name):
@@ -78,11 +84,13 @@ def _callees(
             if inspect.isclass(found) or inspect.isfunction(found):
                 yield name, found, False
     elif isinstance(func, ast.Attribute) and getattr(func.value, "id", "") == "self":
-        member = inspect.getattr_static(cls, func.attr, None)
-        if inspect.isfunction(member) and not _is_own_attribute(module, func.attr):
+        member, other = (inspect.getattr_static(cls, func.attr, None) for cls in classes)
+        if inspect.isfunction(member) and member is other and not _is_own_attribute(module, func.attr):
             yield ast.unparse(func), member, True
     elif isinstance(func, ast.Attribute) and isinstance(func.value, ast.Attribute) and module is not None:
-        held = getattr(module, func.value.attr, None) if getattr(func.value.value, "id", "") == "self" else None
+        held = (
+            getattr(module, func.value.attr, None) if getattr(func.value.value, "id", "") == "self" else None
+        )
         member = getattr(type(held), func.attr, None) if type(held) in CONTAINERS else None
         if inspect.isfunction(member):
             yield ast.unparse(func), member, True
@@ -143,7 +151,9 @@ def exchanged(called: Called, known: list[Called]) -> str:
     for name, place in given.items():
         if name == place or given.get(place) != name or _are_alike(name, place):
             continue
-        others = [_positional(one) for one in known if one.name == called.name and one.node is not called.node]
+        others = [
+            _positional(one) for one in known if one.name == called.name and one.node is not called.node
+        ]
         if not any(one.get(name) == name or one.get(place) == place for one in others):
             return f"{name} is given as {place}, and {place} as {name}"
     return ""
@@ -176,7 +186,9 @@ def _positional(called: Called) -> dict[str, str]:
 def _are_alike(one: str, other: str) -> bool:
     """Whether two names are of one kind, as `in_channels` and `out_channels`, or too short to tell."""
     parts = [set(name.split("_")) for name in (one, other)]
-    is_width = any(re.match(r"in|out|src|tgt|source|target|old|new|left|right", name) for name in (one, other))
+    is_width = any(
+        re.match(r"in|out|src|tgt|source|target|old|new|left|right", name) for name in (one, other)
+    )
     return bool(parts[0] & parts[1] - {"per", "num", "n"}) or is_width or min(len(one), len(other)) < SHORT
 
 

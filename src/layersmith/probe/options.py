@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import enum
 import inspect
 import re
-import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from layersmith.probe import source
+from layersmith.probe import annotations, source
 
 PROBABILITY = re.compile(r"drop|(?:^|_)prob|^p$|droprate")
 COUNT = re.compile(r"(?:layers?|depth|blocks?|stages?|num_hidden)$")
@@ -29,7 +27,12 @@ RECTANGLE = "a rectangle"
 SPACE = "a number of dimensions"
 ODD = "an odd size"
 TREATED = "an odd size, which the source treats"
-FLAG, LISTED, COMPARED, NONE = "a flag", "its annotation", "compared in the source", "which the source asks for"
+FLAG, LISTED, COMPARED, NONE = (
+    "a flag",
+    "its annotation",
+    "compared in the source",
+    "which the source asks for",
+)
 CHOICES = (FLAG, LISTED, COMPARED, NONE)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
@@ -61,7 +64,9 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
     except (TypeError, ValueError):
         return
     compared, treated, optional = _compared(cls), _halved(cls), _asked_for_none(cls)
-    paired = _paired(cls) | {name for name, one in parameters.items() if _takes_several(one.annotation)}
+    paired = _paired(cls) | {
+        name for name, one in parameters.items() if annotations.takes_several(one.annotation)
+    }
     is_padded = any("pad" in name for name in parameters)
     values = {name: given.get(name, parameter.default) for name, parameter in parameters.items()}
     several = {name: value for name, value in values.items() if isinstance(value, list | tuple)}
@@ -95,7 +100,7 @@ def _of(
     parameter: inspect.Parameter, current: Any, compared: tuple[str | None, ...], *, is_treated: bool
 ) -> Iterator[Option]:
     name, default = parameter.name, parameter.default
-    scope = _evaluated(parameter.annotation)
+    scope = annotations.values(parameter.annotation)
     is_given = default is not parameter.empty
     if is_given and _is_plain(default) and type(default) is not int:
         yield Option(name, default, "its default")
@@ -122,24 +127,7 @@ def _of_axes(several: Mapping[str, Any], now: int, then: int) -> tuple[tuple[str
     return tuple((name, type(several[name])((value + value[-1:])[:then])) for name, value in each.items())
 
 
-def _takes_several(annotation: Any) -> bool:
-    """Whether it is for one number, or for one an axis: `int | tuple[int, int]`."""
-    parts = {re.sub(r"\W.*", "", part.strip()) for part in _text(annotation).split("|")}
-    return "int" in parts and bool(parts & {"tuple", "Tuple", "Sequence", "list", "List"})
-
-
-def _text(annotation: Any) -> str:
-    """An annotation as text, unions with bars."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return "|".join(_text(part) for part in typing.get_args(annotation))
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-    inner = re.fullmatch(r"(?:typing\.)?Union\[(.*)\]", text)
-    return "|".join(re.split(r",(?![^\[]*\])", inner[1])) if inner else text.removeprefix("typing.")
-
-
-def _otherwise(
-    name: str, current: Any, *, is_optional: bool, axes: int, is_padded: bool
-) -> Iterator[Option]:
+def _otherwise(name: str, current: Any, *, is_optional: bool, axes: int, is_padded: bool) -> Iterator[Option]:
     """Nothing where the source asks for it; another kernel, dilation, number of dimensions, or shape."""
     if is_optional and isinstance(current, int | float | str):
         yield Option(name, None, NONE)
@@ -162,7 +150,9 @@ def of_one_layer(cls: type[nn.Module], given: Mapping[str, Any]) -> dict[str, An
         value = current(cls, given, name)
         is_list = isinstance(value, list | tuple) and all(type(part) is int for part in value)
         if COUNT.search(name.removesuffix("s")) or COUNT.search(name):
-            found |= {name: 1} if type(value) is int else {name: type(value)([1] * len(value))} if is_list else {}
+            found |= (
+                {name: 1} if type(value) is int else {name: type(value)([1] * len(value))} if is_list else {}
+            )
     return found
 
 
@@ -187,29 +177,6 @@ def _paired(cls: type[nn.Module]) -> set[str]:
         for one in call.args[:1]
         if isinstance(one, ast.Name) and re.search(r"tuple|pair", ast.unparse(call.func).lower())
     }
-
-
-def _evaluated(annotation: Any) -> list[Any]:
-    """The literal values, or members of an enumeration, that an annotation lists."""
-    if isinstance(annotation, str):
-        return _listed(annotation)
-    origin = typing.get_origin(annotation)
-    if origin is typing.Literal:
-        return [*typing.get_args(annotation)]
-    if origin in (typing.Union, types.UnionType):
-        return [value for part in typing.get_args(annotation) for value in _evaluated(part)]
-    return [*annotation] if inspect.isclass(annotation) and issubclass(annotation, enum.Enum) else []
-
-
-def _listed(text: str) -> list[Any]:
-    """The strings of an annotation that is text: `Literal["relu", "gelu"]`."""
-    if "Literal[" not in text:
-        return []
-    try:
-        tree = ast.parse(text, mode="eval")
-    except SyntaxError:
-        return []
-    return [part.value for part in ast.walk(tree) if isinstance(part, ast.Constant)]
 
 
 def _is_plain(value: Any) -> bool:

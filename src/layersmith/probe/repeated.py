@@ -27,11 +27,15 @@ def joined_twice(method: ast.FunctionDef) -> Iterator[Repeated]:
             continue
         parts = getattr(call.args[0], "elts", []) if call.args else []
         names = dict.fromkeys(part.id for part in parts if isinstance(part, ast.Name))
-        given = [one for name in names if (one := _only(method, name)) is not None and one.lineno < call.lineno]
+        given = [
+            one for name in names if (one := _only(method, name)) is not None and one.lineno < call.lineno
+        ]
         for first, second in combinations(sorted(given, key=lambda one: one.lineno), 2):
             if _is_same(first, second) and not _changed_between(method, first, second):
                 name, other = ast.unparse(second.targets[0]), ast.unparse(first.targets[0])
-                said = f"{name} is {other} once more: both are {ast.unparse(second.value)}, and they are joined"
+                said = (
+                    f"{name} is {other} once more: both are {ast.unparse(second.value)}, and they are joined"
+                )
                 yield Repeated(name, second.lineno, said)
 
 

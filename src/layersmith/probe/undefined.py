@@ -65,12 +65,7 @@ def attributes(module: nn.Module) -> Iterator[Unknown]:
         if node is None or not _is_plain(file):
             continue
         for name, line in _read_of_self(node):
-            if (
-                hasattr(cls, name)
-                or _has(module, name)
-                or is_guarded(file, line)
-                or _is_set(cls, file, name)
-            ):
+            if hasattr(cls, name) or _has(module, name) or is_guarded(file, line) or _is_set(cls, file, name):
                 continue
             yield Unknown(name, file, line)
 

@@ -16,7 +16,10 @@ LEAVES = ast.Return | ast.Raise | ast.Break | ast.Continue
 def unset(cls: type) -> Iterator[Unknown]:
     """Attributes of `self` set in one branch of the constructor only, and read by forward outside any condition."""
     owner = next((base for base in cls.__mro__ if "__init__" in vars(base)), nn.Module)
-    built, called = source.function_node(vars(owner).get("__init__")), source.function_node(getattr(cls, "forward", None))
+    built, called = (
+        source.function_node(vars(owner).get("__init__")),
+        source.function_node(getattr(cls, "forward", None)),
+    )
     if built is None or called is None or owner is nn.Module or called.decorator_list:
         return
     flags = {one.arg for one in ast.walk(built.args) if isinstance(one, ast.arg)}
@@ -41,7 +44,9 @@ def _set_in(branch: ast.If) -> list[str]:
     if any(isinstance(part, LEAVES) for one in branch.body for part in ast.walk(one)):
         return []
     ends = [end for one in branch.body if isinstance(one, ast.Assign) for end in one.targets]
-    return [end.attr for end in ends if isinstance(end, ast.Attribute) and getattr(end.value, "id", "") == "self"]
+    return [
+        end.attr for end in ends if isinstance(end, ast.Attribute) and getattr(end.value, "id", "") == "self"
+    ]
 
 
 def _read_always(forward: source.Function, name: str) -> int:
@@ -51,7 +56,9 @@ def _read_always(forward: source.Function, name: str) -> int:
             if any(isinstance(part, LEAVES) or _is_it(part, name) for part in ast.walk(statement)):
                 return 0
             continue
-        choices = [part for part in ast.walk(statement) if isinstance(part, ast.IfExp | ast.BoolOp | ast.Lambda)]
+        choices = [
+            part for part in ast.walk(statement) if isinstance(part, ast.IfExp | ast.BoolOp | ast.Lambda)
+        ]
         guarded = {id(part) for choice in choices for part in ast.walk(choice)}
         reads = [part for part in ast.walk(statement) if _is_it(part, name)]
         if reads:
@@ -69,9 +76,17 @@ def _is_set_otherwise(cls: type, owner: type, built: source.Function, branch: as
     if hasattr(cls, name) or any(name in vars(base).get("__annotations__", {}) for base in cls.__mro__):
         return True
     inside = {id(part) for part in ast.walk(branch)}
-    nodes = [node for base in cls.__mro__ if (node := source.class_node(base)) is not None and base is not nn.Module]
+    nodes = [
+        node
+        for base in cls.__mro__
+        if (node := source.class_node(base)) is not None and base is not nn.Module
+    ]
     own = [part for node in nodes for part in ast.walk(node) if id(part) not in inside]
     is_stored = any(_is_it(part, name) and not isinstance(part.ctx, ast.Load) for part in own)  # type: ignore[attr-defined]
     is_named = any(isinstance(part, ast.Constant) and part.value == name for part in own)
-    called = {part.func.attr for part in ast.walk(built) if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)}
+    called = {
+        part.func.attr
+        for part in ast.walk(built)
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)
+    }
     return is_stored or is_named or bool(called & {"setattr", "add_module"}) or parameters.reflects(cls)

@@ -59,7 +59,9 @@ def names_of(cls: type) -> Iterator[Finding]:
         said = f"{one.name} is not defined: {cls.__name__} raises NameError where it comes to this line"
         yield _finding(one, said, f"import or define {one.name}", Severity.ERROR)
     for one in {one.name: one for one in unset.unset(cls)}.values():
-        said = f"self.{one.name} is set under a condition only, and {cls.__name__}.forward reads it under none"
+        said = (
+            f"self.{one.name} is set under a condition only, and {cls.__name__}.forward reads it under none"
+        )
         yield _finding(one, said, f"set self.{one.name} = None otherwise, and ask for it", Severity.WARNING)
 
 
