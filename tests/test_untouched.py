@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import random
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -137,3 +139,15 @@ def test_nothing_that_the_user_holds_changes(
     before = held(module, x)
     layersmith.check(module, x, ignore=["compile", "initialisation", "gradients"])
     assert held(module, x) == before
+
+
+def test_the_first_check_of_a_process_leaves_the_generators_as_they_are() -> None:
+    """It imports the rules, and an example may hold a layer of its class, which draws its weights there."""
+    program = """if True:
+        import torch, layersmith
+        module, x = torch.nn.Linear(4, 4), torch.randn(3, 4)
+        before = torch.get_rng_state()
+        layersmith.check(module, x, ignore=["compile"])
+        assert torch.equal(torch.get_rng_state(), before)
+    """
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

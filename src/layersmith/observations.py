@@ -9,6 +9,7 @@ from typing import Literal, cast
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import escapes, leaves, lost, masks, source, tree
+from layersmith.probe.capture import Capture, capture
 from layersmith.probe.gradients import GradientReport, Leg, WrongGradient, gradients, question_of
 from layersmith.probe.masking import Masking
 from layersmith.probe.modes import heeds_mode
@@ -68,6 +69,11 @@ def gradient_reports(case: Case) -> GradientReports:
         return GradientReports(train, evaluated, is_usual=False, has_ctc=False)
     is_loss = all(one.ndim == 0 for one in tree.tensors(case.fresh().run()))
     return GradientReports(train, evaluated, is_loss or evaluated.ok, _has_ctc(case))
+
+
+def captures(case: Case) -> Capture:
+    """What dynamo makes of the module in eval mode: one trace for all rules about compiling."""
+    return capture(lambda: case.fresh().module, case.inputs, seed=case.seed)
 
 
 def maskings(case: Case) -> tuple[Masking, ...]:

@@ -40,10 +40,14 @@ def all_rules() -> tuple[Rule, ...]:
     return tuple(found[id_] for id_ in order.static_order())
 
 
+@functools.cache
 def load(id_: str) -> Rule:
-    """The rule of that id, imported from its file."""
+    """The rule of that id, imported from its file; its examples may draw their weights, which nobody notices."""
+    from layersmith.probe.surroundings import preserved  # noqa: PLC0415 - imports torch
+
     path = rule_files()[nearest(id_, rule_files())]
-    module = importlib.import_module(f"layersmith.rules.{path.parent.name}.{path.stem}")
+    with preserved():
+        module = importlib.import_module(f"layersmith.rules.{path.parent.name}.{path.stem}")
     found: Rule = getattr(module, path.stem)
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from layersmith.probe.first_batch import begins_with_a_batch, has_flags
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.probe.surroundings import preserved, seed_all
+from layersmith.probe.template import Template
 from layersmith.promises import Contract
 
 Build = Callable[[int], nn.Module]  # seed -> a fresh module in train mode
@@ -130,15 +130,15 @@ def copying(build: Build) -> Build:
 
     A module that refuses to be copied is built anew each time (that it refuses is a rule's business).
     """
-    originals: dict[int, nn.Module] = {}
+    originals: dict[int, Template] = {}
 
     def build_copy(seed: int) -> nn.Module:
         if seed == UNUSED:
             return build(seed)
         if seed not in originals:
-            originals[seed] = build(seed)
+            originals[seed] = Template(build(seed))
         try:
-            return copy.deepcopy(originals[seed])
+            return originals[seed].copy()
         except Exception:  # noqa: BLE001 - any failure to copy means: build
             seed_all(seed)
             return build(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -161,6 +162,63 @@ def test_a_break_inside_a_layer_of_torch_is_only_noted() -> None:
 def test_a_branch_on_how_many_rows_the_data_choose_is_only_noted() -> None:
     result = ask("graph-break", AsksWhetherAnyRowIsChosen)
     assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
+
+
+class TakesAGradient(nn.Module):
+    """The force that belongs to an energy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.energy = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            at = x.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(self.energy(at).square().sum(), at, create_graph=True)
+        return -slope
+
+
+class PacksItsRows(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        lengths = x.ne(0).sum(1).clamp(min=1).cpu()
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)[0]
+
+
+@pytest.mark.parametrize("cls", [TakesAGradient, PacksItsRows])
+def test_what_dynamo_leaves_to_python_on_purpose_is_only_noted(cls: type[nn.Module]) -> None:
+    result = ask("graph-break", cls)
+    assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
+
+
+class IntegratesOverTimes(nn.Module):
+    """One axis of as many times as there are rows: a larger batch is no later end."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        out = [x]
+        for i in range(len(t) - 1):
+            out.append(out[-1] * (t[i + 1] - t[i]).exp())
+        return torch.stack(out, 1)
+
+
+def test_times_as_many_as_rows_are_no_batch() -> None:
+    made = subject_of_factory(IntegratesOverTimes, (torch.randn(4, 6), torch.rand(4)))
+    assert not runner.ask(made, load("export-fails")).findings
+    assert not runner.ask(made, load("recompiles")).findings
+
+
+class PenalisesACritic(nn.Module):
+    """What it is given is a module, which is no parameter of its own and follows its caller's dtype."""
+
+    def forward(self, critic: nn.Module, x: Tensor) -> Tensor:
+        y: Tensor = critic(x)
+        return y.square().mean()
+
+
+@pytest.mark.parametrize("rule", ["hard-coded-dtype", "parameter-made-in-forward", "autocast-fails"])
+def test_a_module_that_is_given_is_not_made(rule: str) -> None:
+    made = subject_of_factory(PenalisesACritic, (nn.Linear(6, 1), torch.randn(4, 6)))
+    assert not runner.ask(made, load(rule)).findings
 
 
 class RoundsToCodes(nn.Module):

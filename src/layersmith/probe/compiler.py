@@ -8,8 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,12 @@ class Compiler:
     """A backend that runs what was captured as it is; made by `compiler`."""
 
     graphs: int = 0  # compiled so far
+    nodes: list[Any] = field(default_factory=list)  # of all graphs
 
     def __call__(self, graph: Any, _inputs: object) -> Callable[..., Any]:
         """Count the graph and hand it back."""
         self.graphs += 1
+        self.nodes.extend(graph.graph.nodes)
         forward: Callable[..., Any] = graph.forward
         return forward
 
@@ -62,12 +63,10 @@ def warm() -> None:
     No backward, which would start autograd's threads where there are other devices, and no fork survives those.
     What another release of torch refuses here, a rule will meet again, and say so.
     """
-    with suppress(Exception), torch.no_grad(), compiler():
+    with suppress(Exception), torch.no_grad(), compiler() as backend:
         layer, x = nn.Linear(2, 2), torch.zeros(3, 2)
-        captured(layer, "aot_eager")(x)
+        captured(layer, backend)(x)
         exported(layer, Inputs((x,)), 0, seed=0)
-    with suppress(Exception):  # what backward alone asks for; it is torch's own affair
-        import_module("torch._inductor.lowering")
 
 
 @contextmanager
@@ -113,16 +112,16 @@ def captured(module: nn.Module, backend: Any) -> Any:
     return torch.compile(module, fullgraph=True, backend=backend)
 
 
-def place(error: BaseException, module: nn.Module) -> tuple[str, int]:
+def place(error: str, module: nn.Module) -> tuple[str, int]:
     """The innermost line of the module's own classes that an error of dynamo's names; else of others, else the class."""
-    frames = [(match["file"], int(match["line"])) for match in FRAME.finditer(str(error))]
+    frames = [(match["file"], int(match["line"])) for match in FRAME.finditer(error)]
     own = [frame for frame in frames if frame[0] in own_files(module)]
     return (own or frames or [source.class_line(type(module))])[-1]
 
 
-def is_in_layer_of_torch(error: BaseException) -> bool:
+def is_in_layer_of_torch(error: str) -> bool:
     """Whether the innermost frame that an error of dynamo's names is a layer of torch.nn, whoever called it."""
-    frames = [match["file"] for match in FRAME.finditer(str(error))]
+    frames = [match["file"] for match in FRAME.finditer(error)]
     return bool(frames) and frames[-1].startswith(LAYERS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -43,9 +44,9 @@ class Inputs:
 
     def call(self, module: nn.Module) -> Any:
         """The module's output on a copy of these inputs, which stay as they are."""
-        copy, process = self.clone(), os.getpid()
+        given, process = self.clone(), os.getpid()
         try:
-            return module(*copy.args, **copy.kwargs)
+            return module(*given.args, **given.kwargs)
         finally:
             if os.getpid() != process:  # forward forks: its double would do all that follows once more
                 os._exit(0)
@@ -59,8 +60,27 @@ class Inputs:
         return Inputs(tree.map_tensors(function, self.args), tree.map_tensors(function, dict(self.kwargs)))
 
     def to(self, dtype: torch.dtype) -> Inputs:
-        """The same call with every floating tensor in `dtype`."""
-        return self.map(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+        """The same call with every floating tensor, and a copy of every module, in `dtype`."""
+
+        def cast(tensor: Tensor) -> Tensor:
+            return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+        def recast(value: Any) -> Any:
+            return copy.deepcopy(value).to(dtype) if isinstance(value, nn.Module) else value
+
+        args, kwargs = (
+            tree.map_tensors(cast, part, otherwise=recast) for part in (self.args, dict(self.kwargs))
+        )
+        return Inputs(args, kwargs)
+
+    def modules(self) -> list[nn.Module]:
+        """The modules that are handed to forward, such as the critic that a penalty is of."""
+        found: list[nn.Module] = []
+        for part in (self.args, dict(self.kwargs)):
+            tree.map_tensors(
+                lambda x: x, part, otherwise=lambda x: found.append(x) if isinstance(x, nn.Module) else None
+            )
+        return found
 
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Every tensor of the call, as `input[0]`, `input[1]['mask']`, `x` for a keyword argument."""

@@ -36,8 +36,7 @@ def there_and_back(module: nn.Module, inputs: Inputs, *, seed: int, call: Call |
         call: what is called in the module's place, such as its compiled form.
     """
     with preserved(seed=seed), torch.enable_grad():
-        copy = inputs.clone().map(lambda x: x.requires_grad_() if tree.is_differentiable(x) else x)
-        taken = copy.map(lambda x: x * 1 if x.requires_grad else x)  # so that the module may write to it
+        copy, taken = asking(inputs)
         output = (module if call is None else call)(*taken.args, **taken.kwargs)
         outputs = [tensor for tensor in leaves.tensors_within(output) if tensor.requires_grad]
         generator = torch.Generator().manual_seed(seed)
@@ -47,6 +46,12 @@ def there_and_back(module: nn.Module, inputs: Inputs, *, seed: int, call: Call |
         found = pull_back(outputs, along, [*wanted.values()]) if outputs and wanted else [None] * len(wanted)
     values = tree.map_tensors(lambda tensor: tensor.detach(), output)
     return Pass(values, dict(zip(wanted, found, strict=True)))
+
+
+def asking(inputs: Inputs) -> tuple[Inputs, Inputs]:
+    """A copy whose floating tensors ask for a gradient, and what a module may be given of it and may write to."""
+    copy = inputs.clone().map(lambda x: x.requires_grad_() if tree.is_differentiable(x) else x)
+    return copy, copy.map(lambda x: x * 1 if x.requires_grad else x)
 
 
 def apart(one: Pass, other: Pass) -> Gap | None:

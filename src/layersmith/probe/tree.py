@@ -25,23 +25,31 @@ def tensors(tree: object) -> Iterator[Tensor]:
         yield tensor
 
 
-def map_tensors(function: Callable[[Tensor], object], tree: Any) -> Any:
-    """The same nested value with every tensor replaced; anything else is kept as it is."""
+def _same(value: Any) -> Any:
+    return value
+
+
+def map_tensors(
+    function: Callable[[Tensor], object], tree: Any, *, otherwise: Callable[[Any], Any] = _same
+) -> Any:
+    """The same nested value with every tensor replaced; anything else is kept, or replaced as `otherwise` says."""
+
+    def mapped(item: Any) -> Any:
+        return map_tensors(function, item, otherwise=otherwise)
+
     if isinstance(tree, Tensor):
         return function(tree)
     if isinstance(tree, tuple):
-        items = [map_tensors(function, item) for item in tree]
+        items = [mapped(item) for item in tree]
         return type(tree)(*items) if hasattr(tree, "_fields") else tuple(items)
     if isinstance(tree, list):
-        return [map_tensors(function, item) for item in tree]
+        return [mapped(item) for item in tree]
     if isinstance(tree, dict):
-        return _same_kind_of_dict(tree, {key: map_tensors(function, item) for key, item in tree.items()})
+        return _same_kind_of_dict(tree, {key: mapped(item) for key, item in tree.items()})
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        changes = {
-            f.name: map_tensors(function, getattr(tree, f.name)) for f in dataclasses.fields(tree) if f.init
-        }
+        changes = {f.name: mapped(getattr(tree, f.name)) for f in dataclasses.fields(tree) if f.init}
         return dataclasses.replace(tree, **changes)
-    return tree
+    return otherwise(tree)
 
 
 def clone(tree: Any) -> Any:

@@ -6,9 +6,10 @@ raised. It is code that asks whether it is being compiled, that writes to `.data
 has effects in Python which happen while it is traced and not when it runs.
 
 ## How it is tested
-Outputs and gradients (of a random sum of the outputs, for all parameters and inputs) with
-`torch.compile(backend="aot_eager")`, which runs the same kernels, against those without, in eval mode. Modules that
-draw random numbers there are not asked.
+Outputs and gradients (of a random sum of the outputs, for all parameters and inputs) of the captured graph, run with
+the same kernels, against those without compiler, in eval mode. A graph that writes to tensors behind autograd's back, or
+that holds functions other than torch's, is run as `torch.compile(backend="aot_eager")` rewrites it. Modules that draw
+random numbers there are not asked.
 
 ## How to fix it
 No branch on `torch.compiler.is_compiling()` that changes values; `detach()` and new tensors instead of `.data`; no
@@ -29,7 +30,9 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.observations import captures
 from layersmith.probe import reading
+from layersmith.probe.closeness import Gap
 from layersmith.probe.compiler import captured, compiler, is_torchs
 from layersmith.probe.passes import Pass, apart, there_and_back
 from layersmith.probe.randomness import Draws
@@ -42,19 +45,16 @@ SUSPECTS = r"is_compiling|is_dynamo_compiling|is_exporting|\.data\b|\bglobal\b|\
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.COMPILES, after=("forward-raises", "graph-break"))
 def compile_differs(case: Case) -> Iterator[Finding]:
-    """The same pass with and without compiler, each on a module of its own."""
+    """The same pass with and without compiler; where the graph is torch's functions only, it is run as it is."""
+    found = case.once(captures)
+    gap = found.gap if found.has_gradients and found.is_plain else _gap_of_whole_stack(case)
+    if gap is None:
+        return
     other = case.fresh()
     with Draws() as draws:
         other.run()
-    plain = _passed(case)
-    if draws.seen or apart(plain, _passed(case.fresh())) is not None:
+    if draws.seen or apart(_passed(case), _passed(case.fresh())) is not None:
         raise NotApplicable("two passes of two equal modules may differ")
-    try:
-        compiled = _passed(case.fresh(), is_compiled=True)
-    except Exception as error:
-        raise NotApplicable(f"its backward is not compiled: {type(error).__name__}") from error
-    if (gap := apart(plain, compiled)) is None:
-        return
     file, line = reading.line_with(case.module, SUSPECTS)
     yield Finding(
         f"compiled, {gap.where} differs by {gap.max_abs:.2g}, limit {gap.limit:.2g}",
@@ -65,6 +65,16 @@ def compile_differs(case: Case) -> Iterator[Finding]:
         numbers={"max_abs": gap.max_abs, "limit": gap.limit},
         severity=Severity.NOTE if is_torchs(file) else None,  # torch compiles MultiLabelMarginLoss wrongly
     )
+
+
+def _gap_of_whole_stack(case: Case) -> Gap | None:
+    """As compiled through autograd's own tracer, too, which rewrites what writes to tensors."""
+    plain = _passed(case.fresh())
+    try:
+        compiled = _passed(case.fresh(), is_compiled=True)
+    except Exception as error:
+        raise NotApplicable(f"its backward is not compiled: {type(error).__name__}") from error
+    return apart(plain, compiled)
 
 
 def _passed(case: Case, *, is_compiled: bool = False) -> Pass:

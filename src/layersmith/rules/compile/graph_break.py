@@ -6,8 +6,8 @@ refuses the module. Prints, `.item()`, NumPy and branches on values are the usua
 
 ## How it is tested
 `torch.compile(module, fullgraph=True)` in eval mode, with a backend that runs what was captured: forward is captured
-whole, or the error names the line. Where torch's own layers break, or sizes depend on data (`nonzero`, a boolean
-index), it is a note.
+whole, or the error names the line. Where torch's own layers or packed sequences break, forward takes gradients, or
+sizes depend on data (`nonzero`, a boolean index), it is a note. The trace is made once, for all rules about compiling.
 
 ## How to fix it
 `torch.where` and masks instead of `if x.sum() > 0`; no print, `.item()`, `.tolist()` or NumPy in forward.
@@ -26,7 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe.compiler import captured, compiler, is_in_layer_of_torch, is_torchs, place
+from layersmith.observations import captures
+from layersmith.probe.compiler import TORCH, is_in_layer_of_torch, is_torchs, place
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -35,28 +36,30 @@ TORCHS_OWN_LIMIT = "does not support RNN"
 SIZES_FROM_DATA = re.compile(
     "output shape depends on input Tensor data|Dynamic shape operator|Size-like symbols: u"
 )
+# packed sequences, and gradients taken within forward: what dynamo leaves to Python by its own decision
+LEFT_BY_DYNAMO = re.compile(
+    r"intentionally marked that the function `\w+` in file `(?P<file>[^`]+)`|`torch\.autograd\.grad`"
+)
 
 
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.COMPILES)
 def graph_break(case: Case) -> Iterator[Finding]:
     """Compile it whole; dynamo's error says what broke and where."""
-    try:
-        with compiler() as backend:
-            compiled = captured(case.module, backend)
-            Case(case.subject, compiled, case.inputs, case.seed).run()
-    except Exception as error:
-        if TORCHS_OWN_LIMIT in str(error):
-            raise NotApplicable("dynamo does not capture torch's own RNN, GRU and LSTM") from error
+    error = case.once(captures).refusal
+    if TORCHS_OWN_LIMIT in error:
+        raise NotApplicable("dynamo does not capture torch's own RNN, GRU and LSTM")
+    if error:
         yield _finding(case.module, error)
 
 
-def _finding(module: nn.Module, error: Exception) -> Finding:
-    text = str(error)
-    cause = next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+def _finding(module: nn.Module, text: str) -> Finding:
+    cause = next(line.strip() for line in text.splitlines() if line.strip())
     explanation = re.search(r"Explanation: (.+)", text)
-    file, line = place(error, module)
-    is_torchs_own = is_torchs(file) or is_in_layer_of_torch(error)
-    is_inherent = is_torchs_own or SIZES_FROM_DATA.search(text) is not None
+    file, line = place(text, module)
+    is_torchs_own = is_torchs(file) or is_in_layer_of_torch(text)
+    left = LEFT_BY_DYNAMO.search(text)
+    is_left = left is not None and is_torchs(left["file"] or TORCH)
+    is_inherent = is_torchs_own or is_left or SIZES_FROM_DATA.search(text) is not None
     return Finding(
         f"torch.compile cannot capture it as one graph: {explanation[1] if explanation else cause}"[:300],
         file=file,

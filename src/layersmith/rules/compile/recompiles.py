@@ -7,9 +7,9 @@ module uncompiled. A batch size that Python code depends on does the same at the
 
 ## How it is tested
 Four calls with the same inputs in eval mode, then with one, two and three rows more, and the compilations are
-counted; four calls in train mode, where forward asks `self.training`. Compiling once more after the first call, and
-once more for a changed size, is how dynamo works; compiling every time is reported with the condition that failed.
-Sizes are asked about only where eager mode takes them.
+counted; four calls in train mode, where forward asks `self.training` and a call changes what the module holds.
+Compiling once more after the first call, and once more for a changed size, is how dynamo works; compiling every time is
+reported with the condition that failed. Sizes are asked about only where eager mode takes them.
 
 ## How to fix it
 Keep what changes in a buffer (`self.step += 1` on a tensor) or pass it to forward; no Python loop over the rows of a
@@ -32,15 +32,14 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, reading, source
-from layersmith.probe.compiler import Compiler, captured, compiler, is_torchs, place, sizes_fixed
-from layersmith.probe.export import open_axis
-from layersmith.probe.inputs import Inputs
+from layersmith.observations import captures
+from layersmith.probe import contents, reading, source
+from layersmith.probe.capture import CALLS
+from layersmith.probe.compiler import captured, compiler, is_torchs, place
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-CALLS = 4
 CONDITION = re.compile(r"- \d+/\d+: (?P<condition>.+?)(?:\s{2,}#|$)", re.MULTILINE)
 
 
@@ -49,49 +48,34 @@ CONDITION = re.compile(r"- \d+/\d+: (?P<condition>.+?)(?:\s{2,}#|$)", re.MULTILI
 )
 def recompiles(case: Case) -> Iterator[Finding]:
     """Count what is compiled: by the same call again, then by other sizes."""
-    with compiler() as backend, sizes_fixed(case.module) as sizes:
-        compiled = Case(case.subject, captured(case.module, backend), case.inputs, case.seed)
-        if _is_always_compiled(compiled, backend):
-            yield _every_call(case)
-            return
-        if backend.graphs == 0:  # nothing in it to compile
-            return
-        counts = []
-        for inputs in _sizes(case):
-            _attempt(compiled, inputs)
-            counts.append(backend.graphs)
-        if len(set(counts)) == len(counts) > 1:
-            yield _every_size(case, sizes)
-            return
-    if reading.mentions(case.module, r"self\.training"):
-        with compiler() as backend:
-            training = case.fresh(training=True)
-            compiled = Case(case.subject, captured(training.module, backend), case.inputs, case.seed)
-            is_always = _is_always_compiled(compiled, backend)
-        if is_always:
-            yield _every_call(case, training=True)
+    found = case.once(captures)
+    if found.is_always_compiled:
+        yield _every_call(case)
+        return
+    if found.trouble:
+        raise NotApplicable("dynamo does not capture it again, or not for other sizes")
+    if len(set(found.resized)) == len(found.resized) > 1:
+        yield _every_size(case, found.fixing)
+    elif reading.mentions(case.module, r"self\.training") and _is_compiled_always_in_training(case):
+        yield _every_call(case, training=True)
 
 
-def _is_always_compiled(compiled: Case, backend: Compiler) -> bool:
-    """Whether the same call is compiled each time that it is made."""
-    for number in range(1, CALLS + 1):
-        _attempt(compiled, compiled.inputs)
-        if backend.graphs < number:
-            return False
+def _is_compiled_always_in_training(case: Case) -> bool:
+    """Whether each call in train mode is compiled; asked only if a call changes what the module holds."""
+    used, training = case.fresh(training=True), case.fresh(training=True)
+    used.run()
+    if next(contents.differing(used.module, training.module), None) is None:
+        return False
+    with compiler() as backend:
+        compiled = Case(case.subject, captured(training.module, backend), case.inputs, case.seed)
+        for number in range(1, CALLS + 1):
+            try:
+                compiled.run()
+            except Exception as error:
+                raise NotApplicable("dynamo does not capture it in train mode") from error
+            if backend.graphs < number:
+                return False
     return True
-
-
-def _attempt(compiled: Case, inputs: Inputs) -> None:
-    try:
-        compiled.run(inputs)
-    except Exception as error:
-        raise NotApplicable("dynamo does not capture it, or not for other sizes") from error
-
-
-def _sizes(case: Case) -> list[Inputs]:
-    """The inputs with one, two and three rows more; none where the module takes no more rows."""
-    axis = open_axis(case.fresh().module, case.inputs)
-    return [] if axis is None else [batch.grown(case.inputs, more, axis=axis) for more in (1, 2, 3)]
 
 
 def _every_call(case: Case, *, training: bool = False) -> Finding:
@@ -103,7 +87,7 @@ def _every_call(case: Case, *, training: bool = False) -> Finding:
                 again.run()
             text, (file, line) = "", source.class_line(type(module))
         except Exception as error:  # noqa: BLE001 - dynamo's own, which says what has changed
-            text, (file, line) = str(error), place(error, module)
+            text, (file, line) = str(error), place(str(error), module)
     reason = CONDITION.search(text)
     because = f", as {reason['condition']!r} held for the last one only" if reason else ""
     return Finding(
@@ -116,7 +100,7 @@ def _every_call(case: Case, *, training: bool = False) -> Finding:
     )
 
 
-def _every_size(case: Case, seen: list[tuple[str, int]]) -> Finding:
+def _every_size(case: Case, seen: tuple[tuple[str, int], ...]) -> Finding:
     file, line = seen[-1] if seen else source.class_line(type(case.module))
     return Finding(
         "it is compiled anew for each batch size: three sizes, three times more",

@@ -45,6 +45,7 @@ def parameter_made_in_forward(case: Case) -> Iterator[Finding]:
     concealed = [tensor for one in hidden(module) for tensor in untracked.trainable(one.value)]
     before = dict(module.named_parameters())
     known = {id(parameter) for parameter in before.values()} | leaves.leaves_behind(concealed).keys()
+    known |= {id(parameter) for given in case.inputs.modules() for parameter in given.parameters()}
     reached = leaves.leaves_behind(leaves.tensors_within(case.run())).values()
     after = dict(module.named_parameters())
     added = [name for name in after if name not in before]

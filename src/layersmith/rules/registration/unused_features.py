@@ -60,7 +60,8 @@ def unused_features(case: Case) -> Iterator[Finding]:
         raise NotApplicable("something attends to a single key, whose score is no matter")
     if not alive:
         raise NotApplicable("no layer's output carries a gradient")
-    seen, given = set(), continued.argument(case.module, case.inputs)
+    seen, name = set(), continued.argument(case.module, case.inputs)
+    given = name if name in _moved(case, 0).inputs.kwargs else ""
     for path, block in blocks.dead(alive).items():
         holder, attribute = blocks.holder(case.module, path)
         place = source.attribute_line(type(holder), attribute)
@@ -98,7 +99,11 @@ def _moved(case: Case, run: int) -> Case:
     influence.open_gates(fresh.module)
     name = continued.argument(fresh.module, fresh.inputs)
     with torch.no_grad():
-        calls = continued.continued(name, fresh.run(), fresh.inputs, fresh.run) if name else iter(())
+        output = fresh.run() if name else None
+        output = (
+            (output, output) if isinstance(output, Tensor) else output
+        )  # a cell gives its state and nothing else
+        calls = continued.continued(name, output, fresh.inputs, fresh.run) if name else iter(())
         inputs = next((inputs for inputs, _ in calls), fresh.inputs)
     return replace(fresh, inputs=inputs)
 
@@ -139,6 +144,36 @@ class ForgetsToShift(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         scale, _shift = self.modulation(x.relu()).chunk(2, dim=-1)
         return self.norm(x) * (1 + scale) + scale
+
+
+@unused_features.bad("features 6 to 11 of the 12 of gates never reach the output")
+class ForgetsToReset(nn.Module):
+    """A recurrent cell whose reset gate is drawn and not applied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates, self.candidate = nn.Linear(12, 12), nn.Linear(12, 6)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        before = torch.zeros_like(x) if h is None else h
+        z, _reset = self.gates(torch.cat([x, before], -1)).sigmoid().chunk(2, dim=-1)
+        new: Tensor = self.candidate(torch.cat([x, before], -1)).tanh()
+        return (1 - z) * before + z * new
+
+
+@unused_features.good
+class ResetsWhatItRemembers(nn.Module):
+    """Without a state its reset gate meets zeros; what it gives is its state, and nothing else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates, self.candidate = nn.Linear(12, 12), nn.Linear(12, 6)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        before = torch.zeros_like(x) if h is None else h
+        z, r = self.gates(torch.cat([x, before], -1)).sigmoid().chunk(2, dim=-1)
+        new: Tensor = self.candidate(torch.cat([x, r * before], -1)).tanh()
+        return (1 - z) * before + z * new
 
 
 @unused_features.good(inputs=lambda: torch.randn(4, 1, 6))
