@@ -143,19 +143,6 @@ def _otherwise(name: str, current: Any, *, is_optional: bool, axes: int, is_padd
         yield Option(name, (*sides[:-1], 2 * sides[-1]), RECTANGLE)
 
 
-def of_one_layer(cls: type[nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that count layers, and those that do so by stage, with one layer of each."""
-    found: dict[str, Any] = {}
-    for name in names(cls):
-        value = current(cls, given, name)
-        is_list = isinstance(value, list | tuple) and all(type(part) is int for part in value)
-        if COUNT.search(name.removesuffix("s")) or COUNT.search(name):
-            found |= (
-                {name: 1} if type(value) is int else {name: type(value)([1] * len(value))} if is_list else {}
-            )
-    return found
-
-
 def _asked_for_none(cls: type[nn.Module]) -> set[str]:
     """The parameters of which the constructor asks whether they are None."""
     node = source.function_node(cls.__init__)

@@ -133,7 +133,10 @@ def _bound(file: str) -> set[str]:
 
 
 def is_guarded(file: str, line: int, *, also: str = "") -> bool:
-    """Whether the line is one of a `try` that catches its failure (or that `also`), or stands where a version or a kind is asked for."""
+    """Whether the line is one of a `try` that catches its failure, or `also` another, or stands behind a question.
+
+    For a version, or for what is there.
+    """
     for part in ast.walk(source.tree_of(file)):
         if not isinstance(part, ast.Try | ast.If | ast.IfExp | ast.BoolOp):
             continue

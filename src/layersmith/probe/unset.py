@@ -28,7 +28,7 @@ def unset(cls: type) -> Iterator[Unknown]:
             continue
         for name in _set_in(statement):
             line = _read_always(called, name)
-            if line and not _is_set_otherwise(cls, owner, built, statement, name):
+            if line and not _is_set_otherwise(cls, built, statement, name):
                 yield Unknown(name, source.file_of(cls), line)
 
 
@@ -71,7 +71,7 @@ def _is_it(node: ast.AST, name: str) -> bool:
     return is_own and isinstance(node, ast.Attribute) and node.attr == name
 
 
-def _is_set_otherwise(cls: type, owner: type, built: source.Function, branch: ast.If, name: str) -> bool:
+def _is_set_otherwise(cls: type, built: source.Function, branch: ast.If, name: str) -> bool:
     """Whether a base, another line of the class, or other code ever sets or names it."""
     if hasattr(cls, name) or any(name in vars(base).get("__annotations__", {}) for base in cls.__mro__):
         return True

@@ -8,7 +8,9 @@ The option that its author never tried is the one that you need: `bias=False` cr
 The class is built and called as in the example, with one argument changed: to its default, to the other value of a
 flag, to what the annotation lists or the source compares it with (None as well), a dropout to 0 and 0.5, a number of
 layers to 1 and 3, a kernel to another odd size, a dilation to 2, two dimensions to three, a square to a rectangle, a
-width to an odd one (only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that
+width to an odd one (only built, and only a note, unless the source asks whether it is odd); then two flags or choices
+at a time. A class that is slow is asked with one layer. Going backward must not meet what was changed in place. A `raise`
+or `assert` that
 refuses the value is fine; a forward that returns None, and does not say that it may, is not. A call that fails is no
 finding where another input works with that option, unless it is of one sample or one step only, of as many steps as
 features, or of a length by which sizes happen to broadcast.
@@ -169,6 +171,40 @@ class SquaresOnly(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gain
+
+
+@argument_crashes.bad(
+    "NormsBeforeItsGate(gated=True, normed=True) (which work alone): forward raised RuntimeError"
+)
+class NormsBeforeItsGate(nn.Module):
+    """Two options, of which each works without the other."""
+
+    def __init__(self, width: int = 6, *, gated: bool = False, normed: bool = False) -> None:
+        super().__init__()
+        self.gated = gated
+        self.linear = nn.Linear(width, 2 * width if gated else width)
+        self.norm = nn.LayerNorm(width) if normed else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.linear(x))
+        return nn.functional.glu(y) if self.gated else y
+
+
+@argument_crashes.bad(
+    "AddsInPlace(residual=True) (a flag): backward raised RuntimeError: one of the variables"
+)
+class AddsInPlace(nn.Module):
+    """A shortcut, between equal widths only, changes what the gradient needs."""
+
+    def __init__(self, in_chs: int = 6, out_chs: int = 4, *, residual: bool = False) -> None:
+        super().__init__()
+        self.linear, self.residual = nn.Linear(in_chs, out_chs), residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.linear(x).sigmoid()
+        if self.residual:
+            y += x
+        return y
 
 
 @argument_crashes.good(inputs=lambda: torch.randn(2, 6, 9))

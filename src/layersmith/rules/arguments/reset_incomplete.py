@@ -8,8 +8,8 @@ on `meta`. A parameter that it forgets carries what was learned into the next ru
 Every parameter is filled with odd numbers, then `reset_parameters()` is called. The parameters that the class itself
 makes must all have changed. So must those of its submodules once it resets one of them entirely; if it resets none, or
 gives some weights another start, they are reset by their own methods, as is usual in torch. Frozen parameters are left
-out. The call itself must not raise. Of a class that cannot be called, the source is read: the same statement twice, while an
-attribute made like the one that it resets is left out.
+out. The call itself must not raise. Of a class that cannot be called, the source is read: the same statement twice, while
+an attribute made like the one that it resets is left out.
 
 ## How to fix it
 Initialise the parameter in `reset_parameters`, and let `__init__` call that instead of doing its own.

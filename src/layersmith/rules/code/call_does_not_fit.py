@@ -81,7 +81,10 @@ class ChoosesWithOneSignature(nn.Module):
     def __init__(self, width: int = 6, *, shifts: bool = False) -> None:
         super().__init__()
         kind = _Shifts if shifts else _Scales
-        self.step = kind(width) if width > 100 else kind(width, scale=2.0)  # type: ignore[call-arg]
+        if shifts or width % 2 == 0:
+            self.step = kind(width)
+        else:
+            self.step = kind(width, scale=2.0)  # type: ignore[call-arg]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.step(x)
