@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from layersmith.probe import annotations, source
+from layersmith.probe import allowed, source
 
 PROBABILITY = re.compile(r"drop|(?:^|_)prob|^p$|droprate")
 COUNT = re.compile(r"(?:layers?|depth|blocks?|stages?|num_hidden)$")
@@ -65,13 +65,12 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
         return
     compared, treated, optional = _compared(cls), _halved(cls), _asked_for_none(cls)
     paired = _paired(cls) | {
-        name for name, one in parameters.items() if annotations.takes_several(one.annotation)
+        name for name, one in parameters.items() if allowed.takes_several(one.annotation)
     }
     is_padded = any("pad" in name for name in parameters)
     values = {name: given.get(name, parameter.default) for name, parameter in parameters.items()}
     several = {name: value for name, value in values.items() if isinstance(value, list | tuple)}
-    lengths = {len(value) for value in several.values()}
-    axes = next((values[name] for name in values if DIMENSIONS.search(name)), min(lengths | {3}))
+    axes = next((values[name] for name in values if DIMENSIONS.search(name)), 2)
     for name, parameter in [*parameters.items()][1:]:
         current = given.get(name, parameter.default)
         seen = [current]
@@ -100,7 +99,7 @@ def _of(
     parameter: inspect.Parameter, current: Any, compared: tuple[str | None, ...], *, is_treated: bool
 ) -> Iterator[Option]:
     name, default = parameter.name, parameter.default
-    scope = annotations.values(parameter.annotation)
+    scope = allowed.values(parameter.annotation)
     is_given = default is not parameter.empty
     if is_given and _is_plain(default) and type(default) is not int:
         yield Option(name, default, "its default")
