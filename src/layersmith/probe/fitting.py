@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any
 
 from torch import nn
@@ -133,8 +134,10 @@ def _stores(method: source.Function) -> dict[str, list[ast.AST]]:
 
 @functools.lru_cache(maxsize=1024)
 def _signature(callee: Any, *, is_bound: bool) -> inspect.Signature | None:
+    if inspect.isfunction(callee) and _is_left_open(callee):
+        return None
     try:
-        found = inspect.signature(callee)
+        found = inspect.signature(callee, follow_wrapped=False)  # what a decorator takes for itself fits, too
     except (TypeError, ValueError):
         return None
     first = [*found.parameters.values()][:1]
@@ -198,3 +201,17 @@ def _kind(default: Any) -> str:
     if isinstance(default, int | float):
         return "a number"
     return "a text" if isinstance(default, str) else ""
+
+
+def _is_left_open(function: FunctionType) -> bool:
+    """Whether a method is for heirs to override: it does nothing, or no more than to raise NotImplementedError."""
+    node = source.function_node(function)
+    body = [one for one in node.body if not _is_text(one)] if node is not None else []
+    return not body or all(
+        isinstance(one, ast.Pass) or (isinstance(one, ast.Raise) and "NotImplemented" in ast.unparse(one))
+        for one in body
+    )
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

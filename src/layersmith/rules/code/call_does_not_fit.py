@@ -22,7 +22,9 @@ Give what is asked for, by its name.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -102,6 +104,37 @@ class InsertsNowhere(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers[0](x)
+
+
+def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that takes an argument for itself."""
+
+    @functools.wraps(function)
+    def inner(*args: Any, fresh: bool = False, **kwargs: Any) -> Any:
+        return function(*args, **kwargs) if fresh else function(*args, **kwargs) * 1.0
+
+    return inner
+
+
+@call_does_not_fit.good
+class HasOpenMethods(nn.Module):
+    """A decorator takes what its function does not, and heirs take what they like."""
+
+    @remembered
+    def doubled(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+    def loss(self) -> Tensor:
+        """What heirs make of three arguments."""
+        raise NotImplementedError
+
+    def total(self, x: Tensor) -> Tensor:
+        """Of all losses."""
+        return self.loss(x, x, x)  # type: ignore[call-arg]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.doubled(x, fresh=True)
+        return y
 
 
 @call_does_not_fit.good
