@@ -164,6 +164,23 @@ def test_a_branch_on_how_many_rows_the_data_choose_is_only_noted() -> None:
     assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
 
 
+class NormalisesGroupsIfAsked(nn.Module):
+    """What stands between the two may do nothing in this configuration."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.view(-1, 2, 3)
+        y = self.norm(y)
+        return self.norm(y.view(-1, 6).view(-1, 3, 2)).view(-1, 6) * 2
+
+
+def test_reshapes_around_a_part_that_does_nothing_are_not_undone() -> None:
+    assert not ask("undone-reshape", NormalisesGroupsIfAsked).findings
+
+
 class TakesAGradient(nn.Module):
     """The force that belongs to an energy."""
 

@@ -30,6 +30,7 @@ BEGINS = re.compile(
     re.IGNORECASE,
 )
 HERE, BELOW = "its source builds a triangular mask", "its parts build a triangular mask"
+CALLED = ("__init__", "forward")  # by torch
 UNUSED = "its source has a method that builds a triangular mask, which nothing calls"
 NAMED, TOLD = "its name says so", "its name or the beginning of its documentation says so"
 
@@ -48,7 +49,7 @@ def declared_by(module: nn.Module, arguments: Mapping[str, Any], *, takes_mask: 
         return f"{name}=True" if flags[name] is True else ""
     if any(vars(module).get(name, True) is False for name in FLAGS):
         return ""
-    if TRIANGLE.search(_own_text(cls)):
+    if _is_triangle(_own_text(cls)):
         return HERE
     return "" if takes_mask else _said(module)
 
@@ -63,9 +64,14 @@ def _said(module: nn.Module) -> str:
     if _forgets_its_mask(cls):
         return UNUSED
     is_below = BY_TRIANGLE.search(cls.__name__) and any(
-        TRIANGLE.search(_own_text(kind)) for kind in {_class_of(part) for part in module.modules()}
+        _is_triangle(_own_text(kind)) for kind in {_class_of(part) for part in module.modules()}
     )
     return BELOW if is_below else ""
+
+
+def _is_triangle(text: str) -> bool:
+    """Whether code builds a mask of one side; of both, it is a band, as local attention has."""
+    return TRIANGLE.search(text) is not None and not ("tril" in text and "triu" in text)
 
 
 def is_explicit(why: str) -> bool:
@@ -139,10 +145,8 @@ def _own_text(cls: type) -> str:
     node = source.class_node(cls) if not cls.__module__.startswith("torch.") else None
     methods = {child.name: child for child in node.body if isinstance(child, ast.FunctionDef)} if node else {}
     texts = {name: ast.unparse(method) for name, method in methods.items()}
-    main = "\n".join(texts.get(name, "") for name in ("__init__", "forward"))
-    called = [
-        text for name, text in texts.items() if name not in ("__init__", "forward") and f".{name}(" in main
-    ]
+    main = "\n".join(texts.get(name, "") for name in CALLED)
+    called = [text for name, text in texts.items() if name not in CALLED and f".{name}(" in main]
     return "\n".join([main, *called])
 
 
@@ -152,7 +156,9 @@ def _forgets_its_mask(cls: type) -> bool:
     makers = [
         child.name
         for child in (node.body if node is not None else ())
-        if isinstance(child, ast.FunctionDef) and TRIANGLE.search(ast.unparse(child))
+        if isinstance(child, ast.FunctionDef)
+        and child.name not in CALLED
+        and _is_triangle(ast.unparse(child))
     ]
     file = [*ast.walk(source.tree_of(source.file_of(cls)))] if makers else []
     named = {part.attr for part in file if isinstance(part, ast.Attribute)}

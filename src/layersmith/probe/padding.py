@@ -113,9 +113,12 @@ def by_token(module: nn.Module, inputs: Inputs, run: Run, pad: int) -> Iterator[
     for valid in sorted({*SHORT, laid.steps - 1} - {laid.steps}):
         padded = ids.clone()
         padded.narrow(laid.time, valid, laid.steps - valid).fill_(pad)
-        gap = _between(laid, run, inputs.map(lambda _, p=padded: p), valid)
-        if gap is not None:
-            yield "tokens equal to pad_idx", gap
+        mixed = padded.clone()
+        mixed.select(1 - laid.time, 0).copy_(ids.select(1 - laid.time, 0))  # beside a row that is longer
+        for one, first in ((padded, 0), (mixed, 1)):
+            gap = _between(laid, run, inputs.map(lambda _, p=one: p), valid, first)
+            if gap is not None:
+                yield "tokens equal to pad_idx", gap
 
 
 def _is_next_token_loss(module: nn.Module, inputs: Inputs, run: Run) -> bool:
@@ -125,7 +128,8 @@ def _is_next_token_loss(module: nn.Module, inputs: Inputs, run: Run) -> bool:
     return is_shifted and all(tensor.ndim == 0 for tensor in tree.tensors(run(inputs)))
 
 
-def _between(laid: Layout, run: Run, padded: Inputs, valid: int) -> closeness.Gap | None:
+def _between(laid: Layout, run: Run, padded: Inputs, valid: int, first: int) -> closeness.Gap | None:
+    """The gap between padded and unpadded rows, from the first that is padded."""
     try:
         short, long = run(laid.prefix(padded, valid)), run(padded)
     except Exception:  # noqa: BLE001 - a module of fixed length cannot be asked
@@ -140,7 +144,10 @@ def _between(laid: Layout, run: Run, padded: Inputs, valid: int) -> closeness.Ga
         other = other.narrow(axis, 0, valid)
     if one.shape != other.shape or not bool(one.isfinite().all()) or not bool(other.isfinite().all()):
         return None
-    return closeness.gap(one, other)
+    if first and one.ndim:
+        rows = 0 if axis is None else 1 - axis if axis < 2 else 0  # noqa: PLR2004 - rows and steps come first
+        one, other = (out.narrow(rows, first, out.shape[rows] - first) for out in (one, other))
+    return closeness.gap(one, other) if one.ndim or not first else None
 
 
 def _other(ids: torch.Tensor, pad: int) -> int:

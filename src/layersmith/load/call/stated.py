@@ -77,9 +77,10 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
     text, name = _texts(cls), re.escape(parameter)
     dtype = _documented_dtype(text, name)
     own = [rf"\b{name}\b{_GAP}{shape}" for shape in (_SHAPE, _ROWS, _PRODUCT)]
-    for pattern in (*own, rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}"):
+    longer = rf"\b{name}[a-z]+ *: *{_SHAPE}"  # `emissions: (B, T, K)`, of what forward calls em
+    for pattern in (*own, longer, rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}"):
         match = re.search(pattern, text)
-        parts = re.split(r",|x" if pattern == own[-1] else ",", match.group(1)) if match else []
+        parts = re.split(r",|x" if pattern is own[-1] else ",", match.group(1)) if match else []
         axes = [axis.strip() for axis in parts]
         if axes and not {"*", "...", "-1"} & {*axes}:
             told = {name: size for name, size in (sizes or {}).items() if len(name) > 1}

@@ -27,7 +27,7 @@ _ADVICE = (
     sizes.reshaped,
     sizes.shapes,
 )
-_LAST_RESORT = (relations.numbers, relations.unified, relations.square)
+_LAST_RESORT = (ranks.single_indices, relations.numbers, relations.unified, relations.square)
 
 
 def repaired(complaint: Complaint) -> list[State]:

@@ -96,12 +96,14 @@ def counted(complaint: Complaint) -> Iterator[State]:
 def fewer_indices(complaint: Complaint) -> Iterator[State]:
     """One index a row instead of a sequence of them: embedded they have one dimension more."""
     if complaint.says(
-        r"repeat dims can not be smaller|must have same number of dim|batch\d must be a|must be a [123]D tensor"
+        r"repeat dims can not be smaller|must have same number of dim|view size is not compatible|"
+        r"batch\d must be a|must be a [123]D tensor"
     ):
-        yield from _fewer_indices(complaint)
+        yield from single_indices(complaint)
 
 
-def _fewer_indices(complaint: Complaint) -> Iterator[State]:
+def single_indices(complaint: Complaint) -> Iterator[State]:
+    """One index a row, of some arguments or all."""
     rows = [n for n in complaint.tensors if all(s.dtype is torch.int64 for s in specs(complaint.state[n]))]
     rows = [name for name in rows if _rank(complaint, name) > 1]
     for name in rows:
