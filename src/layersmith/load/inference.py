@@ -21,6 +21,7 @@ from layersmith.load.unbuildable import Unbuildable, Unbuilt
 from layersmith.load.values import Call, Made
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
+from layersmith.probe.refusal import is_refusal
 from layersmith.subject import MakeInputs
 
 _CONSTRUCTIONS = 8  # how many different constructions are called before the search gives up
@@ -141,14 +142,26 @@ def _with_found(request: Request, construction: Construction, count: int) -> tup
 
 
 def _in_both_modes(construction: Construction, call: Call, deadline: Deadline) -> Call:
-    """The call; if it fails in train mode, another that works in both, should there be one."""
-    if _error_with(call.make, construction, deadline, training=True) is None:
+    """The call; if it fails in train mode, another that works in both, should there be one.
+
+    One that has only another number of rows, which happens to broadcast, hides what is wrong, unless rows were refused.
+    """
+    error = _error_with(call.make, construction, deadline, training=True)
+    if error is None:
         return call
     other = CallSearch(
         in_mode(construction.module, training=True), dict(construction.arguments), deadline
     ).find()
     is_better = other is not None and _error_with(other.make, construction, deadline) is None
+    if other is not None and not is_refusal(error) and _differs_in_rows(call, other):
+        return call
     return other if is_better and other is not None else call
+
+
+def _differs_in_rows(one: Call, other: Call) -> bool:
+    """Whether two calls give the same sizes but for the first of each input."""
+    shapes = [[tuple(tensor.shape[1:]) for tensor in call.make(0).tensors()] for call in (one, other)]
+    return shapes[0] == shapes[1]
 
 
 def _is_certain(construction: Construction, count: int, error: Exception | None) -> bool:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import ast
-import enum
 import inspect
 import re
-import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
-from layersmith.probe import source
+from layersmith.probe import allowed, source
 
 PROBABILITY = re.compile(r"drop|(?:^|_)prob|^p$|droprate")
 COUNT = re.compile(r"(?:layers?|depth|blocks?|stages?|num_hidden)$")
@@ -29,6 +27,13 @@ RECTANGLE = "a rectangle"
 SPACE = "a number of dimensions"
 ODD = "an odd size"
 TREATED = "an odd size, which the source treats"
+FLAG, LISTED, COMPARED, NONE = (
+    "a flag",
+    "its annotation",
+    "compared in the source",
+    "which the source asks for",
+)
+CHOICES = (FLAG, LISTED, COMPARED, NONE)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -39,6 +44,17 @@ class Option:
     name: str
     value: Any
     why: str  # "its default", "a flag", "compared in the source", "a rate", "a kernel", ODD and so on
+    beside: tuple[tuple[str, Any], ...] = ()  # what other arguments must then be
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The arguments that it changes."""
+        return {self.name: self.value, **dict(self.beside)}
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether it is one of a few things that a person chooses between, as a flag."""
+        return self.why in CHOICES
 
 
 def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
@@ -47,26 +63,33 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
         parameters = inspect.signature(cls.__init__).parameters
     except (TypeError, ValueError):
         return
-    compared, treated, optional, paired = _compared(cls), _halved(cls), _asked_for_none(cls), _paired(cls)
+    compared, treated, optional = _compared(cls), _halved(cls), _asked_for_none(cls)
+    paired = _paired(cls) | {
+        name for name, one in parameters.items() if allowed.takes_several(one.annotation)
+    }
     is_padded = any("pad" in name for name in parameters)
-    values = (given.get(name, parameter.default) for name, parameter in parameters.items())
-    lengths = {len(value) for value in values if isinstance(value, list | tuple)}
+    values = {name: given.get(name, parameter.default) for name, parameter in parameters.items()}
+    several = {name: value for name, value in values.items() if isinstance(value, list | tuple)}
+    axes = next((values[name] for name in values if DIMENSIONS.search(name)), 2)
     for name, parameter in [*parameters.items()][1:]:
         current = given.get(name, parameter.default)
         seen = [current]
-        is_shared = type(current) is int and current in lengths  # `stride=[1, 1]` is of two dimensions, too
         for option in (
             (
                 *_of(parameter, current, compared.get(name, ()), is_treated=name in treated),
                 *_otherwise(
-                    name, current, is_optional=name in optional, is_pair=name in paired, is_padded=is_padded
+                    name,
+                    current,
+                    is_optional=name in optional,
+                    axes=axes if name in paired and axes in (2, 3) else 0,
+                    is_padded=is_padded,
                 ),
             )
             if parameter.kind not in _VARIADIC
             else ()
         ):
-            if option.why == SPACE and is_shared:
-                continue
+            if option.why == SPACE:  # `stride=[1, 1]` is of two dimensions, too
+                option = replace(option, beside=_of_axes(several, current, option.value))  # noqa: PLW2901
             if not any(type(option.value) is type(other) and option.value == other for other in seen):
                 seen.append(option.value)
                 yield option
@@ -76,15 +99,15 @@ def _of(
     parameter: inspect.Parameter, current: Any, compared: tuple[str | None, ...], *, is_treated: bool
 ) -> Iterator[Option]:
     name, default = parameter.name, parameter.default
-    scope = _evaluated(parameter.annotation)
+    scope = allowed.values(parameter.annotation)
     is_given = default is not parameter.empty
     if is_given and _is_plain(default) and type(default) is not int:
         yield Option(name, default, "its default")
     if isinstance(current, bool) or isinstance(default, bool):
-        yield from (Option(name, value, "a flag") for value in (True, False))
+        yield from (Option(name, value, FLAG) for value in (True, False))
     if type(current) in (str, type(None)):
-        yield from (Option(name, value, "its annotation") for value in scope)
-        yield from (Option(name, value, "compared in the source") for value in compared)
+        yield from (Option(name, value, LISTED) for value in scope)
+        yield from (Option(name, value, COMPARED) for value in compared)
     if type(current) is float and PROBABILITY.search(name):
         yield from (Option(name, value, "a rate") for value in (0.0, 0.5))
     if type(current) is int and WIDTH.search(name) and current % 2 == 0:
@@ -93,19 +116,27 @@ def _of(
         yield from (Option(name, value, "a count") for value in (1, 3))
 
 
-def _otherwise(
-    name: str, current: Any, *, is_optional: bool, is_pair: bool, is_padded: bool
-) -> Iterator[Option]:
+def _of_axes(several: Mapping[str, Any], now: int, then: int) -> tuple[tuple[str, Any], ...]:
+    """The arguments that hold a number for each axis, for another number of axes."""
+    each = {
+        name: [*value]
+        for name, value in several.items()
+        if len(value) == now and all(type(part) is int for part in value)
+    }
+    return tuple((name, type(several[name])((value + value[-1:])[:then])) for name, value in each.items())
+
+
+def _otherwise(name: str, current: Any, *, is_optional: bool, axes: int, is_padded: bool) -> Iterator[Option]:
     """Nothing where the source asks for it; another kernel, dilation, number of dimensions, or shape."""
     if is_optional and isinstance(current, int | float | str):
-        yield Option(name, None, "which the source asks for")
+        yield Option(name, None, NONE)
     if type(current) is int and KERNEL.search(name) and current % 2 and not is_padded:
         yield Option(name, 3 if current != 3 else 5, "a kernel")  # noqa: PLR2004 - the usual odd ones
     if current == 1 and DILATION.match(name) and not is_padded:
         yield Option(name, 2, "a dilation")
     if type(current) is int and DIMENSIONS.search(name) and current in (2, 3):
         yield Option(name, 5 - current, SPACE)
-    sides = current if isinstance(current, tuple | list) else (current, current) if is_pair else ()
+    sides = current if isinstance(current, tuple | list) else (current,) * axes
     is_square = len(sides) in (2, 3) and all(type(side) is int for side in sides) and len({*sides}) == 1
     if is_square and SIDES.search(name) and not KERNEL.search(name):
         yield Option(name, (*sides[:-1], 2 * sides[-1]), RECTANGLE)
@@ -132,29 +163,6 @@ def _paired(cls: type[nn.Module]) -> set[str]:
         for one in call.args[:1]
         if isinstance(one, ast.Name) and re.search(r"tuple|pair", ast.unparse(call.func).lower())
     }
-
-
-def _evaluated(annotation: Any) -> list[Any]:
-    """The literal values, or members of an enumeration, that an annotation lists."""
-    if isinstance(annotation, str):
-        return _listed(annotation)
-    origin = typing.get_origin(annotation)
-    if origin is typing.Literal:
-        return [*typing.get_args(annotation)]
-    if origin in (typing.Union, types.UnionType):
-        return [value for part in typing.get_args(annotation) for value in _evaluated(part)]
-    return [*annotation] if inspect.isclass(annotation) and issubclass(annotation, enum.Enum) else []
-
-
-def _listed(text: str) -> list[Any]:
-    """The strings of an annotation that is text: `Literal["relu", "gelu"]`."""
-    if "Literal[" not in text:
-        return []
-    try:
-        tree = ast.parse(text, mode="eval")
-    except SyntaxError:
-        return []
-    return [part.value for part in ast.walk(tree) if isinstance(part, ast.Constant)]
 
 
 def _is_plain(value: Any) -> bool:

@@ -23,6 +23,7 @@ SAID_UNUSED = re.compile(
     r"unused|not used|deprecat|ignored|compat|legacy|reserved|placeholder|no effect|no-op|noop|interface|noqa: ARG",
     re.IGNORECASE,
 )
+ACTS = re.compile(r"(?:^|_)(?:kernel|ksize|dilation|dropout|drop)(?:_size|_rate|_prob|_p)?$")
 SHOWS = {"extra_repr", "__repr__", "__str__"}
 
 
@@ -45,7 +46,7 @@ def idle(cls: type, values: dataflow.Names = frozenset()) -> tuple[Idle, ...]:
     """
     owner = next((base for base in cls.__mro__ if "__init__" in vars(base)), nn.Module)
     node = source.function_node(vars(owner).get("__init__"))
-    if node is None or owner is nn.Module or node.decorator_list or _reflects(cls) or _is_trivial(node):
+    if node is None or owner is nn.Module or node.decorator_list or reflects(cls) or _is_trivial(node):
         return ()
     reading = dataflow.Reading(dataflow.simplified(node, _scope(owner)), values)
     live = reading.live(lambda name: is_read(cls, name))
@@ -154,6 +155,8 @@ def _is_read_elsewhere(owner: type, attribute: str) -> bool:
         if name.startswith(f"{package}.")
     } - {source.file_of(owner), ""}
     texts = ["".join(linecache.getlines(file)) for file in files if file.endswith(".py")]
+    if ACTS.search(attribute):  # of whatever others read such a thing, it does something in its own class
+        texts = [text for text in texts if owner.__name__ in text]
     return any((by_another if sets.search(text) else read).search(text) for text in texts)
 
 
@@ -195,7 +198,7 @@ def _loads_in(node: ast.FunctionDef) -> dataflow.Names:
     return frozenset(name for statement in node.body for name in dataflow.loads(statement))
 
 
-def _reflects(cls: type) -> bool:
+def reflects(cls: type) -> bool:
     """Whether the class or a base of it looks at its arguments or attributes by other means than their names."""
     return any(dataflow.REFLECTION.search(text) for text in _texts(cls))
 

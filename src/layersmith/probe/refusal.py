@@ -25,7 +25,7 @@ TOO_LARGE = (
 )
 SHORTCUT = re.compile(r"identity|resid|skip|shortcut", re.IGNORECASE)
 WIDTHS = re.compile(
-    r"^(?:in|out)_?(?:c|ch|chs|channels|planes|dim|features)?$|dim_?(?:in|out)|(?:in|out)put_dim"
+    r"^(?:in|out)_?(?:c|chs?|channels|planes|dim|features)?$|dim_?(?:in|out)|(?:in|out)put_dim"
 )
 MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an attribute that was never set
 
@@ -85,6 +85,12 @@ def wants_equal_widths(
     are_equal = len(widths) > 1 and len({str(width) for width in widths}) == 1
     is_mismatch = bool(widths) and not are_equal and "must match the size of tensor" in str(error)
     return is_mismatch and SHORTCUT.search(name) is not None
+
+
+def equal_widths(cls: type[nn.Module], given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The widths of inputs and outputs, all as the first of them."""
+    widths = [one for one in options.names(cls) if WIDTHS.search(one)]
+    return tuple((one, options.current(cls, given, widths[0])) for one in widths[1:])
 
 
 def failing_text(error: BaseException) -> str:

@@ -33,6 +33,19 @@ def rectangle(inputs: Inputs) -> Inputs | None:
     return stretched(inputs, (equal[0], 2 * equal[0])) if equal else None
 
 
+def of_axes(inputs: Inputs, count: int) -> Inputs | None:
+    """The inputs with `count` axes behind rows and channels, one more or less than they have; None if they have other."""
+    now = 5 - count
+
+    def changed(tensor: Tensor) -> Tensor:
+        if tensor.ndim != now + 2:
+            return tensor
+        return tensor[..., 0] if now > count else tensor[..., None].expand(*tensor.shape, tensor.shape[-1])
+
+    is_known = all(tensor.ndim == now + 2 for tensor in inputs.tensors())
+    return inputs.map(changed) if is_known else None
+
+
 def _place(tensor: Tensor, square: tuple[int, ...]) -> int | None:
     """The last of as many axes in a row, after the batch, as have the sides of the square."""
     count, shape = len(square), tuple(tensor.shape)

@@ -51,7 +51,7 @@ def names(cls: type[nn.Module]) -> Iterator[Unknown]:
                 waiting.append(value)
             file = function.__code__.co_filename
             is_known = name in function.__globals__ or hasattr(builtins, name) or _binds(file, name)
-            if not is_known and not _is_guarded(file, line):
+            if not is_known and not is_guarded(file, line):
                 yield Unknown(name, file, line)
 
 
@@ -65,12 +65,7 @@ def attributes(module: nn.Module) -> Iterator[Unknown]:
         if node is None or not _is_plain(file):
             continue
         for name, line in _read_of_self(node):
-            if (
-                hasattr(cls, name)
-                or _has(module, name)
-                or _is_guarded(file, line)
-                or _is_set(cls, file, name)
-            ):
+            if hasattr(cls, name) or _has(module, name) or is_guarded(file, line) or _is_set(cls, file, name):
                 continue
             yield Unknown(name, file, line)
 
@@ -137,8 +132,11 @@ def _bound(file: str) -> set[str]:
     return found
 
 
-def _is_guarded(file: str, line: int) -> bool:
-    """Whether the line is one of a `try` that catches its failure, or stands where a version or a kind is asked for."""
+def is_guarded(file: str, line: int, *, also: str = "") -> bool:
+    """Whether the line is one of a `try` that catches its failure, or `also` another, or stands behind a question.
+
+    For a version, or for what is there.
+    """
     for part in ast.walk(source.tree_of(file)):
         if not isinstance(part, ast.Try | ast.If | ast.IfExp | ast.BoolOp):
             continue
@@ -146,7 +144,7 @@ def _is_guarded(file: str, line: int) -> bool:
             continue
         if isinstance(part, ast.Try):
             caught = {end for one in part.handlers for end in _caught(one)}
-            if caught & GUARDS and line < part.handlers[0].lineno:
+            if caught & (GUARDS | {also}) and line < part.handlers[0].lineno:
                 return True
         elif ASKED.search(ast.unparse(part if isinstance(part, ast.BoolOp) else part.test)):
             return True

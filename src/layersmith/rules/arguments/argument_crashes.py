@@ -8,7 +8,9 @@ The option that its author never tried is the one that you need: `bias=False` cr
 The class is built and called as in the example, with one argument changed: to its default, to the other value of a
 flag, to what the annotation lists or the source compares it with (None as well), a dropout to 0 and 0.5, a number of
 layers to 1 and 3, a kernel to another odd size, a dilation to 2, two dimensions to three, a square to a rectangle, a
-width to an odd one (only built, and only a note, unless the source asks whether it is odd). A `raise` or `assert` that
+width to an odd one (only built, and only a note, unless the source asks whether it is odd); then two flags or choices
+at a time. A class that is slow is asked with one layer. Going backward must not meet what was changed in place. A `raise`
+or `assert` that
 refuses the value is fine; a forward that returns None, and does not say that it may, is not. A call that fails is no
 finding where another input works with that option, unless it is of one sample or one step only, of as many steps as
 features, or of a length by which sizes happen to broadcast.
@@ -33,18 +35,17 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.load.attempt import Deadline, OutOfBudget, contained
-from layersmith.load.otherwise import NothingReturnedError, error_of, may_work_otherwise
+from layersmith.load.attempt import Deadline
+from layersmith.load.otherwise import NothingReturnedError
+from layersmith.load.trials import BUILDING, SLIPS, Failed, Trials
 from layersmith.load.values import written
-from layersmith.probe import options, parameters, refusal, sides, source, wording
-from layersmith.probe.modes import in_mode
+from layersmith.probe import options, parameters, refusal, source, wording
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case, Construction
 
 SECONDS = 5.0  # of CPU for all options of one class, and for the calls that are looked for
-SEARCH = 0.75  # of the time left, for one option's
-SLIPS = (NameError, AttributeError)
+PAIRS = 0.6  # of it, after which no two options are tried
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.EVERY_ARGUMENT_MATTERS)
@@ -53,81 +54,31 @@ def argument_crashes(case: Case) -> Iterator[Finding]:
     construction = case.subject.construction
     if construction is None:
         raise NotApplicable("how it was constructed is not known")
-    deadline = Deadline.after(SECONDS)
+    trials = Trials(case, construction, Deadline.after(SECONDS))
     lines: set[tuple[str, int]] = set()
-    for option in options.options(construction.cls, construction.arguments):
-        if deadline.is_over:
-            return
-        found = _asked(case, construction, option, deadline)
-        if found is not None and (found.file, found.line) not in lines:
+    for failed in trials.failures(pairs=Deadline.after(SECONDS * PAIRS)):
+        found = _finding(construction, failed)
+        if (found.file, found.line) not in lines:
             lines.add((found.file, found.line))
             yield found
 
 
-def _asked(
-    case: Case, construction: Construction, option: options.Option, deadline: Deadline
-) -> Finding | None:
-    """What goes wrong with one option, if anything does."""
-    try:
-        with contained(deadline):
-            module = construction.build(**{option.name: option.value})
-    except OutOfBudget:
-        return None
-    except Exception as error:  # noqa: BLE001 - whatever the constructor raises
-        is_one_number = option.why == options.RECTANGLE and isinstance(error, TypeError)
-        is_theirs = (
-            is_one_number
-            or refusal.is_refusal(error)
-            or refusal.wants_another(construction.cls, construction.arguments, option.name, error)
-        )
-        return None if is_theirs else _finding(construction, option, error, "the constructor")
-    inputs = sides.stretched(case.inputs, option.value) if option.why == options.RECTANGLE else case.inputs
-    if option.why == options.ODD or inputs is None:
-        return None
-    for training in (False, True):
-        raised = error_of(in_mode(module, training=training), inputs, deadline, seed=case.seed)
-        if raised is not None and not _is_excused(case, construction, option, module, raised, deadline):
-            return _finding(construction, option, raised, "forward")
-    return None
-
-
-def _is_excused(
-    case: Case,
-    construction: Construction,
-    option: options.Option,
-    module: nn.Module,
-    error: Exception,
-    deadline: Deadline,
-) -> bool:
-    """Whether a call refuses, wants what another argument would have given, or may want other inputs."""
-    if refusal.is_refusal(error) or refusal.wants_another(
-        construction.cls, construction.arguments, option.name, error
-    ):
-        return True
-    if refusal.wants_equal_widths(construction.cls, construction.arguments, option.name, error):
-        return True
-    is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
-    is_slip = is_slip or option.why == options.RECTANGLE  # the planes were given these sides
-    given, is_guess = {**construction.arguments, option.name: option.value}, bool(case.subject.inferred_from)
-    return not is_slip and may_work_otherwise(
-        module, case.inputs, given, error, deadline.part(SEARCH), is_guess=is_guess
-    )
-
-
-def _finding(construction: Construction, option: options.Option, error: Exception, where: str) -> Finding:
-    cls = construction.cls
-    is_certain = where == "the constructor" or isinstance(error, SLIPS)
-    severity = None if is_certain else Severity.WARNING
+def _finding(construction: Construction, failed: Failed) -> Finding:
+    cls, error, first = construction.cls, failed.error, failed.options[0]
+    is_pair = len(failed.options) > 1
+    is_certain = failed.where == BUILDING or isinstance(error, SLIPS)
+    severity = None if is_certain and not is_pair else Severity.WARNING
     file = parameters.file(cls)
-    said = f"{cls.__name__}({option.name}={written(option.value)})"
+    given = ", ".join(f"{option.name}={written(option.value)}" for option in failed.options)
     did = "returned None" if isinstance(error, NothingReturnedError) else f"raised {wording.short(error)}"
+    why = "which work alone" if is_pair else first.why
     return Finding(
-        f"{said} ({option.why}): {where} {did}",
-        where=option.name,
+        f"{cls.__name__}({given}) ({why}): {failed.where} {did}",
+        where=first.name,
         file=file,
         line=refusal.line_of(error, file) or source.class_line(cls)[1],
-        fix=f"mend what {option.name}={written(option.value)} runs into, or refuse that value by raise ValueError(...)",
-        severity=Severity.NOTE if option.why == options.ODD else severity,
+        fix=f"mend what {given} runs into, or refuse that value by raise ValueError(...)",
+        severity=Severity.NOTE if first.why == options.ODD else severity,
     )
 
 
@@ -220,6 +171,40 @@ class SquaresOnly(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.gain
+
+
+@argument_crashes.bad(
+    "NormsBeforeItsGate(gated=True, normed=True) (which work alone): forward raised RuntimeError"
+)
+class NormsBeforeItsGate(nn.Module):
+    """Two options, of which each works without the other."""
+
+    def __init__(self, width: int = 6, *, gated: bool = False, normed: bool = False) -> None:
+        super().__init__()
+        self.gated = gated
+        self.linear = nn.Linear(width, 2 * width if gated else width)
+        self.norm = nn.LayerNorm(width) if normed else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.linear(x))
+        return nn.functional.glu(y) if self.gated else y
+
+
+@argument_crashes.bad(
+    "AddsInPlace(residual=True) (a flag): backward raised RuntimeError: one of the variables"
+)
+class AddsInPlace(nn.Module):
+    """A shortcut, between equal widths only, changes what the gradient needs."""
+
+    def __init__(self, in_chs: int = 6, out_chs: int = 4, *, residual: bool = False) -> None:
+        super().__init__()
+        self.linear, self.residual = nn.Linear(in_chs, out_chs), residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.linear(x).sigmoid()
+        if self.residual:
+            y += x
+        return y
 
 
 @argument_crashes.good(inputs=lambda: torch.randn(2, 6, 9))

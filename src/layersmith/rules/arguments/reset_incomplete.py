@@ -8,7 +8,8 @@ on `meta`. A parameter that it forgets carries what was learned into the next ru
 Every parameter is filled with odd numbers, then `reset_parameters()` is called. The parameters that the class itself
 makes must all have changed. So must those of its submodules once it resets one of them entirely; if it resets none, or
 gives some weights another start, they are reset by their own methods, as is usual in torch. Frozen parameters are left
-out. The call itself must not raise.
+out. The call itself must not raise. Of a class that cannot be called, the source is read: the same statement twice, while
+an attribute made like the one that it resets is left out.
 
 ## How to fix it
 Initialise the parameter in `reset_parameters`, and let `__init__` call that instead of doing its own.
@@ -30,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import refusal, source, wording
+from layersmith.probe import refusal, source, twins, wording
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -56,6 +57,19 @@ def _is_asked(part: nn.Module) -> bool:
         return False
     parameters = [*inspect.signature(method).parameters.values()][1:]
     return all(p.default is not p.empty or p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+
+
+@reset_incomplete.by_source
+def left_out(cls: type) -> Iterator[Finding]:
+    """What the source shows of a class that was not built or called: the same twice, and the other not at all."""
+    for one in twins.never_reset(cls):
+        yield Finding(
+            f"{cls.__name__}.{RESET}() does the same to {one.twin} twice, and nothing to {one.name}",
+            where=one.name,
+            file=one.file,
+            line=one.line,
+            fix=f"initialise {one.name} in {RESET}()",
+        )
 
 
 def _asked(part: nn.Module, path: str) -> Iterator[Finding]:

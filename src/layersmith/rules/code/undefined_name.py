@@ -8,7 +8,8 @@ The branch that nobody ran holds a name that is not there: an import that was fo
 The code of the methods, and of the functions of the same file that they call, is read. A global name is reported
 where neither the imported file, nor anything in its text, nor Python itself defines it; an attribute of `self` where the
 module hasn't got it and no file of the package, nor any beside it, ever sets or names it. What stands in a `try`
-that catches the failure, or behind a question for a version, is not.
+that catches the failure, or behind a question for a version, is not. Also reported is an attribute that the constructor
+sets under a flag only, and that forward reads under no condition.
 
 ## How to fix it
 Import or spell the name; set the attribute in the constructor.
@@ -29,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import undefined
+from layersmith.probe import undefined, unset
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -57,6 +58,11 @@ def names_of(cls: type) -> Iterator[Finding]:
     for one in {one.name: one for one in reversed([*undefined.names(cls)])}.values():
         said = f"{one.name} is not defined: {cls.__name__} raises NameError where it comes to this line"
         yield _finding(one, said, f"import or define {one.name}", Severity.ERROR)
+    for one in {one.name: one for one in unset.unset(cls)}.values():
+        said = (
+            f"self.{one.name} is set under a condition only, and {cls.__name__}.forward reads it under none"
+        )
+        yield _finding(one, said, f"set self.{one.name} = None otherwise, and ask for it", Severity.WARNING)
 
 
 def _finding(one: undefined.Unknown, said: str, fix: str, severity: Severity) -> Finding:
@@ -86,6 +92,39 @@ class ForgotSelf(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.linear(x)
         return y if self.parts == 1 else y[..., : self.half_width]
+
+
+@undefined_name.bad("self.head is set under a condition only, and ForgetsItsFlag.forward reads it under none")
+class ForgetsItsFlag(nn.Module):
+    def __init__(self, width: int = 6, *, has_head: bool = True) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        if has_head:
+            self.head = nn.Linear(width, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.linear(x)
+        return self.head(y)
+
+
+@undefined_name.good
+class AsksForItsFlag(nn.Module):
+    """Three that are read only where they are there, or set otherwise before."""
+
+    def __init__(self, width: int = 6, *, has_head: bool = True, has_tail: bool = True) -> None:
+        super().__init__()
+        self.linear, self.has_head = nn.Linear(width, width), has_head
+        self.tail = nn.Identity()
+        if has_tail:
+            self.tail = nn.Linear(width, width)  # type: ignore[assignment]
+        if has_head:
+            self.head = nn.Linear(width, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.tail(self.linear(x))
+        if not self.has_head:
+            return y
+        return self.head(y)
 
 
 @undefined_name.good

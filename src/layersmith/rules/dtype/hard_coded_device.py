@@ -7,7 +7,8 @@ on a GPU ends with "expected all tensors to be on the same device".
 ## How it is tested
 Module and inputs are moved to the `meta` device, which needs no GPU, and forward is called. A tensor that it
 made on the CPU, and that meets a moved one in an operation, is reported with the line that made it. Numbers,
-indices, and lengths that have to be on the CPU pass, and so does whatever needs values that `meta` has not.
+indices, and lengths that have to be on the CPU pass, and so does whatever needs values that `meta` has not. Of a class
+that cannot be called here, `.cuda()` in a method is told, unless it asks for a card first.
 
 ## How to fix it
 `torch.zeros(n, device=x.device)`, `x.new_zeros(n)`, `torch.zeros_like(x)`; a buffer for what never changes.
@@ -26,14 +27,16 @@ indices, and lengths that have to be on the CPU pass, and so does whatever needs
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import devices, source
+from layersmith.probe import devices, source, undefined
 from layersmith.probe.registration import hidden
 from layersmith.promises import Promise
 from layersmith.rule import rule
@@ -68,6 +71,33 @@ def hard_coded_device(case: Case) -> Iterator[Finding]:
         file, line = source.error_line(error, case.module)
         text = " ".join(str(error).split())
         yield Finding(f"forward fails after .to(device): {text:.200}", "", file, line, "pass device=x.device")
+
+
+@hard_coded_device.by_source
+def to_a_card(cls: type) -> Iterator[Finding]:
+    """Of a class that was never called: `.cuda()` in forward and what it calls, other than where a card is asked for."""
+    for owner in undefined.owners(cls):
+        node, file = source.class_node(owner), source.file_of(owner)
+        for method in [] if node is None else [one for one in node.body if isinstance(one, source.Function)]:
+            lines = [call.lineno for call in ast.walk(method) if _is_to_a_card(call)]
+            asks = any(
+                "cuda" in ast.unparse(one.test)
+                for one in ast.walk(method)
+                if isinstance(one, ast.If | ast.IfExp)
+            )
+            if lines and not asks and method.name not in ("__init__", "cuda"):
+                yield Finding(
+                    f"{owner.__name__}.{method.name} moves a tensor to the graphics card, wherever its input lies",
+                    file=file,
+                    line=lines[0],
+                    fix="pass device=x.device",
+                    severity=Severity.WARNING,
+                )
+
+
+def _is_to_a_card(node: ast.AST) -> TypeGuard[ast.Call]:
+    is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    return is_call and node.func.attr == "cuda" and not node.args and not node.keywords  # type: ignore[attr-defined]
 
 
 def _all(module: nn.Module) -> Iterator[Tensor]:

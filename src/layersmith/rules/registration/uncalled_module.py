@@ -8,7 +8,8 @@ clipboard: `norm1` called twice, `norm2` never.
 The module is called in train and in eval mode, with other seeds and inputs. A submodule that no call reached, and that
 no method but `__init__` names, is reported. Those with trainable parameters are the business of `unused-parameter`; an
 identity counts where an option makes a layer of it; losses, dropouts, members of containers, and what other code of the
-file or the constructor itself reads are left out.
+file or the constructor itself reads are left out. Of a class that cannot be called, the source is read: an attribute that
+is only started, while one made like it is called twice.
 
 ## How to fix it
 Call it in forward, or delete it.
@@ -31,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import calls, parameters, source
+from layersmith.probe import calls, parameters, source, twins
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -71,6 +72,19 @@ def uncalled_module(case: Case) -> Iterator[Finding]:
         if not is_called and (type(holder), attribute) not in seen:
             seen.add((type(holder), attribute))
             yield _finding(case.module, path, _twin(parts, counts, path))
+
+
+@uncalled_module.by_source
+def forgotten(cls: type) -> Iterator[Finding]:
+    """What the source shows of a class that was not called: a twin that is called twice in another's place."""
+    for one in twins.never_called(cls):
+        yield Finding(
+            f"{one.name} is never called, {one.twin}, made like it, twice",
+            where=one.name,
+            file=one.file,
+            line=one.line,
+            fix=f"call self.{one.name}, or delete it",
+        )
 
 
 def _is_suspect(root: nn.Module, path: str, part: nn.Module) -> bool:

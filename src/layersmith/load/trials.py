@@ -1,0 +1,210 @@
+"""A constructor's options, tried one at a time and then two together: what building, calling and going backward raise."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from layersmith.load.attempt import Deadline, OutOfBudget, contained
+from layersmith.load.otherwise import error_of, may_work_otherwise
+from layersmith.probe import batch, options, refusal, sides, tree
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.modes import in_mode
+from layersmith.probe.options import Option
+from layersmith.subject import Case, Construction
+
+SLIPS = (NameError, AttributeError)
+SEARCH = 0.75  # of the time left, for calls that may work with one option
+QUICK = 0.3  # seconds of CPU for building and calling, above which a smaller module is asked
+LARGE = 4_000_000  # parameters, which take as long to draw
+ROWS = 2
+IN_PLACE = ("inplace operation", "in-place operation", "modified inplace")
+BUILDING, CALLING, BACKWARD = "the constructor", "forward", "backward"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What went wrong with one option, or with two."""
+
+    options: tuple[Option, ...]
+    where: str  # BUILDING, CALLING or BACKWARD
+    error: Exception
+
+
+class Trials:
+    """The options of one construction, and the time for them."""
+
+    def __init__(self, case: Case, construction: Construction, deadline: Deadline) -> None:
+        self.case, self.construction, self.inputs, self.deadline = case, construction, case.inputs, deadline
+        self.is_guess = bool(case.subject.inferred_from)
+
+    def failures(self, pairs: Deadline) -> Iterator[Failed]:
+        """Those of single options, all built before any is called; then of two flags or choices that work alone."""
+        self._make_quick()
+        sound = []
+        for option in options.options(self.construction.cls, self.construction.arguments):
+            failed, module = self._built((option,))
+            if failed is not None:
+                yield failed
+            elif module is not None:
+                sound.append(option)
+        working = []
+        for option in sound:
+            found = self._tried((option,))
+            if isinstance(found, Failed):
+                yield found
+            elif found:
+                working.append(option)
+        for both in _pairs(working):
+            if pairs.is_over or self.deadline.is_over:
+                return
+            if isinstance(found := self._tried(both), Failed):
+                yield found
+
+    def _make_quick(self) -> None:
+        """Fewer layers and rows where the class is slow, if it works with them: options are then asked of that."""
+        before = time.process_time()
+        is_large = sum(one.numel() for one in self.case.module.parameters()) > LARGE
+        if (
+            not is_large
+            and self._works(self.construction, self.inputs)
+            and time.process_time() - before < QUICK
+        ):
+            return
+        fewer = _of_one_layer(self.construction.cls, self.construction.arguments)
+        construction = replace(self.construction, arguments={**self.construction.arguments, **fewer})
+        rows = batch.axes(self.case.module, self.inputs)[:1] or [0]
+        are_many = batch.batch_size(self.inputs, rows[0]) > ROWS
+        inputs = batch.take(self.inputs, ROWS, axis=rows[0]) if are_many else self.inputs
+        if self._works(construction, inputs):
+            self.construction, self.inputs = construction, inputs
+
+    def _works(self, construction: Construction, inputs: Inputs) -> bool:
+        try:
+            with contained(self.deadline):
+                module = construction.build()
+        except Exception:  # noqa: BLE001 - then it stays as it was
+            return False
+        return error_of(in_mode(module, training=False), inputs, self.deadline, seed=self.case.seed) is None
+
+    def _built(self, chosen: tuple[Option, ...]) -> tuple[Failed | None, nn.Module | None]:
+        """A module with these options, or what its constructor raises that is no refusal of them."""
+        if self.deadline.is_over:
+            return None, None
+        try:
+            with contained(self.deadline):
+                return None, self.construction.build(**_changes(chosen))
+        except OutOfBudget:
+            return None, None
+        except Exception as error:  # noqa: BLE001 - whatever the constructor raises
+            is_one_number = chosen[0].why == options.RECTANGLE and isinstance(error, TypeError)
+            is_theirs = is_one_number or self._is_refused(chosen, error)
+            return None if is_theirs else Failed(chosen, BUILDING, error), None
+
+    def _tried(self, chosen: tuple[Option, ...]) -> Failed | bool:
+        """What fails with these options; or whether it is seen that nothing does."""
+        failed, module = self._built(chosen)
+        inputs = self._inputs(chosen[0])
+        if module is None or inputs is None:
+            return failed or False
+        for training in (False, True):
+            raised = error_of(in_mode(module, training=training), inputs, self.deadline, seed=self.case.seed)
+            if raised is not None:
+                if wider := self._of_equal_widths(chosen, raised):
+                    return self._tried(wider)
+                is_excused = self._is_excused(chosen, module, raised)
+                return not is_excused and Failed(chosen, CALLING, raised)
+        raised = self._backward(module, inputs) or self._of_rectangle(chosen, module)
+        return Failed(chosen, BACKWARD, raised) if raised is not None else not self.deadline.is_over
+
+    def _inputs(self, option: Option) -> Inputs | None:
+        """Those that suit an option; None where that is not known."""
+        if option.why == options.ODD:
+            return None
+        if option.why == options.RECTANGLE:
+            return sides.stretched(self.inputs, option.value)
+        if option.why == options.SPACE:
+            return sides.of_axes(self.inputs, option.value)
+        return self.inputs
+
+    def _of_rectangle(self, chosen: tuple[Option, ...], module: nn.Module) -> Exception | None:
+        """What a module raises of images that are no squares, where a size was given that is now left open."""
+        wide = sides.rectangle(self.inputs) if chosen[0].value is None and len(chosen) == 1 else None
+        if wide is None or not self._works(self.construction, wide):
+            return None
+        raised = error_of(module, wide, self.deadline, seed=self.case.seed)
+        return None if raised is None or self._is_refused(chosen, raised) else raised
+
+    def _backward(self, module: nn.Module, inputs: Inputs) -> Exception | None:
+        """That of a gradient which an operation in place has made impossible."""
+        try:
+            with contained(self.deadline, seed=self.case.seed), torch.enable_grad():
+                outputs = tree.tensors(inputs.call(in_mode(module, training=True)))
+                sums = [one.real.sum() for one in outputs if one.requires_grad]
+                if sums:
+                    torch.stack([one.float() for one in sums]).sum().backward()
+        except OutOfBudget:
+            return None
+        except Exception as error:  # noqa: BLE001 - only one kind is told
+            return error if any(text in str(error) for text in IN_PLACE) else None
+        return None
+
+    def _is_refused(self, chosen: tuple[Option, ...], error: Exception) -> bool:
+        cls, given = self.construction.cls, {**self.construction.arguments, **_changes(chosen)}
+        return refusal.is_refusal(error) or any(
+            refusal.wants_another(cls, given, option.name, error) for option in chosen
+        )
+
+    def _is_excused(self, chosen: tuple[Option, ...], module: nn.Module, error: Exception) -> bool:
+        """Whether a call refuses, wants what another argument would have given, or may want other inputs."""
+        given = {**self.construction.arguments, **_changes(chosen)}
+        if self._is_refused(chosen, error) or self._wants_equal_widths(chosen, error):
+            return True
+        is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
+        is_slip = is_slip or chosen[0].why in (
+            options.RECTANGLE,
+            options.SPACE,
+        )  # the inputs were made for it
+        return not is_slip and may_work_otherwise(
+            module, self.inputs, given, error, self.deadline.part(SEARCH), is_guess=self.is_guess
+        )
+
+    def _wants_equal_widths(self, chosen: tuple[Option, ...], error: Exception) -> bool:
+        cls, given = self.construction.cls, {**self.construction.arguments, **_changes(chosen)}
+        return any(refusal.wants_equal_widths(cls, given, option.name, error) for option in chosen)
+
+    def _of_equal_widths(self, chosen: tuple[Option, ...], error: Exception) -> tuple[Option, ...]:
+        """The same options with outputs as wide as inputs, where a shortcut asks for that; () elsewhere."""
+        if chosen[0].beside or not self._wants_equal_widths(chosen, error):
+            return ()
+        equal = refusal.equal_widths(self.construction.cls, self.construction.arguments)
+        return (replace(chosen[0], beside=equal), *chosen[1:])
+
+
+def _changes(chosen: tuple[Option, ...]) -> Mapping[str, Any]:
+    return {name: value for option in chosen for name, value in option.changes.items()}
+
+
+def _pairs(working: list[Option]) -> Iterator[tuple[Option, Option]]:
+    """Two flags or choices at a time, of different arguments."""
+    chosen = [option for option in working if option.is_choice]
+    return (both for both in itertools.combinations(chosen, 2) if both[0].name != both[1].name)
+
+
+def _of_one_layer(cls: type[nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that count layers, and those that do so by stage, with one layer of each."""
+    found: dict[str, Any] = {}
+    for name in options.names(cls):
+        value = options.current(cls, given, name)
+        is_list = isinstance(value, list | tuple) and all(type(part) is int for part in value)
+        if options.COUNT.search(name.removesuffix("s")) or options.COUNT.search(name):
+            found |= (
+                {name: 1} if type(value) is int else {name: type(value)([1] * len(value))} if is_list else {}
+            )
+    return found

@@ -1,0 +1,97 @@
+"""Parts that are joined, or unpacked together, must not be one part twice.
+
+## Why it matters
+`x5 = x[:, 0::2, 1::2]` where `x2` has been just that joins two corners of a patch twice, and leaves out two: a slip of
+the clipboard that no shape and no error shows. `x_dist = self.drop(x)`, two lines after `x, x_dist = ...`, throws
+away what the second head was to get.
+
+## How it is tested
+The source is read. Two of the variables that one `cat` or `stack` joins must not have been given the same expression,
+with nothing that it reads changed in between. A variable unpacked with another must not be set anew from that other
+before anything has read it; sizes and what is called a rest are left out.
+
+## How to fix it
+Write the part, or the variable, that was meant.
+
+## How to reproduce it
+    import ast, inspect, textwrap
+    tree = ast.parse(textwrap.dedent(inspect.getsource(type(module))))
+    lines = [ast.unparse(one) for one in ast.walk(tree) if isinstance(one, ast.Assign)]
+    set_to = [line.partition(" = ")[2] for line in lines]
+    twice = [line for line, value in zip(lines, set_to) if value and set_to.count(value) > 1]
+    assert not [line for line in lines if line.startswith(f"{where} = ") and (line in twice or len(lines) < 4)], where
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.finding import Finding, Severity
+from layersmith.probe import repeated, source
+from layersmith.promises import Promise
+from layersmith.rule import rule
+from layersmith.subject import Case
+
+
+@rule(severity=Severity.WARNING, since="0.1", promise=Promise.PLAIN_CODE, after=())
+def repeated_part(case: Case) -> Iterator[Finding]:
+    """Read it, whether the lines ran or not."""
+    yield from parts_of(type(case.module))
+
+
+@repeated_part.by_source
+def parts_of(cls: type) -> Iterator[Finding]:
+    """Each variable that is another's double, or that is lost to another."""
+    node = source.class_node(cls)
+    for method in [] if node is None else [one for one in node.body if isinstance(one, ast.FunctionDef)]:
+        for one in (*repeated.joined_twice(method), *repeated.lost(method)):
+            yield Finding(
+                one.said,
+                where=one.name,
+                file=source.file_of(cls),
+                line=one.line,
+                fix=f"write what {one.name} was to be",
+            )
+
+
+@repeated_part.bad("odd is even once more", inputs=lambda: torch.randn(3, 8, 6))
+class JoinsEvenRowsTwice(nn.Module):
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        even = x[:, 0::2]
+        odd = x[:, 0::2]
+        return self.linear(torch.cat([even, odd], dim=-1))
+
+
+@repeated_part.bad("side is unpacked and, before anything reads it, set to something of main")
+class LosesItsSide(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        main, side = x[:, :3], x[:, 3:]
+        side = main.relu()
+        return main, side
+
+
+@repeated_part.good(inputs=lambda: torch.randn(3, 8, 6))
+class JoinsBothKindsOfRows(nn.Module):
+    """The rows are changed in between, and what is unpacked is read first; sizes may be named anew."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps, width = x.shape[1:]
+        steps = steps * width
+        first = x[:, 0::2]
+        x = x.roll(1, dims=1)
+        second = x[:, 0::2]
+        main, side = first.chunk(2, dim=-1)
+        side = main + side
+        return self.linear(torch.cat([first, second], dim=-1)) + side.mean((1, 2), keepdim=True) / steps
