@@ -22,10 +22,7 @@ class Repeated:
 
 def joined_twice(method: ast.FunctionDef) -> Iterator[Repeated]:
     """Of the variables that are joined in one call: one that was set to the same expression as another."""
-    for call in ast.walk(method):
-        if not isinstance(call, ast.Call) or ast.unparse(call.func).rpartition(".")[2] not in JOINS:
-            continue
-        parts = getattr(call.args[0], "elts", []) if call.args else []
+    for call, parts in _joins(method):
         names = dict.fromkeys(part.id for part in parts if isinstance(part, ast.Name))
         given = [
             one for name in names if (one := _only(method, name)) is not None and one.lineno < call.lineno
@@ -37,6 +34,36 @@ def joined_twice(method: ast.FunctionDef) -> Iterator[Repeated]:
                     f"{name} is {other} once more: both are {ast.unparse(second.value)}, and they are joined"
                 )
                 yield Repeated(name, second.lineno, said)
+
+
+def joined_with_itself(method: ast.FunctionDef) -> Iterator[Repeated]:
+    """What is computed twice in one join, of a variable that was unpacked with one that nothing reads."""
+    read = [
+        part.id for part in ast.walk(method) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
+    ]
+    unpacked = [part.targets[0] for part in ast.walk(method) if isinstance(part, ast.Assign)]
+    together = [_names_in(target) for target in unpacked if isinstance(target, ast.Tuple)]
+    for _, parts in _joins(method):
+        called = [part for part in parts if isinstance(part, ast.Call)]
+        for first, second in combinations(called, 2):
+            if ast.dump(first) != ast.dump(second):
+                continue
+            for used in sorted(_names_in(second)):
+                kin = {name for names in together if used in names for name in names}
+                for name in sorted(kin - {*read}):
+                    if not name.startswith("_"):
+                        text = ast.unparse(second)
+                        said = (
+                            f"{text} is joined with itself, and {name}, which came with {used}, is never read"
+                        )
+                        yield Repeated(name, second.lineno, said)
+
+
+def _joins(method: ast.FunctionDef) -> Iterator[tuple[ast.Call, list[ast.expr]]]:
+    """The calls that join tensors, with what they join."""
+    for call in ast.walk(method):
+        if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in JOINS and call.args:
+            yield call, getattr(call.args[0], "elts", [])
 
 
 def _only(method: ast.FunctionDef, name: str) -> ast.Assign | None:

@@ -7,7 +7,8 @@ away what the second head was to get.
 
 ## How it is tested
 The source is read. Two of the variables that one `cat` or `stack` joins must not have been given the same expression,
-with nothing that it reads changed in between. A variable unpacked with another must not be set anew from that other
+with nothing that it reads changed in between; nor may one call stand twice in it while a variable that was unpacked
+with the one it reads is never read. A variable unpacked with another must not be set anew from that other
 before anything has read it; sizes and what is called a rest are left out.
 
 ## How to fix it
@@ -26,6 +27,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +37,8 @@ from layersmith.probe import repeated, source
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
+
+READINGS = (repeated.joined_twice, repeated.joined_with_itself, repeated.lost)
 
 
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.PLAIN_CODE, after=())
@@ -48,7 +52,7 @@ def parts_of(cls: type) -> Iterator[Finding]:
     """Each variable that is another's double, or that is lost to another."""
     node = source.class_node(cls)
     for method in [] if node is None else [one for one in node.body if isinstance(one, ast.FunctionDef)]:
-        for one in (*repeated.joined_twice(method), *repeated.lost(method)):
+        for one in chain(*(read(method) for read in READINGS)):
             yield Finding(
                 one.said,
                 where=one.name,
@@ -76,6 +80,16 @@ class LosesItsSide(nn.Module):
         main, side = x[:, :3], x[:, 3:]
         side = main.relu()
         return main, side
+
+
+@repeated_part.bad("self.code(y) is joined with itself, and x, which came with y, is never read")
+class EncodesRowsTwice(nn.Module):
+    def code(self, place: Tensor) -> Tensor:
+        return place.flatten()[:, None] / 2.0 ** torch.arange(3, device=place.device)
+
+    def forward(self, image: Tensor) -> Tensor:
+        y, x = torch.meshgrid(*(torch.arange(n, device=image.device) for n in image.shape), indexing="ij")
+        return image.reshape(-1, 1) + torch.cat([self.code(y), self.code(y)], 1).sin().to(image)
 
 
 @repeated_part.good(inputs=lambda: torch.randn(3, 8, 6))
