@@ -88,7 +88,7 @@ class EncodesRowsTwice(nn.Module):
         return place.flatten()[:, None] / 2.0 ** torch.arange(3, device=place.device)
 
     def forward(self, image: Tensor) -> Tensor:
-        y, x = torch.meshgrid(*(torch.arange(n, device=image.device) for n in image.shape), indexing="ij")
+        y, x = torch.meshgrid(*(torch.arange(n, device=image.device) for n in image.shape), indexing="ij")  # noqa: RUF059 - the slip
         return image.reshape(-1, 1) + torch.cat([self.code(y), self.code(y)], 1).sin().to(image)
 
 
