@@ -7,7 +7,7 @@ one fails they are skipped: one cause, one finding.
 ## How it is tested
 `forward` is called on the example inputs, in eval mode and in train mode. It must not raise, nor return None. A
 failure in train mode alone is a warning: some modules want targets there that the example may not have. What is not
-installed, or wants another device, is a note.
+installed, wants another device, or refuses these inputs in train mode by a statement of its own is a note.
 
 ## How to fix it
 Read the error and the line. If the example inputs are wrong rather than the module, say how it is called:
@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.load.unbuildable import Unbuilt
 from layersmith.probe import source
+from layersmith.probe.refusal import is_refusal
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -70,6 +71,8 @@ def _finding(error: Exception, attempt: Case, *, training: bool) -> Finding:
 def _severity(error: Exception, *, training: bool) -> Severity | None:
     if isinstance(error, ImportError) or NOT_HERE.search(str(error)):
         return Severity.NOTE  # what is not installed here, or wants another device
+    if training and is_refusal(error):
+        return Severity.NOTE  # train mode asks for other inputs, and says so
     return Severity.WARNING if training else None
 
 

@@ -74,6 +74,8 @@ def divisible(complaint: Complaint) -> Iterator[State]:
     """Multiples of what divides."""
     if not (_DIVISIBLE.search(complaint.text) or "%" in complaint.line):
         return
+    for rows in (4, 8) if "batch" in complaint.text.lower() else ():
+        yield complaint.with_specs(lambda spec, rows=rows: _of_rows(spec, rows))  # type: ignore[misc]
     named = [n for n in complaint.numbers if n not in complaint.all_sizes and 1 < n <= _LARGEST_DIVISOR]
     chunks = complaint.says(r"divide axis of length \d+ in chunks of (\d+)")
     if chunks:
@@ -85,6 +87,10 @@ def divisible(complaint: Complaint) -> Iterator[State]:
     for size in [*named, 16, 64, 32, 8, 36]:
         target = size * 2 if size < 8 else size  # noqa: PLR2004 - one block is no sequence
         yield complaint.with_specs(lambda spec, target=target: _set_free(spec, target, hit))  # type: ignore[misc]
+
+
+def _of_rows(spec: TensorSpec, rows: int) -> TensorSpec:
+    return spec.resized(0, rows, fix=False) if spec.rank and 0 in spec.free else spec
 
 
 def _set_free(spec: TensorSpec, size: int, only: set[int]) -> TensorSpec:
