@@ -8,6 +8,7 @@ import torch
 
 from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import BATCH
+from layersmith.load.call.named import ENTITIES
 from layersmith.load.constructor.names import WIDTH, plain
 from layersmith.load.values import TensorSpec
 
@@ -28,6 +29,8 @@ _SHAPES = (
 def is_loss(callee: Callee) -> bool:
     """Whether the class or its second parameter is named so."""
     words = [plain(name) for name in callee.required][:2]
+    if words and ENTITIES.match(words[0]):  # users and items, of a model that is called within
+        return False
     has_target = len(words) > 1 and bool(_TARGET.match(words[1])) and not list(callee.module.children())
     return has_target or (len(callee.parameters) > 1 and bool(_CLASS.search(type(callee.module).__name__)))
 

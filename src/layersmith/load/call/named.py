@@ -24,7 +24,7 @@ _IDS = re.compile(
     r"(^|_)(ids?|idx|indices|index|tokens?|labels?|targets?|classes|segment|segs|codes|tgt_seq|src_seq|trg_seq|"
     r"words?|sentences?|text|caption|z_type|atom)$"
 )
-_ENTITIES = re.compile(
+ENTITIES = re.compile(
     r"^(user|item|movie|book|entity|head|relation|tail|rel)s?(_?(ids?|idx|index|indices))?$"
 )
 _TIME = re.compile(r"^(t|time|timesteps?|ts|sigma|noise_levels?|steps?|noise_labels|log_snr)$")
@@ -193,7 +193,7 @@ def _integers(asked: Asked) -> Any:
     main, clue = asked.main, asked.clue
     is_float = isinstance(main, TensorSpec) and main.dtype is not torch.int64
     is_label = main is not None and bool(re.search(r"label|class|target", asked.word))
-    is_label |= bool(_ENTITIES.match(asked.word) or ((main is None or is_float) and _TIME.match(asked.word)))
+    is_label |= bool(ENTITIES.match(asked.word) or ((main is None or is_float) and _TIME.match(asked.word)))
     is_label |= _are_entities(asked.callee)
     beside = main.rank if isinstance(main, TensorSpec) and main.dtype is torch.int64 else 0
     rank = clue.rank or beside or (1 if is_label or clue.is_step else max(2, clue.min_rank))
