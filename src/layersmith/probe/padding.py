@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -24,15 +25,36 @@ def by_masks(maskings: Iterable[Masking], inputs: Inputs, run: Run) -> Iterator[
     for masking in maskings:
         for encoding in masking.working[:1]:
             for valid in sorted({*SHORT, masking.layout.steps - 1} - {masking.layout.steps}):
-                gap = _of(masking, masking.asked(inputs), encoding, valid, run)
+                asked = masking.asked(inputs)
+                gaps = (
+                    _of(masking, cut(asked, valid), asked, encoding, run, valid)
+                    for cut in _cuts(masking, asked)
+                )
+                gap = next((gap for gap in gaps if gap is not None), None)
                 if gap is not None:
                     yield f"{masking.argument}, {encoding.name}", gap
 
 
-def _of(masking: Masking, asked: Inputs, encoding: Encoding, valid: int, run: Run) -> closeness.Gap | None:
+def _cuts(masking: Masking, asked: Inputs) -> list[Callable[[Inputs, int], Inputs]]:
+    """How a call is made shorter: the sequence alone, or with all that has as many steps, such as tags."""
+    laid = masking.layout
+    alike = [
+        name
+        for name, one in asked.named_tensors()
+        if tuple(one.shape[:2]) == (_rows(laid, asked), laid.steps)
+    ]
+    return [laid.prefix, replace(laid, names=tuple(dict.fromkeys((*laid.names, *alike)))).prefix]
+
+
+def _rows(laid: Layout, asked: Inputs) -> int:
+    return int(dict(asked.named_tensors())[laid.names[0]].shape[laid.batch])
+
+
+def _of(
+    masking: Masking, alone: Inputs, asked: Inputs, encoding: Encoding, run: Run, valid: int
+) -> closeness.Gap | None:
     steps = masking.layout.steps
     hidden, rest = tuple(range(valid, steps)), tuple(range(valid))
-    alone = masking.layout.prefix(asked, valid)
     try:
         short = masking.visible(run(masking.masked(alone, encoding, ())), rest, length=valid)
         if encoding is AS_LENGTHS and masking.layout.time == 0:

@@ -8,7 +8,7 @@ everything is padded alike, but the answers at batch size 1, and after sorting b
 Where forward takes a mask or lengths and obeys it: the valid steps alone, with nothing hidden, against the
 same steps followed by padding that is hidden. The outputs at the valid steps (or the one output of all)
 must agree. Where forward finds the padding itself, by comparing token ids with `pad_idx` or `padding_idx`,
-more such tokens are appended instead.
+more such tokens are appended instead, to all rows and to all but the first.
 
 ## How to fix it
 Divide by the number of valid steps, not by the length: `(x * m).sum(1) / m.sum(1)`; give hidden scores
@@ -108,6 +108,41 @@ class EmbeddingMeanOverAllSteps(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         valid = (ids != self.pad_idx).unsqueeze(-1)
         return (self.embedding(ids) * valid).mean(1)
+
+
+@padding_changes_output.bad("pad_id", inputs=lambda: torch.randint(1, 9, (3, 7)))
+class ReadsTheLastStepOfTheLongest(nn.Module):
+    """Alone, or among rows of one length, each is read where it ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pad_id = 0
+        self.embedding = nn.Embedding(9, 6, padding_idx=0)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        count = int(ids.ne(self.pad_id).sum(1).clamp(min=1).max())
+        return self.embedding(ids).cumsum(1)[:, count - 1] / count
+
+
+def _tagged() -> tuple[Tensor, Tensor, Tensor]:
+    return torch.randn(3, 7, 6), torch.randint(6, (3, 7)), torch.ones(3, 7, dtype=torch.bool)
+
+
+@padding_changes_output.bad("padding changes what is valid", inputs=_tagged)
+class CountsHiddenTags(nn.Module):
+    """The score of its tags, less the largest that others would have: which goes on where nothing is."""
+
+    def forward(self, scores: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
+        given = scores.gather(2, tags.unsqueeze(2)).squeeze(2) * mask
+        best = (scores * mask.unsqueeze(2)).logsumexp(2)
+        return (best - given).sum(1)
+
+
+@padding_changes_output.good(inputs=_tagged)
+class CountsTagsThatAreThere(nn.Module):
+    def forward(self, scores: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
+        given = scores.gather(2, tags.unsqueeze(2)).squeeze(2)
+        return ((scores.logsumexp(2) - given) * mask).sum(1)
 
 
 @padding_changes_output.good(inputs=_masked)
