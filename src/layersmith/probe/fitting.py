@@ -79,7 +79,11 @@ def _callees(
     module: nn.Module | None,
 ) -> Iterator[tuple[str, Any, bool]]:
     """What is called, as far as it is known: its name, itself, and whether a first argument is already given."""
-    if isinstance(func, ast.Name):
+    if isinstance(func, ast.Attribute) and scope.get(getattr(func.value, "id", "")) is nn:
+        layer = getattr(nn, func.attr, None)
+        if inspect.isclass(layer):
+            yield ast.unparse(func), layer, False
+    elif isinstance(func, ast.Name):
         for name in _values_of(func.id, method):
             found = scope.get(name)
             if inspect.isclass(found) or inspect.isfunction(found):
@@ -174,6 +178,22 @@ def of_another_kind(called: Called) -> str:
         if all(kinds) and kinds[0] != kinds[1]:
             return f"{name}, which is {kinds[0]}, is given as {place}, which is {kinds[1]}"
     return ""
+
+
+def misplaced(called: Called) -> str:
+    """Which count is not given to the parameter of its name, as in `GroupNorm(channels, groups)`; "" if none."""
+    given = _positional(called)
+    for name, place in given.items():
+        for other, meant in given.items():
+            is_meant = _counted(name) == _counted(meant) != _counted(place)
+            if is_meant and meant.startswith("num_") and _counted(other) != _counted(meant):
+                return f"{name} is given as {place}, and {meant} is {other}"
+    return ""
+
+
+def _counted(name: str) -> str:
+    """What a name counts: "group" for `num_groups` and `n_groups`, as for `groups`."""
+    return re.sub(r"^(?:num|n|nb)_|s$", "", name)
 
 
 def _positional(called: Called) -> dict[str, str]:

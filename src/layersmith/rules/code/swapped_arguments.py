@@ -5,10 +5,11 @@
 for 64 heads of eight; `LayerNorm(width, bias)` makes an epsilon of the bias. No shape shows it.
 
 ## How it is tested
-The calls of classes and functions of the file, in the source: two positional arguments must not be variables of each
-other's parameter's name, unless both are of one kind (`in_channels`, `out_channels`), which a mirrored layer may well
-exchange, or another call exchanges nothing; and a variable with the name of one parameter, which gets no argument, must
-not be given to another whose default is of another kind (a flag, a number, a text).
+The calls of torch's layers, and of classes and functions of the file, in the source: two positional arguments must not
+be variables of each other's parameter's name, unless both are of one kind (`in_channels`, `out_channels`), which a
+mirrored layer may well exchange, or another call exchanges nothing; and a variable with the name of one parameter, which
+gets no argument, must not be given to another whose default is of another kind (a flag, a number, a text). What counts
+(`groups`) must not stand beside the parameter that it is the number of (`num_groups`).
 
 ## How to fix it
 Name the arguments: `heads=heads`.
@@ -45,7 +46,11 @@ def swaps_of(cls: type) -> Iterator[Finding]:
     """Each call with arguments in places of other names."""
     known = [*fitting.calls(cls)]
     for called in known:
-        if why := fitting.exchanged(called, known) or fitting.of_another_kind(called):
+        if (
+            why := fitting.exchanged(called, known)
+            or fitting.of_another_kind(called)
+            or fitting.misplaced(called)
+        ):
             yield Finding(
                 f"{ast.unparse(called.node)} calls {called.name}{_short(called)}: {why}",
                 where=ast.unparse(called.node),
@@ -92,6 +97,16 @@ class GivesABiasAsEpsilon(nn.Module):
     def __init__(self, width: int = 6, *, bias: bool = True) -> None:
         super().__init__()
         self.norm = _Scaled(width, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x)
+
+
+@swapped_arguments.bad("groups is given as num_channels, and num_groups is width")
+class NormalisesByName(nn.Module):
+    def __init__(self, width: int = 6, groups: int = 2, norm: str = "layer") -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(width, groups) if norm == "group" else nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.norm(x)
