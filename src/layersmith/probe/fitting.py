@@ -184,6 +184,8 @@ def misplaced(called: Called) -> str:
     """Which count is not given to the parameter of its name, as in `GroupNorm(channels, groups)`; "" if none."""
     given = _positional(called)
     for name, place in given.items():
+        if _counted(name) == name:  # a layer, not a number of layers
+            continue
         for other, meant in given.items():
             is_meant = _counted(name) == _counted(meant) != _counted(place)
             if is_meant and meant.startswith("num_") and _counted(other) != _counted(meant):

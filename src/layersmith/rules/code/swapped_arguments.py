@@ -123,14 +123,19 @@ class _Changes(nn.Module):
 
 @swapped_arguments.good
 class GoesThereAndBack(nn.Module):
-    """A mirrored layer exchanges widths, and one name may well stand for another."""
+    """A mirrored layer exchanges widths, and one name may well stand for another; a layer is no number of layers."""
 
     def __init__(self, in_width: int = 6, out_width: int = 8, heads: int = 2, per_head: int = 3) -> None:
         super().__init__()
         self.there, self.back = _Changes(in_width, out_width), _Changes(out_width, in_width)
         self.attend = _Heads(per_head * heads, heads, per_head)
         self.other = _Heads(heads * per_head, per_head=heads, heads=per_head)
+        layer, depth = (
+            nn.TransformerEncoderLayer(per_head * heads, heads, 12, dropout=0.0, batch_first=True),
+            1,
+        )
+        self.encode = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.back(self.there(x))
-        return self.attend(y) + self.other(y)
+        return self.attend(y) + self.other(y) + self.encode(y.unsqueeze(1)).squeeze(1)
