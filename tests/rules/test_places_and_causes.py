@@ -224,6 +224,18 @@ def test_times_as_many_as_rows_are_no_batch() -> None:
     assert not runner.ask(made, load("recompiles")).findings
 
 
+class ComparesARowWithEach(nn.Module):
+    """Counts its rows in Python, and gives one number: nobody serves a loss."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(x @ x.T, torch.arange(int(x.shape[0]), device=x.device))
+
+
+def test_a_loss_of_one_batch_size_is_only_noted() -> None:
+    result = ask("export-fails", ComparesARowWithEach)
+    assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
+
+
 class PenalisesACritic(nn.Module):
     """What it is given is a module, which is no parameter of its own and follows its caller's dtype."""
 

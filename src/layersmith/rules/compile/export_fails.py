@@ -8,8 +8,8 @@ the first batch of another.
 ## How it is tested
 `torch.export.export` in eval mode with the batch axis dynamic, where it is known and eager mode takes other sizes.
 When export refuses, or the exported program refuses or answers otherwise for one row more, that is a warning with the
-line that fixed the size. What cannot be exported with fixed sizes either (code that depends on values, attributes
-assigned in forward) is a note.
+line that fixed the size; of a loss, that gives one number, a note. So is what cannot be exported with fixed sizes either
+(code that depends on values, attributes assigned in forward).
 
 ## How to fix it
 Use sizes as they are: `x.new_zeros(x.shape[0], 8)`, `x.reshape(x.shape[0], -1)`, `x.flatten(1)`; operations on the
@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, closeness, source
+from layersmith.probe import batch, closeness, source, tree
 from layersmith.probe.compiler import is_torchs, sizes_fixed
 from layersmith.probe.export import exported, open_axis
 from layersmith.promises import Promise
@@ -63,7 +63,7 @@ def export_fails(case: Case) -> Iterator[Finding]:
             yield _fixed(case, error, seen)
             return
     if axis is not None and (told := _otherwise(case, program, axis)):
-        yield _for_one_size(case.module, told, seen)
+        yield _for_one_size(case, told, seen)
 
 
 def _otherwise(case: Case, program: Any, axis: int) -> str:
@@ -87,19 +87,20 @@ def _otherwise(case: Case, program: Any, axis: int) -> str:
 def _fixed(case: Case, error: Exception, seen: list[Place]) -> Finding:
     number = FIXED.search(str(error))
     what = f"the batch axis is fixed to {number[1]}" if number else _first_line(error)
-    return _for_one_size(
-        case.module, f"cannot be had: {what}", seen or [source.error_line(error, case.module)]
-    )
+    return _for_one_size(case, f"cannot be had: {what}", seen or [source.error_line(error, case.module)])
 
 
-def _for_one_size(module: nn.Module, what: str, seen: list[Place]) -> Finding:
-    file, line = seen[-1] if seen else source.class_line(type(module))
+def _for_one_size(case: Case, what: str, seen: list[Place]) -> Finding:
+    file, line = seen[-1] if seen else source.class_line(type(case.module))
+    is_loss = all(
+        tensor.ndim == 0 for tensor in tree.tensors(case.fresh().run())
+    )  # which stays where it trains
     return Finding(
         f"an exported program for any batch size {what}"[:300],
         file=file,
         line=line,
         fix=FIX,
-        severity=Severity.NOTE if not file or is_torchs(file) else None,
+        severity=Severity.NOTE if not file or is_torchs(file) or is_loss else None,
     )
 
 
@@ -147,7 +148,7 @@ class HasAPartCalledCode(nn.Module):
 @export_fails.good
 class KeepsItsBatchOpen(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return x.reshape(x.shape[0], 2, 3).flatten(1)
+        return x.reshape(x.shape[0], 2, 3).mT.flatten(1)
 
 
 @export_fails.good
