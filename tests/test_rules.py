@@ -89,6 +89,17 @@ def test_a_rule_that_crashes_is_broken_not_failed() -> None:
     assert "on purpose" in result.why
 
 
+def test_a_rule_that_runs_out_of_memory_is_skipped_and_says_so() -> None:
+    def eats(_case: object) -> None:
+        raise RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4624220160 bytes"
+        )
+
+    hungry = replace(load("input-modified"), body=eats)  # type: ignore[arg-type]
+    result = results(hungry.examples[-1].subject, (hungry,))[hungry.id]
+    assert (result.outcome, result.why) == (Outcome.SKIP, "it needs more memory than there is")
+
+
 def test_when_forward_raises_the_rules_after_it_are_skipped() -> None:
     found = results(load("forward-raises").examples[0].subject)
     assert found.pop("forward-raises").outcome is Outcome.FAIL

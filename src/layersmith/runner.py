@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from layersmith import reproduction
 from layersmith.finding import Finding, Measurement, Outcome, Result, Suggestion
+from layersmith.probe.refusal import TOO_LARGE
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Contract, Promise
 from layersmith.registry import DECLARED, with_prerequisites
@@ -95,8 +96,10 @@ def ask(subject: Subject, rule: Rule, *, seed: int = 0) -> Result:
         outcome = Outcome.FAIL if findings else Outcome.PASS
     except NotApplicable as reason:
         outcome, why, applies = Outcome.SKIP, str(reason), False
-    except Exception:  # noqa: BLE001 - whatever it is, the run goes on
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on
         outcome, why = Outcome.BROKEN, traceback.format_exc(limit=-4)
+        if any(text in str(error) for text in TOO_LARGE):
+            outcome, why = Outcome.SKIP, "it needs more memory than there is"
     script = _script(subject, rule, findings[0].where) if findings else ""
     seconds = time.perf_counter() - start
     return Result(rule.id, rule.group, outcome, rule.severity, findings, why, seconds, script, applies)
