@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 _MARKS = (
@@ -13,6 +14,7 @@ _MARKS = (
 )
 _LEVELS = 4  # how far above a file the root may be
 _FILES = 400  # how many files of one project are looked at
+_NAMES = 20_000  # how many names, before the search ends: a folder of data may lie there
 _LARGEST = 200_000  # bytes of a file that is read
 _SKIPPED = {"build", "dist", "node_modules", "site-packages", "venv", "env", "__pycache__", "wandb"}
 _INSTALLED = {"site-packages", "dist-packages"}
@@ -24,7 +26,11 @@ def folder_of(file: Path) -> Path | None:
     if _INSTALLED & set(file.parts):
         return None
     for folder in [*file.parents][:_LEVELS]:
-        if len(folder.parts) > 2 and any((folder / mark).exists() for mark in _MARKS):  # noqa: PLR2004 - not below /
+        if (
+            len(folder.parts) > 2
+            and folder != Path.home()
+            and any((folder / mark).exists() for mark in _MARKS)
+        ):  # noqa: PLR2004 - not below /
             return folder
     return None
 
@@ -33,7 +39,7 @@ def folder_of(file: Path) -> Path | None:
 def files_of(folder: Path, suffixes: tuple[str, ...]) -> tuple[Path, ...]:
     """Its files with these endings, those near its root first; the first few hundred of a large one."""
     found = []
-    for path in _walked(folder):
+    for path in islice(_walked(folder), _NAMES):
         if path.suffix in suffixes:
             found.append(path)
         if len(found) == _FILES:
