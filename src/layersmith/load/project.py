@@ -26,11 +26,8 @@ def folder_of(file: Path) -> Path | None:
     if _INSTALLED & set(file.parts):
         return None
     for folder in [*file.parents][:_LEVELS]:
-        if (
-            len(folder.parts) > 2
-            and folder != Path.home()
-            and any((folder / mark).exists() for mark in _MARKS)
-        ):  # noqa: PLR2004 - not below /
+        is_whole_disk = len(folder.parts) <= 2 or folder == Path.home()  # noqa: PLR2004 - / and what stands in it
+        if not is_whole_disk and any((folder / mark).exists() for mark in _MARKS):
             return folder
     return None
 
