@@ -36,14 +36,15 @@ def by_masks(maskings: Iterable[Masking], inputs: Inputs, run: Run) -> Iterator[
 
 
 def _cuts(masking: Masking, asked: Inputs) -> list[Callable[[Inputs, int], Inputs]]:
-    """How a call is made shorter: the sequence alone, or with all that has as many steps, such as tags."""
+    """How a call is made shorter: the sequence alone, or with the numbers that belong to its steps, such as tags."""
     laid = masking.layout
-    alike = [
+    shape = (_rows(laid, asked), laid.steps)
+    tags = [
         name
         for name, one in asked.named_tensors()
-        if tuple(one.shape[:2]) == (_rows(laid, asked), laid.steps)
+        if tuple(one.shape) == shape and not one.is_floating_point()
     ]
-    return [laid.prefix, replace(laid, names=tuple(dict.fromkeys((*laid.names, *alike)))).prefix]
+    return [laid.prefix, replace(laid, names=tuple(dict.fromkeys((*laid.names, *tags)))).prefix]
 
 
 def _rows(laid: Layout, asked: Inputs) -> int:
