@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith import runner
-from layersmith.finding import Result, Severity
+from layersmith.finding import Outcome, Result, Severity
 from layersmith.load.build import subject_of_factory
 from layersmith.registry import load
 
@@ -162,6 +162,22 @@ def test_a_break_inside_a_layer_of_torch_is_only_noted() -> None:
 def test_a_branch_on_how_many_rows_the_data_choose_is_only_noted() -> None:
     result = ask("graph-break", AsksWhetherAnyRowIsChosen)
     assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
+
+
+class IsTheSlopeOfAnEnergy(nn.Module):
+    """Without grad mode of its own: it is asked with gradients, as it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.energy = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        at = x.detach().requires_grad_()
+        return torch.autograd.grad(self.energy(at).square().sum(), at, create_graph=True)[0]
+
+
+def test_a_module_that_needs_grad_mode_is_asked_about_compiling() -> None:
+    assert ask("graph-break", IsTheSlopeOfAnEnergy).outcome is not Outcome.BROKEN
 
 
 class NormalisesGroupsIfAsked(nn.Module):

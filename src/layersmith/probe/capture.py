@@ -15,7 +15,7 @@ from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 from layersmith.probe import batch
 from layersmith.probe.closeness import Gap
 from layersmith.probe.compiler import captured, compiler, sizes_fixed
-from layersmith.probe.export import open_axis
+from layersmith.probe.export import open_axis, with_rows
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.passes import apart, asking, there_and_back
 from layersmith.probe.surroundings import preserved
@@ -24,11 +24,7 @@ CALLS = 4
 Build = Callable[[], nn.Module]  # a fresh module
 LOOKS_AWAY = re.compile(r"^set_$|data|detach|grad")  # `.data`, no_grad, detach, as they stand in a graph
 OWN = frozenset({"torch", "_operator", "math", "builtins"})
-OPERATORS = (
-    HigherOrderOperator,
-    OpOverload,
-    OpOverloadPacket,
-)  # a Function of autograd's is the first, a custom one another
+OPERATORS = (HigherOrderOperator, OpOverload, OpOverloadPacket)  # autograd's Functions, and custom operators
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +35,18 @@ class Capture:
     that, it is made as `torch.compile` makes the first one, of fixed sizes and without gradients.
     """
 
+    axis: int | None = None  # the batch axis, if eager mode takes other sizes of it
     refusal: str = ""  # dynamo's error; "" where it took the module
     repeated: tuple[int, ...] = ()  # graphs compiled so far, after each of up to four equal calls
     resized: tuple[
         int, ...
-    ] = ()  # and after calls with one, two and three rows more; () where they were not asked
+    ] = ()  # and after calls with one, two and three rows more; () where there is no axis
     fixing: tuple[tuple[str, int], ...] = ()  # files and lines that hold a size to one number
     trouble: str = ""  # the error of a later call
     gap: Gap | None = None  # where outputs or gradients differ from those of the module as it is
     has_gradients: bool = False  # whether they were compared
     is_plain: bool = (
-        False  # whether the graph holds torch's functions only, and no writing behind autograd's back
+        False  # whether graphs hold torch's functions only, and write nothing behind autograd's back
     )
 
     @property
@@ -66,7 +63,7 @@ def capture(build: Build, inputs: Inputs, *, seed: int) -> Capture:
     try:
         return _captured(build, inputs, axis, seed=seed, has_gradients=False)
     except Exception as error:  # noqa: BLE001 - dynamo's, or the module's under dynamo
-        return Capture(str(error).strip() or type(error).__name__)
+        return Capture(axis, str(error).strip() or type(error).__name__)
 
 
 def _captured(build: Build, inputs: Inputs, axis: int | None, *, seed: int, has_gradients: bool) -> Capture:
@@ -103,17 +100,17 @@ def _captured(build: Build, inputs: Inputs, axis: int | None, *, seed: int, has_
                 resized = [again(batch.grown(inputs, more, axis=axis)) for more in (1, 2, 3)]
         except Exception as error:  # noqa: BLE001 - dynamo's, or the module's under dynamo
             trouble = str(error).strip() or type(error).__name__
-    return Capture("", tuple(repeated), tuple(resized), tuple(fixing), trouble, gap, has_gradients, is_plain)
+    return Capture(
+        axis, "", tuple(repeated), tuple(resized), tuple(fixing), trouble, gap, has_gradients, is_plain
+    )
 
 
 def _open(inputs: Inputs, axis: int) -> None:
     """Ask dynamo not to fix the size of the batch, where it need not."""
     from torch._dynamo import maybe_mark_dynamic  # noqa: PLC0415 - slow, and only here
 
-    size = batch.batch_size(inputs, axis)
-    for tensor in inputs.tensors():
-        if tensor.ndim > axis and tensor.shape[axis] == size:
-            maybe_mark_dynamic(tensor, axis)
+    for tensor in with_rows(inputs, axis):
+        maybe_mark_dynamic(tensor, axis)
 
 
 def _is_plain(nodes: Sequence[Any]) -> bool:

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from layersmith.probe import batch, tree
 from layersmith.probe.inputs import Inputs
@@ -18,18 +18,31 @@ def open_axis(module: nn.Module, inputs: Inputs) -> int | None:
     axes = batch.axes(module, inputs)
     if len(axes) != 1 or (size := batch.batch_size(inputs, axes[0])) < 2:  # noqa: PLR2004 - 1 is a case apart
         return None
-    more = [batch.grown_if_taken(module, inputs, count, axis=axes[0]) for count in (1, size)]
-    return axes[0] if all(more) and not _grows_twice(module, inputs, more[0]) else None
+    calls = (inputs, *(batch.grown(inputs, count, axis=axes[0]) for count in (1, size)))
+    usual, larger, twice = (_shapes(module, given) for given in calls)
+    is_taken = usual is not None and larger is not None and twice is not None
+    return axes[0] if is_taken and not _grow_twice(usual or [], larger or []) else None
 
 
-def _grows_twice(module: nn.Module, inputs: Inputs, larger: Inputs | None) -> bool:
+def _shapes(module: nn.Module, inputs: Inputs) -> list[torch.Size] | None:
+    """Those of the outputs of a copy of the module; None if it does not take the inputs."""
+    try:
+        with preserved(seed=0):
+            return [output.shape for output in tree.tensors(inputs.call(copy.deepcopy(module)))]
+    except Exception:  # noqa: BLE001 - whatever it raises, it does not take them
+        return None
+
+
+def _grow_twice(usual: list[torch.Size], larger: list[torch.Size]) -> bool:
     """Whether some output grows along two axes: then one of them is counted by an argument that holds no rows."""
-    outputs = []
-    for given in filter(None, (inputs, larger)):
-        with preserved(seed=0), torch.no_grad():
-            outputs.append([*tree.tensors(given.call(copy.deepcopy(module)))])
-    pairs = [(a, b) for a, b in zip(*outputs, strict=False) if a.ndim == b.ndim]
-    return any(sum(m != n for m, n in zip(a.shape, b.shape, strict=True)) > 1 for a, b in pairs)
+    pairs = [(a, b) for a, b in zip(usual, larger, strict=False) if len(a) == len(b)]
+    return any(sum(m != n for m, n in zip(a, b, strict=True)) > 1 for a, b in pairs)
+
+
+def with_rows(inputs: Inputs, axis: int) -> list[Tensor]:
+    """The tensors that hold rows of the batch on that axis."""
+    size = batch.batch_size(inputs, axis)
+    return [tensor for tensor in inputs.tensors() if tensor.ndim > axis and tensor.shape[axis] == size]
 
 
 def exported(module: nn.Module, inputs: Inputs, axis: int | None, *, seed: int) -> Any:
@@ -39,9 +52,8 @@ def exported(module: nn.Module, inputs: Inputs, axis: int | None, *, seed: int) 
     inputs = inputs.clone()
     shapes: Any = ShapesCollection()
     size = batch.batch_size(inputs, axis) if axis is not None else 0
-    for tensor in inputs.tensors():
-        if axis is not None and tensor.ndim > axis and tensor.shape[axis] == size:
-            shapes[tensor] = {axis: Dim.DYNAMIC}
+    for tensor in with_rows(inputs, axis) if axis is not None else ():
+        shapes[tensor] = {axis: Dim.DYNAMIC}
     with preserved(seed=seed), torch.no_grad():
         return export(
             module,

@@ -31,9 +31,10 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.observations import captures
 from layersmith.probe import batch, closeness, source, tree
 from layersmith.probe.compiler import is_torchs, sizes_fixed
-from layersmith.probe.export import exported, open_axis
+from layersmith.probe.export import exported
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -48,7 +49,7 @@ FIXED = re.compile(r"specialized it to be a constant \((\d+)\)")
 )
 def export_fails(case: Case) -> Iterator[Finding]:
     """Export with the batch open; what fails with it closed, too, is no matter of the batch."""
-    axis = open_axis(case.fresh().module, case.inputs)
+    axis = case.once(captures).axis
     with sizes_fixed(case.module) as seen:
         try:
             program = exported(case.module, case.inputs, axis, seed=case.seed)
