@@ -170,6 +170,12 @@ def class_node(cls: type) -> ast.ClassDef | None:
     return candidates[-1] if candidates else None
 
 
+def methods(cls: type) -> list[ast.FunctionDef]:
+    """Those in the class statement, as they stand; none without source."""
+    node = class_node(cls)
+    return [child for child in node.body if isinstance(child, ast.FunctionDef)] if node is not None else []
+
+
 @functools.lru_cache(maxsize=4096)
 def function_node(function: Any) -> Function | None:
     """The syntax tree of a function or method, with the line numbers of its file; None without source."""

@@ -27,8 +27,8 @@ def never_called(cls: type) -> Iterator[Forgotten]:
     """Attributes that no method but those which start weights names, while a twin is called twice in one method."""
     for owner in undefined.owners(cls):
         made = _made(owner)
-        node, file = source.class_node(owner), source.file_of(owner)
-        for method in [] if node is None else [one for one in node.body if isinstance(one, ast.FunctionDef)]:
+        file = source.file_of(owner)
+        for method in source.methods(owner):
             called = [part.func for part in ast.walk(method) if isinstance(part, ast.Call)]
             lines = {end: part.lineno for part in called if (end := _own(part))}
             for twin, times in Counter(filter(None, map(_own, called))).items():
@@ -41,8 +41,8 @@ def never_reset(cls: type) -> Iterator[Forgotten]:
     """Attributes that `reset_parameters` leaves out, while it does the very same to a twin twice."""
     for owner in undefined.owners(cls):
         made = _made(owner)
-        node, file = source.class_node(owner), source.file_of(owner)
-        for method in [] if node is None else [one for one in node.body if isinstance(one, ast.FunctionDef)]:
+        file = source.file_of(owner)
+        for method in source.methods(owner):
             if method.name != RESET:
                 continue
             first: dict[str, ast.stmt] = {}

@@ -47,7 +47,7 @@ def accidental_tuple(case: Case) -> Iterator[Finding]:
 def tuples_of(cls: type) -> Iterator[Finding]:
     """Each assignment with such a comma whose name is used otherwise."""
     node = source.class_node(cls)
-    for method in [] if node is None else [one for one in node.body if isinstance(one, ast.FunctionDef)]:
+    for method in source.methods(cls):
         for assignment in ast.walk(method):
             if not isinstance(assignment, ast.Assign) or not _is_bare(assignment.value):
                 continue

@@ -25,7 +25,6 @@ Write the part, or the variable, that was meant.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
 from itertools import chain
 
@@ -50,8 +49,7 @@ def repeated_part(case: Case) -> Iterator[Finding]:
 @repeated_part.by_source
 def parts_of(cls: type) -> Iterator[Finding]:
     """Each variable that is another's double, or that is lost to another."""
-    node = source.class_node(cls)
-    for method in [] if node is None else [one for one in node.body if isinstance(one, ast.FunctionDef)]:
+    for method in source.methods(cls):
         for one in chain(*(read(method) for read in READINGS)):
             yield Finding(
                 one.said,

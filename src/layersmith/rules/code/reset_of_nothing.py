@@ -47,8 +47,7 @@ def reset_of_nothing(case: Case) -> Iterator[Finding]:
 @reset_of_nothing.by_source
 def resets_of(cls: type) -> Iterator[Finding]:
     """Each attribute that is only reset, of a class with a state that is not."""
-    node = source.class_node(cls)
-    methods = [one for one in node.body if isinstance(one, ast.FunctionDef)] if node is not None else []
+    methods = source.methods(cls)
     resetting = [one for one in methods if RESETS.match(one.name)]
     if not resetting:
         return
