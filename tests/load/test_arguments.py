@@ -251,9 +251,9 @@ def temporal(kernel_size: int, dilation_size: int) -> nn.Module:
 @pytest.mark.parametrize(
     ("cls", "call"),
     [
-        (Pyramid, "([f32[5,48,64,64], f32[5,32,32,32]])"),
+        (Pyramid, "([f32[5,48,32,32], f32[5,32,16,16]])"),
         (KeyedPyramid, "({'c3': f32[5,8,32,32], 'c4': f32[5,16,16,16]})"),
-        (SharedHead, "([f32[5,96,64,64], f32[5,96,32,32]])"),
+        (SharedHead, "([f32[5,96,32,32], f32[5,96,16,16]])"),
         (Fusion, "({'image': f32[5,32], 'labels': i64[5]<10, 'text': f32[5,32]})"),
         (Critic, "(f32[5,96], f32[5,64])"),
         (BoxLoss, "(f32[5,4], f32[5,4])"),

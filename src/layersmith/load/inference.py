@@ -16,6 +16,7 @@ from layersmith.load.call.search import CallSearch
 from layersmith.load.call.start import starts
 from layersmith.load.constructor.search import Construction, ConstructorSearch, call_text, construct
 from layersmith.load.doubt import FAILS, doubt, is_open
+from layersmith.load.lighten import Way, lighter
 from layersmith.load.strategy import Failure, Found, Request
 from layersmith.load.unbuildable import Unbuildable, Unbuilt
 from layersmith.load.values import Call, Made
@@ -41,7 +42,7 @@ def by_inference(request: Request) -> Found | None:
     failing: Found | None = None
     for count, construction in enumerate(search.constructions(request.deadline)):
         in_mode(construction.module, training=False)
-        found, is_good = _found_for(request, construction, count)
+        found, is_good = _found_for(request, search, construction, count)
         if found is not None and is_good:
             return found
         failing = failing or found
@@ -60,11 +61,13 @@ def _is_settled(complaints: list[str]) -> bool:
     return len(complaints) >= _ALIKE and len(set(complaints[-_ALIKE:])) == 1
 
 
-def _found_for(request: Request, construction: Construction, count: int) -> tuple[Found | None, bool]:
+def _found_for(
+    request: Request, search: ConstructorSearch, construction: Construction, count: int
+) -> tuple[Found | None, bool]:
     """A way to call what was built, and whether forward works so, or fails whatever its input."""
     if request.inputs is not None:
         return _with_given(request, request.inputs, construction)
-    return _with_found(request, construction, count)
+    return _with_found(request, search, construction, count)
 
 
 def _with_given(request: Request, make: MakeInputs, construction: Construction) -> tuple[Found | None, bool]:
@@ -119,14 +122,18 @@ def _adapted(construction: Construction, error: Exception, deadline: Deadline) -
     return None
 
 
-def _with_found(request: Request, construction: Construction, count: int) -> tuple[Found | None, bool]:
+def _with_found(
+    request: Request, constructors: ConstructorSearch, construction: Construction, count: int
+) -> tuple[Found | None, bool]:
     share = _LATER_SHARE if count else _FIRST_SHARE
     search = CallSearch(construction.module, construction.arguments, request.deadline.part(share))
     call = search.find()
     if call is not None:
-        call = _in_both_modes(construction, call, request.deadline.part(share))
-        found = _found(construction, call, construction.how, doubt(construction, call, search.callee))
-        return replace(found, is_open=is_open(call, search.callee)), True
+        way = lighter(constructors, Way(construction, call, search.callee), request.deadline)
+        construction, callee = way.construction, way.callee
+        call = _in_both_modes(construction, way.call, request.deadline.part(share))
+        found = _found(construction, call, construction.how, doubt(construction, call, callee))
+        return replace(found, is_open=is_open(call, callee)), True
     error = search.attempts.error
     if error is not None and (method := unwritten(error, construction.module)):
         name = construction.cls.__name__

@@ -77,7 +77,7 @@ class Trials:
             and time.process_time() - before < QUICK
         ):
             return
-        fewer = _of_one_layer(self.construction.cls, self.construction.arguments)
+        fewer = options.of_one_layer(self.construction.cls, self.construction.arguments)
         construction = replace(self.construction, arguments={**self.construction.arguments, **fewer})
         rows = batch.axes(self.case.module, self.inputs)[:1] or [0]
         are_many = batch.batch_size(self.inputs, rows[0]) > ROWS
@@ -195,16 +195,3 @@ def _pairs(working: list[Option]) -> Iterator[tuple[Option, Option]]:
     """Two flags or choices at a time, of different arguments."""
     chosen = [option for option in working if option.is_choice]
     return (both for both in itertools.combinations(chosen, 2) if both[0].name != both[1].name)
-
-
-def _of_one_layer(cls: type[nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that count layers, and those that do so by stage, with one layer of each."""
-    found: dict[str, Any] = {}
-    for name in options.names(cls):
-        value = options.current(cls, given, name)
-        is_list = isinstance(value, list | tuple) and all(type(part) is int for part in value)
-        if options.COUNT.search(name.removesuffix("s")) or options.COUNT.search(name):
-            found |= (
-                {name: 1} if type(value) is int else {name: type(value)([1] * len(value))} if is_list else {}
-            )
-    return found

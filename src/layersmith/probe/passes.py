@@ -16,6 +16,7 @@ from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
 Call = Callable[..., Any]
+NOT_ASKED = "is not differentiable with respect to argument"  # torch of a loss whose target asks for a gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,20 @@ def there_and_back(module: nn.Module, inputs: Inputs, *, seed: int, call: Call |
 
     Args:
         module: whose parameters the gradient is taken of.
-        inputs: of the call; the floating ones of a copy ask for a gradient.
+        inputs: of the call; the floating ones of a copy ask for a gradient, the first alone where others may not.
         seed: of what the call draws, and of the sum.
         call: what is called in the module's place, such as its compiled form.
     """
+    called = module if call is None else call
     with preserved(seed=seed), torch.enable_grad():
         copy, taken = asking(inputs)
-        output = (module if call is None else call)(*taken.args, **taken.kwargs)
+        try:
+            output = called(*taken.args, **taken.kwargs)
+        except RuntimeError as error:
+            if NOT_ASKED not in str(error):
+                raise
+            copy, taken = asking(inputs, only_first=True)
+            output = called(*taken.args, **taken.kwargs)
         outputs = [tensor for tensor in leaves.tensors_within(output) if tensor.requires_grad]
         generator = torch.Generator().manual_seed(seed)
         along = [torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype) for x in outputs]
@@ -48,9 +56,11 @@ def there_and_back(module: nn.Module, inputs: Inputs, *, seed: int, call: Call |
     return Pass(values, dict(zip(wanted, found, strict=True)))
 
 
-def asking(inputs: Inputs) -> tuple[Inputs, Inputs]:
+def asking(inputs: Inputs, *, only_first: bool = False) -> tuple[Inputs, Inputs]:
     """A copy whose floating tensors ask for a gradient, and what a module may be given of it and may write to."""
-    copy = inputs.clone().map(lambda x: x.requires_grad_() if tree.is_differentiable(x) else x)
+    copy = inputs.clone()
+    for tensor in [x for x in copy.tensors() if tree.is_differentiable(x)][: 1 if only_first else None]:
+        tensor.requires_grad_()
     return copy, copy.map(lambda x: x * 1 if x.requires_grad else x)
 
 

@@ -22,7 +22,7 @@ _WIDTHS = re.compile(r"^(in|input|nfeat|node|num_(node_)?features|n_features|dim
 _LABELS = re.compile(r"^(labels?|targets?|y|class(es)?)$")
 _TOKENS = re.compile(r"ids|token|index|labels?$|targets?$|words|text")
 _METHODS = frozenset(dir(Tensor)) | {"items", "keys", "values", "get", "last_hidden_state"}
-_LARGEST_SIDE = 64
+_SIDE, _SMALLEST = 32, 4  # of the largest of a few feature maps, and of the smallest of many
 _SEQUENCE, _IMAGE = 3, 4  # ranks
 
 
@@ -55,21 +55,26 @@ def _items(callee: Callee, name: str) -> Any:
     clues = [known.get(index, known.get(None, like)) for index in range(count)]
     if clue.parts and not all(one.rank or one.says_size or one.dtype for one in clues):
         return None
-    items = [_map(one, level) for level, one in enumerate(clues)]
+    items = [_map(one, level, count) for level, one in enumerate(clues)]
     return tuple(items) if clue.parts else items
 
 
-def _map(clue: Clue, level: int) -> TensorSpec:
-    """A tensor as the clue says; a feature map is half as large as the one before."""
+def _side(level: int, count: int) -> int:
+    """Of one of so many feature maps, each half as large as the one before."""
+    return max(_SIDE, _SMALLEST << max(0, count - 1)) >> level
+
+
+def _map(clue: Clue, level: int, count: int) -> TensorSpec:
+    """A tensor as the clue says; a feature map at such a level of so many."""
     rank = clue.rank or max(clue.min_rank, _IMAGE if clue.channels else len(clue.sizes) or 2)
-    return shaped(clue, rank, spatial=max(4, _LARGEST_SIDE >> level) if rank >= _IMAGE else None)
+    return shaped(clue, rank, spatial=_side(level, count) if rank >= _IMAGE else None)
 
 
 def _part(callee: Callee, part: str, others: Iterable[str], clue: Clue | None = None) -> Any:
     word = plain(part)
     if clue is not None and (clue.channels or (clue.rank and clue.says_size)):
         numbered = sorted(other for other in others if re.search(r"\d$", other))
-        return _map(clue, numbered.index(part) + 1 if part in numbered else 1)
+        return _map(clue, numbered.index(part) if part in numbered else 0, len(numbered))
     width = callee.namesake_size(word) or next(
         (v for n, v in callee.arguments.items() if type(v) is int and v > 1 and _WIDTHS.match(plain(n))),
         WIDTH,
@@ -116,7 +121,7 @@ def _maps(callee: Callee, name: str) -> Any:
     ]
     if not listed:
         return None
-    sides = [max(4, _LARGEST_SIDE >> level) for level in range(len(listed[0]))]
+    sides = [_side(level, len(listed[0])) for level in range(len(listed[0]))]
     return [
         TensorSpec((BATCH, channels, side, side)) for channels, side in zip(listed[0], sides, strict=True)
     ]

@@ -55,6 +55,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
     (r"dilat|atrous|^d$", [1, 2]),
     (r"(num_?|n_?)groups?|groups?$|^g$|group_size", [4, 1, 8]),
     (r"per_tok(en)?$", [2]),
+    (r"growth", [16, WIDTH]),
     (r"expert", [4]),
     (r"top_?k|^k$", [2, 3]),
     (r"quantizers|codebooks|n_codes", [2]),

@@ -22,6 +22,7 @@ from layersmith.subject import Construction as Recipe
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 UNINITIALISED = "before Module.__init__() call"  # in what torch says of a missing super().__init__()
+SMALL = ", made small"  # ends what is said of arguments that were cut down
 _DEEPEST = 2  # how far module-valued arguments may nest
 
 
@@ -143,7 +144,7 @@ class ConstructorSearch:
                 if not how.endswith("varied"):
                     queue += [(f"{how}, varied", other) for other in self._varied(arguments)]
             elif isinstance(result, OutOfBudget):
-                queue.insert(0, (f"{how}, made small", self._shrunk(arguments)))
+                queue.insert(0, (how + SMALL, self.shrunk(arguments)))
             elif isinstance(result, Exception):
                 queue[:0] = [(how, other) for other in repaired(self.cls, arguments, result, self.values)]
 
@@ -257,13 +258,14 @@ class ConstructorSearch:
         """What forward's last complaint about such a module asks for."""
         for text in self.complaints[-1:]:
             if text.startswith(OutOfBudget.__name__):
-                yield self._shrunk(arguments)
+                yield self.shrunk(arguments)
             yield from asked_by(text, arguments, self.parameters, self.values)
 
-    def _shrunk(self, arguments: Arguments) -> Arguments:
-        """Small values also for parameters whose defaults are large."""
+    def shrunk(self, arguments: Arguments, *, only: str = "") -> Arguments:
+        """Small values also for parameters whose defaults are large; or for one of them."""
         smaller = dict(arguments)
-        for name, parameter in self.parameters.items():
+        for name in [only] if only else self.parameters:
+            parameter = self.parameters[name]
             current = arguments.get(name, parameter.default)
             if type(current) is int and (known := names.known_integers(name)) and current > known[0]:
                 smaller[name] = known[0]

@@ -90,8 +90,11 @@ def _unreached(case: Case, told: set[str]) -> Iterator[Finding]:
 def _is_without_graph(case: Case) -> bool:
     """Whether every output is a number that depends on a floating input, and that no gradient can leave."""
     floats = case.inputs.map(lambda t: t.clone().requires_grad_() if t.is_floating_point() else t)
-    with torch.enable_grad():
-        before = [*tree.tensors(case.fresh(training=True).run(floats))]
+    try:
+        with torch.enable_grad():
+            before = [*tree.tensors(case.fresh(training=True).run(floats))]
+    except RuntimeError:  # a target that may ask for no gradient, an index that may not be a leaf
+        return False
     if not before or any(one.ndim or one.requires_grad for one in before):
         return False
     moved = case.inputs.map(lambda t: t + t.flip(0) / 2 if t.is_floating_point() else t)
@@ -181,3 +184,9 @@ class ZeroInitialised(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.last(self.inner(x).relu())
+
+
+@no_gradient.good(inputs=lambda: (torch.randn(4, 6), torch.randn(4, 6).sign()))
+class RefusesGradientsOfItsTarget(nn.Module):
+    def forward(self, scores: Tensor, target: Tensor) -> Tensor:
+        return nn.functional.soft_margin_loss(scores, target)
