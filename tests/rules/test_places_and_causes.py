@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -250,6 +251,16 @@ class ComparesARowWithEach(nn.Module):
 def test_a_loss_of_one_batch_size_is_only_noted() -> None:
     result = ask("export-fails", ComparesARowWithEach)
     assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
+
+
+class ScalesByItsSize(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x / math.sqrt(x.numel())
+
+
+def test_a_size_that_goes_through_pythons_math_is_only_noted() -> None:
+    (finding,) = ask("export-fails", ScalesByItsSize).findings
+    assert finding.severity is Severity.NOTE
 
 
 class PenalisesACritic(nn.Module):
