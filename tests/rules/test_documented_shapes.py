@@ -14,6 +14,8 @@ from layersmith.registry import load
 class Compares(nn.Module):
     """Quantile loss. pred: (batch, horizon, n_quantiles); target: (batch, horizon)."""
 
+    quantiles: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("quantiles", torch.tensor([0.1, 0.5, 0.9]))
