@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
-from layersmith.probe import allowed, source
+from layersmith.probe import allowed, comparisons, source
+from layersmith.probe.comparisons import kept_as, methods
 
 PROBABILITY = re.compile(r"drop|(?:^|_)prob|^p$|droprate")
 MOST = 48  # layers of a stage: what is more is a width
@@ -64,7 +64,7 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
         parameters = inspect.signature(cls.__init__).parameters
     except (TypeError, ValueError):
         return
-    compared, treated, optional = _compared(cls), _halved(cls), _asked_for_none(cls)
+    compared, treated, optional = comparisons.uses(cls).values, _halved(cls), _asked_for_none(cls)
     paired = _paired(cls) | {
         name for name, one in parameters.items() if allowed.takes_several(one.annotation)
     }
@@ -77,7 +77,7 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
         seen = [current]
         for option in (
             (
-                *_of(parameter, current, compared.get(name, ()), is_treated=name in treated),
+                *_of(parameter, current, compared.get(name, []), is_treated=name in treated),
                 *_otherwise(
                     name,
                     current,
@@ -97,7 +97,7 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
 
 
 def _of(
-    parameter: inspect.Parameter, current: Any, compared: tuple[str | None, ...], *, is_treated: bool
+    parameter: inspect.Parameter, current: Any, compared: comparisons.Texts, *, is_treated: bool
 ) -> Iterator[Option]:
     name, default = parameter.name, parameter.default
     scope = allowed.values(parameter.annotation)
@@ -172,25 +172,6 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-def _compared(cls: type[nn.Module]) -> dict[str, tuple[str | None, ...]]:
-    """For each parameter the strings, or None, with which it, or the attribute that keeps it, is compared."""
-    found: dict[str, list[str | None]] = {}
-    kept = kept_as(cls)
-    for method in methods(cls):
-        arguments = {a.arg for a in ast.walk(method.args) if isinstance(a, ast.arg)}
-        own = arguments if method.name == "__init__" else set()
-        lists = _lists(method)
-        for part in ast.walk(method):
-            for asked, strings in _asked(part, lists):
-                name = (
-                    asked.id
-                    if isinstance(asked, ast.Name) and asked.id in own
-                    else kept.get(_attribute(asked), "")
-                )
-                found.setdefault(name, []).extend(strings)
-    return {name: tuple(dict.fromkeys(strings)) for name, strings in found.items() if name}
-
-
 def _halved(cls: type[nn.Module]) -> set[str]:
     """The parameters of which some code asks whether they are odd, other than to refuse: `if self.dim % 2:`."""
     kept = kept_as(cls)
@@ -213,75 +194,6 @@ def _refuses(node: ast.If | ast.IfExp) -> bool:
 
 def _is_two(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value == 2  # noqa: PLR2004
-
-
-def _lists(method: source.Function) -> dict[str, ast.expr]:
-    """The variables of a method that are set to a list, a tuple or a set as it is written."""
-    return {
-        ast.unparse(part.targets[0]): part.value
-        for part in ast.walk(method)
-        if isinstance(part, ast.Assign) and isinstance(part.value, ast.List | ast.Tuple | ast.Set)
-    }
-
-
-def _asked(node: ast.AST, lists: Mapping[str, ast.expr]) -> Iterator[tuple[ast.AST, list[str | None]]]:
-    """What is compared with strings here, looked up in a literal table, or matched; and with which."""
-    if (
-        isinstance(node, ast.Compare)
-        and len(node.ops) == 1
-        and isinstance(node.ops[0], ast.Eq | ast.NotEq | ast.In | ast.NotIn)
-    ):
-        right = node.comparators[0]
-        right = lists.get(ast.unparse(right), right)
-        yield (
-            _bare(node.left),
-            _strings(getattr(right, "elts", None) or getattr(right, "keys", None) or [right]),
-        )
-    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict):
-        yield _bare(node.slice), _strings(node.value.keys)
-    elif isinstance(node, ast.Match):
-        values = [
-            p.value for case in node.cases for p in ast.walk(case.pattern) if isinstance(p, ast.MatchValue)
-        ]
-        yield _bare(node.subject), _strings(values)
-
-
-def _strings(nodes: typing.Iterable[ast.AST | None]) -> list[str | None]:
-    """The strings among them; and None, in a list of strings."""
-    values = [node.value for node in nodes if isinstance(node, ast.Constant)]
-    strings = [value for value in values if isinstance(value, str)]
-    return [*strings, *([None] if strings and None in values else [])]
-
-
-def _bare(node: ast.AST) -> ast.AST:
-    """Without `.lower()` and the like."""
-    return node.func.value if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else node
-
-
-def kept_as(cls: type[nn.Module]) -> dict[str, str]:
-    """The attributes that hold a parameter as it was given: `self.mode = mode`, with the parameter's name."""
-    node = source.function_node(cls.__init__)
-    assignments = (
-        [part for part in ast.walk(node) if isinstance(part, ast.Assign)] if node is not None else []
-    )
-    pairs = [pair for one in assignments for target in one.targets for pair in _pairs(target, one.value)]
-    found = {_attribute(end): getattr(_bare(value), "id", "") for end, value in pairs}
-    return {attribute: name for attribute, name in found.items() if attribute and name}
-
-
-def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
-    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-        return [*zip(target.elts, value.elts, strict=False)]
-    return [(target, value)]
-
-
-def methods(cls: type[nn.Module]) -> Iterator[source.Function]:
-    """The methods of a class and its bases below nn.Module, from their source."""
-    for base in cls.__mro__:
-        node = source.class_node(base) if base not in (nn.Module, object) else None
-        for child in node.body if node is not None else ():
-            if isinstance(child, source.Function):
-                yield child
 
 
 def _attribute(node: ast.AST) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from layersmith.probe import options, source
+from layersmith.probe import comparisons, options, source
 
 MISSING = (ImportError, NotImplementedError, MemoryError)  # whatever raised them: something is not there
 ACCIDENTS = (NameError, RecursionError)  # also raised on purpose they mean a slip
@@ -70,7 +70,7 @@ def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, err
         error: what was raised.
     """
     missing = {n for n in options.names(cls) if n != name and options.current(cls, given, n) is None}
-    kept = {f"self.{attribute}" for attribute, n in options.kept_as(cls).items() if n in missing}
+    kept = {f"self.{attribute}" for attribute, n in comparisons.kept_as(cls).items() if n in missing}
     text = failing_text(error)
     return (
         bool(missing) and "None" in str(error) and (not text or any(word in text for word in missing | kept))
