@@ -9,11 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding
-from layersmith.probe.inputs import Inputs
-from layersmith.promises import Contract
-from layersmith.registry import with_prerequisites
-from layersmith.runner import run
-from layersmith.subject import Construction, Subject
+from tests.trying import findings
 
 SCALES = ("none", "one", "each")
 NORMS = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d, "group": nn.GroupNorm}
@@ -120,14 +116,7 @@ class NormsByASoundTable(nn.Module):
 
 
 def _findings(cls: type[nn.Module]) -> tuple[Finding, ...]:
-    subject = Subject(
-        cls.__name__,
-        lambda _: cls(),
-        lambda _: Inputs((torch.randn(4, 7 if cls is PicksFromARegister else 6),)),
-        contract=Contract(),
-        construction=Construction(cls, {}, lambda kind, given: kind(**given), f"{cls.__name__}()"),
-    )
-    return list(run(subject, with_prerequisites(("argument-crashes",))))[-1].findings
+    return findings(cls, torch.randn(4, 7 if cls is PicksFromARegister else 6))
 
 
 @pytest.mark.parametrize(

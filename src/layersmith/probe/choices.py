@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from layersmith.probe import allowed, comparisons, parameters, source
+from layersmith.probe import allowed, parameters, source, standing
 from layersmith.probe.constants import constants, meant
 
 SHOWS = frozenset({"extra_repr", "__repr__", "__str__"})
@@ -54,7 +54,7 @@ def alike(cls: type) -> tuple[Alike, ...]:
 
 
 def _of(code: _Code, node: source.Function, argument: ast.arg) -> Alike | None:
-    kept = comparisons.kept_as(code.cls)
+    kept = standing.kept_as(code.cls)
     names = {argument.arg, *(f"self.{end}" for end, name in kept.items() if name == argument.arg)}
     checks = [one for one in code.checks(node) if _spelled(one.left) in names]
     accepted = code.values(checks[0]) if len(checks) == 1 else []
@@ -139,7 +139,7 @@ class _Code:
         return found if is_known else None
 
     def _methods(self) -> list[source.Function]:
-        return [one for one in comparisons.methods(self.cls) if one.name not in SHOWS]
+        return [one for one in standing.methods(self.cls) if one.name not in SHOWS]
 
 
 def _refuses(node: ast.AST, names: set[str]) -> bool:

@@ -12,11 +12,10 @@ from typing import Any
 from torch import nn
 
 from layersmith.probe import allowed, source
-from layersmith.probe.constants import constants, meant
+from layersmith.probe.constants import meant
+from layersmith.probe.standing import Place, Texts, field_of, kept_as, methods, parameters_of
 
-MOST = 16  # values of one table: what has more is a register of all there is
 FARTHEST = 200  # hands that one class's parameters go through
-Texts = list[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,10 @@ def _renamed(name: str, hand: Handed) -> str:
 
 def _listed(hand: Handed) -> Texts:
     """The strings that the annotation lists of the parameter as which it is handed on."""
-    annotation = inspect.signature(_function(hand.to)).parameters[hand.theirs].annotation
+    try:
+        annotation = inspect.signature(_function(hand.to)).parameters[hand.theirs].annotation
+    except (KeyError, TypeError, ValueError):  # a decorator has its own
+        return []
     return [one for one in allowed.values(annotation) if isinstance(one, str)]
 
 
@@ -87,8 +89,8 @@ def _of_class(cls: type) -> Uses:
     kept = kept_as(cls)
     for method in methods(cls) if node is not None else ():
         is_constructor = node is not None and (method.name, method.lineno) == (node.name, node.lineno)
-        names = {name: name for name in _parameters(method)[1:]} if is_constructor else {}
-        _read(_Place(method, cls, _scope(_function(cls)), names, kept), found)
+        names = {name: name for name in parameters_of(method)[1:]} if is_constructor else {}
+        _read(Place(method, cls, _scope(_function(cls)), names, kept), found)
     return found
 
 
@@ -97,7 +99,7 @@ def _of_function(function: Any, cls: type | None) -> Uses:
     """The same of a function, or of a method of a class."""
     found, node = Uses(), source.function_node(function)
     if node is not None:
-        _read(_Place(node, cls, _scope(function), {name: name for name in _parameters(node)}, {}), found)
+        _read(Place(node, cls, _scope(function), {name: name for name in parameters_of(node)}, {}), found)
     return found
 
 
@@ -105,58 +107,7 @@ def _scope(function: Any) -> Mapping[str, Any]:
     return getattr(source.unwrapped(function), "__globals__", {})
 
 
-def _parameters(node: source.Function) -> list[str]:
-    return [one.arg for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-
-
-@dataclass(slots=True)
-class _Place:
-    """A function with the names that it has for parameters."""
-
-    node: source.Function
-    cls: type | None
-    scope: Mapping[str, Any]
-    names: dict[str, str]  # variables that hold a parameter or a field of one
-    kept: Mapping[str, str]  # attributes of `self` that do
-    literals: dict[str, ast.expr] = field(default_factory=dict)  # variables that hold a list or a table
-
-    def name_of(self, node: ast.AST | None) -> str:
-        """Of the parameter, or of the field of one, that an expression stands for; "" where it is none."""
-        if isinstance(node, ast.Name):
-            return self.names.get(node.id, "")
-        if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.Or):  # `mode or "mean"`
-            return self.name_of(node.values[0])
-        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self":
-            return self.kept.get(node.attr, "")
-        inner, key = _field(node)
-        if key and (held := self.name_of(inner)):
-            return f"{held}.{key}"
-        bare = _bare(node)
-        return self.name_of(bare) if bare is not node else ""
-
-    def values_of(self, node: ast.AST) -> Texts:
-        """The strings that an expression lists, and None among them; nothing where something else is."""
-        values = constants(node, self.scope, self.cls, self.literals) or []
-        texts = [one for one in values if isinstance(one, str)]
-        return [*texts, *([None] if texts and None in values else [])] if len(values) <= MOST else []
-
-    def table(self, node: ast.AST) -> ast.AST | None:
-        """A table as somebody has written it, with its keys; no register that others add to."""
-        if isinstance(node, ast.Dict) or isinstance(
-            meant(getattr(node, "value", None), self.scope, self.cls), type
-        ):
-            return node
-        if not isinstance(node, ast.Name) or node.id in self.literals:
-            return self.literals.get(node.id) if isinstance(node, ast.Name) else None
-        for one in source.tree_of(self.scope.get("__file__") or "").body:
-            targets = one.targets if isinstance(one, ast.Assign) else [getattr(one, "target", None)]
-            if node.id in [getattr(target, "id", "") for target in targets]:
-                value = getattr(one, "value", None)
-                return value if isinstance(value, ast.Dict) and value.keys else None
-        return None
-
-
-def _read(place: _Place, found: Uses) -> None:
+def _read(place: Place, found: Uses) -> None:
     """Add what a function does with the names."""
     parts = [*ast.walk(place.node)]
     for part in parts:
@@ -167,7 +118,7 @@ def _read(place: _Place, found: Uses) -> None:
             elif target not in place.names and (name := place.name_of(part.value)):
                 place.names[target] = name
     for part in parts:
-        _, key = _field(part)
+        _, key = field_of(part)
         if key and "." in (name := place.name_of(part)):
             found.fields[name] = None
         for asked, values in _asked(part, place):
@@ -176,7 +127,7 @@ def _read(place: _Place, found: Uses) -> None:
             _handed_on(part, place, found)
 
 
-def _asked(node: ast.AST, place: _Place) -> Iterator[tuple[ast.AST, Texts]]:
+def _asked(node: ast.AST, place: Place) -> Iterator[tuple[ast.AST, Texts]]:
     """What is compared with strings here, looked up in a table, or matched; and with which."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         if isinstance(node.ops[0], ast.Eq | ast.NotEq | ast.In | ast.NotIn):
@@ -191,7 +142,7 @@ def _asked(node: ast.AST, place: _Place) -> Iterator[tuple[ast.AST, Texts]]:
         yield node.subject, [value for one in patterns for value in place.values_of(one)]
 
 
-def _handed_on(call: ast.Call, place: _Place, found: Uses) -> None:
+def _handed_on(call: ast.Call, place: Place, found: Uses) -> None:
     """What a class or function of the project does with what it is given here."""
     callee, is_bound = _callee(call.func, place)
     given = call.args
@@ -199,10 +150,10 @@ def _handed_on(call: ast.Call, place: _Place, found: Uses) -> None:
         callee, is_bound = _callee(given[0], place)
         given = given[1:]
     is_code = inspect.isclass(callee) or inspect.isfunction(callee)
-    node = source.function_node(_function(callee)) if is_code else None
-    if node is None or not _is_near(_function(callee), place):
+    node = source.function_node(_function(callee)) if is_code and _is_near(_function(callee), place) else None
+    if node is None:
         return
-    names = _parameters(node)[is_bound or inspect.isclass(callee) :]
+    names = parameters_of(node)[is_bound or inspect.isclass(callee) :]
     first = next((i for i, one in enumerate(given) if isinstance(one, ast.Starred)), len(given))
     pairs = [*zip(names, given[:first], strict=False)]
     pairs += [(word.arg, word.value) for word in call.keywords if word.arg in names]
@@ -212,7 +163,7 @@ def _handed_on(call: ast.Call, place: _Place, found: Uses) -> None:
     ]
 
 
-def _callee(function: ast.expr, place: _Place) -> tuple[Any, bool]:
+def _callee(function: ast.expr, place: Place) -> tuple[Any, bool]:
     """The class or function that is called, and whether `self` goes before its arguments."""
     owner = function.value if isinstance(function, ast.Attribute) else None
     if (
@@ -230,70 +181,9 @@ def _callee(function: ast.expr, place: _Place) -> tuple[Any, bool]:
     return source.unwrapped(found) if own else found, own and not is_static
 
 
-def _is_near(function: Any, place: _Place) -> bool:
+def _is_near(function: Any, place: Place) -> bool:
     """Whether it is of the same project: of the same package, or at least not installed."""
     own, theirs = place.scope.get("__name__", ""), getattr(function, "__module__", "") or ""
-    file = getattr(source.unwrapped(function), "__code__").co_filename  # noqa: B009
-    return own.partition(".")[0] == theirs.partition(".")[0] or "site-packages" not in file
-
-
-def _field(node: ast.AST | None) -> tuple[ast.AST | None, str]:
-    """`config` and "dim" of `config.dim`, `config["dim"]`, `getattr(config, "dim", 8)` and `config.get("dim")`."""
-    if isinstance(node, ast.Attribute):
-        return node.value, node.attr
-    if isinstance(node, ast.Subscript):
-        return node.value, _text(node.slice)
-    if not isinstance(node, ast.Call):
-        return None, ""
-    if getattr(node.func, "id", "") == "getattr" and len(node.args) > 1:
-        return node.args[0], _text(node.args[1])
-    is_get = isinstance(node.func, ast.Attribute) and node.func.attr == "get" and bool(node.args)
-    return (
-        (node.func.value, _text(node.args[0]))
-        if is_get and isinstance(node.func, ast.Attribute)
-        else (None, "")
-    )
-
-
-def _text(node: ast.AST) -> str:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
-
-
-def _bare(node: ast.AST | None) -> ast.AST | None:
-    """Without `.lower()` and the like."""
-    is_method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    return node.func.value if is_method and hasattr(str, node.func.attr) else node  # type: ignore[union-attr]
-
-
-def kept_as(cls: type[nn.Module]) -> dict[str, str]:
-    """The attributes that hold a parameter, or a field of one, as it was given: `self.mode = config.mode`."""
-    node = source.function_node(cls.__init__)
-    if node is None:
-        return {}
-    place = _Place(node, cls, {}, {name: name for name in _parameters(node)[1:]}, {})
-    found: dict[str, str] = {}
-    for part in ast.walk(node):
-        for target, value in _assigned(part):
-            is_own = isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self"
-            if is_own and isinstance(target, ast.Attribute) and (name := place.name_of(value)):
-                found[target.attr] = name
-    return found
-
-
-def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
-    if isinstance(node, ast.AnnAssign) and node.value is not None:
-        yield node.target, node.value
-    for target in node.targets if isinstance(node, ast.Assign) else ():
-        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):  # type: ignore[attr-defined]
-            yield from zip(target.elts, node.value.elts, strict=False)  # type: ignore[attr-defined]
-        else:
-            yield target, node.value  # type: ignore[attr-defined]
-
-
-def methods(cls: type[nn.Module]) -> Iterator[source.Function]:
-    """The methods of a class and its bases below nn.Module, from their source."""
-    for base in cls.__mro__:
-        node = source.class_node(base) if base not in (nn.Module, object) else None
-        for child in node.body if node is not None else ():
-            if isinstance(child, source.Function):
-                yield child
+    code = getattr(source.unwrapped(function), "__code__", None)
+    is_same = own.partition(".")[0] == theirs.partition(".")[0]
+    return code is not None and (is_same or "site-packages" not in code.co_filename)

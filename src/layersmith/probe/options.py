@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
 from layersmith.probe import allowed, comparisons, source
-from layersmith.probe.comparisons import kept_as, methods
+from layersmith.probe.standing import Texts, kept_as, methods
 
 PROBABILITY = re.compile(r"drop|(?:^|_)prob|^p$|droprate")
 MOST = 48  # layers of a stage: what is more is a width
@@ -23,9 +23,12 @@ WIDTH = re.compile(
 KERNEL = re.compile(r"(?:^|_)(?:kernel|ksize)(?:_size)?$")
 DILATION = re.compile(r"^dilation(?:_rate|_factor)?$")
 DIMENSIONS = re.compile(r"^(?:spatial_dims|n_?dims?|num_dims|dimensions?)$")
+KEY_HEADS = re.compile(r"^(?:num_|n_)?(?:kv|key_value|kv_attention)_?heads?$|^(?:num_|n_)(?:heads?_?kv|kv)$")
+HEADS = re.compile(r"^(?:num_|n_?)?(?:(?:attention|attn|query|q)_?)?heads?$")
 SIDES = re.compile(r"size|resolution|shape")
 RECTANGLE = "a rectangle"
 SPACE = "a number of dimensions"
+SHARED = "keys shared by two heads each"
 ODD = "an odd size"
 TREATED = "an odd size, which the source treats"
 FLAG, LISTED, COMPARED, NONE = (
@@ -58,8 +61,25 @@ class Option:
         return self.why in CHOICES
 
 
-def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
-    """For each argument the values that it may take besides the one given; each value once."""
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What says which values an argument of a constructor, or a field of its config, may take."""
+
+    name: str  # of a field: `config.dropout`
+    default: Any = inspect.Parameter.empty
+    annotation: Any = None
+
+
+def options(
+    cls: type[nn.Module], given: Mapping[str, Any], fields: Sequence[Argument] = ()
+) -> Iterator[Option]:
+    """For each argument, and field of a config, the values that it may take besides the one given; each value once.
+
+    Args:
+        cls: the class.
+        given: its arguments that are not at their defaults, and the values of the fields.
+        fields: of configs among its arguments.
+    """
     try:
         parameters = inspect.signature(cls.__init__).parameters
     except (TypeError, ValueError):
@@ -72,36 +92,56 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
     values = {name: given.get(name, parameter.default) for name, parameter in parameters.items()}
     several = {name: value for name, value in values.items() if isinstance(value, list | tuple)}
     axes = next((values[name] for name in values if DIMENSIONS.search(name)), 2)
-    for name, parameter in [*parameters.items()][1:]:
-        current = given.get(name, parameter.default)
-        seen = [current]
-        for option in (
-            (
-                *_of(parameter, current, compared.get(name, []), is_treated=name in treated),
-                *_otherwise(
-                    name,
-                    current,
-                    is_optional=name in optional,
-                    axes=axes if name in paired and axes in (2, 3) else 0,
-                    is_padded=is_padded,
-                ),
-            )
-            if parameter.kind not in _VARIADIC
-            else ()
-        ):
-            if option.why == SPACE:  # `stride=[1, 1]` is of two dimensions, too
-                option = replace(option, beside=_of_axes(several, current, option.value))  # noqa: PLW2901
-            if not any(type(option.value) is type(other) and option.value == other for other in seen):
-                seen.append(option.value)
-                yield option
+    for name in names(cls):
+        parameter, current = parameters[name], values[name]
+        found = (
+            *_of(Argument(name, parameter.default, parameter.annotation), current, compared, treated),
+            *_shared(name, current, values),
+            *_otherwise(
+                name,
+                current,
+                is_optional=name in optional,
+                axes=axes if name in paired and axes in (2, 3) else 0,
+                is_padded=is_padded,
+            ),
+        )
+        for option in _once(found, current):  # `stride=[1, 1]` is of two dimensions, too
+            is_space = option.why == SPACE
+            yield replace(option, beside=_of_axes(several, current, option.value)) if is_space else option
+    for field in fields:
+        current = given[field.name]
+        found = (*_of(field, current, compared, treated), *_shared(field.name, current, given))
+        yield from _once(found, current)
+
+
+def _once(found: Iterable[Option], current: Any) -> Iterator[Option]:
+    seen = [current]
+    for option in found:
+        if not any(type(option.value) is type(other) and option.value == other for other in seen):
+            seen.append(option.value)
+            yield option
+
+
+def _shared(name: str, current: Any, values: Mapping[str, Any]) -> Iterator[Option]:
+    """Half as many heads of keys and values as there are of queries, where there are as many."""
+    owner, dot, plain = name.rpartition(".")
+    beside = {one: value for one, value in values.items() if one.rpartition(".")[:2] == (owner, dot)}
+    heads = next((v for one, v in beside.items() if HEADS.search(one.rpartition(".")[2])), None)
+    is_even = type(heads) is int and heads % 2 == 0
+    if is_even and KEY_HEADS.search(plain) and (current is None or current == heads):
+        yield Option(name, heads // 2, SHARED)  # type: ignore[operator]
 
 
 def _of(
-    parameter: inspect.Parameter, current: Any, compared: comparisons.Texts, *, is_treated: bool
+    argument: Argument, current: Any, all_compared: Mapping[str, Texts], treated: set[str]
 ) -> Iterator[Option]:
-    name, default = parameter.name, parameter.default
-    scope = allowed.values(parameter.annotation)
-    is_given = default is not parameter.empty
+    name, default = argument.name, argument.default
+    scope, compared, is_treated = (
+        allowed.values(argument.annotation),
+        all_compared.get(name, ()),
+        name in treated,
+    )
+    is_given = default is not inspect.Parameter.empty
     if is_given and _is_plain(default) and type(default) is not int:
         yield Option(name, default, "its default")
     if isinstance(current, bool) or isinstance(default, bool):
@@ -206,16 +246,17 @@ def current(cls: type[nn.Module], given: Mapping[str, Any], name: str) -> Any:
     return given[name] if name in given else inspect.signature(cls.__init__).parameters[name].default
 
 
-def names(cls: type[nn.Module]) -> list[str]:
-    """The names of the arguments, variadic ones left out."""
+def names(cls: type[nn.Module], given: Iterable[str] = ()) -> list[str]:
+    """The names of the arguments, variadic ones left out; and of the fields of configs among those given."""
     parameters = [*inspect.signature(cls.__init__).parameters.values()][1:]
-    return [parameter.name for parameter in parameters if parameter.kind not in _VARIADIC]
+    own = [parameter.name for parameter in parameters if parameter.kind not in _VARIADIC]
+    return [*own, *(name for name in given if "." in name)]
 
 
 def of_one_layer(cls: type[nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that count layers, and those that do so by stage, with one layer of each."""
     found: dict[str, Any] = {}
-    for name in names(cls):
+    for name in names(cls, given):
         value = current(cls, given, name)
         if not (COUNT.search(name.removesuffix("s")) or COUNT.search(name)):
             continue
