@@ -87,7 +87,8 @@ class ForgetsThatItIsWider(nn.Module):
 
     def __init__(self, width: int = 6, merge: str = "add") -> None:
         super().__init__()
-        self.join, self.linear = Joins(how=merge), nn.Linear(width, width)
+        self.join = Joins(how=merge)  # type: ignore[arg-type]
+        self.linear = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.linear(self.join(x))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -98,7 +98,7 @@ class ScalesByName(nn.Module):
         return x * self.SCALES[self.scale]
 
 
-def _found(cls: type) -> list[tuple[str, ...]]:
+def _found(cls: type) -> list[tuple[Any, ...]]:
     return [one.values for one in choices.alike(cls)]
 
 

@@ -185,10 +185,10 @@ def _is_read_outside(cls: type, names: set[str]) -> bool:
     """Whether code outside the class asks an object for the attribute, or a subclass may do so."""
     attributes = {name[5:] for name in names if name.startswith("self.")}
     file = [*ast.walk(source.tree_of(source.file_of(cls)))]
-    has_heirs = cls.__subclasses__() or any(
+    has_heirs = bool(cls.__subclasses__()) or any(
         isinstance(part, ast.ClassDef) and cls.__name__ in map(ast.unparse, part.bases) for part in file
     )
-    return bool(has_heirs) or any(
+    return has_heirs or any(
         isinstance(part, ast.Attribute)
         and part.attr in attributes
         and getattr(part.value, "id", "") != "self"

@@ -42,15 +42,20 @@ class Uses:
         known += [value for value in values if value not in known]
 
 
-@functools.lru_cache(maxsize=512)
 def uses(cls: type[nn.Module]) -> Uses:
     """What a class does with the parameters of its constructor, itself and by the code that it hands them to."""
-    own = _of_class(cls)
+    key: Any = cls
+    return _uses(key)
+
+
+@functools.lru_cache(maxsize=512)
+def _uses(cls: Any) -> Uses:
+    own = _of(cls, None)
     found = Uses({name: [*values] for name, values in own.values.items()}, {**own.fields})
     hands = dict.fromkeys(own.handed)
     queue = [*hands]
     for hand in queue:  # which grows
-        theirs = _of_class(hand.to) if inspect.isclass(hand.to) else _of_function(hand.to, hand.owner)
+        theirs = _of(hand.to, hand.owner)
         for name, values in theirs.values.items():
             found.add(_renamed(name, hand), values)
         found.fields |= {new: None for name in theirs.fields if (new := _renamed(name, hand))}
@@ -82,7 +87,12 @@ def _function(code: Any) -> Any:
     return code.__init__ if inspect.isclass(code) else code
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=1024)
+def _of(code: Any, owner: type | None) -> Uses:
+    """What a class, a function or a method does itself."""
+    return _of_class(code) if inspect.isclass(code) else _of_function(code, owner)
+
+
 def _of_class(cls: type) -> Uses:
     found = Uses()
     node = source.function_node(_function(cls))
@@ -94,9 +104,7 @@ def _of_class(cls: type) -> Uses:
     return found
 
 
-@functools.lru_cache(maxsize=512)
 def _of_function(function: Any, cls: type | None) -> Uses:
-    """The same of a function, or of a method of a class."""
     found, node = Uses(), source.function_node(function)
     if node is not None:
         _read(Place(node, cls, _scope(function), {name: name for name in parameters_of(node)}, {}), found)

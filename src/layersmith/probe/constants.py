@@ -63,8 +63,9 @@ def _members(value: Any) -> list[Any] | None:
         return [value]
     if typing.get_origin(value) is typing.Literal:
         return [*typing.get_args(value)]
-    is_listed = type(value) in (tuple, list, set, frozenset, dict)
-    if not is_listed and not (inspect.isclass(value) and issubclass(value, enum.Enum)):
+    is_enumeration = inspect.isclass(value) and issubclass(value, enum.Enum)
+    if type(value) not in (tuple, list, set, frozenset, dict) and not is_enumeration:
         return None
-    members = sorted(value, key=str) if isinstance(value, set | frozenset) else [*value]
+    members: list[Any] = [*typing.cast("Any", value)]
+    members = sorted(members, key=str) if isinstance(value, set | frozenset) else members
     return members if all(isinstance(one, PLAIN) for one in members) else None

@@ -100,7 +100,11 @@ def _with(config: Any, changes: Mapping[str, Any]) -> Any:
     given = _given(config) if changes.keys() <= _parameters(kind).keys() else None
     if given is not None:
         return kind(**{**given, **changes})
-    if dataclasses.is_dataclass(config) and changes.keys() <= _parameters(kind).keys():
+    if (
+        dataclasses.is_dataclass(config)
+        and not isinstance(config, type)
+        and changes.keys() <= _parameters(kind).keys()
+    ):
         return dataclasses.replace(config, **changes)
     found = copy.copy(config)
     for name, value in changes.items():
