@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
-from layersmith.load.lighten import of_one_layer
+from layersmith.load.constructor import fields
 from layersmith.load.otherwise import error_of, may_work_otherwise
 from layersmith.probe import batch, options, refusal, sides, tree
 from layersmith.probe.inputs import Inputs
@@ -44,12 +44,13 @@ class Trials:
     def __init__(self, case: Case, construction: Construction, deadline: Deadline) -> None:
         self.case, self.construction, self.inputs, self.deadline = case, construction, case.inputs, deadline
         self.is_guess = bool(case.subject.inferred_from)
+        self.fields = fields.fields(construction.cls, construction.arguments)
 
     def failures(self, pairs: Deadline) -> Iterator[Failed]:
         """Those of single options, all built before any is called; then of two flags or choices that work alone."""
         self._make_quick()
         sound = []
-        for option in options.options(self.construction.cls, self.construction.arguments):
+        for option in options.options(self.construction.cls, self._given(), [*self.fields]):
             failed, module = self._built((option,))
             if failed is not None:
                 yield failed
@@ -68,6 +69,15 @@ class Trials:
             if isinstance(found := self._tried(both), Failed):
                 yield found
 
+    def _given(self, chosen: tuple[Option, ...] = ()) -> dict[str, Any]:
+        """The arguments and, beside them, the fields of configs, with these options."""
+        read = {field.name: value for field, value in self.fields.items()}
+        return {**self.construction.arguments, **read, **_changes(chosen)}
+
+    def _arguments(self, chosen: tuple[Option, ...]) -> dict[str, Any]:
+        """What is given to the constructor in another way with these options."""
+        return fields.changed(self.construction.cls, self.construction.arguments, _changes(chosen))
+
     def _make_quick(self) -> None:
         """Fewer layers and rows where the class is slow, if it works with them: options are then asked of that."""
         before = time.process_time()
@@ -78,13 +88,15 @@ class Trials:
             and time.process_time() - before < QUICK
         ):
             return
-        fewer = of_one_layer(self.construction.cls, self.construction.arguments)
-        construction = replace(self.construction, arguments={**self.construction.arguments, **fewer})
+        cls, arguments = self.construction.cls, self.construction.arguments
+        fewer = fields.changed(cls, arguments, options.of_one_layer(cls, self._given()))
+        construction = replace(self.construction, arguments={**arguments, **fewer})
         rows = batch.axes(self.case.module, self.inputs)[:1] or [0]
         are_many = batch.batch_size(self.inputs, rows[0]) > ROWS
         inputs = batch.take(self.inputs, ROWS, axis=rows[0]) if are_many else self.inputs
         if self._works(construction, inputs):
             self.construction, self.inputs = construction, inputs
+            self.fields = fields.fields(cls, construction.arguments)
 
     def _works(self, construction: Construction, inputs: Inputs) -> bool:
         try:
@@ -100,7 +112,7 @@ class Trials:
             return None, None
         try:
             with contained(self.deadline):
-                return None, self.construction.build(**_changes(chosen))
+                return None, self.construction.build(**self._arguments(chosen))
         except OutOfBudget:
             return None, None
         except Exception as error:  # noqa: BLE001 - whatever the constructor raises
@@ -157,14 +169,14 @@ class Trials:
         return None
 
     def _is_refused(self, chosen: tuple[Option, ...], error: Exception) -> bool:
-        cls, given = self.construction.cls, {**self.construction.arguments, **_changes(chosen)}
+        cls, given = self.construction.cls, self._given(chosen)
         return refusal.is_refusal(error) or any(
             refusal.wants_another(cls, given, option.name, error) for option in chosen
         )
 
     def _is_excused(self, chosen: tuple[Option, ...], module: nn.Module, error: Exception) -> bool:
         """Whether a call refuses, wants what another argument would have given, or may want other inputs."""
-        given = {**self.construction.arguments, **_changes(chosen)}
+        given = {**self.construction.arguments, **self._arguments(chosen)}
         if self._is_refused(chosen, error) or self._wants_equal_widths(chosen, error):
             return True
         is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
@@ -177,14 +189,14 @@ class Trials:
         )
 
     def _wants_equal_widths(self, chosen: tuple[Option, ...], error: Exception) -> bool:
-        cls, given = self.construction.cls, {**self.construction.arguments, **_changes(chosen)}
+        cls, given = self.construction.cls, self._given(chosen)
         return any(refusal.wants_equal_widths(cls, given, option.name, error) for option in chosen)
 
     def _of_equal_widths(self, chosen: tuple[Option, ...], error: Exception) -> tuple[Option, ...]:
         """The same options with outputs as wide as inputs, where a shortcut asks for that; () elsewhere."""
         if chosen[0].beside or not self._wants_equal_widths(chosen, error):
             return ()
-        equal = refusal.equal_widths(self.construction.cls, self.construction.arguments)
+        equal = refusal.equal_widths(self.construction.cls, self._given())
         return (replace(chosen[0], beside=equal), *chosen[1:])
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
-from layersmith.probe import allowed, source
+from layersmith.probe import allowed, comparisons, source
+from layersmith.probe.standing import Texts, kept_as, methods
 
 PROBABILITY = re.compile(r"drop|(?:^|_)prob|^p$|droprate")
+MOST = 48  # layers of a stage: what is more is a width
 COUNT = re.compile(r"(?:layers?|depth|blocks?|stages?|num_hidden)$")
 WIDTH = re.compile(
     r"^(?:d_?model|dim|embed_dim|emb_dim|hidden_(?:size|dim)|width|channels|num_features|features)$"
@@ -22,9 +23,12 @@ WIDTH = re.compile(
 KERNEL = re.compile(r"(?:^|_)(?:kernel|ksize)(?:_size)?$")
 DILATION = re.compile(r"^dilation(?:_rate|_factor)?$")
 DIMENSIONS = re.compile(r"^(?:spatial_dims|n_?dims?|num_dims|dimensions?)$")
+KEY_HEADS = re.compile(r"^(?:num_|n_)?(?:kv|key_value|kv_attention)_?heads?$|^(?:num_|n_)(?:heads?_?kv|kv)$")
+HEADS = re.compile(r"^(?:num_|n_?)?(?:(?:attention|attn|query|q)_?)?heads?$")
 SIDES = re.compile(r"size|resolution|shape")
 RECTANGLE = "a rectangle"
 SPACE = "a number of dimensions"
+SHARED = "keys shared by two heads each"
 ODD = "an odd size"
 TREATED = "an odd size, which the source treats"
 FLAG, LISTED, COMPARED, NONE = (
@@ -57,13 +61,30 @@ class Option:
         return self.why in CHOICES
 
 
-def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
-    """For each argument the values that it may take besides the one given; each value once."""
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What says which values an argument of a constructor, or a field of its config, may take."""
+
+    name: str  # of a field: `config.dropout`
+    default: Any = inspect.Parameter.empty
+    annotation: Any = None
+
+
+def options(
+    cls: type[nn.Module], given: Mapping[str, Any], fields: Sequence[Argument] = ()
+) -> Iterator[Option]:
+    """For each argument, and field of a config, the values that it may take besides the one given; each value once.
+
+    Args:
+        cls: the class.
+        given: its arguments that are not at their defaults, and the values of the fields.
+        fields: of configs among its arguments.
+    """
     try:
         parameters = inspect.signature(cls.__init__).parameters
     except (TypeError, ValueError):
         return
-    compared, treated, optional = _compared(cls), _halved(cls), _asked_for_none(cls)
+    compared, treated, optional = comparisons.uses(cls).values, _halved(cls), _asked_for_none(cls)
     paired = _paired(cls) | {
         name for name, one in parameters.items() if allowed.takes_several(one.annotation)
     }
@@ -71,36 +92,56 @@ def options(cls: type[nn.Module], given: Mapping[str, Any]) -> Iterator[Option]:
     values = {name: given.get(name, parameter.default) for name, parameter in parameters.items()}
     several = {name: value for name, value in values.items() if isinstance(value, list | tuple)}
     axes = next((values[name] for name in values if DIMENSIONS.search(name)), 2)
-    for name, parameter in [*parameters.items()][1:]:
-        current = given.get(name, parameter.default)
-        seen = [current]
-        for option in (
-            (
-                *_of(parameter, current, compared.get(name, ()), is_treated=name in treated),
-                *_otherwise(
-                    name,
-                    current,
-                    is_optional=name in optional,
-                    axes=axes if name in paired and axes in (2, 3) else 0,
-                    is_padded=is_padded,
-                ),
-            )
-            if parameter.kind not in _VARIADIC
-            else ()
-        ):
-            if option.why == SPACE:  # `stride=[1, 1]` is of two dimensions, too
-                option = replace(option, beside=_of_axes(several, current, option.value))  # noqa: PLW2901
-            if not any(type(option.value) is type(other) and option.value == other for other in seen):
-                seen.append(option.value)
-                yield option
+    for name in names(cls):
+        parameter, current = parameters[name], values[name]
+        found = (
+            *_of(Argument(name, parameter.default, parameter.annotation), current, compared, treated),
+            *_shared(name, current, values),
+            *_otherwise(
+                name,
+                current,
+                is_optional=name in optional,
+                axes=axes if name in paired and axes in (2, 3) else 0,
+                is_padded=is_padded,
+            ),
+        )
+        for option in _once(found, current):  # `stride=[1, 1]` is of two dimensions, too
+            is_space = option.why == SPACE
+            yield replace(option, beside=_of_axes(several, current, option.value)) if is_space else option
+    for field in fields:
+        current = given[field.name]
+        found = (*_of(field, current, compared, treated), *_shared(field.name, current, given))
+        yield from _once(found, current)
+
+
+def _once(found: Iterable[Option], current: Any) -> Iterator[Option]:
+    seen = [current]
+    for option in found:
+        if not any(type(option.value) is type(other) and option.value == other for other in seen):
+            seen.append(option.value)
+            yield option
+
+
+def _shared(name: str, current: Any, values: Mapping[str, Any]) -> Iterator[Option]:
+    """Half as many heads of keys and values as there are of queries, where there are as many."""
+    owner, dot, plain = name.rpartition(".")
+    beside = {one: value for one, value in values.items() if one.rpartition(".")[:2] == (owner, dot)}
+    heads = next((v for one, v in beside.items() if HEADS.search(one.rpartition(".")[2])), None)
+    is_even = type(heads) is int and heads % 2 == 0
+    if is_even and KEY_HEADS.search(plain) and (current is None or current == heads):
+        yield Option(name, heads // 2, SHARED)  # type: ignore[operator]
 
 
 def _of(
-    parameter: inspect.Parameter, current: Any, compared: tuple[str | None, ...], *, is_treated: bool
+    argument: Argument, current: Any, all_compared: Mapping[str, Texts], treated: set[str]
 ) -> Iterator[Option]:
-    name, default = parameter.name, parameter.default
-    scope = allowed.values(parameter.annotation)
-    is_given = default is not parameter.empty
+    name, default = argument.name, argument.default
+    scope, compared, is_treated = (
+        allowed.values(argument.annotation),
+        all_compared.get(name, ()),
+        name in treated,
+    )
+    is_given = default is not inspect.Parameter.empty
     if is_given and _is_plain(default) and type(default) is not int:
         yield Option(name, default, "its default")
     if isinstance(current, bool) or isinstance(default, bool):
@@ -171,25 +212,6 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-def _compared(cls: type[nn.Module]) -> dict[str, tuple[str | None, ...]]:
-    """For each parameter the strings, or None, with which it, or the attribute that keeps it, is compared."""
-    found: dict[str, list[str | None]] = {}
-    kept = kept_as(cls)
-    for method in methods(cls):
-        arguments = {a.arg for a in ast.walk(method.args) if isinstance(a, ast.arg)}
-        own = arguments if method.name == "__init__" else set()
-        lists = _lists(method)
-        for part in ast.walk(method):
-            for asked, strings in _asked(part, lists):
-                name = (
-                    asked.id
-                    if isinstance(asked, ast.Name) and asked.id in own
-                    else kept.get(_attribute(asked), "")
-                )
-                found.setdefault(name, []).extend(strings)
-    return {name: tuple(dict.fromkeys(strings)) for name, strings in found.items() if name}
-
-
 def _halved(cls: type[nn.Module]) -> set[str]:
     """The parameters of which some code asks whether they are odd, other than to refuse: `if self.dim % 2:`."""
     kept = kept_as(cls)
@@ -214,75 +236,6 @@ def _is_two(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and node.value == 2  # noqa: PLR2004
 
 
-def _lists(method: source.Function) -> dict[str, ast.expr]:
-    """The variables of a method that are set to a list, a tuple or a set as it is written."""
-    return {
-        ast.unparse(part.targets[0]): part.value
-        for part in ast.walk(method)
-        if isinstance(part, ast.Assign) and isinstance(part.value, ast.List | ast.Tuple | ast.Set)
-    }
-
-
-def _asked(node: ast.AST, lists: Mapping[str, ast.expr]) -> Iterator[tuple[ast.AST, list[str | None]]]:
-    """What is compared with strings here, looked up in a literal table, or matched; and with which."""
-    if (
-        isinstance(node, ast.Compare)
-        and len(node.ops) == 1
-        and isinstance(node.ops[0], ast.Eq | ast.NotEq | ast.In | ast.NotIn)
-    ):
-        right = node.comparators[0]
-        right = lists.get(ast.unparse(right), right)
-        yield (
-            _bare(node.left),
-            _strings(getattr(right, "elts", None) or getattr(right, "keys", None) or [right]),
-        )
-    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict):
-        yield _bare(node.slice), _strings(node.value.keys)
-    elif isinstance(node, ast.Match):
-        values = [
-            p.value for case in node.cases for p in ast.walk(case.pattern) if isinstance(p, ast.MatchValue)
-        ]
-        yield _bare(node.subject), _strings(values)
-
-
-def _strings(nodes: typing.Iterable[ast.AST | None]) -> list[str | None]:
-    """The strings among them; and None, in a list of strings."""
-    values = [node.value for node in nodes if isinstance(node, ast.Constant)]
-    strings = [value for value in values if isinstance(value, str)]
-    return [*strings, *([None] if strings and None in values else [])]
-
-
-def _bare(node: ast.AST) -> ast.AST:
-    """Without `.lower()` and the like."""
-    return node.func.value if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else node
-
-
-def kept_as(cls: type[nn.Module]) -> dict[str, str]:
-    """The attributes that hold a parameter as it was given: `self.mode = mode`, with the parameter's name."""
-    node = source.function_node(cls.__init__)
-    assignments = (
-        [part for part in ast.walk(node) if isinstance(part, ast.Assign)] if node is not None else []
-    )
-    pairs = [pair for one in assignments for target in one.targets for pair in _pairs(target, one.value)]
-    found = {_attribute(end): getattr(_bare(value), "id", "") for end, value in pairs}
-    return {attribute: name for attribute, name in found.items() if attribute and name}
-
-
-def _pairs(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
-    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-        return [*zip(target.elts, value.elts, strict=False)]
-    return [(target, value)]
-
-
-def methods(cls: type[nn.Module]) -> Iterator[source.Function]:
-    """The methods of a class and its bases below nn.Module, from their source."""
-    for base in cls.__mro__:
-        node = source.class_node(base) if base not in (nn.Module, object) else None
-        for child in node.body if node is not None else ():
-            if isinstance(child, source.Function):
-                yield child
-
-
 def _attribute(node: ast.AST) -> str:
     is_own = isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self"
     return node.attr if is_own and isinstance(node, ast.Attribute) else ""
@@ -293,7 +246,22 @@ def current(cls: type[nn.Module], given: Mapping[str, Any], name: str) -> Any:
     return given[name] if name in given else inspect.signature(cls.__init__).parameters[name].default
 
 
-def names(cls: type[nn.Module]) -> list[str]:
-    """The names of the arguments, variadic ones left out."""
+def names(cls: type[nn.Module], given: Iterable[str] = ()) -> list[str]:
+    """The names of the arguments, variadic ones left out; and of the fields of configs among those given."""
     parameters = [*inspect.signature(cls.__init__).parameters.values()][1:]
-    return [parameter.name for parameter in parameters if parameter.kind not in _VARIADIC]
+    own = [parameter.name for parameter in parameters if parameter.kind not in _VARIADIC]
+    return [*own, *(name for name in given if "." in name)]
+
+
+def of_one_layer(cls: type[nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that count layers, and those that do so by stage, with one layer of each."""
+    found: dict[str, Any] = {}
+    for name in names(cls, given):
+        value = current(cls, given, name)
+        if not (COUNT.search(name.removesuffix("s")) or COUNT.search(name)):
+            continue
+        if type(value) is int:
+            found[name] = 1
+        elif isinstance(value, list | tuple) and all(type(part) is int and part <= MOST for part in value):
+            found[name] = type(value)([1] * len(value))
+    return found

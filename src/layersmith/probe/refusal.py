@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from layersmith.probe import options, source
+from layersmith.probe import options, source, standing
 
 MISSING = (ImportError, NotImplementedError, MemoryError)  # whatever raised them: something is not there
 ACCIDENTS = (NameError, RecursionError)  # also raised on purpose they mean a slip
@@ -69,8 +69,8 @@ def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, err
         name: of the argument that was changed.
         error: what was raised.
     """
-    missing = {n for n in options.names(cls) if n != name and options.current(cls, given, n) is None}
-    kept = {f"self.{attribute}" for attribute, n in options.kept_as(cls).items() if n in missing}
+    missing = {n for n in options.names(cls, given) if n != name and options.current(cls, given, n) is None}
+    kept = {f"self.{attribute}" for attribute, n in standing.kept_as(cls).items() if n in missing}
     text = failing_text(error)
     return (
         bool(missing) and "None" in str(error) and (not text or any(word in text for word in missing | kept))
@@ -81,7 +81,7 @@ def wants_equal_widths(
     cls: type[nn.Module], given: Mapping[str, Any], name: str, error: BaseException
 ) -> bool:
     """Whether a shortcut was switched on around layers that may change the width; arguments as `wants_another`."""
-    widths = [options.current(cls, given, one) for one in options.names(cls) if WIDTHS.search(one)]
+    widths = [options.current(cls, given, one) for one in _widths(cls, given)]
     are_equal = len(widths) > 1 and len({str(width) for width in widths}) == 1
     is_mismatch = bool(widths) and not are_equal and "must match the size of tensor" in str(error)
     return is_mismatch and SHORTCUT.search(name) is not None
@@ -89,8 +89,12 @@ def wants_equal_widths(
 
 def equal_widths(cls: type[nn.Module], given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """The widths of inputs and outputs, all as the first of them."""
-    widths = [one for one in options.names(cls) if WIDTHS.search(one)]
+    widths = _widths(cls, given)
     return tuple((one, options.current(cls, given, widths[0])) for one in widths[1:])
+
+
+def _widths(cls: type[nn.Module], given: Mapping[str, Any]) -> list[str]:
+    return [one for one in options.names(cls, given) if WIDTHS.search(one.rpartition(".")[2])]
 
 
 def failing_text(error: BaseException) -> str:

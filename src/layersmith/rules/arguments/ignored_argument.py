@@ -9,9 +9,11 @@ The constructor's source is read and what becomes of each argument is followed: 
 it is read, only checked, kept in an attribute that nothing reads (`extra_repr` does not count; a function
 made of it is no more than kept), or asked for in a
 choice whose branches are all the same; what is given to a function of the user's that does nothing with it, or counts
-into a sum that nothing reads, is not read. Of the values that a check accepts, at most one may be left to the other
-cases: two that no comparison names do the same. Whatever may have an effect counts as one. Arguments that a comment
-or docstring says are unused, and those that another class of the file with the same constructor uses, are not reported.
+into a sum that nothing reads, is not read. Of the values that a check accepts (those that it lists, or a constant), or
+that a `Literal` or an enumeration lists, at most one may be left to the other cases: two that no comparison names do
+the same, unless one is a short or another name of the other, or said to be an alias. Whatever may have an effect counts
+as one. Arguments that a comment or docstring says are unused, and those that another class of the file with the same
+constructor uses, are not reported.
 
 ## How to fix it
 Use the argument, or remove it from the signature. Where an interface demands it, say so: name it `_unused`, or add
@@ -25,6 +27,7 @@ a comment.
 
 from __future__ import annotations
 
+import enum
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -64,7 +67,9 @@ def _findings(cls: type, functions: frozenset[str]) -> Iterator[Finding]:
             fix=f"use {one.name}, or remove it from the signature",
         )
     for choice in choices.alike(cls):
-        values = " and ".join(repr(value) for value in choice.values)
+        values = " and ".join(
+            str(value) if isinstance(value, enum.Enum) else repr(value) for value in choice.values
+        )
         yield Finding(
             f"argument {choice.name} of {cls.__name__}: {values} do the same, as no comparison tells them apart",
             where=choice.name,
