@@ -7,11 +7,14 @@ answers differently from the model that was saved.
 ## How it is tested
 After one call in train mode and a small step of every parameter, the state is saved and loaded into a fresh
 module built under another seed; the eval outputs must agree. A module that was passed as an object cannot
-be built anew: a copy of it with scrambled state is loaded instead. What the two hold otherwise is named.
+be built anew: a copy of it with scrambled state is loaded instead. What the two hold otherwise is named. Then both
+are called once in train mode: where they answer or change otherwise, and no longer do once the flags and numbers
+that forward has set are handed on too, that is a warning.
 
 ## How to fix it
-Register what was drawn or learned: `register_buffer("table", t)`. What follows from a parameter is computed
-in forward, not in `__init__`.
+Register what was drawn or learned: `register_buffer("table", t)`; a flag that forward sets, too:
+`register_buffer("initialized", torch.tensor(False))`. What follows from a parameter is computed in forward, not
+in `__init__`.
 
 ## How to reproduce it
     before, saved = (module.eval(), run())[1], module.state_dict()
@@ -24,7 +27,7 @@ in forward, not in `__init__`.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -32,6 +35,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import closeness, contents, source
+from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -61,8 +65,11 @@ def state_dict_loss(case: Case) -> Iterator[Finding]:
         if contents.is_importable(case.module):
             yield _fails(case.module, f"{type(error).__name__}: {' '.join(str(error).split()):.200}")
         return
-    for gap in closeness.gaps(before, after)[:1]:
-        yield _differs(case.module, [*contents.differing(case.module, again)], gap)
+    gaps = closeness.gaps(before, after)
+    if gaps:
+        yield _differs(case.module, [*contents.differing(case.module, again)], gaps[0])
+    else:
+        yield from _begins_again(case)
 
 
 def _train_a_little(case: Case) -> None:
@@ -79,14 +86,65 @@ def _train_a_little(case: Case) -> None:
                 parameter.mul_(1 + closeness.NUDGE)
 
 
-def _loaded(case: Case) -> nn.Module:
+def _loaded(case: Case, told: Iterable[contents.Held] = ()) -> nn.Module:
+    """Another module that has loaded what this one saves, and is told what some attributes are."""
     torch.save(case.module.state_dict(), file := io.BytesIO())
     file.seek(0)
     other = case.fresh(seed=OTHER_SEED).module
     if not case.subject.is_seeded:
         contents.scramble(other)
     other.load_state_dict(torch.load(file, weights_only=True))
+    for one in told:
+        setattr(*source.owner(other, one.path), one.value)
     return other
+
+
+def _begins_again(case: Case) -> Iterator[Finding]:
+    """What a forward in train mode does otherwise in a loaded module, as flags and counts that it set are not saved."""
+    set_by_calls = contents.differing(case.module, case.fresh().module)
+    numbers = [one for one in set_by_calls if isinstance(one.value, bool | int | float)]
+    if not numbers:
+        return
+    try:
+        goes_on = _trained(case, case.module)
+        gaps = closeness.gaps(goes_on, _trained(case, _loaded(case)), name="")
+        for told in _by_attribute(numbers) if gaps else ():
+            if not closeness.gaps(goes_on, _trained(case, _loaded(case, told)), name=""):
+                yield _restarts(told, max(gaps, key=lambda gap: gap.max_abs))
+                return
+    except Exception:  # noqa: BLE001 - train mode may ask for more than the example has
+        return
+
+
+def _by_attribute(numbers: list[contents.Held]) -> list[list[contents.Held]]:
+    """Those of one name, and all."""
+    names = dict.fromkeys(one.attribute for one in numbers)
+    return [*([one for one in numbers if one.attribute == name] for name in names), numbers]
+
+
+def _trained(case: Case, module: nn.Module) -> dict[str, Any]:
+    """What one call in train mode gives, and the state after it."""
+    output = Case(case.subject, in_mode(module, training=True), case.inputs, case.seed).run()
+    return {"output": output, **module.state_dict()}
+
+
+def _restarts(numbers: list[contents.Held], gap: closeness.Gap) -> Finding:
+    first = numbers[0]
+    file, line = source.attribute_line(first.owner, first.attribute)
+    names, moved = (
+        ", ".join(one.path for one in numbers[:3]),
+        gap.where.removeprefix("['").replace("']", "", 1),
+    )
+    return Finding(
+        f"after state_dict the next call in train mode gives another {moved}, by {gap.max_abs:.2g}: "
+        f"forward goes by {names}, which is not saved",
+        where=first.path,
+        file=file,
+        line=line,
+        fix=f'let it be a buffer: self.register_buffer("{first.attribute}", torch.tensor(...))',
+        numbers={"max_abs": gap.max_abs, "limit": gap.limit},
+        severity=Severity.WARNING,
+    )
 
 
 def _fails(module: nn.Module, text: str) -> Finding:
@@ -141,6 +199,51 @@ class SavesHalf(nn.Module):
 
     def load_state_dict(self, state: Any, strict: bool = True, assign: bool = False) -> Any:
         return super().load_state_dict(state, strict=False, assign=assign)
+
+
+@state_dict_loss.bad("forward goes by ready, which is not saved")
+class CodesOfTheFirstBatch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes = nn.Parameter(torch.ones(3, 6))
+        self.ready, self.calls = False, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        if self.training and not self.ready:
+            self.codes.data.copy_(x[:3])
+            self.ready = True
+        return torch.cdist(x, self.codes)
+
+
+@state_dict_loss.good
+class CodesAndAFlagThatIsSaved(nn.Module):
+    ready: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes = nn.Parameter(torch.ones(3, 6))
+        self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and not self.ready:
+            self.codes.data.copy_(x[:3])
+            self.ready.fill_(1)
+        return torch.cdist(x, self.codes)
+
+
+@state_dict_loss.good
+class CountsItsCalls(nn.Module):
+    """For a log: nothing goes by it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return nn.functional.dropout(self.linear(x), 0.1, self.training)
 
 
 @state_dict_loss.good
