@@ -12,8 +12,8 @@ behind one, or behind a cast (`x.float()`) whose result comes to bfloat16 weight
 purpose (`logits.float()`, `softmax(dtype=torch.float32)`) passes.
 
 ## How to fix it
-Make constants like the signal: `torch.arange(n, device=x.device, dtype=x.dtype)`, or cast them: `table.to(x.dtype)`;
-end what is computed in float32 with `.to(x.dtype)`.
+Make constants like the signal: `torch.ones(n, device=x.device, dtype=x.dtype)`, or cast them: `table.to(x.dtype)`,
+as what is computed of positions; end what is computed in float32 with `.to(x.dtype)`.
 
 ## How to reproduce it
     module.eval().bfloat16()

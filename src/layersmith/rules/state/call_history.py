@@ -209,5 +209,5 @@ class TableThatGrows(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if len(self.table) < x.shape[1] or self.table.dtype != x.dtype or self.table.device != x.device:
-            self.table = torch.arange(x.shape[1], dtype=x.dtype, device=x.device).sin()
+            self.table = torch.arange(x.shape[1], device=x.device).sin().to(x.dtype)
         return self.linear(x) * self.table[: x.shape[1], None]
