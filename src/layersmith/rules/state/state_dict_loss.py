@@ -27,15 +27,16 @@ in `__init__`.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, contents, source
-from layersmith.probe.modes import in_mode
+from layersmith.probe import closeness, contents, resumption, source
+from layersmith.probe.wording import listed
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -59,17 +60,23 @@ def state_dict_loss(case: Case) -> Iterator[Finding]:
     if closeness.gaps(before := case.run(), case.run()):
         raise NotApplicable("its output changes from call to call")
     try:
-        again = _loaded(case).eval()
-        after = Case(case.subject, again, case.inputs, case.seed).run()
+        saved = _saved(case.module)
+        again = _loaded(case, saved).eval()
+        after = _run(case, again)
     except Exception as error:  # noqa: BLE001 - that it fails is the finding
         if contents.is_importable(case.module):
             yield _fails(case.module, f"{type(error).__name__}: {' '.join(str(error).split()):.200}")
         return
-    gaps = closeness.gaps(before, after)
-    if gaps:
-        yield _differs(case.module, [*contents.differing(case.module, again)], gaps[0])
-    else:
-        yield from _begins_again(case)
+    for gap in closeness.gaps(before, after)[:1]:
+        yield _differs(case.module, [*contents.differing(case.module, again)], gap)
+        return
+    anew = partial(_loaded, case, saved)
+    if found := resumption.forgotten(case.module, case.fresh().module, anew, partial(_run, case)):
+        yield _begins_again(found)
+
+
+def _run(case: Case, module: nn.Module) -> Any:
+    return Case(case.subject, module, case.inputs, case.seed).run()
 
 
 def _train_a_little(case: Case) -> None:
@@ -86,72 +93,35 @@ def _train_a_little(case: Case) -> None:
                 parameter.mul_(1 + closeness.NUDGE)
 
 
-def _loaded(case: Case, told: Iterable[contents.Held] = ()) -> nn.Module:
-    """Another module that has loaded what this one saves, and is told what some attributes are."""
-    torch.save(case.module.state_dict(), file := io.BytesIO())
-    file.seek(0)
+def _saved(module: nn.Module) -> bytes:
+    torch.save(module.state_dict(), file := io.BytesIO())
+    return file.getvalue()
+
+
+def _loaded(case: Case, saved: bytes) -> nn.Module:
     other = case.fresh(seed=OTHER_SEED).module
     if not case.subject.is_seeded:
         contents.scramble(other)
-    other.load_state_dict(torch.load(file, weights_only=True))
-    for one in told:
-        setattr(*source.owner(other, one.path), one.value)
+    other.load_state_dict(torch.load(io.BytesIO(saved), weights_only=True))
     return other
 
 
-def _begins_again(case: Case) -> Iterator[Finding]:
-    """What a forward in train mode does otherwise in a loaded module, as flags and counts that it set are not saved."""
-    set_by_calls = contents.differing(case.module, case.fresh().module)
-    numbers = [one for one in set_by_calls if isinstance(one.value, bool | int | float)]
-    if not numbers:
-        return
-    try:
-        goes_on = _trained(case, case.module)
-        gaps = closeness.gaps(goes_on, _trained(case, _loaded(case)), name="")
-        for told in _by_attribute(numbers) if gaps else ():
-            if not closeness.gaps(goes_on, _trained(case, _loaded(case, told)), name=""):
-                yield _restarts(told, max(gaps, key=lambda gap: gap.max_abs))
-                return
-    except Exception:  # noqa: BLE001 - train mode may ask for more than the example has
-        return
-
-
-def _by_attribute(numbers: list[contents.Held]) -> list[list[contents.Held]]:
-    """Those of one name, and all."""
-    names = dict.fromkeys(one.attribute for one in numbers)
-    return [*([one for one in numbers if one.attribute == name] for name in names), numbers]
-
-
-def _trained(case: Case, module: nn.Module) -> dict[str, Any]:
-    """What one call in train mode gives, and the state after it."""
-    output = Case(case.subject, in_mode(module, training=True), case.inputs, case.seed).run()
-    return {"output": output, **module.state_dict()}
-
-
-def _restarts(numbers: list[contents.Held], gap: closeness.Gap) -> Finding:
-    first = numbers[0]
-    file, line = source.attribute_line(first.owner, first.attribute)
-    names, moved = (
-        ", ".join(one.path for one in numbers[:3]),
-        gap.where.removeprefix("['").replace("']", "", 1),
-    )
+def _begins_again(found: resumption.Forgotten) -> Finding:
+    first = found.numbers[0]
     return Finding(
-        f"after state_dict the next call in train mode gives another {moved}, by {gap.max_abs:.2g}: "
-        f"forward goes by {names}, which is not saved",
-        where=first.path,
-        file=file,
-        line=line,
+        f"after state_dict the next call in train mode gives another {found.what}, by {found.gap.max_abs:.2g}: "
+        f"forward goes by {listed([one.path for one in found.numbers])}, which is not saved",
+        first.path,
+        *source.attribute_line(first.owner, first.attribute),
         fix=f'let it be a buffer: self.register_buffer("{first.attribute}", torch.tensor(...))',
-        numbers={"max_abs": gap.max_abs, "limit": gap.limit},
+        numbers={"max_abs": found.gap.max_abs, "limit": found.gap.limit},
         severity=Severity.WARNING,
     )
 
 
 def _fails(module: nn.Module, text: str) -> Finding:
-    file, line = source.class_line(type(module))
-    return Finding(
-        f"state_dict fails: {text}", file=file, line=line, fix="let a fresh module load what this one saves"
-    )
+    fix = "let a fresh module load what this one saves"
+    return Finding(f"state_dict fails: {text}", "", *source.class_line(type(module)), fix)
 
 
 def _differs(module: nn.Module, lost: list[contents.Held], gap: closeness.Gap) -> Finding:
