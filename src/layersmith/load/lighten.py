@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from layersmith.load.attempt import Deadline, contained
@@ -28,6 +29,7 @@ _WEIGHTED = {"linear", "conv1d", "conv2d", "conv3d"}
 _SHARE = 0.5  # of the time left, for it all
 _WORTH = 0.75  # of the work: less of a change is none
 _HALVINGS = 2
+_MOST_LAYERS = 48  # of a stage: what is more is a width
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,22 @@ def lighter(search: ConstructorSearch, way: Way, deadline: Deadline) -> Way:
     return way
 
 
+def of_one_layer(cls: type[nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that count layers, and those that do so by stage, with one layer of each."""
+    found: dict[str, Any] = {}
+    for name in options.names(cls):
+        value = options.current(cls, given, name)
+        if not (options.COUNT.search(name.removesuffix("s")) or options.COUNT.search(name)):
+            continue
+        if type(value) is int:
+            found[name] = 1
+        elif isinstance(value, list | tuple) and all(
+            type(part) is int and part <= _MOST_LAYERS for part in value
+        ):
+            found[name] = type(value)([1] * len(value))
+    return found
+
+
 def _steps(search: ConstructorSearch) -> Iterator[Callable[[Arguments], Arguments]]:
     """Changes of the arguments, the mildest first; one parameter at a time where all at once may not fit."""
     yield search.shrunk
@@ -75,7 +93,7 @@ def _steps(search: ConstructorSearch) -> Iterator[Callable[[Arguments], Argument
         yield lambda arguments, name=name: search.shrunk(arguments, only=name)  # type: ignore[misc]
     for _ in range(_HALVINGS):
         yield _halved
-    yield lambda arguments: {**arguments, **options.of_one_layer(search.cls, arguments)}
+    yield lambda arguments: {**arguments, **of_one_layer(search.cls, arguments)}
 
 
 def _halved(arguments: Arguments) -> Arguments:

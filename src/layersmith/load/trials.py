@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
+from layersmith.load.lighten import of_one_layer
 from layersmith.load.otherwise import error_of, may_work_otherwise
 from layersmith.probe import batch, options, refusal, sides, tree
 from layersmith.probe.inputs import Inputs
@@ -77,7 +78,7 @@ class Trials:
             and time.process_time() - before < QUICK
         ):
             return
-        fewer = options.of_one_layer(self.construction.cls, self.construction.arguments)
+        fewer = of_one_layer(self.construction.cls, self.construction.arguments)
         construction = replace(self.construction, arguments={**self.construction.arguments, **fewer})
         rows = batch.axes(self.case.module, self.inputs)[:1] or [0]
         are_many = batch.batch_size(self.inputs, rows[0]) > ROWS

@@ -15,7 +15,6 @@ from torch import nn
 from layersmith.probe import allowed, source
 
 PROBABILITY = re.compile(r"drop|(?:^|_)prob|^p$|droprate")
-MOST = 48  # layers of a stage: what is more is a width
 COUNT = re.compile(r"(?:layers?|depth|blocks?|stages?|num_hidden)$")
 WIDTH = re.compile(
     r"^(?:d_?model|dim|embed_dim|emb_dim|hidden_(?:size|dim)|width|channels|num_features|features)$"
@@ -298,17 +297,3 @@ def names(cls: type[nn.Module]) -> list[str]:
     """The names of the arguments, variadic ones left out."""
     parameters = [*inspect.signature(cls.__init__).parameters.values()][1:]
     return [parameter.name for parameter in parameters if parameter.kind not in _VARIADIC]
-
-
-def of_one_layer(cls: type[nn.Module], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that count layers, and those that do so by stage, with one layer of each."""
-    found: dict[str, Any] = {}
-    for name in names(cls):
-        value = current(cls, given, name)
-        if not (COUNT.search(name.removesuffix("s")) or COUNT.search(name)):
-            continue
-        if type(value) is int:
-            found[name] = 1
-        elif isinstance(value, list | tuple) and all(type(part) is int and part <= MOST for part in value):
-            found[name] = type(value)([1] * len(value))
-    return found

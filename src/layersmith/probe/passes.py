@@ -16,7 +16,9 @@ from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
 Call = Callable[..., Any]
-NOT_ASKED = "is not differentiable with respect to argument"  # torch of a loss whose target asks for a gradient
+NOT_ASKED = (
+    "is not differentiable with respect to argument"  # torch of a loss whose target asks for a gradient
+)
 
 
 @dataclass(frozen=True, slots=True)
