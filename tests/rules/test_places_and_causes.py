@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -159,6 +160,27 @@ def test_a_break_inside_a_layer_of_torch_is_only_noted() -> None:
     assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
 
 
+class CallsALossOfTorchs(nn.Module):
+    """Which looks at its values by itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.gaussian_nll_loss(x, x.square(), x.exp())
+
+
+def test_a_break_inside_a_function_of_torch_is_only_noted() -> None:
+    result = ask("graph-break", CallsALossOfTorchs)
+    assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
+
+
+class TakesDerivativesInForward(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.func.grad(lambda one: one.square().sum())(x)
+
+
+def test_derivatives_that_cannot_be_checkpointed_are_no_fault() -> None:
+    assert ask("checkpoint-differs", TakesDerivativesInForward).outcome is Outcome.SKIP
+
+
 def test_a_branch_on_how_many_rows_the_data_choose_is_only_noted() -> None:
     result = ask("graph-break", AsksWhetherAnyRowIsChosen)
     assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
@@ -250,6 +272,16 @@ class ComparesARowWithEach(nn.Module):
 def test_a_loss_of_one_batch_size_is_only_noted() -> None:
     result = ask("export-fails", ComparesARowWithEach)
     assert {result.severity_of(finding) for finding in result.findings} == {Severity.NOTE}
+
+
+class ScalesByItsSize(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x / math.sqrt(x.numel())
+
+
+def test_a_size_that_goes_through_pythons_math_is_only_noted() -> None:
+    (finding,) = ask("export-fails", ScalesByItsSize).findings
+    assert finding.severity is Severity.NOTE
 
 
 class PenalisesACritic(nn.Module):

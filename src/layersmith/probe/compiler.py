@@ -22,6 +22,7 @@ from layersmith.probe.inputs import Inputs
 TORCH = str(Path(torch.__file__).parent)
 LAYERS = f"{TORCH}/nn/modules/"
 FIXES_SIZE = re.compile(r"eval Eq\(.+\[guard added\]")
+CAUSED_BY_FUNCTION = re.compile(r"^Caused by: .*\(nn/functional\.py:\d+ in ", re.MULTILINE)
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
 
@@ -120,9 +121,10 @@ def place(error: str, module: nn.Module) -> tuple[str, int]:
 
 
 def is_in_layer_of_torch(error: str) -> bool:
-    """Whether the innermost frame that an error of dynamo's names is a layer of torch.nn, whoever called it."""
+    """Whether the innermost frame that an error of dynamo's names is in torch.nn, whoever called it."""
     frames = [match["file"] for match in FRAME.finditer(error)]
-    return bool(frames) and frames[-1].startswith(LAYERS)
+    is_function = CAUSED_BY_FUNCTION.search(error) is not None
+    return is_function or (bool(frames) and frames[-1].startswith(LAYERS))
 
 
 def own_files(module: nn.Module) -> set[str]:

@@ -45,7 +45,7 @@ def leaves_something(used: nn.Module, fresh: nn.Module) -> bool:
 
 
 def variants(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Variant]:
-    """Calls with other values, fewer and more rows, fewer steps."""
+    """Calls with other values, fewer and more rows, fewer steps, other sides of as large an image."""
     generator = torch.Generator().manual_seed(0)
     yield Variant("with other values", inputs.map(lambda tensor: _reordered(tensor, generator)))
     for axis in batch.axes(module, inputs)[:1]:
@@ -57,6 +57,8 @@ def variants(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Variant]:
     if laid is not None:
         yield Variant("with fewer steps", laid.prefix(inputs, laid.steps - 1))
         yield Variant("with few steps", laid.prefix(inputs, 2))
+    if (sides := _sides(inputs)) is not None:
+        yield Variant("with the last two axes' sizes exchanged", inputs.map(lambda x: _turned(x, sides)))
 
 
 def held(module: nn.Module) -> dict[str, Held]:
@@ -105,6 +107,20 @@ def _nodes(tensor: Tensor) -> int:
 
 def _names(module: nn.Module) -> set[str]:
     return {f"{prefix}.{name}" for prefix, part in module.named_modules() for name in vars(part)}
+
+
+def _sides(inputs: Inputs) -> tuple[int, int] | None:
+    """Of the first image, or what else has four axes: of three the last is a width, which a module may rely on."""
+    shapes = [tensor.shape for tensor in inputs.tensors() if tensor.ndim >= sequence.STACK]
+    return (shapes[0][-2], shapes[0][-1]) if shapes else None
+
+
+def _turned(tensor: Tensor, sides: tuple[int, int]) -> Tensor:
+    """As many numbers, where these sides are exchanged; equal ones are halved and doubled."""
+    if tensor.ndim < len(sides) or tuple(tensor.shape[-2:]) != sides:
+        return tensor
+    tall, wide = sides if sides[0] != sides[1] else (2 * sides[0], sides[1] // 2)
+    return tensor.reshape(*tensor.shape[:-2], wide, tall) if wide * tall == sides[0] * sides[1] else tensor
 
 
 def _reordered(tensor: Tensor, generator: torch.Generator) -> Tensor:

@@ -146,11 +146,12 @@ def is_too_short(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tu
 
 def feature_axis(module: nn.Module, tensor: Tensor) -> int | None:
     """The axis that surely holds features, not places; None where there is none."""
-    is_spatial = any(isinstance(part, SPATIAL) for part in module.modules())
+    spatial = [part for part in module.modules() if isinstance(part, SPATIAL)]
     if not tensor.is_floating_point() or tensor.ndim < 2:  # noqa: PLR2004 - rows x features
         return None
-    if is_spatial:
-        return 1 if tensor.ndim > 2 else None  # noqa: PLR2004 - as above
+    if spatial:
+        is_last = tensor.shape[-1] == getattr(spatial[0], "in_channels", None) != tensor.shape[1]
+        return -1 if is_last else 1 if tensor.ndim > 2 else None  # noqa: PLR2004 - as above
     return -1 if tensor.ndim <= 3 else None  # noqa: PLR2004 - rows x time x features
 
 

@@ -77,13 +77,20 @@ def _study(
     stacks = {path: one for path, one in rest if one is not old and one.ndim > sequence.ROWS}
     is_vector = bool(stacks) and first.ndim == sequence.ROWS and first.is_floating_point()  # one query
     others = [path for path, one in stacks.items() if is_vector or one.shape[1:2] != first.shape[1:2]]
-    own = [] if is_vector or OF_OTHERS.match(name.lower()) else [""]
+    own = [] if is_vector or _is_of_another(module, name) else [""]
     found = (_along(module, inputs, without, name, run, path) for path in (*own, *others))
     likely = next((one for one in found if one is not None), None)
     if likely is None or likely.working:
         return likely
     rescuers = (_along(module, inputs, without, name, run, path) for path in stacks)
     return next((one for one in rescuers if one is not None and one.working), likely)
+
+
+def _is_of_another(module: nn.Module, name: str) -> bool:
+    """Whether a mask's name says that it is not of the first input, as `memory_mask` where `memory` is not that."""
+    said = OF_OTHERS.match(name.lower())
+    first = next(iter(inspect.signature(module.forward).parameters))
+    return said is not None and not first.lower().startswith(said[1])
 
 
 def _along(

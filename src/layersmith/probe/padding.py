@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from layersmith.probe.sequence import Layout, Run
 
 NAMES = ("pad_idx", "padding_idx", "pad_id", "pad_token_id", "pad_index", "pad_token", "pad")
 SHIFTS = re.compile(r"\[:, :-1\]|\[:, 1:\]")  # predicts the next token: the last one is but a label
+PADDED = re.compile(r"\bpadded\b[\w ]*(?:\bids?\b|tokens?|sequences?)|\bis padding\b", re.IGNORECASE)
 SHORT = (2, 3)  # valid steps: so few that a maximum of them is sometimes below zero
 
 
@@ -95,7 +97,15 @@ def _reached(module: nn.Module, inputs: Inputs) -> set[str]:
 
 
 def token(module: nn.Module) -> int | None:
-    """The token that forward compares its ids with to find padding: `ids != self.pad_idx`; None where it does not."""
+    """The token that marks padding; None where forward does not look for it, and the docstring speaks of none.
+
+    Forward looks for what it compares its ids with: `ids != self.pad_idx`. A docstring that speaks of padded ids means
+    the `padding_idx` of the embedding, where forward is told the lengths in no other way.
+    """
+    said = [type(module).__doc__ or "", module.forward.__doc__ or ""]
+    if any(map(PADDED.search, said)) and len(inspect.signature(module.forward).parameters) == 1:
+        marks = {part.padding_idx for part in module.modules() if isinstance(part, nn.Embedding)} - {None}
+        return marks.pop() if len(marks) == 1 else None
     for part in module.modules():
         cls: type = type(part)
         node = source.class_node(cls)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ MOVES = RESHAPES | {
 }
 FILLS = frozenset({"pad", "cat", "concat", "constant_pad_nd"})
 MOST_AXES = 7
+IMAGE = 4  # axes: rows, channels, height, width
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Scramble:
     before: Shape
     after: Shape
     is_certain: bool  # no way to cut the axes finer explains it
+    is_likely: bool  # else, whether the axes that are merged are neighbours
+    is_cut: bool  # not axes in another order, but pieces that lie across the rows of an image
     file: str
     line: int
 
@@ -77,9 +80,12 @@ class _Watch(TorchFunctionMode):
 
     def _look(self, name: str, before: Shape, after: Shape) -> None:
         tangled = [group for group in _groups(before, after) if _is_permuted(*group)]
-        if tangled:
-            is_certain = any(not _is_cut_finer(*group) for group in tangled)
-            self.found.append(Scramble(name, before, after, is_certain, *caller()))
+        is_certain = any(not _is_cut_finer(*group) for group in tangled)
+        is_likely = any(_is_permuted(*group, in_runs=True) for group in tangled)
+        is_cut = not tangled and _lies_across_rows(before, after)
+        if tangled or is_cut:
+            found = Scramble(name, before, after, is_certain or is_cut, is_likely, is_cut, *caller())
+            self.found.append(found)
 
 
 def _is_padding(name: str, first: object) -> bool:
@@ -105,10 +111,26 @@ def _groups(before: Shape, after: Shape) -> Iterator[tuple[Shape, Shape]]:
             yield tuple(one), tuple(other)
 
 
-def _is_permuted(one: Shape, other: Shape) -> bool:
-    """Whether each axis of one side is the product of some of the other's, all of which are used once."""
+def _is_permuted(one: Shape, other: Shape, *, in_runs: bool = False) -> bool:
+    """Whether each axis of one side is the product of some of the other's (that are neighbours), each used once."""
     fewer, more = sorted((one, other), key=len)
+    if in_runs:
+        return any(sorted(map(math.prod, runs)) == sorted(fewer) for runs in _runs(more, len(fewer)))
     return len(more) <= MOST_AXES and _is_partitioned(fewer, more)
+
+
+def _runs(sizes: Shape, count: int) -> Iterator[list[Shape]]:
+    """Every way to cut the sizes into so many runs."""
+    for cuts in combinations(range(1, len(sizes)), count - 1):
+        yield [sizes[start:end] for start, end in pairwise((0, *cuts, len(sizes)))]
+
+
+def _lies_across_rows(before: Shape, after: Shape) -> bool:
+    """Whether an image's channels, or parts of them, were meant as last axis, and neighbours in its rows are there."""
+    if len(before) != IMAGE or len(after) < 2 or after[-1] < 2 or before[1] % after[-1]:  # noqa: PLR2004
+        return False
+    ends = {math.prod(side[place:]) for side in (before[1:], after[1:]) for place in range(len(side))}
+    return any(larger % smaller for smaller, larger in pairwise(sorted(ends)))
 
 
 def _is_partitioned(fewer: Shape, more: Shape) -> bool:

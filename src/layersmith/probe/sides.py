@@ -1,10 +1,11 @@
-"""The same inputs with other sides: a square plane made a rectangle."""
+"""The same inputs with other sides: a square plane made a rectangle, even sides made odd."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from layersmith.probe.inputs import Inputs
@@ -31,6 +32,30 @@ def rectangle(inputs: Inputs) -> Inputs | None:
     images = [tuple(tensor.shape) for tensor in inputs.tensors() if tensor.ndim == IMAGE]
     equal = [one for _, *shape in images for one, other in pairwise(shape) if one == other]
     return stretched(inputs, (equal[0], 2 * equal[0])) if equal else None
+
+
+def odd(inputs: Inputs) -> Inputs | None:
+    """The inputs with images whose sides are odd; None where all are, or there is none."""
+    even = [side % 2 == 0 for one in inputs.tensors() if one.ndim == IMAGE for side in one.shape[-2:]]
+    return _resized(inputs, lambda side: side + 1 - side % 2) if any(even) else None
+
+
+def grown(inputs: Inputs, more: int) -> Inputs | None:
+    """The inputs with images of so many rows and columns more; None where there is none."""
+    has_images = any(tensor.ndim == IMAGE for tensor in inputs.tensors())
+    return _resized(inputs, lambda side: side + more) if has_images else None
+
+
+def _resized(inputs: Inputs, size: Callable[[int], int]) -> Inputs:
+    """The inputs with images that are continued by their own beginning."""
+
+    def resized(tensor: Tensor) -> Tensor:
+        for axis in (-2, -1) if tensor.ndim == IMAGE else ():
+            places = torch.arange(size(tensor.shape[axis])) % tensor.shape[axis]
+            tensor = tensor.index_select(axis, places)
+        return tensor
+
+    return inputs.map(resized)
 
 
 def of_axes(inputs: Inputs, count: int) -> Inputs | None:

@@ -62,7 +62,8 @@ def starts(callee: Callee) -> list[State]:
         for s, size in enumerate(_sizes_at(rank, spatial))
     ]
     if is_loss(callee):
-        weighed += [(-1.0, state) for state in loss_states(callee)]
+        are_told = all(callee.clues[name].names for name in callee.required[:2]) and len(callee.required) > 1
+        weighed += [(_LATER_RANK if are_told else -1.0, state) for state in loss_states(callee)]
     return [state for _, state in sorted(weighed, key=lambda pair: pair[0])]
 
 

@@ -8,8 +8,8 @@ the first batch of another.
 ## How it is tested
 `torch.export.export` in eval mode with the batch axis dynamic, where it is known and eager mode takes other sizes.
 When export refuses, or the exported program refuses or answers otherwise for one row more, that is a warning with the
-line that fixed the size; of a loss, that gives one number, a note. So is what cannot be exported with fixed sizes either
-(code that depends on values, attributes assigned in forward).
+line that fixed the size; of a loss, that gives one number, or where Python's `math` fixed it, a note. So is what
+cannot be exported with fixed sizes either (code that depends on values, attributes assigned in forward).
 
 ## How to fix it
 Use sizes as they are: `x.new_zeros(x.shape[0], 8)`, `x.reshape(x.shape[0], -1)`, `x.flatten(1)`; operations on the
@@ -23,6 +23,7 @@ whole batch in place of a loop over its rows.
 
 from __future__ import annotations
 
+import linecache
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -101,8 +102,13 @@ def _for_one_size(case: Case, what: str, seen: list[Place]) -> Finding:
         file=file,
         line=line,
         fix=FIX,
-        severity=Severity.NOTE if not file or is_torchs(file) or is_loss else None,
+        severity=Severity.NOTE if not file or is_torchs(file) or is_loss or _is_of_math(file, line) else None,
     )
+
+
+def _is_of_math(file: str, line: int) -> bool:
+    """Whether Python's math makes a number of the size, as `1 / math.sqrt(x.numel())`: torch has no plain word for it."""
+    return bool(re.search(r"\bmath\.\w", linecache.getline(file, line)))
 
 
 def _never(module: nn.Module, error: Exception) -> Finding:

@@ -6,7 +6,8 @@ float32 and in bfloat16, and give inf or NaN under `.half()` and mixed precision
 
 ## How it is tested
 Where float32 answers with ordinary numbers, float16 must answer with finite ones: for the example's inputs, for
-ten times those, and for zeros, where an eps that float16 cannot hold is 0 / 0; the latter two are notes.
+ten times those, and for zeros, where an eps that float16 cannot hold is 0 / 0; the latter two are notes. It is also
+called with steps hidden by each mask that forward takes.
 
 ## How to fix it
 `torch.finfo(x.dtype).min` for masks; squares, sums and norms in float32, cast back; an eps of 1e-5 or
@@ -27,7 +28,8 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, source, steps, tree
+from layersmith.observations import maskings
+from layersmith.probe import closeness, masks, source, steps, tree
 from layersmith.probe.halves import QuickHalves
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
@@ -53,14 +55,13 @@ TOO_LARGE = "Half without overflow"
     ),
 )
 def half_overflow(case: Case) -> Iterator[Finding]:
-    """Three calls in both precisions; the first that only float16 fails is the finding."""
+    """Several calls in both precisions; the first that only float16 fails is the finding."""
     if not any(tensor.is_floating_point() for tensor in case.inputs.tensors()):
         raise NotApplicable("no floating input")
     low = case.fresh(dtype=torch.float16)
     if not all(bool(x.isfinite().all()) for x in low.module.state_dict().values() if isinstance(x, Tensor)):
         raise NotApplicable("its own constants are infinite in float16")
-    for name, factor in (("the example", 1.0), ("inputs x 10", 10.0), ("all zeros", 0.0)):
-        inputs = case.inputs.map(lambda x, factor=factor: x * factor if x.is_floating_point() else x)
+    for name, severity, inputs in _calls(case):
         try:
             with QuickHalves():
                 is_sound = not _is_ordinary(case.run(inputs)) or _is_finite(low.run(inputs.to(torch.float16)))
@@ -72,8 +73,19 @@ def half_overflow(case: Case) -> Iterator[Finding]:
                 return
             raise NotApplicable(f"it does not run in float16: {error!s:.100}") from error
         if (step := _start(case, inputs)) is None or step.operation not in OWN:
-            yield _finding(case.module, step, name, Severity.WARNING if factor == 1.0 else Severity.NOTE)
+            yield _finding(case.module, step, name, severity)
             return
+
+
+def _calls(case: Case) -> Iterator[tuple[str, Severity, Inputs]]:
+    """The inputs in words, how grave it is where they fail, and themselves; those with a mask last."""
+    for name, factor in (("the example", 1.0), ("inputs x 10", 10.0), ("all zeros", 0.0)):
+        inputs = case.inputs.map(lambda x, factor=factor: x * factor if x.is_floating_point() else x)
+        yield name, Severity.WARNING if factor == 1.0 else Severity.NOTE, inputs
+    for masking in case.once(maskings) if masks.arguments(case.module) else ():
+        for encoding in masking.followed[:1]:
+            inputs = masking.masked(masking.asked(case.inputs), encoding, masking.hidden)
+            yield f"the example with {masking.argument}", Severity.WARNING, inputs
 
 
 def _is_ordinary(output: object) -> bool:
@@ -112,6 +124,32 @@ def _too_large(error: Exception, module: nn.Module) -> Finding:
 class MasksByABillion(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.masked_fill(x < 0, -1e9).softmax(-1)
+
+
+@half_overflow.bad("Half without overflow", inputs=lambda: torch.randn(2, 7, 6))
+class PoolsByAnOptionalMask(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        scores = self.score(x).squeeze(-1)
+        if mask is not None:
+            scores = torch.where(mask, scores, torch.full_like(scores, -1e9))
+        return (scores.softmax(-1).unsqueeze(-1) * x).sum(1)
+
+
+@half_overflow.good(inputs=lambda: torch.randn(2, 7, 6))
+class PoolsByAMaskOfInfinities(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        scores = self.score(x).squeeze(-1)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        return (scores.softmax(-1).unsqueeze(-1) * x).sum(1)
 
 
 @half_overflow.bad("in float16 for all zeros")

@@ -8,10 +8,12 @@ bfloat16.
 ## How it is tested
 Module and inputs are moved to bfloat16. An output that is float32 because an operation met the signal and a
 float32 tensor made elsewhere is reported, with the line of that operation; and so is a forward that fails
-behind one. What is cast up on purpose (`x.float()`, `softmax(dtype=torch.float32)`) passes.
+behind one, or behind a cast (`x.float()`) whose result comes to bfloat16 weights. An output that is cast up on
+purpose (`logits.float()`, `softmax(dtype=torch.float32)`) passes.
 
 ## How to fix it
-Make constants like the signal: `torch.arange(n, device=x.device, dtype=x.dtype)`, or cast them: `table.to(x.dtype)`.
+Make constants like the signal: `torch.ones(n, device=x.device, dtype=x.dtype)`, or cast them: `table.to(x.dtype)`,
+as what is computed of positions; end what is computed in float32 with `.to(x.dtype)`.
 
 ## How to reproduce it
     module.eval().bfloat16()
@@ -50,18 +52,35 @@ def upcast_output(case: Case) -> Iterator[Finding]:
     low = case.fresh(dtype=torch.bfloat16)
     held = low.inputs.clone()
     watch = promotion.Promotions(tensor for tensor in held.tensors() if tensor.is_floating_point())
+    refused = promotion.Refused()
     try:
-        with preserved(seed=case.seed), torch.no_grad(), QuickHalves(), watch:
+        with preserved(seed=case.seed), torch.no_grad(), QuickHalves(), watch, refused:
             output = low.module(*held.args, **held.kwargs)
     except Exception as error:
-        if not watch.seen or "not implemented for" in str(error):
+        found = _behind(watch, refused.operands, f"and forward fails: {' '.join(str(error).split()):.120}")
+        if found is None or "not implemented for" in str(error):
             raise NotApplicable(f"it does not run in bfloat16: {error!s:.100}") from error
-        yield _finding(watch.seen[0], f"and forward fails: {' '.join(str(error).split()):.120}")
+        yield found
         return
     wide = [path for path, tensor in tree.named_tensors(output, name="output") if watch.is_wide(tensor)]
     is_meant = not wide or reading.says(case.module, MEANT)
     if watch.seen and not is_meant and not source.is_machinery(watch.seen[0].file):
         yield _finding(watch.seen[0], f"{', '.join(wide[:3])} of a bfloat16 module is float32")
+
+
+def _behind(watch: promotion.Promotions, operands: list[Tensor], what: str) -> Finding | None:
+    """What an operation that failed blames: a promotion before it, or a cast that left it float32 beside halves."""
+    if watch.seen:
+        return _finding(watch.seen[0], what)
+    cast = watch.left_by_a_cast(operands)
+    if cast is None or source.is_machinery(cast.file):
+        return None
+    return Finding(
+        f"in a bfloat16 module what is cast to float32 here stays float32, {what}",
+        file=cast.file,
+        line=cast.line,
+        fix="cast back what was computed from it: .to(x.dtype)",
+    )
 
 
 def _finding(first: promotion.Promotion, what: str) -> Finding:
@@ -88,6 +107,50 @@ class CountsInFloat32(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         positions = torch.arange(6, device=x.device) / 6
         return self.linear(x + positions)
+
+
+class _NormInFloat32(nn.Module):
+    def __init__(self, is_cast_back: bool) -> None:
+        super().__init__()
+        self.is_cast_back = is_cast_back
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = nn.functional.layer_norm(x.float(), x.shape[-1:])
+        return wide.to(x.dtype) if self.is_cast_back else wide
+
+
+@upcast_output.bad("is cast to float32 here stays float32, and forward fails")
+class GatesANormThatStaysWide(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.linear = _NormInFloat32(is_cast_back=False), nn.Linear(6, 6)
+        self.gate = nn.Parameter(torch.ones(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.linear(self.norm(x) * self.gate)
+
+
+@upcast_output.good
+class GatesANormCastBack(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.linear = _NormInFloat32(is_cast_back=True), nn.Linear(6, 6)
+        self.gate = nn.Parameter(torch.ones(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.linear(self.norm(x) * self.gate)
+
+
+@upcast_output.good
+class NormThatStaysWideAtTheEnd(nn.Module):
+    """What is last may answer in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.linear = _NormInFloat32(is_cast_back=False), nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.linear(x))
 
 
 @upcast_output.good

@@ -5,8 +5,9 @@
 forward want one condition a step instead: it runs as long as there are as many rows as steps, and mixes them.
 
 ## How it is tested
-Asked where docstrings or comments give two inputs an axis of the same name, and the call that was found to work has
-two sizes for it. Both get the first of these sizes; forward must not raise.
+Asked where docstrings or comments give two inputs an axis of the same name. Where the call that was found to work has
+two sizes for it, both get the first of these; where it has the size of an axis of another name, as if that were a
+condition, both get more. Forward must not raise.
 
 ## How to fix it
 Insert the axis that is missing: `condition.unsqueeze(1)`; or mend the documentation.
@@ -33,6 +34,8 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+MORE = 4  # places of an axis
+
 
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.CALLABLE, after=("forward-raises",))
 def documented_shapes_fail(case: Case) -> Iterator[Finding]:
@@ -43,9 +46,9 @@ def documented_shapes_fail(case: Case) -> Iterator[Finding]:
         for _, name, tensor in arguments.named(case.module, case.inputs)
         if len(axes := documented_axes(cls, name)) == tensor.ndim
     }
-    asked = _agreeing(case, stated)
+    asked = _agreeing(case, stated) or _apart(case, stated)
     if asked is None:
-        raise NotApplicable("no two inputs have an axis of one documented name and two sizes")
+        raise NotApplicable("the axes of one documented name have one size, and those of two have two")
     try:
         case.run(asked)
     except Exception as error:  # noqa: BLE001 - whatever forward raises
@@ -71,6 +74,25 @@ def _agreeing(case: Case, stated: dict[str, tuple[str, ...]]) -> Inputs | None:
                 old = new.get(id(tensor), tensor)
                 new[id(tensor)] = old.index_select(axis, torch.arange(size) % old.shape[axis])
     return arguments.replaced(case.inputs, new) if new else None
+
+
+def _apart(case: Case, stated: dict[str, tuple[str, ...]]) -> Inputs | None:
+    """The call with a size of its own for a name that two inputs share; None where each has one, or is no guess."""
+    tensors = {
+        name: tensor for _, name, tensor in arguments.named(case.module, case.inputs) if name in stated
+    }
+    sizes = {letter: tensors[name].shape[axis] for name in stated for axis, letter in enumerate(stated[name])}
+    shared = [
+        letter for letter in sizes if all(letter in axes for axes in stated.values()) and len(stated) > 1
+    ]
+    alike = [x for x in shared if any(sizes[x] == sizes[y] for y in sizes if y not in shared)]
+    if not alike or not case.subject.inferred_from:
+        return None
+    new = dict(tensors)
+    for name, axes in stated.items():
+        places = torch.arange(sizes[alike[0]] + MORE) % sizes[alike[0]]
+        new[name] = new[name].index_select(axes.index(alike[0]), places)
+    return arguments.replaced(case.inputs, {id(tensors[name]): new[name] for name in stated})
 
 
 def _one_a_step() -> tuple[Tensor, Tensor]:

@@ -239,3 +239,15 @@ class NumbersOfSomeTokens(nn.Module):
     def forward(self, tokens: Tensor, numbers: Tensor) -> Tensor:
         first = torch.arange(6, device=tokens.device) == 0
         return self.embedding(tokens) * numbers.where((tokens == 1) | first, 1).unsqueeze(-1)
+
+
+@ignored_input.good(inputs=lambda: torch.randn(2, 32, 3))
+class SeesSomeStepsBack(nn.Module):
+    """The steps are behind the batch, and the first are too far from the last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv1d(3, 8, 5), nn.ReLU(), nn.Conv1d(8, 8, 5, dilation=2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x.transpose(1, 2))[..., -1]

@@ -6,10 +6,11 @@
 
 ## How it is tested
 Reshapes are watched while forward runs in eval mode, and again with one row more; where the input is a square
-plane, also with one twice as wide, which tells its sides apart. Reported is one whose result has
-the sizes of its operand's axes, or products of them, in another order. Where cutting an axis would explain the same
-sizes both times, it is reported only if the batch comes first on both sides. What is padded with zeros, reshaped and
-cut is a shift of rows (relative positions), and passes.
+plane, also with one twice as wide, and where its sides are even, with odd ones, which tells axes apart. Reported
+is one whose result has the sizes of its operand's axes, or products of them, in another order. Where cutting an axis
+would explain the same sizes both times, it is reported only if the batch comes first on both sides and neighbours
+are merged. Reported, too, is an image whose last axis shall be its channels, or parts of them, and is cut across its
+rows. What is padded with zeros, reshaped and cut is a shift of rows (relative positions), and passes.
 
 ## How to fix it
 `x.transpose(1, 2)`, `x.permute(...)`, and then, where axes are merged, `.reshape(...)`.
@@ -18,11 +19,11 @@ cut is a shift of rows (relative positions), and passes.
     from torch.overrides import TorchFunctionMode
     class Watch(TorchFunctionMode):
         def __torch_function__(self, function, types, args=(), kwargs=None):
-            result = function(*args, **(kwargs or {}))
+            new, old = function(*args, **(kwargs or {})), args[0]
             if function.__name__ in ("view", "reshape"):
-                sizes = tuple(args[0].shape), tuple(result.shape)
-                assert sizes[0] == sizes[1] or sorted(sizes[0]) != sorted(sizes[1]), f"{sizes} is no transpose"
-            return result
+                is_cut = old.dim() == 4 and not old.shape[1] % new.shape[-1] and old.shape[3] % new.shape[-1]
+                assert not is_cut and (old.shape == new.shape or sorted(old.shape) != sorted(new.shape)), new.shape
+            return new
     with Watch(): run()
 """
 
@@ -41,17 +42,26 @@ from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
+MORE = (8, 32)  # rows and columns of larger images
+
 
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.SHAPES_MEANT)
 def scrambled_reshape(case: Case) -> Iterator[Finding]:
-    """Watch two batch sizes, and a rectangle where a plane was square; what is out of order is reported, once a line."""
-    wide = sides.rectangle(case.inputs)
+    """Watch two batch sizes, a rectangle where a plane was square, odd sides; what is out of order is told once."""
+    others = [case.inputs, sides.rectangle(case.inputs), sides.odd(case.inputs)]
     seen: set[tuple[str, int]] = set()
-    for inputs in [case.inputs] if wide is None else [case.inputs, wide]:
+    for inputs in [one for one in others if one is not None]:
         for one in _scrambles(case, inputs):
-            if (one.file, one.line) not in seen:
+            if (one.file, one.line) not in seen and (one.is_certain or not _is_coincidence(case, one)):
                 seen.add((one.file, one.line))
                 yield _finding(one)
+
+
+def _is_coincidence(case: Case, one: Scramble) -> bool:
+    """Whether all is in order with a larger image: this one was as wide as what it holds."""
+    larger = [inputs for more in MORE if (inputs := sides.grown(case.inputs, more)) is not None]
+    found = [_again(case, inputs) for inputs in larger]
+    return any(again is not None and not any(map(one.is_like, again)) for again in found)
 
 
 def _scrambles(case: Case, inputs: Inputs) -> Iterator[Scramble]:
@@ -62,7 +72,7 @@ def _scrambles(case: Case, inputs: Inputs) -> Iterator[Scramble]:
     again = _again(case, more) if more is not None else None
     for one in found:
         both = [one] if again is None else [one, *(other for other in again if one.is_like(other))]
-        is_ordered = again is not None and one.before[0] == one.after[0] == size
+        is_ordered = again is not None and one.is_likely and one.before[0] == one.after[0] == size
         is_meant = again is not None and len(both) == 1  # gone with another number of rows: a coincidence
         if not is_meant and (is_ordered or any(x.is_certain for x in both)):
             yield one
@@ -77,8 +87,10 @@ def _again(case: Case, inputs: Inputs) -> list[Scramble] | None:
 
 
 def _finding(one: Scramble) -> Finding:
+    why = f"its last {one.after[-1]} are neighbours in a row of an image, not channels"
+    why = why if one.is_cut else "the axes change places, the values stay where they were"
     return Finding(
-        f"{one.operation}() makes {one.after} of {one.before}: the axes change places, the values stay where they were",
+        f"{one.operation}() makes {one.after} of {one.before}: {why}",
         file=one.file,
         line=one.line,
         fix="transpose or permute the axes first",
@@ -134,6 +146,28 @@ class JoinsWindowsUnmoved(_Windows):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.windows(x).reshape(x.shape)
+
+
+@scrambled_reshape.bad("not channels", inputs=lambda: torch.randn(2, 3, 5, 7))
+class BoxesOfRows(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.boxes = nn.Conv2d(3, 12, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.boxes(x).reshape(len(x), -1, 4)
+
+
+@scrambled_reshape.good(inputs=lambda: torch.randn(2, 3, 3, 4))
+class BoxesOfChannels(nn.Module):
+    """As many columns as a box has numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.boxes = nn.Conv2d(3, 12, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.boxes(x).permute(0, 2, 3, 1).reshape(x.shape[0], -1, 4)
 
 
 @scrambled_reshape.good(inputs=lambda: torch.randn(4, 4, 4, 6))

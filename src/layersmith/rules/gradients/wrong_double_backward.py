@@ -9,8 +9,9 @@ term.
 Where an `autograd.Function` takes part (with `--gradients full`: always), backward through backward is compared with
 differences of backward itself, along one random direction, at two points. It is an error where backward calls a
 Function itself, and so has a second derivative on purpose, a warning where it detaches or keeps tensors as
-attributes, and a note where forward only saves what it has computed, as fast layers do. A backward that says that it
-has no second derivative (`once_differentiable`) passes: it fails loudly when it is used.
+attributes, or a file of it takes second derivatives (`create_graph=True`), and a note where forward only saves what it
+has computed, as fast layers do. A backward that says that it has no second derivative (`once_differentiable`)
+passes: it fails loudly when it is used.
 
 ## How to fix it
 Keep tensors with `ctx.save_for_backward` and compute backward from `ctx.saved_tensors` with differentiable
@@ -53,8 +54,12 @@ FIX = (
 def wrong_double_backward(case: Case) -> Iterator[Finding]:
     """Report the tensors whose second derivative is wrong."""
     reports = case.once(gradient_reports)
+    own = source.file_of(type(case.module))
     for same in places(reports.errors("second order")):
-        yield from findings(same, fix=FIX, severity=_severity(same[0].file, same[0].line))
+        severity = _severity(same[0].file, same[0].line)
+        if severity is Severity.NOTE and any(_differentiates_twice(file) for file in (own, same[0].file)):
+            severity = Severity.WARNING
+        yield from findings(same, fix=FIX, severity=severity)
     require_asked(reports, "second order")
 
 
@@ -68,6 +73,16 @@ def _severity(file: str, line: int) -> Severity:
     kept = ".saved_tensors" not in text and re.search(r"\bctx\.(?!needs_input_grad)\w+", text)
     drops = kept or re.search(r"\.detach\(|\.data\b|no_grad", text)
     return Severity.WARNING if drops else Severity.NOTE
+
+
+def _differentiates_twice(file: str) -> bool:
+    """Whether code in a file, such as a gradient penalty, asks for a gradient that can be differentiated."""
+    return any(
+        isinstance(node, ast.keyword)
+        and node.arg == "create_graph"
+        and not (isinstance(node.value, ast.Constant) and not node.value.value)
+        for node in ast.walk(source.tree_of(file))
+    )
 
 
 class _KeptOutside(torch.autograd.Function):

@@ -151,7 +151,7 @@ class MasksBeforeTheSoftmax(nn.Module):
     def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
         scores = x @ x.mT / 6**0.5
         if key_padding_mask is not None:
-            scores = scores.masked_fill(key_padding_mask[:, None, :], -1e9)
+            scores = scores.masked_fill(key_padding_mask[:, None, :], -1e4)
         return scores.softmax(-1) @ x
 
 
@@ -185,7 +185,7 @@ class MayTakeAContext(nn.Module):
             return y
         scores = y @ context.mT
         if context_mask is not None:
-            scores = scores.masked_fill(~context_mask[:, None, :], -1e9)
+            scores = scores.masked_fill(~context_mask[:, None, :], -1e4)
         return y + scores.softmax(-1) @ context
 
 

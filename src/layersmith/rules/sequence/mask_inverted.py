@@ -86,7 +86,7 @@ class KeepsThePadding(nn.Module):
     def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:
         scores = x @ x.mT / 6**0.5
         if key_padding_mask is not None:
-            scores = scores.masked_fill(~key_padding_mask[:, None, :], -1e9)
+            scores = scores.masked_fill(~key_padding_mask[:, None, :], -1e4)
         return scores.softmax(-1) @ x
 
 
@@ -118,7 +118,7 @@ class ClearsWhatItAttendsTo(nn.Module):
     """mask: [batch, time], True for valid steps; the others come out as zeros."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        scores = (x @ x.mT).masked_fill(mask[:, None, :], -1e9)
+        scores = (x @ x.mT).masked_fill(mask[:, None, :], -1e4)
         return scores.softmax(-1) @ x * mask.unsqueeze(-1)
 
 
@@ -129,7 +129,7 @@ class HidesThePadding(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         scores = x @ x.mT / 6**0.5
         if mask is not None:
-            scores = scores.masked_fill(mask[:, None, :], -1e9)
+            scores = scores.masked_fill(mask[:, None, :], -1e4)
         return scores.softmax(-1) @ x
 
 

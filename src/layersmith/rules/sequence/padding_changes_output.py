@@ -8,7 +8,8 @@ everything is padded alike, but the answers at batch size 1, and after sorting b
 Where forward takes a mask or lengths and obeys it: the valid steps alone, with nothing hidden, against the
 same steps followed by padding that is hidden. The outputs at the valid steps (or the one output of all)
 must agree. Where forward finds the padding itself, by comparing token ids with `pad_idx` or `padding_idx`,
-more such tokens are appended instead, to all rows and to all but the first.
+more such tokens are appended instead, to all rows and to all but the first; and so where its docstring speaks of
+padded ids, the embedding has a `padding_idx`, and ids are all that forward takes.
 
 ## How to fix it
 Divide by the number of valid steps, not by the length: `(x * m).sum(1) / m.sum(1)`; give hidden scores
@@ -124,6 +125,19 @@ class ReadsTheLastStepOfTheLongest(nn.Module):
         return self.embedding(ids).cumsum(1)[:, count - 1] / count
 
 
+@padding_changes_output.bad("pad_idx", inputs=lambda: torch.randint(1, 9, (3, 7)))
+class ReadsTheLastStep(nn.Module):
+    """Right-padded item ids, (batch, time)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 6, padding_idx=0)
+        self.gru = nn.GRU(6, 6, batch_first=True)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.gru(self.embedding(ids))[0][:, -1]
+
+
 def _tagged() -> tuple[Tensor, Tensor, Tensor]:
     return torch.randn(3, 7, 6), torch.randint(6, (3, 7)), torch.ones(3, 7, dtype=torch.bool)
 
@@ -211,3 +225,18 @@ class PredictsTheNextToken(nn.Module):
         x, valid = self.embedding(seen), (seen != self.pad_idx).unsqueeze(-1)
         x = x + (x * valid).sum(1, keepdim=True) / valid.sum(1, keepdim=True).clamp(min=1)
         return nn.functional.cross_entropy(self.head(x).mT, labels, ignore_index=self.pad_idx)
+
+
+@padding_changes_output.good(inputs=lambda: torch.randint(1, 9, (3, 7)))
+class ReadsTheLastValidStep(nn.Module):
+    """Right-padded item ids, (batch, time); 0 is padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 6, padding_idx=0)
+        self.gru = nn.GRU(6, 6, batch_first=True)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        last = ((ids != 0).sum(1) - 1).clamp(min=0)
+        out = self.gru(self.embedding(ids))[0]
+        return out.gather(1, last[:, None, None].expand(-1, 1, out.shape[-1])).squeeze(1)

@@ -6,9 +6,9 @@ length crashes or, worse, gets the old table. A hidden state that stays from the
 depend on what was asked before.
 
 ## How it is tested
-One module is called with other inputs first: other values, fewer rows, fewer steps. Each call after that,
-also after `.double()`, `.bfloat16()` and a step of the parameters, must give what a fresh module gives for the same
-inputs, and must not raise where the fresh one does not.
+One module is called with other inputs first: other values, fewer rows, fewer steps, an image of other sides and
+as many pixels. Each call after that, also after `.double()`, `.bfloat16()` and a step of the parameters, must give
+what a fresh module gives for the same inputs, and must not raise where the fresh one does not.
 
 ## How to fix it
 Compare the cache with what is asked (`if self.table.shape[0] < t or self.table.device != x.device`), slice
@@ -169,6 +169,37 @@ class TableOfTheFirstDtype(nn.Module):
         return self.linear(x + self.table[:, None])
 
 
+def _image() -> Tensor:
+    return torch.randn(2, 3, 8, 8)
+
+
+@call_history.bad("with the last two axes' sizes exchanged the next one gives another output", inputs=_image)
+class RampOfAsManyPixels(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[int, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = x.shape[-2:]
+        if (size := rows * columns) not in self.kept:
+            across = torch.linspace(0, 1, columns).expand(rows, columns)
+            self.kept[size] = across.reshape(-1)
+        return x + self.kept[size].to(x).reshape(rows, columns)
+
+
+@call_history.good(inputs=_image)
+class RampOfTheseSides(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[tuple[int, int], Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = x.shape[-2:]
+        if (rows, columns) not in self.kept:
+            self.kept[rows, columns] = torch.linspace(0, 1, columns).expand(rows, columns)
+        return x + self.kept[rows, columns].to(x)
+
+
 @call_history.good(inputs=_steps)
 class TableThatGrows(nn.Module):
     def __init__(self) -> None:
@@ -178,5 +209,5 @@ class TableThatGrows(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if len(self.table) < x.shape[1] or self.table.dtype != x.dtype or self.table.device != x.device:
-            self.table = torch.arange(x.shape[1], dtype=x.dtype, device=x.device).sin()
+            self.table = torch.arange(x.shape[1], device=x.device).sin().to(x.dtype)
         return self.linear(x) * self.table[: x.shape[1], None]

@@ -7,11 +7,14 @@ answers differently from the model that was saved.
 ## How it is tested
 After one call in train mode and a small step of every parameter, the state is saved and loaded into a fresh
 module built under another seed; the eval outputs must agree. A module that was passed as an object cannot
-be built anew: a copy of it with scrambled state is loaded instead. What the two hold otherwise is named.
+be built anew: a copy of it with scrambled state is loaded instead. What the two hold otherwise is named. Then both
+are called once in train mode: where they answer or change otherwise, and no longer do once the flags and numbers
+that forward has set are handed on too, that is a warning.
 
 ## How to fix it
-Register what was drawn or learned: `register_buffer("table", t)`. What follows from a parameter is computed
-in forward, not in `__init__`.
+Register what was drawn or learned: `register_buffer("table", t)`; a flag that forward sets, too:
+`register_buffer("initialized", torch.tensor(False))`. What follows from a parameter is computed in forward, not
+in `__init__`.
 
 ## How to reproduce it
     before, saved = (module.eval(), run())[1], module.state_dict()
@@ -25,13 +28,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, contents, source
+from layersmith.probe import closeness, contents, resumption, source
+from layersmith.probe.wording import listed
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -55,14 +60,23 @@ def state_dict_loss(case: Case) -> Iterator[Finding]:
     if closeness.gaps(before := case.run(), case.run()):
         raise NotApplicable("its output changes from call to call")
     try:
-        again = _loaded(case).eval()
-        after = Case(case.subject, again, case.inputs, case.seed).run()
+        saved = _saved(case.module)
+        again = _loaded(case, saved).eval()
+        after = _run(case, again)
     except Exception as error:  # noqa: BLE001 - that it fails is the finding
         if contents.is_importable(case.module):
             yield _fails(case.module, f"{type(error).__name__}: {' '.join(str(error).split()):.200}")
         return
     for gap in closeness.gaps(before, after)[:1]:
         yield _differs(case.module, [*contents.differing(case.module, again)], gap)
+        return
+    anew = partial(_loaded, case, saved)
+    if found := resumption.forgotten(case.module, case.fresh().module, anew, partial(_run, case)):
+        yield _begins_again(found)
+
+
+def _run(case: Case, module: nn.Module) -> Any:
+    return Case(case.subject, module, case.inputs, case.seed).run()
 
 
 def _train_a_little(case: Case) -> None:
@@ -79,21 +93,35 @@ def _train_a_little(case: Case) -> None:
                 parameter.mul_(1 + closeness.NUDGE)
 
 
-def _loaded(case: Case) -> nn.Module:
-    torch.save(case.module.state_dict(), file := io.BytesIO())
-    file.seek(0)
+def _saved(module: nn.Module) -> bytes:
+    torch.save(module.state_dict(), file := io.BytesIO())
+    return file.getvalue()
+
+
+def _loaded(case: Case, saved: bytes) -> nn.Module:
     other = case.fresh(seed=OTHER_SEED).module
     if not case.subject.is_seeded:
         contents.scramble(other)
-    other.load_state_dict(torch.load(file, weights_only=True))
+    other.load_state_dict(torch.load(io.BytesIO(saved), weights_only=True))
     return other
 
 
-def _fails(module: nn.Module, text: str) -> Finding:
-    file, line = source.class_line(type(module))
+def _begins_again(found: resumption.Forgotten) -> Finding:
+    first = found.numbers[0]
     return Finding(
-        f"state_dict fails: {text}", file=file, line=line, fix="let a fresh module load what this one saves"
+        f"after state_dict the next call in train mode gives another {found.what}, by {found.gap.max_abs:.2g}: "
+        f"forward goes by {listed([one.path for one in found.numbers])}, which is not saved",
+        first.path,
+        *source.attribute_line(first.owner, first.attribute),
+        fix=f'let it be a buffer: self.register_buffer("{first.attribute}", torch.tensor(...))',
+        numbers={"max_abs": found.gap.max_abs, "limit": found.gap.limit},
+        severity=Severity.WARNING,
     )
+
+
+def _fails(module: nn.Module, text: str) -> Finding:
+    fix = "let a fresh module load what this one saves"
+    return Finding(f"state_dict fails: {text}", "", *source.class_line(type(module)), fix)
 
 
 def _differs(module: nn.Module, lost: list[contents.Held], gap: closeness.Gap) -> Finding:
@@ -141,6 +169,38 @@ class SavesHalf(nn.Module):
 
     def load_state_dict(self, state: Any, strict: bool = True, assign: bool = False) -> Any:
         return super().load_state_dict(state, strict=False, assign=assign)
+
+
+@state_dict_loss.bad("forward goes by ready, which is not saved")
+class CodesOfTheFirstBatch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.codes = nn.Parameter(torch.ones(3, 6))
+        self.ready, self.calls = False, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        if self.training and not self.ready:
+            self.codes.data.copy_(x[:3])
+            self.ready = True
+        return torch.cdist(x, self.codes)
+
+
+@state_dict_loss.good
+class CodesAndAFlagThatIsSaved(nn.Module):
+    codes: Tensor
+    ready: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("codes", torch.ones(3, 6))
+        self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.codes.copy_(torch.where(self.ready, self.codes, x[:3].detach()))
+            self.ready.fill_(1)
+        return torch.cdist(x, self.codes)
 
 
 @state_dict_loss.good

@@ -115,5 +115,5 @@ class TableNotSaved(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.table is None or self.table.shape != x.shape[-1:] or self.table.dtype != x.dtype:
-            self.table = torch.arange(x.shape[-1], dtype=x.dtype, device=x.device).sin()
+            self.table = torch.arange(x.shape[-1], device=x.device).sin().to(x.dtype)
         return x + self.table

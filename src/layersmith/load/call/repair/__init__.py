@@ -23,6 +23,8 @@ _ADVICE = (
     ranks.counted,
     sizes.too_small,
     sizes.divisible,
+    relations.halved,
+    relations.doubled,
     sizes.paired,
     sizes.reshaped,
     sizes.shapes,

@@ -7,10 +7,14 @@ from dataclasses import replace
 
 from layersmith.load.call.callee import State
 from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.repair.messages import undirected_pairs
 from layersmith.load.values import TensorSpec, specs
 
 _ROUND = (16, 32, 64)
+_SEQUENCE = 3  # a rank
 _LARGEST = 4096
+_UNITS = (4, 8, 16, 32)  # what so many halvings leave whole
+_MOST_LOST = 16  # rows that rounding down loses on the way down and up again
 
 
 def numbers(complaint: Complaint) -> Iterator[State]:
@@ -34,6 +38,42 @@ def unified(complaint: Complaint) -> Iterator[State]:
     yield complaint.with_specs(
         lambda spec: spec.resized(1, first.shape[1]) if spec.rank > 1 < first.rank else spec
     )
+
+
+def halved(complaint: Complaint) -> Iterator[State]:
+    """Sides that can be halved several times, where a map comes back up smaller than the one that it meets."""
+    pair = next(undirected_pairs(complaint.text), None)
+    sides = {size for spec in specs(list(complaint.state.values())) for size in spec.shape[2:]}
+    if pair is None or not 0 < abs(pair[0] - pair[1]) < _MOST_LOST or sides & {*pair}:
+        return
+    for unit in _UNITS:
+        yield complaint.with_specs(lambda spec, unit=unit: _in_units(spec, unit))  # type: ignore[misc]
+
+
+def doubled(complaint: Complaint) -> Iterator[State]:
+    """One of two images larger: the other is enlarged before they meet."""
+    low, high = sorted(next(undirected_pairs(complaint.text), (0, 0)))
+    images = [n for n, v in complaint.state.items() if isinstance(v, TensorSpec) and v.rank > _SEQUENCE]
+    if len(images) > 1 and low and high in (2 * low, 4 * low):
+        for name in reversed(images):
+            yield complaint.with_specs(lambda spec: _enlarged(spec, high // low), [name])
+
+
+def _enlarged(spec: TensorSpec, times: int) -> TensorSpec:
+    for index in sorted(spec.free - {0, 1}):
+        spec = spec.resized(index, times * spec.shape[index], fix=False)
+    return spec
+
+
+def _in_units(spec: TensorSpec, unit: int) -> TensorSpec:
+    """An image whose free sides are multiples of a number, and still differ."""
+    taken: list[int] = []
+    for index in sorted(spec.free) if spec.rank > _SEQUENCE else []:
+        if index > 1:
+            side = -(-spec.shape[index] // unit) * unit
+            taken.append(side + unit if side in taken else side)
+            spec = spec.resized(index, taken[-1], fix=False)
+    return spec
 
 
 def square(complaint: Complaint) -> Iterator[State]:

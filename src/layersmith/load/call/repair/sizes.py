@@ -201,12 +201,12 @@ def _concatenated(complaint: Complaint, missing: int) -> Iterator[State]:
 
 
 def _area(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
-    """Height and width for a number of positions: 11 x 13 = 143 given and 49 wanted is 7 x 7."""
-    side = math.isqrt(wanted)
+    """Height and width for a number of positions: 11 x 13 = 143 given and 49 wanted is 7 x 7, and 15 is 3 x 5."""
+    low = next((side for side in range(math.isqrt(wanted), 1, -1) if wanted % side == 0), 0)
     pairs = itertools.combinations(sorted(complaint.free_sizes), 2)
-    for pair in (pair for pair in pairs if side * side == wanted and pair[0] * pair[1] == given):
-        for state in complaint.with_size(pair[0], side):
-            yield from replace(complaint, state=state).with_size(pair[1], side)
+    for pair in (pair for pair in pairs if low and pair[0] * pair[1] == given):
+        for state in complaint.with_size(pair[0], low):
+            yield from replace(complaint, state=state).with_size(pair[1], wanted // low)
 
 
 def reshaped(complaint: Complaint) -> Iterator[State]:
