@@ -10,9 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from layersmith.load.constructor.configs import AnyConfig
+from layersmith.load.constructor.fields import fields
 from tests.trying import findings
 
 X = torch.randn(4, 5, 6)
+SETTINGS = {"task": "classify", "enc_in": 6}
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,15 @@ class SharesKeys(nn.Module):
         return x * self.k(x).unflatten(-1, (self.keys, -1)).repeat_interleave(self.groups, -2).flatten(-2)
 
 
+class HasTwoTasks(nn.Module):
+    def __init__(self, configs: Any) -> None:
+        super().__init__()
+        self.task, self.linear = configs.task, nn.Linear(6, configs.enc_in)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x).mean(1) if self.task == "classify" else self.linear(x)
+
+
 @pytest.mark.parametrize(
     ("cls", "said"),
     [
@@ -124,6 +136,15 @@ def test_a_field_of_a_config_is_an_option(cls: type[nn.Module], said: str) -> No
 @pytest.mark.parametrize("cls", [AsksItsConfig, SharesKeys])
 def test_a_config_that_works_out_the_rest_is_not_blamed(cls: type[nn.Module]) -> None:
     assert findings(cls, X) == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [(AnyConfig(SETTINGS), []), (SimpleNamespace(**SETTINGS), ["configs.task", "configs.enc_in"])],
+)
+def test_only_what_somebody_has_written_is_varied(config: Any, names: list[str]) -> None:
+    """What was made up for one task need not do for another."""
+    assert [one.name for one in fields(HasTwoTasks, {"configs": config})] == names
 
 
 def test_the_config_that_was_given_stays_as_it_was() -> None:

@@ -12,13 +12,27 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from layersmith.load.constructor.configs import AnyConfig
+from layersmith.load.constructor.configs import AnyConfig, AnyDict
 from layersmith.load.values import Made
 from layersmith.probe import comparisons, options
 from layersmith.probe.options import Argument
 
 _EMPTY = inspect.Parameter.empty
-_NO_CONFIG = (str, bytes, int, float, complex, list, tuple, set, Tensor, nn.Module, enum.Enum)
+_NO_CONFIG = (
+    AnyConfig,
+    AnyDict,
+    str,
+    bytes,
+    int,
+    float,
+    complex,
+    list,
+    tuple,
+    set,
+    Tensor,
+    nn.Module,
+    enum.Enum,
+)
 
 
 def fields(cls: type[nn.Module], arguments: Mapping[str, Any]) -> dict[Argument, Any]:
@@ -54,7 +68,10 @@ def changed(cls: type[nn.Module], arguments: Mapping[str, Any], changes: Mapping
 
 
 def _config(cls: type[nn.Module], arguments: Mapping[str, Any], name: str) -> Any:
-    """The object of settings that an argument is; None where it is something else."""
+    """The object of settings that an argument is; None for something else, and for a stand-in.
+
+    Nobody has said that what a stand-in holds goes together: a task of another model, say, that wants other sizes.
+    """
     value = options.current(cls, arguments, name)
     value = value.make() if isinstance(value, Made) else value
     if value is _EMPTY or value is None or isinstance(value, _NO_CONFIG) or inspect.isroutine(value):
@@ -72,9 +89,7 @@ def _value(config: Any, name: str) -> Any:
     if isinstance(config, Mapping):
         return config.get(name, _EMPTY)
     with contextlib.suppress(Exception):
-        return (
-            vars(config).get(name, _EMPTY) if isinstance(config, AnyConfig) else getattr(config, name, _EMPTY)
-        )
+        return getattr(config, name, _EMPTY)
     return _EMPTY
 
 
