@@ -55,10 +55,11 @@ def wrong_double_backward(case: Case) -> Iterator[Finding]:
     """Report the tensors whose second derivative is wrong."""
     reports = case.once(gradient_reports)
     cls: type = type(case.module)
-    own = source.file_of(cls)
     for same in places(reports.errors("second order")):
         severity = _severity(same[0].file, same[0].line)
-        if severity is Severity.NOTE and any(_differentiates_twice(file) for file in (own, same[0].file)):
+        if severity is Severity.NOTE and any(
+            _differentiates_twice(file) for file in (source.file_of(cls), same[0].file)
+        ):
             severity = Severity.WARNING
         yield from findings(same, fix=FIX, severity=severity)
     require_asked(reports, "second order")
