@@ -40,3 +40,15 @@ def test_an_axis_that_had_to_be_as_long_as_another_is_told(cls: type[nn.Module],
 
 def test_a_loss_is_called_as_its_documentation_says() -> None:
     assert "(f32[5,7,3], f32[5,7])" in subject_of_class(Compares).inferred_from
+
+
+class ComparesLabels(nn.Module):
+    """embeddings: (B, D); labels: (B,)."""
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        same = labels[:, None] == labels
+        return (torch.cdist(embeddings, embeddings) * same).sum() / same.sum()
+
+
+def test_labels_are_whole_numbers_of_which_some_are_equal() -> None:
+    assert "i64[5]<2" in subject_of_class(ComparesLabels).inferred_from

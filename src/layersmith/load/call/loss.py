@@ -35,6 +35,12 @@ def is_loss(callee: Callee) -> bool:
     return has_target or (len(callee.parameters) > 1 and bool(_CLASS.search(type(callee.module).__name__)))
 
 
+def has_labels(callee: Callee) -> bool:
+    """Whether the second parameter holds class numbers, by what is known of it or by its name."""
+    second = (callee.required if len(callee.required) > 1 else list(callee.parameters))[1]
+    return callee.clues[second].dtype is torch.int64 or bool(_LABELS.match(plain(second)))
+
+
 def loss_states(callee: Callee) -> list[State]:
     """Pairs of floats, probabilities, class numbers and flags; whatever else is asked for is a weight."""
     first, second, *rest = callee.required if len(callee.required) > 1 else list(callee.parameters)[:2]
@@ -42,11 +48,10 @@ def loss_states(callee: Callee) -> list[State]:
     shapes = [(s[0], classes, *s[2:]) if classes and len(s) > 1 else s for s in _SHAPES]
     if callee.clues[first].is_flat and not callee.clues[first].reach:  # maps, not boxes
         shapes.sort(key=lambda shape: -len(shape))
-    has_classes = callee.clues[second].dtype is torch.int64 or bool(_LABELS.match(plain(second)))
     if callee.clues[first].reach:  # of boxes: rows of so many numbers
         shapes = [(BATCH, callee.clues[first].reach), *shapes]
     pairs = [pair for shape in dict.fromkeys(shapes) for pair in _pairs(shape, classes)]
-    if has_classes:
+    if has_labels(callee):
         pairs.sort(key=lambda pair: pair[1].dtype is not torch.int64 or pair[0].rank == pair[1].rank)
     return [
         {first: pair[0], second: pair[1], **{name: _beside(pair[0], name) for name in rest}} for pair in pairs

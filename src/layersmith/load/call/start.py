@@ -14,7 +14,7 @@ from torch import nn
 
 from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import BATCH, PRIMES, shaped
-from layersmith.load.call.loss import is_loss, loss_states
+from layersmith.load.call.loss import has_labels, is_loss, loss_states
 from layersmith.load.call.named import NOTHING, Asked, by_name, count
 from layersmith.load.call.structure import structure
 from layersmith.load.call.syntax import compared_texts
@@ -62,7 +62,8 @@ def starts(callee: Callee) -> list[State]:
         for s, size in enumerate(_sizes_at(rank, spatial))
     ]
     if is_loss(callee):
-        are_told = all(callee.clues[name].names for name in callee.required[:2]) and len(callee.required) > 1
+        told = [name for name in callee.required[:2] if callee.clues[name].names]
+        are_told = len(told) > 1 and not has_labels(callee)
         weighed += [(_LATER_RANK if are_told else -1.0, state) for state in loss_states(callee)]
     return [state for _, state in sorted(weighed, key=lambda pair: pair[0])]
 
