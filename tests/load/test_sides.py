@@ -1,0 +1,67 @@
+"""Images get the sides that a module can take: halved and doubled again, one larger than another, or of a rectangle."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from layersmith.load.build import subject_of_class
+
+
+class Narrows(nn.Module):
+    """Halves twice, and joins what comes up again with what was there, as it is."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, padding=1)
+        self.down = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.up = nn.ModuleList(nn.Conv2d(2 * width, width, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        kept = []
+        for layer in self.down:
+            kept.append(x)
+            x = layer(nn.functional.max_pool2d(x, 2)).relu()
+        for layer in self.up:
+            x = nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = layer(torch.cat([kept.pop(), x], 1)).relu()
+        return x
+
+
+class Joins(nn.Module):
+    """Of two images one is enlarged before they meet."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(in_channels, skip_channels, 1)
+        self.conv = nn.Conv2d(2 * skip_channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear")
+        return self.conv(torch.cat([skip, self.reduce(x)], 1))
+
+
+class OfLines(nn.Module):
+    """A table of positions of 3 rows and 5 columns."""
+
+    def __init__(self, dim: int = 32) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, dim, 1)
+        self.positions = nn.Parameter(torch.zeros(3 * 5, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.embed(x).flatten(2).transpose(1, 2) + self.positions
+
+
+@pytest.mark.parametrize(
+    ("cls", "call"),
+    [
+        (Narrows, "(f32[5,3,12,16])"),
+        (Joins, "(f32[5,96,11,13], f32[5,32,22,26])"),
+        (OfLines, "(f32[5,3,3,5])"),
+    ],
+)
+def test_sides_that_fit_are_found(cls: type[nn.Module], call: str) -> None:
+    assert call in subject_of_class(cls).inferred_from
