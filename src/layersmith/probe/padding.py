@@ -100,11 +100,14 @@ def token(module: nn.Module) -> int | None:
     """The token that marks padding; None where forward does not look for it, and the docstring speaks of none.
 
     Forward looks for what it compares its ids with: `ids != self.pad_idx`. A docstring that speaks of padded ids means
-    the `padding_idx` of the embedding, where forward is told the lengths in no other way.
+    the `padding_idx` of the embedding, where forward is told the lengths in no other way, and a recurrent layer goes
+    on through them: convolutions and a maximum are hardly moved by vectors of zeros.
     """
     said = [type(module).__doc__ or "", module.forward.__doc__ or ""]
-    if any(map(PADDED.search, said)) and len(inspect.signature(module.forward).parameters) == 1:
-        marks = {part.padding_idx for part in module.modules() if isinstance(part, nn.Embedding)} - {None}
+    parts = [*module.modules()]
+    is_alone = len(inspect.signature(module.forward).parameters) == 1
+    if is_alone and any(map(PADDED.search, said)) and any(isinstance(part, nn.RNNBase) for part in parts):
+        marks = {part.padding_idx for part in parts if isinstance(part, nn.Embedding)} - {None}
         return marks.pop() if len(marks) == 1 else None
     for part in module.modules():
         cls: type = type(part)

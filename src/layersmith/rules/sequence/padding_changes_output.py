@@ -9,7 +9,7 @@ Where forward takes a mask or lengths and obeys it: the valid steps alone, with 
 same steps followed by padding that is hidden. The outputs at the valid steps (or the one output of all)
 must agree. Where forward finds the padding itself, by comparing token ids with `pad_idx` or `padding_idx`,
 more such tokens are appended instead, to all rows and to all but the first; and so where its docstring speaks of
-padded ids, the embedding has a `padding_idx`, and ids are all that forward takes.
+padded ids, the embedding has a `padding_idx`, ids are all that forward takes, and a recurrent layer reads them.
 
 ## How to fix it
 Divide by the number of valid steps, not by the length: `(x * m).sum(1) / m.sum(1)`; give hidden scores
@@ -240,3 +240,16 @@ class ReadsTheLastValidStep(nn.Module):
         last = ((ids != 0).sum(1) - 1).clamp(min=0)
         out = self.gru(self.embedding(ids))[0]
         return out.gather(1, last[:, None, None].expand(-1, 1, out.shape[-1])).squeeze(1)
+
+
+@padding_changes_output.good(inputs=lambda: torch.randint(1, 9, (3, 7)))
+class TakesTheLargestOfEachFilter(nn.Module):
+    """ids: (batch, time), 0 is padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 6, padding_idx=0)
+        self.conv = nn.Conv1d(6, 4, 3, padding=1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.conv(self.embedding(ids).mT).relu().amax(-1)
