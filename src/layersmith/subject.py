@@ -69,7 +69,8 @@ class Subject:
             if self._begins_with_a_batch(module):
                 with torch.no_grad():
                     inputs.call(in_mode(module, training=False))
-        in_mode(module, training=training)
+        for part in (module, *(inputs.modules() if self.inferred_from else ())):
+            in_mode(part, training=training)
         if dtype is not None:
             module, inputs = module.to(dtype), inputs.to(dtype)
         return Case(self, module, inputs, seed)

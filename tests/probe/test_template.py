@@ -109,3 +109,21 @@ def test_what_cannot_be_copied_raises_as_deepcopy_does() -> None:
     with pytest.raises(RuntimeError) as got:
         Template(module).copy()
     assert str(got.value) == str(expected.value)
+
+
+class CallsItsPartsByAFunction(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = layer = nn.Linear(3, 3)
+        self.apply_layer = lambda x: layer(x).relu()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.apply_layer(x)
+
+
+def test_a_function_of_a_copy_works_with_the_parts_of_the_copy() -> None:
+    module = CallsItsPartsByAFunction()
+    other = Template(module).copy()
+    other(torch.ones(2, 3)).sum().backward()
+    assert other.get_parameter("layer.weight").grad is not None
+    assert module.layer.weight.grad is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from layersmith import runner
 from layersmith.finding import Outcome, Result, Severity
-from layersmith.load.build import subject_of_factory
+from layersmith.load.build import subject_of_class, subject_of_factory
 from layersmith.registry import load
 
 
@@ -353,3 +354,50 @@ class SumsUpTheBatch(nn.Module):
 def test_a_leak_names_the_row_that_moved() -> None:
     (finding,) = ask("batch-leak", SumsUpTheBatch).findings
     assert "row 3 moved" in finding.message
+
+
+class LooksAtASource(nn.Module):
+    """A decoder: the mask of the source hides none of its own steps, which it mixes."""
+
+    def forward(
+        self, trg: Tensor, enc_src: Tensor, trg_mask: Tensor | None = None, src_mask: Tensor | None = None
+    ) -> Tensor:
+        scores = trg @ enc_src.mT
+        if trg_mask is not None:
+            trg = trg * trg_mask.unsqueeze(-1)
+        if src_mask is not None:
+            scores = scores.masked_fill(src_mask == 0, -1e4)
+        hidden = trg + scores.softmax(-1) @ enc_src
+        return hidden + hidden.cumsum(1).amax(1, keepdim=True)
+
+
+def test_a_mask_of_the_source_hides_no_step_of_what_is_decoded() -> None:
+    made = subject_of_factory(LooksAtASource, (torch.randn(3, 7, 6), torch.randn(3, 7, 6)))
+    found = runner.ask(made, load("padding-changes-output")).findings
+    assert not [finding for finding in found if "src_mask" in finding.message]
+
+
+class AddsAPart(nn.Module):
+    """What it is given is a function, of a module that its caller holds."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
+        return x + sublayer(self.norm(x))
+
+
+class CallsAPart(nn.Module):
+    def __init__(self, dim: int = 32) -> None:
+        super().__init__()
+        self.part, self.linear = AddsAPart(dim), nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        linear = self.linear
+        y: Tensor = self.part(x, lambda one: linear(one).relu())
+        return y
+
+
+def test_a_function_of_its_caller_is_not_taken_for_an_input() -> None:
+    assert "<lambda>" not in subject_of_class(AddsAPart).inferred_from

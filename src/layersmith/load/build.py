@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +25,7 @@ from layersmith.probe import source
 from layersmith.probe.gradients.duplicate import duplicate
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
+from layersmith.probe.template import copied
 from layersmith.promises import contract_of
 from layersmith.subject import MakeInputs, Subject, copying
 
@@ -106,7 +106,7 @@ def subject_of_object(module: nn.Module, inputs: object | None = None) -> Subjec
 def _copied(module: nn.Module) -> nn.Module:
     """A deep copy; one without history where deepcopy refuses a tensor for its history (the old weight_norm)."""
     try:
-        return copy.deepcopy(module)
+        return copied(module)
     except Exception as refusal:  # noqa: BLE001 - a class may define its own deepcopy
         try:
             return duplicate(module, None)

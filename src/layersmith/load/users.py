@@ -54,6 +54,16 @@ def as_used(request: Request, guess: Found) -> Found:
     return used if used is not None and is_other and used.size <= _LARGEST else guess
 
 
+def _holds_parts(inputs: Inputs) -> bool:
+    """Whether a function is handed on that calls modules of its own, which no other call can be given anew."""
+    values = [*inputs.args, *inputs.kwargs.values()]
+    cells = [cell for value in values for cell in getattr(value, "__closure__", None) or ()]
+    held = [getattr(value, "__self__", None) for value in values]
+    with contextlib.suppress(ValueError):  # an empty cell
+        held += [cell.cell_contents for cell in cells]
+    return any(isinstance(one, nn.Module) for one in held)
+
+
 def _differ(cls: type[nn.Module], guess: Found, used: Found) -> bool:
     """Whether an argument that both give has another rank or kind of numbers."""
     ours, theirs = (_kinds(cls, found.inputs(0)) for found in (guess, used))
@@ -105,7 +115,9 @@ def _harvested(request: Request, user: type, found: Found) -> Found | None:
         module = in_mode(found.build(0), training=False)
         with contextlib.suppress(Exception):  # what was called before an error was called
             found.inputs(0).call(module)
-    ways = (found_of(one, seen, how, deadline) for one in seen.of(request.cls))
+    ways = (
+        found_of(one, seen, how, deadline) for one in seen.of(request.cls) if not _holds_parts(one.inputs)
+    )
     way = next((way for way in ways if way is not None), None)
     return (
         replace(way, doubt=found.doubt) if way is not None else None

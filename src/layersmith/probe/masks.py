@@ -21,7 +21,8 @@ KEYS = re.compile(
     r"^(mask|(key_|src_|tgt_|src_key_|tgt_key_|memory_|memory_key_|context_|encoder_|node_|atom_|object_|slot_|patch_|x_|input_|token_|seq_|sequence_|valid_|frame_|time_)?(padding_|pad_)?mask"
     r"|keep_mask|attention_mask)$"
 )
-OF_OTHERS = re.compile(r"^(memory|context|encoder)_")  # not of the first input's steps
+OF_OTHERS = re.compile(r"^(memory|context|encoder|src)_")  # not of the first input's steps
+SOURCE = re.compile(r"enc|mem|src|context")
 PAIRS = re.compile(r"^(attn_mask|src_mask|tgt_mask|attn_bias)$")
 LENGTHS = re.compile(
     r"^((x_|input_|seq_|sequence_|src_|text_)?(lens|lengths|seqlens)|valid_lens?|x_len|seq_lens)$"
@@ -87,10 +88,15 @@ def _study(
 
 
 def _is_of_another(module: nn.Module, name: str) -> bool:
-    """Whether a mask's name says that it is not of the first input, as `memory_mask` where `memory` is not that."""
+    """Whether a mask's name says that it is not of the first input, as `memory_mask` where `memory` is not that.
+
+    A `src_mask` is that of the first input, but where the source comes behind it, as in a decoder.
+    """
     said = OF_OTHERS.match(name.lower())
-    first = next(iter(inspect.signature(module.forward).parameters))
-    return said is not None and not first.lower().startswith(said[1])
+    first, *rest = inspect.signature(module.forward).parameters
+    if said is None or first.lower().startswith(said[1]):
+        return False
+    return said[1] != "src" or any(SOURCE.match(one.lower()) and "mask" not in one for one in rest)
 
 
 def _along(

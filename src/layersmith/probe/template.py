@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import types
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ class Template:
         Raises:
             Exception: whatever `copy.deepcopy` raises, of a module that cannot be copied.
         """
-        return copy.deepcopy(self._module) if self._structure is None else self._assembled(self._structure)
+        return copied(self._module) if self._structure is None else self._assembled(self._structure)
 
     def _pickled(self) -> bytes | None:
         file = io.BytesIO()
@@ -42,6 +43,38 @@ class Template:
     def _assembled(self, structure: bytes) -> nn.Module:
         module: nn.Module = _Assembly(io.BytesIO(structure), self._tensors).load()
         return module
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy whose own functions work with its own parts.
+
+    `copy.deepcopy` takes functions as they are: `self.f = lambda x: layer(x)` of a copy runs the first one's layer.
+
+    Raises:
+        Exception: whatever `copy.deepcopy` raises.
+    """
+    memo: dict[int, Any] = {}
+    other = copy.deepcopy(module, memo)
+    for part in other.modules():
+        for name, value in [*vars(part).items()]:
+            if isinstance(value, types.FunctionType) and value.__closure__:
+                vars(part)[name] = _rebound(value, value.__closure__, memo)
+    return other
+
+
+def _rebound(function: types.FunctionType, closure: tuple[types.CellType, ...], memo: dict[int, Any]) -> Any:
+    """The function with the copies of what it holds in the place of the originals."""
+    try:
+        held = [cell.cell_contents for cell in closure]
+    except ValueError:  # a cell that is still empty
+        return function
+    if not any(id(one) in memo for one in held):
+        return function
+    cells = tuple(types.CellType(memo.get(id(one), one)) for one in held)
+    code, defaults = function.__code__, function.__defaults__
+    other = types.FunctionType(code, function.__globals__, function.__name__, defaults, cells)
+    other.__kwdefaults__ = function.__kwdefaults__
+    return other
 
 
 class _Outline(pickle.Pickler):

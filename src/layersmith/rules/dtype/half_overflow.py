@@ -7,7 +7,8 @@ float32 and in bfloat16, and give inf or NaN under `.half()` and mixed precision
 ## How it is tested
 Where float32 answers with ordinary numbers, float16 must answer with finite ones: for the example's inputs, for
 ten times those, and for zeros, where an eps that float16 cannot hold is 0 / 0; the latter two are notes. It is also
-called with steps hidden by each mask that forward takes.
+called with steps hidden by each mask that forward takes; that a constant is too large for it then is a note, unless the
+file speaks of half precision.
 
 ## How to fix it
 `torch.finfo(x.dtype).min` for masks; squares, sums and norms in float32, cast back; an eps of 1e-5 or
@@ -22,6 +23,8 @@ called with steps hidden by each mask that forward takes.
 
 from __future__ import annotations
 
+import linecache
+import re
 from collections.abc import Iterator
 
 import torch
@@ -40,6 +43,10 @@ OWN = frozenset(
     {"normalize", "cosine_similarity", "pairwise_distance", "cosine_embedding_loss", "layer_norm"}
 )
 TOO_LARGE = "Half without overflow"
+
+
+WITH_MASK = "the example with"
+HALVES = re.compile(r"float16|\.half\(|autocast|\bamp\b|fp16")
 
 
 @rule(
@@ -69,7 +76,7 @@ def half_overflow(case: Case) -> Iterator[Finding]:
                 continue
         except Exception as error:
             if TOO_LARGE in str(error):
-                yield _too_large(error, low.module)
+                yield _too_large(error, low.module, is_masked=name.startswith(WITH_MASK))
                 return
             raise NotApplicable(f"it does not run in float16: {error!s:.100}") from error
         if (step := _start(case, inputs)) is None or step.operation not in OWN:
@@ -85,7 +92,7 @@ def _calls(case: Case) -> Iterator[tuple[str, Severity, Inputs]]:
     for masking in case.once(maskings) if masks.arguments(case.module) else ():
         for encoding in masking.followed[:1]:
             inputs = masking.masked(masking.asked(case.inputs), encoding, masking.hidden)
-            yield f"the example with {masking.argument}", Severity.WARNING, inputs
+            yield f"{WITH_MASK} {masking.argument}", Severity.WARNING, inputs
 
 
 def _is_ordinary(output: object) -> bool:
@@ -114,10 +121,17 @@ def _finding(module: nn.Module, step: steps.Step | None, name: str, severity: Se
     return Finding(message, "output", *place, fix=fix, severity=severity)
 
 
-def _too_large(error: Exception, module: nn.Module) -> Finding:
+def _too_large(error: Exception, module: nn.Module, *, is_masked: bool) -> Finding:
     file, line = source.error_line(error, module)
     message = "forward fails in float16, which ends at 65504: " + " ".join(str(error).split())
-    return Finding(message, "", file, line, "torch.finfo(x.dtype).min for a mask")
+    is_meant = is_masked and not _speaks_of_halves(file)
+    severity = Severity.NOTE if is_meant else None
+    return Finding(message, "", file, line, "torch.finfo(x.dtype).min for a mask", severity=severity)
+
+
+def _speaks_of_halves(file: str) -> bool:
+    """Whether a file is written with half precision in mind: who masks with -1e9 elsewhere knows what for."""
+    return bool(HALVES.search("".join(linecache.getlines(file))))
 
 
 @half_overflow.bad("forward fails in float16, which ends at 65504")

@@ -54,7 +54,8 @@ DEVICES = re.compile(r"(?:same|expected|correct) device|on the same device", re.
 def hard_coded_device(case: Case) -> Iterator[Finding]:
     """Move it, call it, and see which tensors of its own making meet a moved one."""
     plain = [one.value for one in hidden(case.module) if isinstance(one.value, Tensor)]
-    inside = [x for one in hidden(case.module) if isinstance(one.value, nn.Module) for x in _all(one.value)]
+    parts = [one.value for one in hidden(case.module) if isinstance(one.value, nn.Module)]
+    inside = [x for part in (*parts, *case.inputs.modules()) for x in _all(part)]
     seen: set[tuple[str, int]] = set()
     found, error = devices.strangers(case.module, case.inputs, [*plain, *inside])
     for one in found:
