@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from layersmith.finding import Finding
+from layersmith.finding import Finding, Result
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Contract
 from layersmith.registry import with_prerequisites
@@ -14,6 +14,11 @@ from layersmith.subject import Construction, Subject
 
 def findings(cls: type[nn.Module], *inputs: Tensor) -> tuple[Finding, ...]:
     """What the rule says of the class, built with its defaults and called with the inputs."""
+    return result(cls, *inputs).findings
+
+
+def result(cls: type[nn.Module], *inputs: Tensor) -> Result:
+    """How the rule ended on it."""
     subject = Subject(
         cls.__name__,
         lambda _: cls(),
@@ -21,4 +26,4 @@ def findings(cls: type[nn.Module], *inputs: Tensor) -> tuple[Finding, ...]:
         contract=Contract(),
         construction=Construction(cls, {}, lambda kind, given: kind(**given), f"{cls.__name__}()"),
     )
-    return list(run(subject, with_prerequisites(("argument-crashes",))))[-1].findings
+    return list(run(subject, with_prerequisites(("argument-crashes",))))[-1]

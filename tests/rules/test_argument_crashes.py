@@ -7,11 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Outcome
-from layersmith.probe.inputs import Inputs
-from layersmith.promises import Contract
-from layersmith.registry import with_prerequisites
-from layersmith.runner import run
-from layersmith.subject import Construction, Subject
+from tests.trying import result
 
 
 class JoinsTheSkip(nn.Module):
@@ -68,12 +64,5 @@ class HasAFasterKernel(nn.Module):
 def test_an_option_is_not_blamed_for_what_it_cannot_help(
     cls: type[nn.Module], inputs: tuple[Tensor, ...]
 ) -> None:
-    subject = Subject(
-        cls.__name__,
-        lambda _: cls(),
-        lambda _: Inputs(inputs),
-        contract=Contract(),
-        construction=Construction(cls, {}, lambda kind, given: kind(**given), f"{cls.__name__}()"),
-    )
-    found = list(run(subject, with_prerequisites(("argument-crashes",))))[-1]
+    found = result(cls, *inputs)
     assert found.outcome is Outcome.PASS, found.findings

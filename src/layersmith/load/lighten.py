@@ -60,9 +60,8 @@ def lighter(search: ConstructorSearch, way: Way, deadline: Deadline) -> Way:
                 continue
             tried.append(arguments)
             other = _with(way, arguments, deadline)
-            other_work = other.work(deadline) if other is not None else work
-            if other is not None and other_work < _WORTH * work:
-                way, work = other, other_work
+            if other is not None and (less := other.work(deadline)) < _WORTH * work:
+                way, work = other, less
     except Exception:  # noqa: BLE001 - out of time, or a forward that fails at times: the way as it was found
         return way
     return way

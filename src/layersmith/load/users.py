@@ -21,6 +21,7 @@ from layersmith.load.strategy import Found, Request
 from layersmith.probe import source
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
+from layersmith.probe.registration import enclosed
 
 _USERS = 3  # how many users are tried
 _DEEPEST = 2  # users of users
@@ -57,11 +58,7 @@ def as_used(request: Request, guess: Found) -> Found:
 def _holds_parts(inputs: Inputs) -> bool:
     """Whether a function is handed on that calls modules of its own, which no other call can be given anew."""
     values = [*inputs.args, *inputs.kwargs.values()]
-    cells = [cell for value in values for cell in getattr(value, "__closure__", None) or ()]
-    held = [getattr(value, "__self__", None) for value in values]
-    with contextlib.suppress(ValueError):  # an empty cell
-        held += [cell.cell_contents for cell in cells]
-    return any(isinstance(one, nn.Module) for one in held)
+    return any(isinstance(held, nn.Module) for value in values for _, held in enclosed(value))
 
 
 def _differ(cls: type[nn.Module], guess: Found, used: Found) -> bool:

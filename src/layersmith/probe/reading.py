@@ -111,7 +111,7 @@ def spelled(path: str) -> str:
 def mentions(module: nn.Module, pattern: str) -> bool:
     """Whether the file of any class of the tree, torch's own left aside, has a match."""
     files = {source.file_of(cls) for cls in _own(module)} - {""}
-    return any(_has(file, pattern) for file in files)
+    return any(file_mentions(file, pattern) for file in files)
 
 
 def says(module: nn.Module, pattern: str) -> bool:
@@ -177,7 +177,8 @@ def _spans(module: nn.Module) -> Iterator[tuple[str, range]]:
 
 
 @functools.lru_cache(maxsize=512)
-def _has(file: str, pattern: str) -> bool:
+def file_mentions(file: str, pattern: str) -> bool:
+    """Whether the text of a file matches a pattern anywhere."""
     return re.search(pattern, "".join(linecache.getlines(file))) is not None
 
 

@@ -81,10 +81,8 @@ def _held(value: object) -> list[tuple[str, object]]:
         return [
             (f"({i})", item) for i, item in enumerate((value.func, *value.args, *value.keywords.values()))
         ]
-    if isinstance(value, types.FunctionType):
-        return _enclosed(value)
-    if isinstance(value, types.MethodType):
-        return [(".__self__", value.__self__)]
+    if isinstance(value, types.FunctionType | types.MethodType):
+        return enclosed(value)
     return (
         []
         if _is_from_torch(type(value))
@@ -92,8 +90,12 @@ def _held(value: object) -> list[tuple[str, object]]:
     )
 
 
-def _enclosed(function: types.FunctionType) -> list[tuple[str, object]]:
-    """The variables that a lambda or local function closes over; one may still be unset."""
+def enclosed(function: object) -> list[tuple[str, object]]:
+    """What a method is bound to, or the variables that a lambda or local function closes over; one may still be unset."""
+    if isinstance(function, types.MethodType):
+        return [(".__self__", function.__self__)]
+    if not isinstance(function, types.FunctionType):
+        return []
     found = []
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +12,7 @@ from layersmith.errors import UsageError
 from layersmith.probe import tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
+from layersmith.probe.template import copied
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def backward(output: object, *, seed: int) -> None:
 
 def _copy(module: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(module)
+        return copied(module)
     except Exception as error:
         raise UsageError(
             f"measuring works on a copy, but copy.deepcopy of {type(module).__name__} raised "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.errors import UsageError
+from layersmith.probe.template import copied
 from layersmith.training.building import HIDDEN_SIZE, built
 from layersmith.training.datasets import Dataset
 
@@ -59,7 +59,7 @@ def placement(module: nn.Module) -> Tensor:
 
 def _copied(module: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(module)
+        return copied(module)
     except Exception as error:
         raise UsageError(
             f"{type(module).__name__} cannot be copied ({error}), and yours must stay as it is; "

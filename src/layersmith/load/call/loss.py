@@ -37,13 +37,18 @@ def is_loss(callee: Callee) -> bool:
 
 def has_labels(callee: Callee) -> bool:
     """Whether the second parameter holds class numbers, by what is known of it or by its name."""
-    second = (callee.required if len(callee.required) > 1 else list(callee.parameters))[1]
+    second = _compared(callee)[1]
     return callee.clues[second].dtype is torch.int64 or bool(_LABELS.match(plain(second)))
+
+
+def _compared(callee: Callee) -> list[str]:
+    """What must be given, the prediction and the target first; both where the target may be left out."""
+    return callee.required if len(callee.required) > 1 else list(callee.parameters)[:2]
 
 
 def loss_states(callee: Callee) -> list[State]:
     """Pairs of floats, probabilities, class numbers and flags; whatever else is asked for is a weight."""
-    first, second, *rest = callee.required if len(callee.required) > 1 else list(callee.parameters)[:2]
+    first, second, *rest = _compared(callee)
     classes = callee.told(CLASSES) or callee.clues[first].reach
     shapes = [(s[0], classes, *s[2:]) if classes and len(s) > 1 else s for s in _SHAPES]
     if callee.clues[first].is_flat and not callee.clues[first].reach:  # maps, not boxes

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import leaves, source
-from layersmith.probe.registration import OWN
+from layersmith.probe.registration import OWN, enclosed
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -71,8 +71,8 @@ def _functions(module: nn.Module) -> Iterator[tuple[str, str, type, nn.Module]]:
 
 
 def _closed_over(function: object) -> list[nn.Module]:
-    cells = function.__closure__ or () if isinstance(function, types.FunctionType) else ()
-    return [cell.cell_contents for cell in cells if isinstance(cell.cell_contents, nn.Module)]
+    held = enclosed(function) if isinstance(function, types.FunctionType) else []
+    return [one for _, one in held if isinstance(one, nn.Module)]
 
 
 def _members(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> list[Any]:

@@ -23,16 +23,15 @@ file speaks of half precision.
 
 from __future__ import annotations
 
-import linecache
-import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import maskings
-from layersmith.probe import closeness, masks, source, steps, tree
+from layersmith.probe import closeness, masks, reading, source, steps, tree
 from layersmith.probe.halves import QuickHalves
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
@@ -43,10 +42,19 @@ OWN = frozenset(
     {"normalize", "cosine_similarity", "pairwise_distance", "cosine_embedding_loss", "layer_norm"}
 )
 TOO_LARGE = "Half without overflow"
+HALVES = (
+    r"float16|\.half\(|autocast|\bamp\b|fp16"  # in a file written for them: elsewhere -1e9 hides well enough
+)
 
 
-WITH_MASK = "the example with"
-HALVES = re.compile(r"float16|\.half\(|autocast|\bamp\b|fp16")
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """Inputs, in words too, and how grave it is where they fail."""
+
+    name: str
+    inputs: Inputs
+    severity: Severity = Severity.WARNING
+    is_masked: bool = False
 
 
 @rule(
@@ -68,31 +76,32 @@ def half_overflow(case: Case) -> Iterator[Finding]:
     low = case.fresh(dtype=torch.float16)
     if not all(bool(x.isfinite().all()) for x in low.module.state_dict().values() if isinstance(x, Tensor)):
         raise NotApplicable("its own constants are infinite in float16")
-    for name, severity, inputs in _calls(case):
+    for call in _calls(case):
         try:
             with QuickHalves():
-                is_sound = not _is_ordinary(case.run(inputs)) or _is_finite(low.run(inputs.to(torch.float16)))
+                is_asked = _is_ordinary(case.run(call.inputs))
+                is_sound = not is_asked or _is_finite(low.run(call.inputs.to(torch.float16)))
             if is_sound:
                 continue
         except Exception as error:
             if TOO_LARGE in str(error):
-                yield _too_large(error, low.module, is_masked=name.startswith(WITH_MASK))
+                yield _too_large(error, low.module, is_masked=call.is_masked)
                 return
             raise NotApplicable(f"it does not run in float16: {error!s:.100}") from error
-        if (step := _start(case, inputs)) is None or step.operation not in OWN:
-            yield _finding(case.module, step, name, severity)
+        if (step := _start(case, call.inputs)) is None or step.operation not in OWN:
+            yield _finding(case.module, step, call.name, call.severity)
             return
 
 
-def _calls(case: Case) -> Iterator[tuple[str, Severity, Inputs]]:
-    """The inputs in words, how grave it is where they fail, and themselves; those with a mask last."""
+def _calls(case: Case) -> Iterator[_Call]:
+    """The example's inputs, then others; those with a mask last."""
     for name, factor in (("the example", 1.0), ("inputs x 10", 10.0), ("all zeros", 0.0)):
         inputs = case.inputs.map(lambda x, factor=factor: x * factor if x.is_floating_point() else x)
-        yield name, Severity.WARNING if factor == 1.0 else Severity.NOTE, inputs
+        yield _Call(name, inputs, Severity.WARNING if factor == 1.0 else Severity.NOTE)
     for masking in case.once(maskings) if masks.arguments(case.module) else ():
         for encoding in masking.followed[:1]:
             inputs = masking.masked(masking.asked(case.inputs), encoding, masking.hidden)
-            yield f"{WITH_MASK} {masking.argument}", Severity.WARNING, inputs
+            yield _Call(f"the example with {masking.argument}", inputs, is_masked=True)
 
 
 def _is_ordinary(output: object) -> bool:
@@ -124,14 +133,8 @@ def _finding(module: nn.Module, step: steps.Step | None, name: str, severity: Se
 def _too_large(error: Exception, module: nn.Module, *, is_masked: bool) -> Finding:
     file, line = source.error_line(error, module)
     message = "forward fails in float16, which ends at 65504: " + " ".join(str(error).split())
-    is_meant = is_masked and not _speaks_of_halves(file)
-    severity = Severity.NOTE if is_meant else None
+    severity = Severity.NOTE if is_masked and not reading.file_mentions(file, HALVES) else None
     return Finding(message, "", file, line, "torch.finfo(x.dtype).min for a mask", severity=severity)
-
-
-def _speaks_of_halves(file: str) -> bool:
-    """Whether a file is written with half precision in mind: who masks with -1e9 elsewhere knows what for."""
-    return bool(HALVES.search("".join(linecache.getlines(file))))
 
 
 @half_overflow.bad("forward fails in float16, which ends at 65504")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from layersmith.load.call.callee import State
 from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.repair.flattened import open_sides
 from layersmith.load.call.repair.messages import undirected_pairs
 from layersmith.load.values import TensorSpec, specs
 
@@ -60,7 +61,7 @@ def doubled(complaint: Complaint) -> Iterator[State]:
 
 
 def _enlarged(spec: TensorSpec, times: int) -> TensorSpec:
-    for index in sorted(spec.free - {0, 1}):
+    for index in open_sides(spec):
         spec = spec.resized(index, times * spec.shape[index], fix=False)
     return spec
 
@@ -68,11 +69,10 @@ def _enlarged(spec: TensorSpec, times: int) -> TensorSpec:
 def _in_units(spec: TensorSpec, unit: int) -> TensorSpec:
     """An image whose free sides are multiples of a number, and still differ."""
     taken: list[int] = []
-    for index in sorted(spec.free) if spec.rank > _SEQUENCE else []:
-        if index > 1:
-            side = -(-spec.shape[index] // unit) * unit
-            taken.append(side + unit if side in taken else side)
-            spec = spec.resized(index, taken[-1], fix=False)
+    for index in open_sides(spec) if spec.rank > _SEQUENCE else []:
+        side = -(-spec.shape[index] // unit) * unit
+        taken.append(side + unit if side in taken else side)
+        spec = spec.resized(index, taken[-1], fix=False)
     return spec
 
 
