@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from layersmith.probe.surroundings import preserved
 
 ELEMENTS = 200_000_000  # 0.8 GB of float32: more than a small model of any kind needs
-_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full}
+_FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full, torch.arange}
 
 
 class OutOfBudget(Exception):  # noqa: N818 - not an error of the user's
@@ -84,7 +84,7 @@ class _Budget(TorchFunctionMode):
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         if function in _FACTORIES:
-            self.spend(_wanted(args, kwargs or {}))
+            self.spend(_arranged(args) if function is torch.arange else _wanted(args, kwargs or {}))
         result = function(*args, **(kwargs or {}))
         if isinstance(result, Tensor) and result.numel() > self.elements:
             raise OutOfBudget(f"a tensor of {result.numel():.1e} elements")
@@ -104,3 +104,13 @@ def _wanted(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     flat = size[0] if len(size) == 1 and isinstance(size[0], list | tuple) else size
     numbers = [part for part in flat if isinstance(part, int)] if isinstance(flat, list | tuple) else []
     return math.prod(numbers)
+
+
+def _arranged(args: tuple[Any, ...]) -> int:
+    """How many numbers `torch.arange` makes of a start, an end and a step."""
+    numbers = [float(part) for part in args if isinstance(part, int | float)]
+    if not numbers or len(numbers) < len(args):
+        return 0
+    start, end = (0.0, numbers[0]) if len(numbers) == 1 else numbers[:2]
+    step = numbers[2] if len(numbers) > 2 else 1.0  # noqa: PLR2004 - it comes third
+    return int(min(abs((end - start) / step), 2.0 * ELEMENTS)) if step else 0

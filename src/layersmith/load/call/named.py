@@ -182,7 +182,11 @@ def _recurrent_state(layer: nn.RNNBase) -> Any:
 def _adjacency(asked: Asked) -> Any:
     main = asked.main
     is_graph = isinstance(main, TensorSpec) and main.rank > 1 and _ADJACENCY.search(asked.word)
-    return TensorSpec((*main.shape[:-1], main.shape[-2]), high=1) if is_graph else None
+    if not is_graph:
+        return None
+    nodes = main.shape[-2]
+    is_shared = asked.clue.rank == 2 or main.rank > 3  # noqa: PLR2004 - one graph for all rows, channels and steps
+    return TensorSpec((nodes, nodes) if is_shared else (*main.shape[:-1], nodes), high=1)
 
 
 def _integers(asked: Asked) -> Any:

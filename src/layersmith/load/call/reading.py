@@ -221,11 +221,13 @@ class _Reader:
                 self.repeated[inner] = len(node.args)
         if isinstance(node.func, ast.Attribute):
             self.add(method_clue(node, node.func.attr, self.repeated.get(node)), node.func.value)
-        view = self.held.view
-        position = next((i for i, given in enumerate(node.args) if view(given) is not None), None)
+        view, args = self.held.view, node.args
+        if getattr(node.func, "attr", "") == "einsum" and isinstance(args[-1], ast.Tuple | ast.List):
+            args = [*args[:-1], *args[-1].elts]  # torch.einsum("ncv,vw->ncw", (x, a))
+        position = next((i for i, given in enumerate(args) if view(given) is not None), None)
         word = next((word for word in node.keywords if view(word.value) is not None and word.arg), None)
         if position is not None:
-            self.add(self.passed(node, position, ""), node.args[position])
+            self.add(self.passed(node, position, ""), args[position])
         elif word is not None:
             self.add(self.passed(node, 0, word.arg or ""), word.value)
 

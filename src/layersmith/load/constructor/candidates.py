@@ -90,7 +90,10 @@ def _by_annotation(wanted: Wanted) -> Iterator[Any]:
     annotation = wanted.annotation
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        for part in arguments:
+        is_text = any(
+            pattern.search(names.plain(wanted.name)) for pattern in (names.NORM, names.ACTIVATION, names.TEXT)
+        )
+        for part in sorted(arguments, key=lambda part: is_text and part is not str):  # `act: tuple | str`
             yield from candidates(wanted.of(part))[:4] if part is not type(None) else ()
         yield from [None] if type(None) in arguments else []
     elif origin is typing.Literal:
@@ -206,8 +209,10 @@ def _by_usage(wanted: Wanted) -> Iterator[Any]:
     elif "callable" in kinds:
         yield from evidence.block_classes(wanted.usage.attributes, name, wanted.cls, wanted.scope)
         yield from standins.callables(name, is_called_in_constructor=True)
-    elif is_sequence and ("module" in kinds or _are_modules(wanted)):
-        outputs = (wanted.usage.item or Usage()).outputs
+    elif is_sequence and ("module" in kinds or evidence.are_modules(wanted.usage, wanted.name)):
+        outputs, parts = (wanted.usage.item or Usage()).outputs, (wanted.usage.item or Usage()).parts
+        if len(parts) > 1:  # `for f, g in blocks`
+            yield [(standins.ANY_MODULE,) * len(parts)] * 2
         yield from standins.modules(name, several=True, outputs=outputs)
     elif is_sequence:
         yield from _repeated(wanted, list)
@@ -216,22 +221,16 @@ def _by_usage(wanted: Wanted) -> Iterator[Any]:
         yield from standins.modules(name, outputs=wanted.usage.outputs)
 
 
-def _are_modules(wanted: Wanted) -> bool:
-    """Whether the name is that of several modules; one that is picked from by number holds counts or widths."""
-    name = names.plain(wanted.name)
-    is_counted = wanted.usage.length > 0 or bool(re.match(r"(num|n)_|depths|dims", name))
-    item = wanted.usage.item or Usage()
-    is_counted = (
-        is_counted or "number" in item.kinds or any(names.known_integers(p.name) for p in item.passed_as)
-    )
-    return bool(names.MODULE.search(name.rstrip("s"))) and not is_counted
-
-
 def _by_name(wanted: Wanted) -> Iterator[Any]:
     name = names.plain(wanted.name)
     is_real = names.is_real(name) and "number" not in wanted.usage.kinds
     if wanted.usage.passed_as and not names.known_integers(name) and not is_real:
         yield from _by_alias(wanted)
+    becomes = [names.plain(parameter.name) for parameter in wanted.usage.passed_as]
+    if len(name) == 1 and any(
+        names.MODULE.search(other) for other in becomes
+    ):  # `Deterministic(f)`, of its net
+        yield from standins.modules(name)
     if names.is_flag(name) or (wanted.usage.is_flag and names.says_nothing(name)):
         yield from (False, True)
     elif names.NORM.search(name):

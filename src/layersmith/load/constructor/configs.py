@@ -199,6 +199,10 @@ class AnyConfig:
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
 
+    def __contains__(self, name: str) -> bool:
+        """As in what argparse returns."""
+        return name in vars(self)
+
     def get(self, name: str, default: Any = None) -> Any:
         """As a dict's."""
         return vars(self).get(name, default)

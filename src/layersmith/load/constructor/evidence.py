@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -28,6 +29,14 @@ def is_of_settings(usage: Usage, name: str, cls: type[nn.Module] | None) -> bool
     if len(own) < _SETTINGS or is_module or cls is None:
         return False
     return not classes_having(usage.attributes, name, cls)
+
+
+def are_modules(usage: Usage, name: str) -> bool:
+    """Whether the name is that of several modules; one that is picked from by number holds counts or widths."""
+    word, item = names.plain(name), usage.item or Usage()
+    is_counted = usage.length > 0 or bool(re.match(r"(num|n)_|depths|dims", word))
+    is_counted |= "number" in item.kinds or any(names.known_integers(p.name) for p in item.passed_as)
+    return bool(names.MODULE.search(word.rstrip("s"))) and not is_counted
 
 
 def classes_having(attributes: set[str], name: str, cls: type[nn.Module]) -> list[type[nn.Module]]:

@@ -84,6 +84,7 @@ class _Reader:
             self.unpacked(node.value, node.targets[0])
         if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
             self.picked(node.value, node.slice.value)
+            self.item(node.value, node.slice.value)
         if isinstance(node, ast.Compare):
             left, texts = compared(node)
             trace = self.trace(left) if texts else None
@@ -105,6 +106,13 @@ class _Reader:
         trace = self.trace(value.func) if isinstance(value, ast.Call) else None
         if trace is not None and type(index) is int and index >= 0 and not trace.outputs:
             trace.outputs = (1,) * max(2, index + 1)
+
+    def item(self, value: ast.expr, index: object) -> None:
+        """`self.dropouts[1]`: one of so many at least."""
+        trace = self.trace(value) if type(index) is int and isinstance(value, ast.Attribute) else None
+        if trace is not None and type(index) is int:
+            trace.kinds.add("sequence")
+            trace.length = max(trace.length, index + 1)
 
     def branch(self, node: ast.If) -> None:
         """`if self.mode == "decode": return self.decode(x, memory)`: how many arguments that mode uses."""

@@ -42,6 +42,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         r"max_?(seq|pos|len|tokens|time)|maxlen|(block|context|ctx)_?(size|len|window)|n_ctx|n_positions?|num_pos|position_embeddings|_len$|_length$|^length$|max_period",
         [80, 64],
     ),
+    (r"spatial_?dims?$|^ndims?$|num_dims|^n_dims?$|^dimensions?$", [2, 3]),
     (
         r"(image|img|frame|fmap|feat|grid|sample|spatial)_?(size|resolution|shape|height|width|map_size|dim|h|w)s?$|resolution|^(h|w|height|width|size|im_size|img)$|crop",
         [32, 64, 8, 28, 48, 224],
@@ -50,14 +51,14 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
     (r"patch", [4, 8]),
     (r"window|bucket|chunk|block_len|^ws$|nsample", [4, 8, 7]),
     (r"kernel|^ks?$|ksize|filter_?size|^kw|fsize|conv_?size|_k$", [3, 1, 5]),
-    (r"stride", [1, 2]),
+    (r"stride|(^|_)splits?$", [1, 2]),
     (r"^p$|^pad$|padding", [1, 0]),
     (r"dilat|atrous|^d$", [1, 2]),
     (r"(num_?|n_?)groups?|groups?$|^g$|group_size", [4, 1, 8]),
     (r"per_tok(en)?$", [2]),
     (r"growth", [16, WIDTH]),
     (r"expert", [4]),
-    (r"top_?k|^k$", [2, 3]),
+    (r"top_?k|^k$|radius", [2, 3]),
     (r"quantizers|codebooks|n_codes", [2]),
     (
         r"latent|^(nz|z|zdim)$|z_?(dim|size|channels)|noise_?(dim|size)|bottleneck_(dim|size)|code_(dim|size)",
@@ -92,9 +93,8 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         r"ratio|reduction|expan|factor|mult|scale|upscale|downs|squeeze|cardinality|^[rst]$|rate$|compress",
         [2, 4, 1, 16],
     ),
-    (r"spatial_dims|^ndims?$|num_dims|^n_dims?$|^dimensions?$", [2, 3]),
     (r"timesteps|num_steps|steps|^t_?max$", [10]),
-    (r"layer_?(idx|id|num|index|number)|^idx$|^i$|rank|index|^level$|stage", [0, 1, 4]),
+    (r"layer_?(idx|id|num|index|number)|(^|_)idx$|^i$|rank|index|^level$|stage", [0, 1, 4]),
     (r"seed", [0]),
     (r"world_size|num_gpus|^tp$", [1]),
     (r"^(degree|knots|num_grid)", [3]),
@@ -120,7 +120,9 @@ _REAL = re.compile(
     r"quantile|mlp_ratio|^p$|threshold|coef|init_value|margin|decay|min_|max_val|minval|maxval"
 )
 ACTIVATION = re.compile(r"(^|_)act(_?(fn|func|layer|type|cls|name|\d))?$|activation|non_?lin")
-NORM = re.compile(r"(^|_)norm(_|$)|norm_?layer|normaliz(er|ation)|^bn$|batch_?norm|^norm")
+NORM = re.compile(
+    r"(^|_)norm(_|$)|norm_?layer|normaliz(er|ation)|^bn$|batch_?norm|^norm(?!\w*(shape|size|dim|eps)$)"
+)
 MODULE = re.compile(
     r"(^|_)(fn|func|module|net|network|layer|block|model|encoder|decoder|backbone|base|attn|attention|ff|ffn|"
     r"feed_?forward|mlp|transformer|head|body|generator|discriminator|submodule|sublayer|embedder|embed|projector|"

@@ -39,13 +39,20 @@ def repaired(
     for name, value in _asked_for(arguments, error, known):
         yield {**arguments, name: value}
     suspects = [*(word for word in re.findall(r"[A-Za-z_]\w*", text) if word in known)]
-    suspects += failure.names_behind(error, known, getattr(constructor(cls), "__code__", None))
+    suspects += _on_the_line(cls, error, known)
     suspects = _of_blamed_type(arguments, error) or suspects
     for name in list(dict.fromkeys(suspects or arguments))[:6]:
         default = parameters[name].default if name in parameters else None
         current = arguments.get(name, default)
         for value in _alternatives(current, text, error, values(name))[:7]:
             yield {**arguments, name: value}
+
+
+def _on_the_line(cls: type[nn.Module], error: Exception, known: set[str]) -> list[str]:
+    """The arguments on the failing line of the constructor, or of one that this one hands them on to."""
+    makers = dict.fromkeys(getattr(vars(base).get("__init__"), "__code__", None) for base in cls.__mro__)
+    found = (failure.names_behind(error, known, code) for code in makers if code is not None)
+    return next((names_there for names_there in found if names_there), [])
 
 
 def _of_blamed_type(arguments: Arguments, error: Exception) -> list[str]:

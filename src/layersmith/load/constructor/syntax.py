@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
-import builtins
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
+from torch import Tensor, nn
+
 _TENSOR_MAKERS = {"tensor", "as_tensor", "FloatTensor", "Tensor"}
+_OTHERS = {name for kind in (str, bytes, int, float, list, dict, set, nn.Module) for name in dir(kind)}
+TENSOR_METHODS = set(dir(Tensor)) - _OTHERS  # what is done with nothing but tensors: `bias.unsqueeze(1)`
 _LISTS = {"ModuleList", "Sequential", "list", "tuple"}
 
 
@@ -30,9 +33,9 @@ def last_name(node: ast.expr) -> str:
 
 
 def resolved(node: ast.AST, scope: Mapping[str, Any]) -> Any:
-    """The object that a dotted name means in a scope; None if it is not known there."""
+    """The object that a dotted name means in a scope; None if it is not known there, or Python's own."""
     if isinstance(node, ast.Name):
-        return scope.get(node.id, getattr(builtins, node.id, None))
+        return scope.get(node.id)
     if isinstance(node, ast.Attribute):
         try:
             return getattr(resolved(node.value, scope), node.attr, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import builtins
 import functools
 import inspect
 from collections import defaultdict
@@ -15,6 +14,7 @@ from torch import nn
 from layersmith.load.constructor.forward import read_forward
 from layersmith.load.constructor.names import CONFIG, plain
 from layersmith.load.constructor.syntax import (
+    TENSOR_METHODS,
     compared,
     conditions,
     contents,
@@ -161,9 +161,7 @@ class _Reader:
     def keep(self, node: ast.Assign) -> None:
         """`self.depth = config.depth`, `depth = config.depth`: another name of that setting."""
         trace = self.trace(contents(node.value))
-        if trace is None:
-            return
-        for target in node.targets:
+        for target in node.targets if trace is not None else ():
             if isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self":
                 self.kept_as.setdefault(target.attr, trace)
             elif isinstance(target, ast.Name):
@@ -192,6 +190,8 @@ class _Reader:
 
     def call(self, node: ast.Call) -> None:
         self.mark(node.func, "callable")
+        if isinstance(node.func, ast.Attribute) and node.func.attr in TENSOR_METHODS:
+            self.mark(node.func.value, "tensor")
         called = node.func.id if isinstance(node.func, ast.Name) else ""
         if called in _WALKED:
             for argument in node.args:
@@ -225,10 +225,8 @@ class _Reader:
         inner = _Reader(self.cls, method, is_method=True)
         inner.read_all(method)
         theirs = [argument.arg for argument in method.args.args][1:]
-        pairs = [
-            *zip(theirs, node.args, strict=False),
-            *((word.arg or "", word.value) for word in node.keywords),
-        ]
+        pairs = [*zip(theirs, node.args, strict=False)]
+        pairs += [(word.arg or "", word.value) for word in node.keywords]
         for name, given in pairs:
             trace = self.trace(given)
             if name in inner.found and trace is not None:
@@ -240,17 +238,16 @@ class _Reader:
         is_super = isinstance(function, ast.Attribute) and function.attr == "__init__"
         if is_super:
             return next((base for base in self.cls.__mro__[1:] if "__init__" in vars(base)), None)
-        found = None if self.parameter(function) else resolved(function, self.globals)
-        return found if found not in vars(builtins).values() else None
+        return None if self.parameter(function) else resolved(function, self.globals)
 
     def passed_on(self, node: ast.Call, callee: Any) -> None:
         try:
             expected = list(inspect.signature(callee).parameters.values())
-        except (TypeError, ValueError):
+        except Exception:  # noqa: BLE001 - a stand-in for what is not installed raises what it likes
             return
         by_name = {parameter.name: parameter for parameter in expected}
         self.rest(node, callee)
-        if callee in (nn.ModuleList, nn.Sequential):
+        if callee is nn.ModuleList or callee is nn.Sequential:
             self.several(node)
         pairs = [*zip(node.args, expected, strict=False)]
         pairs += [(word.value, by_name[word.arg]) for word in node.keywords if word.arg in by_name]
@@ -289,12 +286,14 @@ class _Reader:
         names = [p.name for p in list(inspect.signature(callee).parameters.values())]
         trace = self.found[REST]
         trace.passed_as.append(inspect.Parameter("cls", inspect.Parameter.KEYWORD_ONLY, annotation=callee))
-        trace.keys |= {*names[: len(node.args)], *(word.arg for word in node.keywords if word.arg)}
+        told = [given for given in node.args if not isinstance(given, ast.Starred)]
+        trace.keys |= {*names[: len(told)], *(word.arg for word in node.keywords if word.arg)}
 
     def comparison(self, node: ast.Compare) -> None:
-        left, texts = compared(node)
+        (left, texts), right = compared(node), node.comparators[0]
+        if isinstance(node.ops[0], ast.In | ast.NotIn) and not isinstance(left, ast.Constant):
+            self.mark(right, "sequence")  # `if depth in attended`
         trace = self.trace(left)
         if trace is not None:
             trace.strings += texts
-        if trace is not None and isinstance(node.comparators[0], ast.Constant):
-            trace.kinds |= {"optional"} if node.comparators[0].value is None else set()
+            trace.kinds |= {"optional"} if getattr(right, "value", ...) is None else set()

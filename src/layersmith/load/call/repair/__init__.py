@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from layersmith.load.call.callee import State
-from layersmith.load.call.repair import dtypes, kinds, ranks, relations, sizes
+from layersmith.load.call.repair import divisors, dtypes, kinds, ranks, relations, sizes
 from layersmith.load.call.repair.complaint import Complaint
 
 _WIDEST = 8  # how many ways on from one error are followed
@@ -15,14 +15,16 @@ _ADVICE = (
     dtypes.ranges,
     dtypes.lengths,
     kinds.own_state,
+    ranks.batched,
     sizes.compared,
     ranks.fewer_indices,
     ranks.unpacked,
+    ranks.drawn,
     ranks.stated,
     ranks.indexed,
     ranks.counted,
     sizes.too_small,
-    sizes.divisible,
+    divisors.divisible,
     relations.halved,
     relations.doubled,
     sizes.paired,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
 from layersmith.load.call.callee import State
+from layersmith.load.call.clue import Clue, shaped
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.values import TensorSpec, specs
 from layersmith.probe.sequence import TOGETHER
@@ -29,6 +31,9 @@ _STATED = (
 )
 _HIGHEST = 6
 _SPELLED = re.compile(r"\(?\[?\b[BN](?:[x, ]+[A-Z*]\w?){1,5}\b")  # "we expect BxNxCxHxW", "(B, C, H, W)"
+_DRAWN = re.compile(
+    r"[(\[](?:\*|[A-Z]\w?)(?:, ?(?:[A-Z]\w?|\d{1,2})){1,5}[)\]]|\b[BN](?:x(?:[A-Z]|\d{1,2})){1,5}\b"
+)
 _LISTED = re.compile(r"[(\[](?:[A-Z]|\*)(?:, ?[A-Z]){1,5}[)\]]")  # "either (D, H, W) or (*, C, D, H, W)"
 
 
@@ -47,6 +52,38 @@ def unpacked(complaint: Complaint) -> Iterator[State]:
         if not re.search(r"\.shape|\.size\(", complaint.line):
             yield from _split(complaint, wanted)
         yield from _ranked(complaint, wanted, complaint.blamed)
+
+
+def batched(complaint: Complaint) -> Iterator[State]:
+    """A batch of what a convolution took as one item: "weight of size [32, 3, 4, 4], expected input[1, 5, 7, 11]"."""
+    match = complaint.says(r"weight of size \[([\d, ]+)\], expected input\[1, ([\d, ]+)\]")
+    weight, item = (
+        ([int(size) for size in sizes.split(",")] for sizes in match.groups()) if match else ([], [])
+    )
+    for name in complaint.blamed if len(item) + 1 == len(weight) else ():
+        value = complaint.state[name]
+        if isinstance(value, TensorSpec) and value.shape == (*item,):
+            yield complaint.with_rank(len(weight), [name])
+
+
+def drawn(complaint: Complaint) -> Iterator[State]:
+    """The shape that a message draws with numbers in it: "boxes of shape [N, 4]", "must be (*, 3, H, W)", "Bx3xHxW"."""
+    for text in _DRAWN.findall(complaint.text):
+        axes = [axis.strip() for axis in re.split("[,x]", text.strip("[()]"))]
+        sizes = tuple(int(axis) if axis.isdigit() else None for axis in axes)
+        clue = Clue(rank=len(axes), sizes=sizes)
+        names = (
+            [n for n in complaint.blamed if isinstance(complaint.state[n], TensorSpec)] if any(sizes) else []
+        )
+        for chosen in (names, *([name] for name in names)):
+            yield complaint.with_specs(lambda spec, clue=clue: _as_drawn(spec, clue), chosen)  # type: ignore[misc]
+
+
+def _as_drawn(spec: TensorSpec, clue: Clue) -> TensorSpec:
+    new = shaped(clue, clue.rank or 0)
+    kept = spec if spec.rank == new.rank else new
+    shape = tuple(told or size for told, size in zip(clue.sizes, kept.shape, strict=True))
+    return replace(spec, shape=shape, free=new.free)
 
 
 def stated(complaint: Complaint) -> Iterator[State]:
@@ -86,7 +123,14 @@ def indexed(complaint: Complaint) -> Iterator[State]:
 
 def counted(complaint: Complaint) -> Iterator[State]:
     """Another rank where the message only says that it is wrong."""
-    if complaint.says(r"(right|correct|wrong|invalid|incorrect|proper) number of (ax[ei]s|dim)"):
+    spatial = complaint.says(r"[Ee]xpected (\d) spatial dim\w*,? (?:but )?got (\d)")
+    for name in complaint.blamed if spatial else ():
+        yield complaint.with_rank(
+            _rank(complaint, name) + int(spatial.group(1)) - int(spatial.group(2)), [name]
+        )  # type: ignore[union-attr]
+    if complaint.says(
+        r"(right|correct|wrong|invalid|incorrect|proper) number of (ax[ei]s|dim)|[Nn]umber of spatial dim"
+    ):
         for change in (1, -1, 2):
             for name in complaint.blamed:
                 if 0 < _rank(complaint, name) + change <= _HIGHEST:

@@ -55,7 +55,7 @@ def doubled(complaint: Complaint) -> Iterator[State]:
     """One of two images larger: the other is enlarged before they meet."""
     low, high = sorted(next(undirected_pairs(complaint.text), (0, 0)))
     images = [n for n, v in complaint.state.items() if isinstance(v, TensorSpec) and v.rank > _SEQUENCE]
-    if len(images) > 1 and low and high in (2 * low, 4 * low):
+    if len(images) > 1 and low and high in (2 * low, 3 * low, 4 * low):
         for name in reversed(images):
             yield complaint.with_specs(lambda spec: _enlarged(spec, high // low), [name])
 

@@ -22,13 +22,11 @@ _TOO_SMALL = re.compile(
     r"must be (greater|larger)|at least|exceeds dimension size|invalid start|"
     r"negative dimension|zero elements|step must be|stack expects a non-empty"
 )
-_DIVISIBLE = re.compile(r"divis|divide|multiple of|split|power of|square|even|chunk")
 _SPATIAL = (32, 64, 128)
 _PARTS = (2, 3, 4)
 _SAMPLES = (512, 4096)
 _SIDES = (28, 32, 64, 16, 8, 4, 1, 96, 128, 224)
 _SEQUENCE = 3  # a rank
-_LARGEST_DIVISOR = 256
 _MOST_ALIKE = 2  # tensors that are changed together only: a query and its keys
 
 
@@ -70,36 +68,6 @@ def _enlarged(spec: TensorSpec, side: int) -> TensorSpec:
     return spec
 
 
-def divisible(complaint: Complaint) -> Iterator[State]:
-    """Multiples of what divides."""
-    if not (_DIVISIBLE.search(complaint.text) or "%" in complaint.line):
-        return
-    for rows in (4, 8) if "batch" in complaint.text.lower() else ():
-        yield complaint.with_specs(lambda spec, rows=rows: _of_rows(spec, rows))  # type: ignore[misc]
-    named = [n for n in complaint.numbers if n not in complaint.all_sizes and 1 < n <= _LARGEST_DIVISOR]
-    chunks = complaint.says(r"divide axis of length \d+ in chunks of (\d+)")
-    if chunks:
-        named.insert(0, 2 * int(chunks.group(1)))
-    product = complaint.says(r"product.*\((\d+), (\d+)\)")
-    if product:
-        named.insert(0, int(product.group(1)) * int(product.group(2)))
-    hit = complaint.free_sizes & set(complaint.numbers)
-    for size in [*named, 16, 64, 32, 8, 36]:
-        target = size * 2 if size < 8 else size  # noqa: PLR2004 - one block is no sequence
-        yield complaint.with_specs(lambda spec, target=target: _set_free(spec, target, hit))  # type: ignore[misc]
-
-
-def _of_rows(spec: TensorSpec, rows: int) -> TensorSpec:
-    return spec.resized(0, rows, fix=False) if spec.rank and 0 in spec.free else spec
-
-
-def _set_free(spec: TensorSpec, size: int, only: set[int]) -> TensorSpec:
-    for index in sorted(spec.free):
-        if index > 0 and (spec.shape[index] in only or not only):
-            spec = spec.resized(index, size, fix=False)
-    return spec
-
-
 def compared(complaint: Complaint) -> Iterator[State]:
     """What a failed assert compares with a number that the constructor was told becomes that number."""
     told = {value for value in complaint.callee.arguments.values() if type(value) is int}
@@ -112,6 +80,7 @@ def paired(complaint: Complaint) -> Iterator[State]:
     """What was given becomes what was expected, also where the given number is a product of dimensions."""
     pairs = list(dict.fromkeys([*_condition_pairs(complaint), *_message_pairs(complaint)]))
     for given, wanted in pairs:
+        yield from _beside_others(complaint, given, wanted)
         yield from _area(complaint, given, wanted)
     for given, wanted in pairs:
         direct = list(complaint.with_size(given, wanted))
@@ -152,9 +121,6 @@ def shapes(complaint: Complaint) -> Iterator[State]:
 
 def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     told = {value for value in complaint.callee.arguments.values() if type(value) is int}
-    for size in sorted(complaint.free_sizes):  # all parts of a concatenation are of another size
-        if size + wanted - given in told:
-            yield from complaint.with_size(size, size + wanted - given)
     side = math.isqrt(wanted)
     for size in sorted(complaint.free_sizes):  # an outer product of the input with itself
         if size * size == given and side * side == wanted:
@@ -172,6 +138,14 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     yield from flattened.flattened(complaint, given, wanted)
     for side in _SIDES:
         yield complaint.with_specs(lambda spec, side=side: flattened.with_sides(spec, side))  # type: ignore[misc]
+
+
+def _beside_others(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+    """A size that the constructor was told, of an input that comes with others of the module's: 13 + 130 -> 3 + 130."""
+    told = {value for value in complaint.callee.arguments.values() if type(value) is int and value > 1}
+    for size in sorted(complaint.free_sizes):
+        if size != given and size + wanted - given in told:
+            yield from complaint.with_size(size, size + wanted - given)
 
 
 def _side_by_side(complaint: Complaint, given: int, wanted: int, told: set[int]) -> Iterator[State]:
