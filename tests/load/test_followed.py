@@ -98,7 +98,67 @@ class Timed(nn.Module):
         return self.mlp(self.waves(t, self.frequency_size))
 
 
+class OfTheFirst(nn.Module):
+    """The first step of a sequence alone, as BERT does it."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.linear = nn.Linear(hidden, 2)
+
+    def forward(self, x):
+        return self.linear(x[:, 0])
+
+
+class OfTheLast(nn.Module):
+    """The same step under a name of its own."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.linear = nn.Linear(hidden, 2)
+
+    def forward(self, x):
+        last = x[:, -1, :]
+        return self.linear(last)
+
+
+class OfItsDimensions(nn.Module):
+    """It is built for two dimensions: what it would do with three says nothing."""
+
+    def __init__(self, channels, dims=2):
+        super().__init__()
+        self.channels, self.dims = channels, dims
+
+    def forward(self, x):
+        assert x.shape[1] == self.channels
+        if self.dims == 3:
+            return F.interpolate(x, (x.shape[2], x.shape[3] * 2, x.shape[4] * 2), mode="nearest")
+        return F.interpolate(x, scale_factor=2, mode="nearest")
+
+
+class GlobalAvgPool2d(nn.Module):
+    """Its name alone says that it takes images."""
+
+    def forward(self, inputs):
+        return inputs.view(inputs.size(0), inputs.size(1), -1).mean(dim=2)
+
+
+class ScaleNorm(nn.Module):
+    """What it takes bears the name of a sequence."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, hidden_states):
+        return self.weight * hidden_states / hidden_states.norm(dim=-1, keepdim=True)
+
+
 REAL = {
+    OfTheFirst: "OfTheFirst(48)(f32[5,7,48])",
+    OfTheLast: "OfTheLast(48)(f32[5,7,48])",
+    OfItsDimensions: "OfItsDimensions(32)(f32[5,32,11,13])",
+    GlobalAvgPool2d: "GlobalAvgPool2d()(f32[5,7,11,13])",
+    ScaleNorm: "ScaleNorm(32)(f32[5,7,32])",
     Masked: "Masked(32)(f32[5,32,11], bool[5,1,11])",
     PaddedByItsMethod: "PaddedByItsMethod(96, 64, 3)(f32[5,96,11], bool[5,1,11])",
     Coupling: "Coupling(32, 48)(f32[5,32,11], bool[5,1,11])",

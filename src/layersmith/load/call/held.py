@@ -41,14 +41,18 @@ class View:
     is_resized: bool = False  # its rank and channels, but no longer its other sizes
     is_other: bool = False  # its rank alone
     added: int = 0  # dimensions that it has got: `x.unsqueeze(0)`
+    is_picked: bool = False  # one step of it: `x[:, 0]`
 
     @property
     def is_same(self) -> bool:
         """Whether it has the whole shape, or the channels at least."""
-        return not self.is_other and not self.added
+        return not (self.is_other or self.added or self.is_picked)
 
     def before(self, clue: Clue) -> Clue:
         """What a clue about the expression says about the parameter."""
+        if self.is_picked:  # of rows, where a layer takes its features
+            steps = 1 + (max(clue.min_rank, 2) if (clue.last or 0) > 1 else clue.min_rank)
+            clue = Clue(rank=clue.rank and clue.rank + 1, min_rank=steps, last=clue.last)
         if self.is_resized or self.added or self.is_other:
             clue = replace(clue, last=None, sizes=(), trailing=(), names=())
         if self.is_other:
@@ -80,6 +84,9 @@ class Held:
             is_part = isinstance(node.slice, ast.Constant) and node.slice.value == self.key
             is_it = is_part and isinstance(node.value, ast.Name) and node.value.id in self.whole
             return View() if is_it else None
+        if isinstance(node, ast.Subscript) and _is_step(node.slice):
+            view = self.view(node.value)
+            return replace(view, is_picked=True) if view is not None and view.is_same else None
         return self.alias.get(node.id) if isinstance(node, ast.Name) else None
 
     def holds(self, node: ast.AST | None) -> bool:
@@ -137,6 +144,13 @@ class Held:
                 found = found if is_kept or found is None else self.of_layer(found, part)
             return found
         return view if self.depth < _DEEPEST and _hands_back(called, self.depth) else None
+
+
+def _is_step(index: ast.expr) -> bool:
+    """Whether this is the `:, 0` of `x[:, 0]`, or `:, -1, :`."""
+    first, *rest = index.elts if isinstance(index, ast.Tuple) else [index]
+    are_whole = all(isinstance(part, ast.Slice) and ast.unparse(part) == ":" for part in (first, *rest[1:]))
+    return are_whole and bool(rest) and integer(rest[0]) is not None
 
 
 def _taken_apart(node: ast.expr) -> ast.expr | None:

@@ -9,6 +9,16 @@ from typing import Any
 
 from torch import nn
 
+_FIXED = (
+    ast.Name,
+    ast.Attribute,
+    ast.Constant,
+    ast.Compare,
+    ast.cmpop,
+    ast.expr_context,
+    ast.List,
+    ast.Tuple,
+)
 ITERABLES = (list, tuple, nn.ModuleList, nn.Sequential)
 
 
@@ -37,6 +47,28 @@ def _function(name: str, module: Any) -> Any:
     scope = getattr(inspect.unwrap(type(module).forward), "__globals__", {})
     found = scope.get(name)
     return found if inspect.isfunction(found) and not found.__module__.startswith("torch.") else None
+
+
+def truth(test: ast.expr, module: Any) -> bool | None:
+    """What a test of the module's own settings comes to, `self.dims == 3`; None where it asks for anything else."""
+    if isinstance(test, ast.BoolOp):
+        parts = [truth(part, module) for part in test.values]
+        ends = isinstance(test.op, ast.Or)
+        return ends if ends in parts else None if None in parts else not ends
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = truth(test.operand, module)
+        return None if inner is None else not inner
+    parts_of_it = list(ast.walk(test))
+    is_own = {part.id for part in parts_of_it if isinstance(part, ast.Name)} == {"self"}
+    is_fixed = all(
+        isinstance(part, _FIXED) and getattr(part, "attr", "") != "training" for part in parts_of_it
+    )
+    if not (is_own and is_fixed):
+        return None
+    try:
+        return bool(eval(compile(ast.Expression(test), "<test>", "eval"), {"self": module}))  # noqa: S307 - no calls
+    except Exception:  # noqa: BLE001 - an attribute that is not there, a tensor of several numbers
+        return None
 
 
 def named(targets: Iterable[ast.expr], values: Iterable[Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import nn
 from layersmith.load.call.clue import PRIMES, Clue
 from layersmith.load.call.functions import function_clue, method_clue, operator_clue, picked_clue
 from layersmith.load.call.held import Held, View
-from layersmith.load.call.lookup import ITERABLES, looked_up, named
+from layersmith.load.call.lookup import ITERABLES, looked_up, named, truth
 from layersmith.load.call.stated import documented_clue
 from layersmith.load.call.syntax import (
     Rebinding,
@@ -82,7 +82,7 @@ def _read(module: nn.Module, function: Any, parameter: str, depth: int) -> Clue:
         return Clue()
     reader = _reader(module, depth, node, [parameter])
     reader.add(Clue(picked=picked_parts(node, parameter)))
-    for event in in_order(node):
+    for event in in_order(node, lambda test: truth(test, module)):
         reader.read(event)
         if not reader.held.alias:
             break
@@ -188,7 +188,7 @@ class _Reader:
         names = [name] if key is None else []
         reader = _reader(self.module, self.depth + 1, self.function, names, self.locals)
         reader.held.key, reader.held.whole = key, {name}
-        for event in in_order(self.function):
+        for event in in_order(self.function, lambda test: truth(test, self.module)):
             reader.locals.update(held)
             reader.read(event)
         return reader.clue

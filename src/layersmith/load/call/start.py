@@ -33,6 +33,8 @@ _TEXTS = re.compile(
     r"^(context|encoder_hidden_states|text_emb\w*|memory)$"
 )  # what an image is conditioned on
 _SEQUENCE_CLASS = re.compile(r"d_model|n_embd|embed_dim|^dim$|model_dim|d_embed|emb_dim|config|^cfg$|head")
+_SEQUENCE_INPUT = re.compile(r"^(hidden_states|inputs_embeds|sequences?|sequence_output)$")
+_OF_DIMENSIONS = re.compile(r"([123])[dD](?![a-z\d])")  # in the name of a class, as torch has it: AvgPool2d
 _CHANNEL_ARGUMENTS = re.compile(
     r"^(channels|in_ch\w*|input_channels|im(age|g)_ch\w*|n_channels|num_channels|in_planes|inplanes|in_c)$"
 )
@@ -100,10 +102,16 @@ def _ranks(callee: Callee) -> list[int]:
     """Ranks to try for the main input, the likeliest first."""
     clue = callee.clues[callee.required[0]]
     is_sequence = any(_SEQUENCE_CLASS.search(name) for name in [*callee.arguments, *callee.settings])
+    is_sequence |= bool(_SEQUENCE_INPUT.match(callee.required[0]))
+    dimensions = _OF_DIMENSIONS.findall(type(callee.module).__name__)
     if clue.rank:
         likely = [clue.rank]
+    elif len(dimensions) == 1 and not clue.last:
+        likely = [2 + int(dimensions[0]), _SEQUENCE, _MATRIX]
     elif clue.channels is not None:
         likely = [4, 3, 5, 2]
+    elif clue.min_rank == _MATRIX and callee.told(_CHANNEL_ARGUMENTS) and not (clue.last or is_sequence):
+        likely = [_IMAGE, _SEQUENCE]  # `x.shape[1] == self.channels`
     elif is_sequence or clue.min_rank > _MATRIX:
         likely = [3, 2, 4] if clue.says_size or is_sequence else [3, 4, 2]
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,10 +69,21 @@ class Rebinding:
     node: ast.Assign
 
 
-def in_order(function: source.Function) -> Iterator[ast.AST | Rebinding]:
-    """The nodes in order of evaluation, nearly: by position, a binding after its value."""
+def _undecided(_: ast.expr) -> bool | None:
+    return None
+
+
+def in_order(
+    function: source.Function, truth: Callable[[ast.expr], bool | None] = _undecided
+) -> Iterator[ast.AST | Rebinding]:
+    """The nodes in order of evaluation, nearly: by position, a binding after its value.
+
+    Args:
+        function: the function.
+        truth: what a test comes to where that is known: the other branch is not read.
+    """
     events: list[tuple[int, int, int, Any]] = []
-    for node in (part for statement in function.body for part in ast.walk(statement)):
+    for node in _reached(function, truth):
         if isinstance(node, ast.expr | ast.stmt):
             events.append((node.lineno, node.col_offset, 0, node))
         if isinstance(node, _COMPREHENSIONS):  # what it goes through is known before its result is made
@@ -80,6 +91,19 @@ def in_order(function: source.Function) -> Iterator[ast.AST | Rebinding]:
         if isinstance(node, ast.Assign):
             events.append((node.end_lineno or 0, node.end_col_offset or 0, 1, Rebinding(node)))
     yield from (event[3] for event in sorted(events, key=lambda event: event[:3]))
+
+
+def _reached(function: source.Function, truth: Callable[[ast.expr], bool | None]) -> Iterator[ast.AST]:
+    left: list[ast.AST] = [*function.body]
+    while left:
+        node = left.pop()
+        yield node
+        decided = truth(node.test) if isinstance(node, ast.If | ast.IfExp) else None
+        if decided is None or not isinstance(node, ast.If | ast.IfExp):
+            left += ast.iter_child_nodes(node)
+            continue
+        taken = node.body if decided else node.orelse
+        left += [node.test, *(taken if isinstance(taken, list) else [taken])]
 
 
 def is_asked_for(function: source.Function, name: str) -> bool:

@@ -68,14 +68,13 @@ def batched(complaint: Complaint) -> Iterator[State]:
 
 def drawn(complaint: Complaint) -> Iterator[State]:
     """The shape that a message draws with numbers in it: "boxes of shape [N, 4]", "must be (*, 3, H, W)", "Bx3xHxW"."""
+    names = [name for name in complaint.blamed if isinstance(complaint.state[name], TensorSpec)]
     for text in _DRAWN.findall(complaint.text):
         axes = [axis.strip() for axis in re.split("[,x]", text.strip("[()]"))]
         sizes = tuple(int(axis) if axis.isdigit() else None for axis in axes)
         clue = Clue(rank=len(axes), sizes=sizes)
-        names = (
-            [n for n in complaint.blamed if isinstance(complaint.state[n], TensorSpec)] if any(sizes) else []
-        )
-        for chosen in (names, *([name] for name in names)):
+        is_drawn = any(sizes) and any(axis.isalpha() for axis in axes)
+        for chosen in () if not is_drawn else (names, *([name] for name in names)):
             yield complaint.with_specs(lambda spec, clue=clue: _as_drawn(spec, clue), chosen)  # type: ignore[misc]
 
 
