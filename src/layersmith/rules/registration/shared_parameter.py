@@ -6,9 +6,10 @@ right. `nn.ModuleList([layer for _ in range(6)])` is the same mistake.
 
 ## How it is tested
 Members of one container that hold exactly the same parameters are reported, and so are two attributes of one class that
-were given one object in one statement, or whose names differ by a number alone (`norm1`, `norm2`). Sharing that is
-meant is left alone: a head tied to an embedding, one layer called in a loop, and whatever a class speaks of as shared,
-tied or recurrent.
+were given one object in one statement, or whose names differ by a number alone (`norm1`, `norm2`); a normalisation
+that three or more members of one container hold, each with layers of its own besides; and a module with parameters
+that is the default of an argument: all instances train it. Sharing that is meant is left alone: a head tied to an
+embedding, one layer called in a loop, and whatever a class speaks of as shared, tied or recurrent.
 
 ## How to fix it
 `nn.ModuleList([Block() for _ in range(6)])`, or `copy.deepcopy(layer)` for each. Where it is meant, call one layer in
@@ -22,6 +23,7 @@ a loop.
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import re
 from collections.abc import Iterator
@@ -38,6 +40,8 @@ from layersmith.subject import Case
 MEANT = re.compile(
     r"shar(?:e|ing)|\bti(?:e|ed|es)\b|tying|recurren|recycl|universal|albert|siamese", re.IGNORECASE
 )
+NORM = re.compile(r"norm", re.IGNORECASE)
+SEVERAL = 3
 CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential, nn.ParameterList, nn.ParameterDict)
 
 
@@ -55,6 +59,40 @@ def shared_parameter(case: Case) -> Iterator[Finding]:
                 yield _finding(part, names, where, source.attribute_line(own, attribute))
             elif _is_one_statement(own, names) or _are_numbered(own, names):
                 yield _finding(part, names, where, source.attribute_line(own, names[0]))
+        if isinstance(part, nn.ModuleList | nn.Sequential) and (names := _one_norm(part)):
+            where = [f"{path}.{name}" for name in names]
+            yield _finding(part, names, where, source.attribute_line(own, attribute))
+    yield from _defaults(case)
+
+
+def _one_norm(part: nn.ModuleList | nn.Sequential) -> list[str]:
+    """Where three or more members of a container, each with layers of its own, hold one and the same normalisation."""
+    places: dict[nn.Module, list[str]] = {}
+    for name, member in part.named_children():
+        for inner, child in member.named_children():
+            if NORM.search(type(child).__name__) and any(True for _ in child.parameters()):
+                places.setdefault(child, []).append(f"{name}.{inner}")
+    return next((names for names in places.values() if len(names) >= SEVERAL), [])
+
+
+def _defaults(case: Case) -> Iterator[Finding]:
+    """Modules with parameters that are defaults of the class's own constructor, and were not replaced."""
+    cls, built = type(case.module), case.subject.construction
+    if "__init__" not in vars(cls) or built is None or _is_meant(cls):
+        return
+    used = {type(part) for part in case.module.modules()}
+    for name, argument in inspect.signature(vars(cls)["__init__"]).parameters.items():
+        value = argument.default
+        is_held = isinstance(value, nn.Module) and type(value) in used and name not in built.arguments
+        if is_held and any(True for _ in value.parameters()):
+            kind = type(value).__name__
+            yield Finding(
+                f"{name}={kind}() is made once, with the class: all {cls.__name__} built without {name} train it",
+                where=name,
+                file=source.file_of(cls),
+                line=source.member_line(cls, "__init__")[1],
+                fix=f"{name}=None, and {kind}() in the constructor",
+            )
 
 
 def _same(part: nn.Module) -> list[list[str]]:
@@ -94,7 +132,8 @@ def _is_meant(cls: type) -> bool:
 
 
 def _finding(part: nn.Module, names: list[str], where: list[str], place: tuple[str, int]) -> Finding:
-    held = part._modules.get(names[0], part._parameters.get(names[0]))  # noqa: SLF001 - as above
+    held = part._parameters.get(names[0])  # noqa: SLF001 - as above
+    held = part.get_submodule(names[0]) if held is None else held
     tensors = [*held.parameters()] if isinstance(held, nn.Module) else [held]
     count = sum(tensor.numel() for tensor in tensors if tensor is not None)
     saved = f"{count} parameters instead of {count * len(names)}"
@@ -171,6 +210,54 @@ class HeadOfTheEmbedding(nn.Module):
         for act in self.acts:
             y = act(y)
         return y + self.outer(x)
+
+
+class _Block(nn.Module):
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.linear = norm, nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(self.norm(x))
+        return x + y
+
+
+@shared_parameter.bad("blocks.0.norm, blocks.1.norm, blocks.2.norm are one and the same LayerNorm")
+class HandsOneNormToAll(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        norm = nn.LayerNorm(6)
+        self.blocks = nn.Sequential(*(_Block(norm) for _ in range(3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.blocks(x)
+        return y
+
+
+@shared_parameter.bad(
+    "act=PReLU() is made once, with the class: all TrainsOneSlopeForAll built without act train it"
+)
+class TrainsOneSlopeForAll(nn.Module):
+    def __init__(self, act: nn.Module = nn.PReLU()) -> None:  # noqa: B008 - the fault
+        super().__init__()
+        self.linear, self.act = nn.Linear(6, 6), act
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.act(self.linear(x))
+        return y
+
+
+@shared_parameter.good
+class ANormForEach(nn.Module):
+    """The default of a constructor that holds no parameters may be one for all."""
+
+    def __init__(self, act: nn.Module = nn.ReLU()) -> None:  # noqa: B008 - as above
+        super().__init__()
+        self.blocks = nn.Sequential(*(_Block(nn.LayerNorm(6)) for _ in range(3)), act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.blocks(x)
+        return y
 
 
 @shared_parameter.good
