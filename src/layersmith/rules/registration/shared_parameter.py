@@ -23,7 +23,6 @@ a loop.
 
 from __future__ import annotations
 
-import inspect
 import linecache
 import re
 from collections.abc import Iterator
@@ -32,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import source, wording
+from layersmith.probe import shared, source, wording
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -40,8 +39,6 @@ from layersmith.subject import Case
 MEANT = re.compile(
     r"shar(?:e|ing)|\bti(?:e|ed|es)\b|tying|recurren|recycl|universal|albert|siamese", re.IGNORECASE
 )
-NORM = re.compile(r"norm", re.IGNORECASE)
-SEVERAL = 3
 CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential, nn.ParameterList, nn.ParameterDict)
 
 
@@ -53,60 +50,30 @@ def shared_parameter(case: Case) -> Iterator[Finding]:
         own = type(part) if not isinstance(part, CONTAINERS) else type(holder)
         if source.is_torchs(own.__module__) or _is_meant(own):
             continue
-        for names in _same(part):
+        for names in shared.members(part):
             where = [f"{path}.{name}" if path else name for name in names]
             if isinstance(part, CONTAINERS):
                 yield _finding(part, names, where, source.attribute_line(own, attribute))
             elif _is_one_statement(own, names) or _are_numbered(own, names):
                 yield _finding(part, names, where, source.attribute_line(own, names[0]))
-        if isinstance(part, nn.ModuleList | nn.Sequential) and (names := _one_norm(part)):
+        if isinstance(part, nn.ModuleList | nn.Sequential) and (names := shared.norm(part)):
             where = [f"{path}.{name}" for name in names]
             yield _finding(part, names, where, source.attribute_line(own, attribute))
-    yield from _defaults(case)
-
-
-def _one_norm(part: nn.ModuleList | nn.Sequential) -> list[str]:
-    """Where three or more members of a container, each with layers of its own, hold one and the same normalisation."""
-    places: dict[nn.Module, list[str]] = {}
-    for name, member in part.named_children():
-        for inner, child in member.named_children():
-            if NORM.search(type(child).__name__) and any(True for _ in child.parameters()):
-                places.setdefault(child, []).append(f"{name}.{inner}")
-    return next((names for names in places.values() if len(names) >= SEVERAL), [])
-
-
-def _defaults(case: Case) -> Iterator[Finding]:
-    """Modules with parameters that are defaults of the class's own constructor, and were not replaced."""
     cls, built = type(case.module), case.subject.construction
-    if "__init__" not in vars(cls) or built is None or _is_meant(cls):
-        return
-    used = {type(part) for part in case.module.modules()}
-    for name, argument in inspect.signature(vars(cls)["__init__"]).parameters.items():
-        value = argument.default
-        is_held = isinstance(value, nn.Module) and type(value) in used and name not in built.arguments
-        if is_held and any(True for _ in value.parameters()):
-            kind = type(value).__name__
-            yield Finding(
-                f"{name}={kind}() is made once, with the class: all {cls.__name__} built without {name} train it",
-                where=name,
-                file=source.file_of(cls),
-                line=source.member_line(cls, "__init__")[1],
-                fix=f"{name}=None, and {kind}() in the constructor",
-            )
+    if built is not None and not _is_meant(cls):
+        for name, default in shared.defaults(case.module, built.arguments):
+            yield _default(cls, name, default)
 
 
-def _same(part: nn.Module) -> list[list[str]]:
-    """The names of direct members that hold exactly the same parameters."""
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for name, parameter in part._parameters.items():  # noqa: SLF001 - named_parameters leaves out repetitions
-        if parameter is not None:
-            groups.setdefault((id(parameter),), []).append(name)
-    for name, child in part._modules.items():  # noqa: SLF001 - as above
-        held = (
-            tuple(sorted(id(p) for p in child.parameters() if p.requires_grad)) if child is not None else ()
-        )
-        groups.setdefault(held, []).append(name)
-    return [names for held, names in groups.items() if held and len(names) > 1]
+def _default(cls: type, name: str, default: nn.Module) -> Finding:
+    kind = type(default).__name__
+    return Finding(
+        f"{name}={kind}() is made once, with the class: all {cls.__name__} built without {name} train it",
+        where=name,
+        file=source.file_of(cls),
+        line=source.member_line(cls, "__init__")[1],
+        fix=f"{name}=None, and {kind}() in the constructor",
+    )
 
 
 def _is_one_statement(cls: type, names: list[str]) -> bool:
@@ -132,8 +99,8 @@ def _is_meant(cls: type) -> bool:
 
 
 def _finding(part: nn.Module, names: list[str], where: list[str], place: tuple[str, int]) -> Finding:
-    held = part._parameters.get(names[0])  # noqa: SLF001 - as above
-    held = part.get_submodule(names[0]) if held is None else held
+    parameter = part._parameters.get(names[0])  # noqa: SLF001 - get_parameter would raise
+    held = part.get_submodule(names[0]) if parameter is None else parameter
     tensors = [*held.parameters()] if isinstance(held, nn.Module) else [held]
     count = sum(tensor.numel() for tensor in tensors if tensor is not None)
     saved = f"{count} parameters instead of {count * len(names)}"
