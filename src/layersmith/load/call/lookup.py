@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-ITERABLES = (list, tuple, nn.ModuleList, nn.Sequential)
+ITERABLES = (list, tuple, nn.ModuleList, nn.Sequential, nn.ParameterList)
 
 
 def looked_up(node: ast.AST, module: Any, local: Mapping[str, Any]) -> Any:
