@@ -19,7 +19,7 @@ _FIXED = (
     ast.List,
     ast.Tuple,
 )
-ITERABLES = (list, tuple, nn.ModuleList, nn.Sequential)
+ITERABLES = (list, tuple, nn.ModuleList, nn.Sequential, nn.ParameterList)
 
 
 def looked_up(node: ast.AST, module: Any, local: Mapping[str, Any]) -> Any:
