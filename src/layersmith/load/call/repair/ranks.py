@@ -73,8 +73,11 @@ def drawn(complaint: Complaint) -> Iterator[State]:
         axes = [axis.strip() for axis in re.split("[,x]", text.strip("[()]"))]
         sizes = tuple(int(axis) if axis.isdigit() else None for axis in axes)
         clue = Clue(rank=len(axes), sizes=sizes)
-        is_drawn = any(sizes) and any(axis.isalpha() for axis in axes)
-        for chosen in () if not is_drawn else (names, *([name] for name in names)):
+        of_any = not any(axis.isalpha() for axis in axes)  # "[*, 32]", as torch has it
+        low = (
+            [name for name in names if not of_any or _rank(complaint, name) < len(axes)] if any(sizes) else []
+        )
+        for chosen in (low, *([name] for name in low)):
             yield complaint.with_specs(lambda spec, clue=clue: _as_drawn(spec, clue), chosen)  # type: ignore[misc]
 
 
