@@ -121,13 +121,16 @@ def _ranks(callee: Callee) -> list[int]:
 
 def _spatial_sizes(callee: Callee) -> list[int | None]:
     """Heights and widths to try; those that the constructor was told first."""
-    told = [
-        value[-1] if isinstance(value, tuple | list) and value else value
-        for name, value in [*callee.arguments.items(), *vars(callee.module).items()]
-        if _IMAGE_ARGUMENTS.match(name)
-    ]
+    told = [sides[-1] for sides in _told_sides(callee) if sides]
     known = [size for size in told if type(size) is int and 1 < size <= _LARGEST_IMAGE]
     return list(dict.fromkeys([*known, *_SPATIAL]))
+
+
+def _told_sides(callee: Callee) -> list[tuple[Any, ...]]:
+    """What the constructor was told of the sides of images, one or several numbers each."""
+    known = [*callee.arguments.items(), *vars(callee.module).items()]
+    told = [value for name, value in known if _IMAGE_ARGUMENTS.match(name)]
+    return [tuple(value) if isinstance(value, tuple | list) else (value,) for value in told]
 
 
 def _sizes_at(rank: int, spatial: list[int | None]) -> list[int | None]:
@@ -177,6 +180,9 @@ def _main(callee: Callee, name: str, rank: int, spatial: int | None) -> TensorSp
     if clue.names[1:2] == ("c",):
         channels = channels or callee.told(_FEATURE_ARGUMENTS)
     if spec.rank >= _IMAGE:
+        for sides in (one for one in _told_sides(callee) if len(one) == spec.rank - 2 and one[-1] == spatial):
+            for index, side in enumerate(sides, start=2):  # one for each: `image_size=(64, 32)`
+                spec = spec.resized(index, side, fix=False) if index in spec.free else spec
         is_channel = 1 in spec.free and not clue.last and not _is_spatial_name(clue.names[1:2])
         return spec.resized(1, channels, fix=False) if channels and is_channel else spec
     features = callee.told(_FEATURE_ARGUMENTS)

@@ -33,6 +33,8 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         [100, 64],
     ),
     (r"pad_?(token)?_?id|pad_?idx|padding_idx|ignore_?index|mask_(token_)?id|(^|_)[be]os", [0, 1]),
+    (r"(^|_)(ind|idx)$", [0, 1, 4]),
+    (r"(^|_)n?bits?$", [4, 8]),
     (r"(num_|n_?)?class(es)?$|nclass|n_labels|num_labels|out_classes|num_outputs?_?class", [10, 2]),
     (
         r"(^|_)seq(uence)?_?len(gth)?$|^(pred|context|label)_len$|num_(patches|points|frames)|n_(patches|frames)|^frames$|npoint",
@@ -94,7 +96,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         [2, 4, 1, 16],
     ),
     (r"timesteps|num_steps|steps|^t_?max$", [10]),
-    (r"layer_?(idx|id|num|index|number)|(^|_)idx$|^i$|rank|index|^level$|stage", [0, 1, 4]),
+    (r"layer_?(idx|id|num|index|number)|^i$|rank|index|^level$|stage", [0, 1, 4]),
     (r"seed", [0]),
     (r"world_size|num_gpus|^tp$", [1]),
     (r"^(degree|knots|num_grid)", [3]),

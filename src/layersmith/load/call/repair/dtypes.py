@@ -40,6 +40,8 @@ def integers(complaint: Complaint) -> Iterator[State]:
     known = next(iter(_integer_specs(complaint)), None)
     for name in complaint.blamed:
         value = complaint.state[name]
+        if "mask" in name and complaint.says("used as indices"):  # it picks what is True
+            yield complaint.with_specs(_as_flags, [name])
         if known is not None and isinstance(value, TensorSpec) and value.rank == known.rank:
             yield complaint.with_value(name, replace(known, high=_FEW))  # ids beside ids: source and target
         if isinstance(value, dict):  # one part of it

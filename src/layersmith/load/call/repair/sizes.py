@@ -144,7 +144,7 @@ def _beside_others(complaint: Complaint, given: int, wanted: int) -> Iterator[St
     """A size that the constructor was told, of an input that comes with others of the module's: 13 + 130 -> 3 + 130."""
     told = {value for value in complaint.callee.arguments.values() if type(value) is int and value > 1}
     for size in sorted(complaint.free_sizes):
-        if size != given and size + wanted - given in told:
+        if given not in complaint.all_sizes and size + wanted - given in told:
             yield from complaint.with_size(size, size + wanted - given)
 
 
