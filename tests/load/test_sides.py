@@ -65,3 +65,20 @@ class OfLines(nn.Module):
 )
 def test_sides_that_fit_are_found(cls: type[nn.Module], call: str) -> None:
     assert call in subject_of_class(cls).inferred_from
+
+
+class OfOneShape(nn.Module):
+    """Positions for each patch of images that are no squares."""
+
+    def __init__(self, image_size: tuple[int, int] = (64, 32), dim: int = 32) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, dim, 8, stride=8)
+        self.positions = nn.Parameter(torch.zeros(1, dim, image_size[0] // 8, image_size[1] // 8))
+
+    def forward(self, img: Tensor) -> Tensor:
+        moved: Tensor = self.patches(img) + self.positions
+        return moved
+
+
+def test_sides_that_are_told_one_by_one_are_those_of_the_image() -> None:
+    assert "(f32[5,3,64,32])" in subject_of_class(OfOneShape).inferred_from

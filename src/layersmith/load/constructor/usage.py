@@ -160,8 +160,9 @@ class _Reader:
 
     def keep(self, node: ast.Assign) -> None:
         """`self.depth = config.depth`, `depth = config.depth`: another name of that setting."""
-        trace = self.trace(contents(node.value))
-        for target in node.targets if trace is not None else ():
+        if (trace := self.trace(contents(node.value))) is None:
+            return
+        for target in node.targets:
             if isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self":
                 self.kept_as.setdefault(target.attr, trace)
             elif isinstance(target, ast.Name):

@@ -126,10 +126,9 @@ def indexed(complaint: Complaint) -> Iterator[State]:
 def counted(complaint: Complaint) -> Iterator[State]:
     """Another rank where the message only says that it is wrong."""
     spatial = complaint.says(r"[Ee]xpected (\d) spatial dim\w*,? (?:but )?got (\d)")
-    for name in complaint.blamed if spatial else ():
-        yield complaint.with_rank(
-            _rank(complaint, name) + int(spatial.group(1)) - int(spatial.group(2)), [name]
-        )  # type: ignore[union-attr]
+    missing = int(spatial.group(1)) - int(spatial.group(2)) if spatial else 0
+    for name in complaint.blamed if missing else ():
+        yield complaint.with_rank(_rank(complaint, name) + missing, [name])
     if complaint.says(
         r"(right|correct|wrong|invalid|incorrect|proper) number of (ax[ei]s|dim)|[Nn]umber of spatial dim"
     ):
