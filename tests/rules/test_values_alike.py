@@ -8,7 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from layersmith.finding import Severity
 from layersmith.probe import choices
+from layersmith.rules.arguments.ignored_argument import arguments_of
 
 
 class AddsWhatItShouldAverage(nn.Module):
@@ -120,3 +122,19 @@ def test_other_names_of_one_thing_are_meant() -> None:
 
 def test_values_that_are_looked_up_are_told_apart() -> None:
     assert _found(ScalesByName) == []
+
+
+class KeepsWhatComesIn(nn.Module):
+    """For others to ask: it takes any number."""
+
+    def __init__(self, in_dim: int = 6, scale: float = 2.0) -> None:
+        super().__init__()
+        self.in_dim, self.scale = in_dim, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x.sin()], -1)
+
+
+def test_a_size_of_the_input_that_is_only_kept_is_a_note() -> None:
+    found = {one.where: one.severity for one in arguments_of(KeepsWhatComesIn)}
+    assert found == {"in_dim": Severity.NOTE, "scale": None}
