@@ -79,8 +79,9 @@ def compared(complaint: Complaint) -> Iterator[State]:
 def paired(complaint: Complaint) -> Iterator[State]:
     """What was given becomes what was expected, also where the given number is a product of dimensions."""
     pairs = list(dict.fromkeys([*_condition_pairs(complaint), *_message_pairs(complaint)]))
+    if complaint.says("normalized_shape"):  # of all features: what is joined to the input is known
+        yield from (state for pair in pairs for state in _beside_others(complaint, *pair, least=2))
     for given, wanted in pairs:
-        yield from _beside_others(complaint, given, wanted)
         yield from _area(complaint, given, wanted)
     for given, wanted in pairs:
         direct = list(complaint.with_size(given, wanted))
@@ -121,6 +122,7 @@ def shapes(complaint: Complaint) -> Iterator[State]:
 
 def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     told = {value for value in complaint.callee.arguments.values() if type(value) is int}
+    yield from _beside_others(complaint, given, wanted)
     side = math.isqrt(wanted)
     for size in sorted(complaint.free_sizes):  # an outer product of the input with itself
         if size * size == given and side * side == wanted:
@@ -140,12 +142,13 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
         yield complaint.with_specs(lambda spec, side=side: flattened.with_sides(spec, side))  # type: ignore[misc]
 
 
-def _beside_others(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+def _beside_others(complaint: Complaint, given: int, wanted: int, *, least: int = 1) -> Iterator[State]:
     """A size that the constructor was told, of an input that comes with others of the module's: 13 + 130 -> 3 + 130."""
-    told = {value for value in complaint.callee.arguments.values() if type(value) is int and value > 1}
+    told = {value for value in complaint.callee.arguments.values() if type(value) is int}
     for size in sorted(complaint.free_sizes):
-        if given not in complaint.all_sizes and size + wanted - given in told:
-            yield from complaint.with_size(size, size + wanted - given)
+        other = size + wanted - given
+        if given not in complaint.all_sizes and other in told and other >= least:
+            yield from complaint.with_size(size, other)
 
 
 def _side_by_side(complaint: Complaint, given: int, wanted: int, told: set[int]) -> Iterator[State]:
