@@ -13,6 +13,7 @@ from layersmith.load.build import subject_of_class
 from layersmith.load.call.callee import Callee
 from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.unbuildable import Unbuildable
 from layersmith.load.values import TensorSpec
 
 
@@ -34,6 +35,7 @@ ADVICE = [
     ("Shape mismatch, can't divide axis of length 2 in chunks of 7", (5, 3, 11, 13), "f32[5,3,56,56]"),
     ("Shape mismatch, can't divide axis of length 14 in chunks of 8", (5, 3, 56, 56), "f32[5,3,224,224]"),
     ("we support only boxes with shape [N,4] or [N,6], got [5, 32]", (5, 32), "f32[5,4]"),
+    ("The size of tensor a (112) must match the size of tensor b (512)", (5, 8, 7), "f32[5,8,32]"),
     ("x must be (*, 3, H, W)", (5, 7, 11, 13), "f32[5,3,11,13]"),
     ("Expected 2 spatial dimensions, got 1", (5, 7, 11), "f32[5,7,11,13]"),
     (
@@ -85,6 +87,21 @@ class Mixes(nn.Module):
     def forward(self, x, adj):
         share = adj / adj.sum(1).view(-1, 1)
         return self.conv(torch.einsum("ncwl,vw->ncvl", (x, share)))
+
+
+class Unsized(nn.Module):
+    def __init__(self, count=-1):
+        super().__init__()
+        self.count = count
+
+    def forward(self, x):
+        assert x.shape[1] == self.count
+        return x
+
+
+def test_a_size_below_zero_ends_no_search() -> None:
+    with pytest.raises(Unbuildable):
+        subject_of_class(Unsized)
 
 
 @pytest.mark.parametrize(

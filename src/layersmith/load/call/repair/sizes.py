@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from layersmith.load import failure
 from layersmith.load.call.callee import State
+from layersmith.load.call.clue import PRIMES
 from layersmith.load.call.repair import flattened
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.repair.messages import Pair, directed_pairs, undirected_pairs
@@ -78,7 +79,8 @@ def compared(complaint: Complaint) -> Iterator[State]:
 
 def paired(complaint: Complaint) -> Iterator[State]:
     """What was given becomes what was expected, also where the given number is a product of dimensions."""
-    pairs = list(dict.fromkeys([*_condition_pairs(complaint), *_message_pairs(complaint)]))
+    said = dict.fromkeys([*_condition_pairs(complaint), *_message_pairs(complaint)])
+    pairs = [pair for pair in said if min(pair) >= 0]  # -1 is no size
     if complaint.says("normalized_shape"):  # of all features: what is joined to the input is known
         yield from (state for pair in pairs for state in _beside_others(complaint, *pair, least=2))
     for given, wanted in pairs:
@@ -238,10 +240,14 @@ def _regrouped(complaint: Complaint, shape: list[int], total: int) -> Iterator[S
 
 
 def _message_pairs(complaint: Complaint) -> Iterator[Pair]:
-    """(given, wanted); where the message doesn't say which is which, the free one gives way."""
+    """(given, wanted); where the message doesn't say which is which, the free one gives way, or a multiple of it."""
     yield from directed_pairs(complaint.text)
+    marks = complaint.free_sizes & {*PRIMES}
     for a, b in undirected_pairs(complaint.text):
-        yield from ((a, b), (b, a)) if a in complaint.free_sizes else ((b, a), (a, b))
+        is_first = a in complaint.free_sizes or (
+            b not in complaint.free_sizes and any(a % n == 0 for n in marks)
+        )
+        yield from ((a, b), (b, a)) if is_first else ((b, a), (a, b))
 
 
 def _condition_pairs(complaint: Complaint) -> Iterator[Pair]:
