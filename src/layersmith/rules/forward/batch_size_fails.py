@@ -186,6 +186,20 @@ class SqueezesTheScore(nn.Module):
 
 
 @batch_size_fails.good
+class AnswersInDouble(nn.Module):
+    """What it answers is float64, and as fine as the float32 that it was computed in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv1d(64, 64, 3, padding=1)
+        self.score = nn.Linear(64, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mix(x.repeat_interleave(11, dim=1)[:, :64, None].expand(-1, -1, 9)).mean(-1)
+        return self.score(x).double().sigmoid()
+
+
+@batch_size_fails.good
 class RefusesOddBatches(nn.Module):
     """Says itself which batches it takes."""
 
