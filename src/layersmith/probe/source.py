@@ -123,9 +123,9 @@ def parameter_line(root: nn.Module, path: str) -> tuple[str, int]:
 
 @functools.lru_cache(maxsize=1024)
 def methods_naming(cls: type, attribute: str) -> frozenset[str]:
-    """The methods of a class and its bases below nn.Module whose source names `self.<attribute>`."""
+    """The methods of a class, its bases below nn.Module and its subclasses whose source names `self.<attribute>`."""
     found = set()
-    for base in _own_classes(cls):
+    for base in (*_own_classes(cls), *_heirs(cls)):
         node = class_node(base)
         for method in _methods(node) if node is not None else ():
             if any(_names_attribute(part, attribute) for part in ast.walk(method)):
@@ -242,6 +242,10 @@ def _qualified(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]
 
 def _own_classes(cls: type) -> list[type]:
     return [base for base in cls.__mro__ if base not in (nn.Module, object)]
+
+
+def _heirs(cls: type) -> list[type]:
+    return [heir for child in cls.__subclasses__() for heir in (child, *_heirs(child))]
 
 
 def _methods(node: ast.ClassDef) -> list[Function]:
