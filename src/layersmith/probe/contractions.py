@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import closeness
+from layersmith.probe import closeness, tree
 from layersmith.probe.closeness import NEARLY_ONE_HOT
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.operations import Operations
@@ -74,7 +74,7 @@ class _Watch(Operations):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.names = {
-            parameter.untyped_storage().data_ptr(): name
+            tree.place(parameter): name
             for name, parameter in module.named_parameters()
             if parameter.requires_grad and parameter.is_floating_point()
         }
@@ -102,10 +102,10 @@ class _Watch(Operations):
         return output
 
     def _followed(self, tensor: Tensor) -> Contraction | None:
-        return self.followed.get(tensor.untyped_storage().data_ptr())
+        return self.followed.get(tree.place(tensor))
 
     def _start(self, parameter: Tensor, signal: Tensor, fan_in: int, result: Tensor) -> None:
-        name = self.names.get(parameter.untyped_storage().data_ptr())
+        name = self.names.get(tree.place(parameter))
         if name is None:
             return
         rms = _rms(result)
@@ -123,17 +123,14 @@ class _Watch(Operations):
         elif packet in SATURATING:
             one.saturates_at = max(one.saturates_at, _rms(arg))
             self._follow(one, result)
-        elif (
-            result.untyped_storage().data_ptr() == arg.untyped_storage().data_ptr()
-            and result.shape != arg.shape
-        ):
+        elif tree.place(result) == tree.place(arg) and result.shape != arg.shape:
             self._follow(one, result)  # a view
         elif result.shape == arg.shape and packet not in PRODUCTS and packet not in CONVOLUTIONS:
             one.arriving_rms = _rms(result)
             self._follow(one, result)
 
     def _follow(self, one: Contraction, result: Tensor) -> None:
-        self.followed[result.untyped_storage().data_ptr()] = one
+        self.followed[tree.place(result)] = one
         self.alive.append(result)
 
 
