@@ -124,8 +124,15 @@ def is_quick(module: nn.Module) -> bool:
     return sum(parameter.numel() for parameter in module.parameters()) <= QUICK
 
 
-def setting_line(owner: type, attribute: str) -> tuple[str, int]:
-    """Where a method other than `__init__` sets `self.<attribute>`, or fills it; else where `__init__` does."""
+def setting_line(
+    owner: type, attribute: str, root: nn.Module | None = None, path: str = ""
+) -> tuple[str, int]:
+    """Where a method other than `__init__` sets `self.<attribute>`, or fills it; else where `__init__` does.
+
+    Of a torch module, whose source is not the user's to read, where the user's code makes it: given the root and its path.
+    """
+    if root is not None and _is_torchs(owner):
+        return source.parameter_line(root, path)
     node = source.class_node(owner)
     fills = re.compile(
         rf"self\.{re.escape(attribute)}(\[.*\])?\s*[-+*/]?=(?!=)|self\.{re.escape(attribute)}\.\w+_?\("
