@@ -401,3 +401,16 @@ class CallsAPart(nn.Module):
 
 def test_a_function_of_its_caller_is_not_taken_for_an_input() -> None:
     assert "<lambda>" not in subject_of_class(AddsAPart).inferred_from
+
+
+class HoldsASparseMatrix(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        places = torch.arange(len(x)).expand(2, -1)
+        return torch.sparse_coo_tensor(places, torch.ones(len(x)), (len(x), len(x))) @ x
+
+
+def test_sparse_tensors_break_graphs_and_no_rule() -> None:
+    graph_break = ask("graph-break", HoldsASparseMatrix)
+    assert {graph_break.severity_of(finding) for finding in graph_break.findings} == {Severity.NOTE}
+    for rule in ("exploding-signal", "vanishing-signal"):
+        assert ask(rule, HoldsASparseMatrix).outcome is not Outcome.BROKEN

@@ -90,7 +90,7 @@ class _Watch(Operations):
         before = [(one, arg) for arg in args if isinstance(arg, Tensor) and (one := self._followed(arg))]
         output = func(*args, **(kwargs or {}))
         result = output[0] if isinstance(output, tuple | list) and output else output
-        if not isinstance(result, Tensor) or not result.is_floating_point():
+        if not isinstance(result, Tensor) or not result.is_floating_point() or not _are_dense(result):
             return output
         for one, arg in before:
             self._continue(one, packet, arg, result)
@@ -138,9 +138,14 @@ def _operands(packet: Any, args: tuple[Any, ...]) -> Iterator[tuple[Tensor, Tens
     """The two factors of a product and how many terms each sum has."""
     if packet in PRODUCTS:
         left, right = (args[index] for index in PRODUCTS[packet])
-        yield left, right, left.shape[-1]
+        if _are_dense(left, right):
+            yield left, right, left.shape[-1]
     elif packet in CONVOLUTIONS:
         yield args[0], args[1], args[1][0].numel()
+
+
+def _are_dense(*tensors: Tensor) -> bool:
+    return all(tensor.layout is torch.strided for tensor in tensors)
 
 
 def _averages(packet: Any, signal: Tensor, axis: int) -> bool:

@@ -94,7 +94,9 @@ class _Watch(Operations):
         before = [self.signals.get(tree.place(arg)) if isinstance(arg, Tensor) else None for arg in args]
         if packet in SUMS:
             self._mark_branch(args, origins)
-        is_view = any(isinstance(arg, Tensor) and tree.place(arg) == place for arg in args) and not _mutates(func)
+        is_view = any(isinstance(arg, Tensor) and tree.place(arg) == place for arg in args) and not _mutates(
+            func
+        )
         if not is_view:
             self.origin[place] = 1 << len(self.alive)
             for origin in origins:

@@ -129,7 +129,7 @@ def setting_line(
 ) -> tuple[str, int]:
     """Where a method other than `__init__` sets `self.<attribute>`, or fills it; else where `__init__` does.
 
-    Of a torch module, whose source is not the user's to read, where the user's code makes it: given the root and its path.
+    Of a torch module, where the user's code makes it: given the root, and its path there.
     """
     if root is not None and _is_torchs(owner):
         return source.parameter_line(root, path)

@@ -43,6 +43,12 @@ def is_refusal(error: BaseException) -> bool:
     return _raises(file, line)
 
 
+def is_of_a_call(error: BaseException) -> bool:
+    """Whether a module raised it while it was called, not what watched the call."""
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return MODULE in files and not source.is_machinery(files[-1])
+
+
 def is_slip(error: BaseException) -> bool:
     """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks."""
     if isinstance(error, NameError):

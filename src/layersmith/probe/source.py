@@ -170,6 +170,11 @@ def class_node(cls: type) -> ast.ClassDef | None:
     return candidates[-1] if candidates else None
 
 
+def forward(cls: type) -> Any:
+    """A class's `forward`; nn.Module's own where there is none to be had, as of a compiled class."""
+    return getattr(cls, "forward", nn.Module.forward)
+
+
 def methods(cls: type) -> list[ast.FunctionDef]:
     """Those in the class statement, as they stand; none without source."""
     node = class_node(cls)

@@ -53,7 +53,7 @@ def ignored_argument(case: Case) -> Iterator[Finding]:
 @ignored_argument.by_source
 def arguments_of(cls: Any) -> Iterator[Finding]:
     """The same of a class that was never built; abstract ones leave arguments to those that inherit from them."""
-    is_abstract = cls.forward is nn.Module.forward or "NotImplementedError" in source.text_of(cls)
+    is_abstract = source.forward(cls) is nn.Module.forward or "NotImplementedError" in source.text_of(cls)
     yield from () if is_abstract else _findings(cls, frozenset())
 
 

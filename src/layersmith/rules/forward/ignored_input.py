@@ -46,7 +46,7 @@ KEPT = re.compile(r"mask|pad|length|lens|^_|edge|adj|size|shape|hidden|state|^h0
     severity=Severity.WARNING,
     since="0.1",
     promise=Promise.EVERY_INPUT_MATTERS,
-    after=("forward-raises", "nondeterministic-eval", "input-modified"),
+    after=("forward-raises", "nondeterministic-eval", "input-modified", "unseeded-init"),
 )
 def ignored_input(case: Case) -> Iterator[Finding]:
     """Ask of each input, then of its features."""

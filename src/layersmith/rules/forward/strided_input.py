@@ -86,7 +86,9 @@ def _is_rounding(case: Case, name: str) -> bool:
     try:
         wide = case.fresh(dtype=torch.float64)
         layout = next(one for one in _layouts(wide.inputs) if one.name == name)
-        return not closeness.gaps(_called(wide, layouts.contiguous(layout.inputs)), _called(wide, layout.inputs))
+        return not closeness.gaps(
+            _called(wide, layouts.contiguous(layout.inputs)), _called(wide, layout.inputs)
+        )
     except Exception:  # noqa: BLE001 - without float64 there is no judge
         return False
 

@@ -33,7 +33,7 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-BY_DESIGN = ("parametrized modules", "graph leaves", "ScriptModule")  # torch refuses these
+BY_DESIGN = ("parametrized modules", "graph leaves", "ScriptModule", "__torch__.")  # torch refuses these
 
 
 @rule(
