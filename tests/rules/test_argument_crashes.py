@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Outcome
-from tests.trying import result
+from layersmith.registry import load
+from layersmith.runner import ask
+from tests.trying import result, subject_of
 
 
 class JoinsTheSkip(nn.Module):
@@ -66,3 +70,22 @@ def test_an_option_is_not_blamed_for_what_it_cannot_help(
 ) -> None:
     found = result(cls, *inputs)
     assert found.outcome is Outcome.PASS, found.findings
+
+
+class UndoesANorm(nn.Module):
+    """Wants a norm that kept its scale; inference gave it a class of torch's."""
+
+    def __init__(self, method: str = "none", norm: type[nn.Module] = nn.LayerNorm) -> None:
+        super().__init__()
+        self.method, self.norm = method, norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.method == "mean":
+            return x * self.norm.scale  # type: ignore[operator]
+        return x
+
+
+def test_a_class_that_stands_for_a_module_lacks_nothing() -> None:
+    subject = subject_of(UndoesANorm, torch.randn(4, 6))
+    assert ask(subject, load("argument-crashes")).findings
+    assert not ask(replace(subject, inferred_from="names"), load("argument-crashes")).findings

@@ -27,6 +27,7 @@ SHORTCUT = re.compile(r"identity|resid|skip|shortcut", re.IGNORECASE)
 WIDTHS = re.compile(
     r"^(?:in|out)_?(?:c|chs?|channels|planes|dim|features)?$|dim_?(?:in|out)|(?:in|out)put_dim"
 )
+AUTOGRAD = f"{source.TORCH}/autograd/"
 MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an attribute that was never set
 
 
@@ -44,9 +45,10 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def is_of_a_call(error: BaseException) -> bool:
-    """Whether a module raised it while it was called, not what watched the call."""
+    """Whether a module raised it while it was called, or autograd behind it, not what watched the call."""
     files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return MODULE in files and not source.is_machinery(files[-1])
+    is_inside = MODULE in files or files[-1].startswith(AUTOGRAD)
+    return is_inside and not source.is_machinery(files[-1])
 
 
 def is_slip(error: BaseException) -> bool:
@@ -64,6 +66,13 @@ def line_of(error: BaseException, file: str) -> int:
         line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file
     ]
     return lines[-1] if lines else 0
+
+
+def asks_a_class(error: BaseException) -> bool:
+    """Whether what was asked of a module of the user's was asked of a class of torch's, which stood in its place."""
+    owner = getattr(error, "obj", None)
+    is_class = isinstance(error, AttributeError) and isinstance(owner, type) and issubclass(owner, nn.Module)
+    return is_class and source.is_torchs(getattr(owner, "__module__", ""))
 
 
 def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, error: BaseException) -> bool:

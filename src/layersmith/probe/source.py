@@ -20,14 +20,10 @@ UNKNOWN = ("", 0)
 TORCH = str(Path(torch.__file__).parent)
 OWN = str(Path(__file__).parent.parent)
 _EXAMINED = (str(Path(OWN) / "nn"), str(Path(OWN) / "rules"))
-_REGISTERS = {
-    "register_buffer",
-    "register_parameter",
-    "register_module",
-    "add_module",
-    "setattr",
-    "__setattr__",
-}
+_REGISTERS = frozenset(
+    "register_buffer register_parameter register_module add_module setattr __setattr__".split()
+)
+WRAPPED = "__wrapped__"
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -148,7 +144,10 @@ def file_of(cls: type) -> str:
     """The file that defines the class; a notebook cell's own name; "" if unknown."""
     for member in vars(cls).values():
         function = inspect.unwrap(getattr(member, "__func__", member)) if callable(member) else None
-        if isinstance(function, FunctionType) and function.__module__ == cls.__module__:
+        is_own = isinstance(function, FunctionType) and (
+            function.__module__ == cls.__module__ or WRAPPED in vars(cls)
+        )
+        if is_own:
             name = function.__code__.co_filename
             if linecache.getlines(name):
                 return name
@@ -158,7 +157,9 @@ def file_of(cls: type) -> str:
 @functools.lru_cache(maxsize=1024)
 def class_node(cls: type) -> ast.ClassDef | None:
     """The syntax tree of the class statement, with the line numbers of its file."""
-    candidates = [node for name, node in _class_nodes(file_of(cls)) if name == cls.__qualname__]
+    is_renamed = WRAPPED in vars(cls)  # by a decorator, which makes a class of its own and calls it as that
+    nodes = _class_nodes(file_of(cls))
+    candidates = [node for name, node in nodes if is_renamed or name == cls.__qualname__]
     lines = {
         member.__code__.co_firstlineno
         for member in map(unwrapped, vars(cls).values())
@@ -167,7 +168,7 @@ def class_node(cls: type) -> ast.ClassDef | None:
     for node in candidates:  # a class that was defined again: the one that holds the methods
         if any(node.lineno <= line <= (node.end_lineno or 0) for line in lines):
             return node
-    return candidates[-1] if candidates else None
+    return candidates[-1] if candidates and not is_renamed else None
 
 
 def forward(cls: type) -> Any:
