@@ -71,7 +71,11 @@ def batch_size_fails(case: Case) -> Iterator[Finding]:
 
 def _joins_one(case: Case) -> Iterator[Finding]:
     """A batch of one is the only one that works, since something of one row is joined to the rows."""
-    inputs = batch.resized(case.inputs, 2, axis=0) if batch.batch_size(case.inputs, 0) == 1 else None
+    are_sure = all(
+        list(tensor.shape).count(1) == 1 for tensor in case.inputs.tensors()
+    )  # which axis is the batch
+    is_one = are_sure and batch.batch_size(case.inputs, 0) == 1
+    inputs = batch.resized(case.inputs, 2, axis=0) if is_one else None
     try:
         case.run(inputs)
     except Exception as error:  # noqa: BLE001 - whatever it raises is looked at
@@ -163,6 +167,20 @@ class JoinsOneToken(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.token, x], dim=1)
+
+
+@batch_size_fails.good(inputs=lambda: (torch.randint(9, (1,)), torch.randn(1, 1, 6)))
+class DecodesOneStep(nn.Module):
+    """The context has one layer before its one row: a second would be no second row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.rnn = nn.Embedding(9, 6), nn.GRU(12, 6)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+
+    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
+        x = torch.cat([self.embedding(tokens[None]), context], dim=2)
+        return self.rnn(x)[0]
 
 
 @batch_size_fails.good(inputs=lambda: torch.randn(1, 5, 6))
