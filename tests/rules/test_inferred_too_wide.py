@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from torch import Tensor, nn
 
 from layersmith import runner
+from layersmith.finding import Outcome
 from layersmith.load.build import subject_of_class
 from layersmith.registry import load
 
@@ -27,3 +30,22 @@ class ForgetsTheFirstChannel(nn.Module):
 @pytest.mark.parametrize(("cls", "count"), [(ComparesTheFirstChannel, 0), (ForgetsTheFirstChannel, 2)])
 def test_of_two_inputs_of_one_shape_both_may_be_too_wide(cls: type[nn.Module], count: int) -> None:
     assert len(runner.ask(subject_of_class(cls), load("ignored-input")).findings) == count
+
+
+class ScalesByThePast(nn.Module):
+    """What lies before the horizon: nothing, where a horizon is made up."""
+
+    def __init__(self, horizon: int) -> None:
+        super().__init__()
+        self.horizon = horizon
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / x[:, : -self.horizon].abs().mean(1, keepdim=True)
+
+
+def test_a_mean_of_nothing_is_inferences_doing() -> None:
+    made_up = subject_of_class(ScalesByThePast)
+    assert "ScalesByThePast(32)(f32[5,32])" in made_up.inferred_from
+    assert runner.ask(made_up, load("nonfinite-output")).outcome is Outcome.SKIP
+    said = replace(made_up, inferred_from="")
+    assert runner.ask(said, load("nonfinite-output")).findings
