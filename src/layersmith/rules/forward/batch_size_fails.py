@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, closeness, source, steps, tree
+from layersmith.probe import axes, batch, closeness, source, steps, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -71,11 +71,7 @@ def batch_size_fails(case: Case) -> Iterator[Finding]:
 
 def _joins_one(case: Case) -> Iterator[Finding]:
     """A batch of one is the only one that works, since something of one row is joined to the rows."""
-    are_sure = all(
-        list(tensor.shape).count(1) == 1 for tensor in case.inputs.tensors()
-    )  # which axis is the batch
-    is_one = are_sure and batch.batch_size(case.inputs, 0) == 1
-    inputs = batch.resized(case.inputs, 2, axis=0) if is_one else None
+    inputs = batch.resized(case.inputs, 2, axis=0) if axes.is_one_row(case.inputs) else None
     try:
         case.run(inputs)
     except Exception as error:  # noqa: BLE001 - whatever it raises is looked at

@@ -47,7 +47,7 @@ KEPT = re.compile(r"mask|pad|length|lens|^_|edge|adj|size|shape|hidden|state|^h0
     severity=Severity.WARNING,
     since="0.1",
     promise=Promise.EVERY_INPUT_MATTERS,
-    after=("forward-raises", "nondeterministic-eval", "input-modified", "unseeded-init"),
+    after=("forward-raises", "nondeterministic-eval", "input-modified"),
 )
 def ignored_input(case: Case) -> Iterator[Finding]:
     """Ask of each input, then of its features."""

@@ -44,7 +44,7 @@ TORCHS_OWN = frozenset({"soft_margin_loss"})  # overflows in torch itself
 DOMAINS = (lambda x: x, lambda x: x.abs() + 1.0, torch.sigmoid)  # signed, positive, 0 to 1
 
 
-@rule(severity=Severity.ERROR, since="0.1", promise=Promise.FINITE, after=("unseeded-init",))
+@rule(severity=Severity.ERROR, since="0.1", promise=Promise.FINITE)
 def nonfinite_output(case: Case) -> Iterator[Finding]:
     """Find inputs of the right domain, then go through the edges; the first failure is the finding."""
     usual = next((one for one in _domains(case) if not _what(case, one, has_infinity=False)), None)

@@ -34,14 +34,13 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.load import project
-from layersmith.probe import contents, reading, source
+from layersmith.probe import contents, raw, reading, source
 from layersmith.probe.generators import filled_memory, observed
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
 SURE = r"default_rng\(\)|RandomState\(\)|SystemRandom|urandom|secrets\.|uuid\d|\btime\w*\(|now\(|perf_counter|\.seed\(\)"
-RAW = r"\bempty\w*\(|\bTensor\(|\bnew\("
 OTHERS = r"default_rng|RandomState|random|seed|enerator|\btime\b|secrets|uuid|urandom|datetime"
 
 
@@ -53,10 +52,11 @@ OTHERS = r"default_rng|RandomState|random|seed|enerator|\btime\b|secrets|uuid|ur
 )
 def unseeded_init(case: Case) -> Iterator[Finding]:
     """Look for parameters of raw memory; build twice, compare."""
-    if reading.mentions(case.module, RAW):
-        for name, is_buffer in _unfilled(case)[:1]:
+    if reading.mentions(case.module, raw.RAW):
+        for name in _unfilled(case)[:1]:
             file, line = source.parameter_line(case.module, name)
             attribute = name.rpartition(".")[2]
+            is_buffer = name in dict(case.module.named_buffers())
             is_loaded = is_buffer or project.only_loads_weights(Path(file))
             yield Finding(
                 f"{name} is raw memory: nothing gives it values",
@@ -85,29 +85,17 @@ def unseeded_init(case: Case) -> Iterator[Finding]:
     )
 
 
-def _unfilled(case: Case) -> list[tuple[str, bool]]:
-    """What holds raw memory once the module was built and called: parameters, then buffers (true) that are saved."""
+def _unfilled(case: Case) -> list[str]:
+    """What holds raw memory once the module was built and called."""
     try:
         with filled_memory():
             module = case.subject.anew()
-            made = _with_nan(module)
+            made = raw.unfilled(module)
             if made:
                 case.inputs.call(module)
     except Exception:  # noqa: BLE001 - it may not stand NaN; other rules ask whether it runs
         return []
-    return [one for one in _with_nan(module) if one in made]
-
-
-def _with_nan(module: nn.Module) -> list[tuple[str, bool]]:
-    parameters = [name for name, one in module.named_parameters() if _has_nan(one)]
-    saved = module.state_dict(keep_vars=True)
-    buffers = [name for name, one in module.named_buffers() if name in saved and _has_nan(one)]
-    return [*((name, False) for name in parameters), *((name, True) for name in buffers)]
-
-
-def _has_nan(tensor: Tensor) -> bool:
-    is_plain = tensor.is_floating_point() and not nn.parameter.is_lazy(tensor)
-    return is_plain and bool(tensor.detach().isnan().any())
+    return [name for name in raw.unfilled(module) if name in made]
 
 
 @unseeded_init.bad("weight differs between two builds")
