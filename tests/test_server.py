@@ -153,3 +153,41 @@ def test_a_class_that_nobody_could_call_is_read_all_the_same(write: Write) -> No
         ("ignored-argument", "theta"),
     }
     assert not [*plain.findings()]
+
+
+HIDING = """
+class Policy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def parameters(self, x):
+        return self.linear(x)
+
+    def forward(self, x):
+        return self.parameters(x).tanh()
+"""
+
+
+def test_a_class_that_breaks_what_examines_it_is_read_all_the_same(write: Write) -> None:
+    rules = ("forward-raises", "module-method-overridden")
+    (subject,) = api.examine("check", [str(write(HIDING))], rules=rules, settings=Config(jobs=1)).subjects
+    assert [finding.where for _, finding in subject.findings()] == ["parameters"]
+
+
+def test_many_classes_are_asked_in_one_process_what_few_are_in_two(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules, told = ("forward-raises", "graph-break", "unused-parameter"), []
+    for many in (0, 100):
+        monkeypatch.setattr("layersmith.client.MANY", many)
+        subjects = api.examine("check", [str(write(COMPILED))], rules=rules, settings=Config(jobs=1)).subjects
+        told.append([(s.name, s.status, [r.rule for r, _ in s.findings()]) for s in subjects])
+    assert told[0] == told[1] == [("Branches", Status.CHECKED, ["graph-break"])]
+
+
+COMPILED = """
+class Branches(nn.Module):
+    def forward(self, x):
+        return x * 2 if x.sum() > 0 else x
+"""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
@@ -23,9 +24,10 @@ from layersmith.report import SubjectReport, merged
 from layersmith.server import Confined, Failed, Found, Reported, Request
 
 SERVE = "import sys; from layersmith.server.main import main; main(int(sys.argv[1]))"
-COMPILE = "compile"  # the group of rules that runs beside the others: importing the compiler takes seconds
+CLASS = re.compile(r"^class \w+", re.MULTILINE)
 # It imports the compiler as well: torch wraps with that what it computes on meta in Python, as LayerNorm.
 IMPORTS_IT_TOO = ("hard-coded-device",)
+MANY = 4  # classes a processor: then it takes longer to build them twice than to wait once for the compiler
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 Key = tuple[Target, int]
 
@@ -103,17 +105,34 @@ class _Collected:
 
 
 def _lanes(request: Request) -> list[Request]:
-    """The request, less the rules that compile; and those, for a process beside it."""
+    """The request, less the rules that compile, and those for a process beside it.
+
+    Where classes alone keep every processor at work, one process asks all rules: each class is built once.
+    """
     files = registry.rule_files()
-    compiling = {id_ for id_ in request.rules if files[id_].parent.name == COMPILE}
+    compiling = {id_ for id_ in request.rules if files[id_].parent.name == registry.COMPILE}
     if not compiling:
         return [request]
+    if _has_many(request):
+        return [replace(request, compiles=True)]
     beside = tuple(id_ for id_ in request.rules if id_ in compiling.union(IMPORTS_IT_TOO))
     rest = tuple(id_ for id_ in request.rules if id_ not in beside)
     return [
         replace(request, rules=rest),
         replace(request, verb="check", rules=beside, compiles=True),
     ]
+
+
+def _has_many(request: Request) -> bool:
+    """Whether there are more classes than processors, as far as the files' text tells."""
+    count = 0
+    for target in request.targets:
+        with suppress(OSError):
+            text = Path(target.path).read_text(encoding="utf-8", errors="replace") if target.path else ""
+            count += 1 if target.name else len(CLASS.findall(text))
+        if count > MANY * request.settings.jobs:
+            return True
+    return False
 
 
 def _events(requests: list[Request]) -> Iterator[tuple[int, Any]]:

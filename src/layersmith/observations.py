@@ -10,6 +10,7 @@ from typing import Literal, cast
 from layersmith.finding import Finding, Severity
 from layersmith.probe import escapes, leaves, lost, masks, source, tree
 from layersmith.probe.capture import Capture, capture
+from layersmith.probe.export import Export, export_of
 from layersmith.probe.gradients import GradientReport, Leg, WrongGradient, gradients, question_of
 from layersmith.probe.masking import Masking
 from layersmith.probe.modes import heeds_mode
@@ -74,6 +75,11 @@ def gradient_reports(case: Case) -> GradientReports:
 def captures(case: Case) -> Capture:
     """What dynamo makes of the module in eval mode: one trace for all rules about compiling."""
     return capture(lambda: case.fresh().module, case.inputs, seed=case.seed)
+
+
+def exports(case: Case) -> Export:
+    """What torch.export makes of the module in eval mode, with its batch open."""
+    return export_of(lambda: case.fresh().module, case.inputs, seed=case.seed)
 
 
 def maskings(case: Case) -> tuple[Masking, ...]:

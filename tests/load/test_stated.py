@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from layersmith.load.build import subject_of_class
 from layersmith.load.call.stated import documented_clue
 
 STATEMENTS = {
@@ -22,6 +23,7 @@ STATEMENTS = {
     "forward(x, y): x (batch,), y (batch, dim)": ("batch",),
     "forward(x, y): (batch, dim)": (),  # whose is it?
     "x: extra (see the paper)": (),
+    "x: list of (B, C, H_l, W_l), one a level": (),  # each is, not x
 }
 
 
@@ -49,3 +51,42 @@ DTYPES = {
 @pytest.mark.parametrize(("text", "dtype"), DTYPES.items())
 def test_what_is_said_of_a_dtype(text: str, dtype: torch.dtype | None) -> None:
     assert documented_clue(documented(text), "x").dtype is dtype
+
+
+def test_a_list_is_of_the_shapes_that_are_said_of_each() -> None:
+    assert documented_clue(documented("x: list of (B, C, H_l, W_l), one a level"), "x").is_sequence
+
+
+class Scaled(nn.Module):
+    """features: list of (B, C, H_l, W_l), one per level."""
+
+    def __init__(self, channels: int = 16) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 4, 3, padding=1)
+        self.scales = nn.ParameterList(nn.Parameter(torch.ones(())) for _ in range(3))
+
+    def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [scale * self.conv(x) for scale, x in zip(self.scales, features, strict=False)]
+
+
+class Relations(nn.Module):
+    """x: (B, N, in_features), adj: (B, R, N, N)."""
+
+    def __init__(self, in_features: int, out_features: int, num_relations: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(num_relations, in_features, out_features))
+
+    def forward(self, x: torch.Tensor, adj: torch.Tensor) -> torch.Tensor:
+        return (adj @ torch.einsum("bni,rio->brno", x, self.weight)).sum(1)
+
+
+def test_a_map_for_each_scale() -> None:
+    (maps,) = subject_of_class(Scaled).inputs(0).args
+    assert [x.shape[1:] for x in maps] == [(16, 32, 32), (16, 16, 16), (16, 8, 8)]
+
+
+def test_an_adjacency_of_each_relation() -> None:
+    subject = subject_of_class(Relations)
+    x, adjacency = subject.inputs(0).args
+    relations = len(subject.build(0).weight)  # type: ignore[arg-type]
+    assert adjacency.shape == (len(x), relations, x.shape[1], x.shape[1])

@@ -9,18 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 
 from layersmith.probe import batch
 from layersmith.probe.closeness import Gap
-from layersmith.probe.compiler import captured, compiler, sizes_fixed
-from layersmith.probe.export import open_axis, with_rows
+from layersmith.probe.compiler import Place, captured, compiler, sizes_fixed
+from layersmith.probe.export import exported, with_rows
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.passes import apart, asking, there_and_back
 from layersmith.probe.surroundings import preserved
 
 CALLS = 4
+MORE = 3  # rows: as many sizes are tried beyond the first
 Build = Callable[[], nn.Module]  # a fresh module
 LOOKS_AWAY = re.compile(r"^set_$|data|detach|grad")  # `.data`, no_grad, detach, as they stand in a graph
 OWN = frozenset({"torch", "_operator", "math", "builtins"})
@@ -29,19 +31,13 @@ OPERATORS = (HigherOrderOperator, OpOverload, OpOverloadPacket)  # autograd's Fu
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """What came of compiling a module whole.
+    """What came of compiling a module whole, for the sizes that its inputs have.
 
-    The trace leaves the batch axis open, where there is one, and its inputs ask for gradients; where dynamo refuses
-    that, it is made as `torch.compile` makes the first one, of fixed sizes and without gradients.
+    Its inputs ask for gradients; where dynamo refuses that, the trace is made without.
     """
 
-    axis: int | None = None  # the batch axis, if eager mode takes other sizes of it
     refusal: str = ""  # dynamo's error; "" where it took the module
     repeated: tuple[int, ...] = ()  # graphs compiled so far, after each of up to four equal calls
-    resized: tuple[
-        int, ...
-    ] = ()  # and after calls with one, two and three rows more; () where there is no axis
-    fixing: tuple[tuple[str, int], ...] = ()  # files and lines that hold a size to one number
     trouble: str = ""  # the error of a later call
     gap: Gap | None = None  # where outputs or gradients differ from those of the module as it is
     has_gradients: bool = False  # whether they were compared
@@ -56,53 +52,71 @@ class Capture:
 
 
 def capture(build: Build, inputs: Inputs, *, seed: int) -> Capture:
-    """Compile a fresh module as one graph, and call it again, with the same inputs and with more rows."""
-    axis = open_axis(build(), inputs)
+    """Compile a fresh module as one graph, and call it again with the same inputs."""
     with suppress(Exception):  # what it refuses so, it may take as it is usually asked
-        return _captured(build, inputs, axis, seed=seed, has_gradients=True)
+        return _captured(build, inputs, seed=seed, has_gradients=True)
     try:
-        return _captured(build, inputs, axis, seed=seed, has_gradients=False)
+        return _captured(build, inputs, seed=seed, has_gradients=False)
     except Exception as error:  # noqa: BLE001 - dynamo's, or the module's under dynamo
-        return Capture(axis, str(error).strip() or type(error).__name__)
+        return Capture(str(error).strip() or type(error).__name__)
 
 
-def _captured(build: Build, inputs: Inputs, axis: int | None, *, seed: int, has_gradients: bool) -> Capture:
+def _captured(build: Build, inputs: Inputs, *, seed: int, has_gradients: bool) -> Capture:
     module = build()
-    with compiler() as backend, sizes_fixed(module) as fixing:
+    with compiler() as backend:
         compiled = captured(module, backend)
 
-        def opened(*args: Any, **kwargs: Any) -> Any:
-            if axis is not None:
-                _open(Inputs(args, kwargs), axis)
-            return compiled(*args, **kwargs)
-
-        def again(given: Inputs) -> int:
+        def again() -> int:
             with preserved(seed=seed):
-                if has_gradients:
-                    taken = asking(given)[1]
-                    opened(*taken.args, **taken.kwargs)
-                else:
-                    given.call(compiled)
+                (asking(inputs)[1] if has_gradients else inputs).call(compiled)
             return backend.graphs
 
         gap = None
         if has_gradients:
-            there = there_and_back(module, inputs, seed=seed, call=opened)
+            there = there_and_back(module, inputs, seed=seed, call=compiled)
             gap = apart(there_and_back(build(), inputs, seed=seed), there)
         else:
-            again(inputs)
+            again()
         is_plain = _is_plain(backend.nodes)
-        repeated, resized, trouble = [backend.graphs], [], ""
+        repeated, trouble = [backend.graphs], ""
         try:
             while len(repeated) < CALLS and repeated[-1] == len(repeated):
-                repeated.append(again(inputs))
-            if axis is not None and backend.graphs:
-                resized = [again(batch.grown(inputs, more, axis=axis)) for more in (1, 2, 3)]
+                repeated.append(again())
         except Exception as error:  # noqa: BLE001 - dynamo's, or the module's under dynamo
             trouble = str(error).strip() or type(error).__name__
-    return Capture(
-        axis, "", tuple(repeated), tuple(resized), tuple(fixing), trouble, gap, has_gradients, is_plain
-    )
+    return Capture("", tuple(repeated), trouble, gap, has_gradients, is_plain)
+
+
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """What came of compiling a module whole with the batch axis open, and of calling it with other sizes."""
+
+    graphs: tuple[int, ...]  # compiled so far, after calls with one, two and three rows more
+    fixing: tuple[Place, ...]  # lines that hold a size to one number
+
+    @property
+    def is_always_compiled(self) -> bool:
+        """Whether each size was compiled for itself."""
+        return len(set(self.graphs)) == len(self.graphs)
+
+
+def resized(build: Build, inputs: Inputs, axis: int, *, seed: int, has_gradients: bool) -> Resized:
+    """Compile a fresh module with that axis open, and call it with more rows on it.
+
+    Raises:
+        Exception: dynamo's, or the module's under dynamo.
+    """
+    module = build()
+    with compiler() as backend, sizes_fixed(module) as fixing, preserved(seed=seed):
+        compiled = captured(module, backend)
+        graphs = []
+        for more in range(1 + MORE):
+            given = batch.grown(inputs, more, axis=axis)
+            given = asking(given)[1] if has_gradients else given
+            _open(given, axis)
+            given.call(compiled)
+            graphs.append(backend.graphs)
+    return Resized(tuple(graphs[1:]), tuple(fixing))
 
 
 def _open(inputs: Inputs, axis: int) -> None:
@@ -126,3 +140,15 @@ def _is_plain(nodes: Sequence[Any]) -> bool:
 def _writes(name: str) -> bool:
     """Whether it is the name of an operation in place, such as `mul_` or `iadd`."""
     return name.endswith("_") or name == "setitem" or (name[:1] == "i" and name[1:] in vars(operator))
+
+
+def warm() -> None:
+    """Have torch import what compiling takes, so that processes forked from this one need not: two seconds each.
+
+    No backward, which would start autograd's threads where there are other devices, and no fork survives those.
+    What another release of torch refuses here, a rule will meet again, and say so.
+    """
+    with suppress(Exception), torch.no_grad(), compiler() as backend:
+        layer, x = nn.Linear(2, 2), torch.zeros(3, 2)
+        captured(layer, backend)(x)
+        exported(layer, Inputs((x,)), 0, seed=0)

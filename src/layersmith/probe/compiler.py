@@ -7,7 +7,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,12 @@ import torch
 from torch import nn
 
 from layersmith.probe import source
-from layersmith.probe.export import exported
-from layersmith.probe.inputs import Inputs
 
 TORCH = str(Path(torch.__file__).parent)
 LAYERS = f"{TORCH}/nn/modules/"
 FIXES_SIZE = re.compile(r"eval Eq\(.+\[guard added\]")
 CAUSED_BY_FUNCTION = re.compile(r"^Caused by: .*\(nn/functional\.py:\d+ in ", re.MULTILINE)
+Place = tuple[str, int]  # file and line
 FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
 
@@ -58,26 +57,14 @@ def compiler(**settings: Any) -> Iterator[Compiler]:
         reset()
 
 
-def warm() -> None:
-    """Have torch import what compiling takes, so that processes forked from this one need not: two seconds each.
-
-    No backward, which would start autograd's threads where there are other devices, and no fork survives those.
-    What another release of torch refuses here, a rule will meet again, and say so.
-    """
-    with suppress(Exception), torch.no_grad(), compiler() as backend:
-        layer, x = nn.Linear(2, 2), torch.zeros(3, 2)
-        captured(layer, backend)(x)
-        exported(layer, Inputs((x,)), 0, seed=0)
-
-
 @contextmanager
-def sizes_fixed(module: nn.Module) -> Iterator[list[tuple[str, int]]]:
+def sizes_fixed(module: nn.Module) -> Iterator[list[Place]]:
     """Notes the lines of the module's own files that hold a traced size to one number, or to its multiples.
 
     The tracer says so to its logger only, from within the call.
     """
     files = own_files(module)
-    seen: list[tuple[str, int]] = []
+    seen: list[Place] = []
 
     def note(record: logging.LogRecord) -> bool:
         if FIXES_SIZE.match(record.getMessage()):
@@ -95,13 +82,13 @@ def sizes_fixed(module: nn.Module) -> Iterator[list[tuple[str, int]]]:
         logger.setLevel(level)
 
 
-def _running() -> Iterator[tuple[str, int]]:
+def _running() -> Iterator[Place]:
     """The frames at hand, outermost first."""
     frames = [*traceback.walk_stack(sys._getframe())]  # noqa: SLF001 - the handler's caller
     return ((frame.f_code.co_filename, line) for frame, line in reversed(frames))
 
 
-def _traced() -> Iterator[tuple[str, int]]:
+def _traced() -> Iterator[Place]:
     """The lines that dynamo is going through."""
     from torch._guards import TracingContext  # noqa: PLC0415 - only while it is tracing
 
@@ -113,7 +100,7 @@ def captured(module: nn.Module, backend: Any) -> Any:
     return torch.compile(module, fullgraph=True, backend=backend)
 
 
-def place(error: str, module: nn.Module) -> tuple[str, int]:
+def place(error: str, module: nn.Module) -> Place:
     """The innermost line of the module's own classes that an error of dynamo's names; else of others, else the class."""
     frames = [(match["file"], int(match["line"])) for match in FRAME.finditer(error)]
     own = [frame for frame in frames if frame[0] in own_files(module)]

@@ -3,14 +3,87 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import batch, tree
+from layersmith.probe import batch, closeness, source, tree
+from layersmith.probe.compiler import Place, sizes_fixed
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
+
+Build = Callable[[], nn.Module]  # a fresh module
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What came of exporting a module, its batch axis open where eager mode takes other sizes of it."""
+
+    axis: int | None = None
+    refusal: str = ""  # export's error, whole
+    place: Place = ("", 0)  # where that arose
+    always: str = ""  # its error with all sizes fixed; "" where it is taken so
+    otherwise: str = ""  # what the program does for one row more that the module does not
+    trouble: str = ""  # why that cannot be said
+    fixing: tuple[Place, ...] = ()  # lines that hold a size to one number
+
+    @property
+    def holds_for_any_size(self) -> bool:
+        """Whether the program takes other sizes as the module does."""
+        return self.axis is not None and not (self.refusal or self.otherwise or self.trouble)
+
+
+def export_of(build: Build, inputs: Inputs, *, seed: int) -> Export:
+    """Export a fresh module with its batch open; what fails with it closed, too, is no matter of the batch."""
+    module = build()
+    axis = open_axis(build(), inputs)
+    with sizes_fixed(module) as fixing:
+        try:
+            program = exported(module, inputs, axis, seed=seed)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            always, place = "", source.error_line(error, module)
+            try:
+                exported(build(), inputs, None, seed=seed)
+            except Exception as other:  # noqa: BLE001 - as above
+                always, place = said(other), source.error_line(other, module)
+            text = str(error).strip() or type(error).__name__
+            return Export(axis, text, place, always, fixing=tuple(fixing))
+    otherwise, trouble = _otherwise(build, program, inputs, axis, seed) if axis is not None else ("", "")
+    return Export(axis, otherwise=otherwise, trouble=trouble, fixing=tuple(fixing))
+
+
+def _otherwise(build: Build, program: Any, inputs: Inputs, axis: int, seed: int) -> tuple[str, str]:
+    """What the program does for one row more that the module does not, and why that cannot be said; "" if nothing."""
+    more = batch.grown(inputs, 1, axis=axis)
+    try:
+        expected, call = _called(build(), more, seed), program.module()
+        _called(call, inputs, seed)
+    except Exception as error:  # noqa: BLE001 - a part that is called `code` is hidden by fx's own attribute
+        return "", said(error)
+    try:
+        got = _called(call, more, seed)
+    except Exception as error:  # noqa: BLE001 - whatever it raises, the module did not
+        return f"refuses one row more: {first_line(str(error))}", ""
+    gaps = closeness.gaps(expected, got)
+    return (f"gives another {gaps[0].where} for one row more, by {gaps[0].max_abs:.2g}" if gaps else ""), ""
+
+
+def _called(module: nn.Module, inputs: Inputs, seed: int) -> Any:
+    with preserved(seed=seed), torch.no_grad():
+        return inputs.call(module)
+
+
+def said(error: Exception) -> str:
+    """An error in one line, with its type."""
+    return f"{type(error).__name__}: {first_line(str(error))}"
+
+
+def first_line(text: str) -> str:
+    """The first line that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def open_axis(module: nn.Module, inputs: Inputs) -> int | None:

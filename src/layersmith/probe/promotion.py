@@ -54,7 +54,7 @@ class Promotions(Operations):
         if is_promoted:
             self.seen.append(Promotion(name.strip("_"), *caller()))
         is_wide = is_promoted or any(tree.place(x) in self.wide for x in operands)
-        cast = self._cast_of(operands)
+        cast = self.cast_of(operands)
         is_cast = cast is None and not is_wide and all(x.dtype in HALF for x in operands)
         for tensor in made:
             self.alive.append(tensor)
@@ -66,7 +66,7 @@ class Promotions(Operations):
             elif cast is not None and _is_float32(tensor):
                 self.casts.setdefault(tree.place(tensor), cast)
 
-    def _cast_of(self, operands: Iterable[Tensor]) -> Promotion | None:
+    def cast_of(self, operands: Iterable[Tensor]) -> Promotion | None:
         """The cast that made one of these float32, if one did."""
         found = (self.casts.get(tree.place(x)) for x in operands if _is_float32(x))
         return next((cast for cast in found if cast is not None), None)
@@ -78,7 +78,7 @@ class Promotions(Operations):
     def left_by_a_cast(self, operands: Iterable[Tensor]) -> Promotion | None:
         """The cast that left float32 to an operation which also has halves."""
         floats = [x for x in operands if x.is_floating_point()]
-        return self._cast_of(floats) if any(x.dtype in HALF for x in floats) else None
+        return self.cast_of(floats) if any(x.dtype in HALF for x in floats) else None
 
 
 class Refused(TorchFunctionMode):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ TOGETHER = (
     {"q", "k"},
     {"k", "v"},
 )
+WAVEFORM = re.compile(r"^(?:wav|waveforms?|audio|speech|signal|samples|series)$")
 CONVOLUTIONS = (nn.Conv1d, nn.ConvTranspose1d)
 
 
@@ -112,7 +114,8 @@ def _time(module: nn.Module, inputs: Inputs, x: Tensor, rows: int, run: Run, fir
     if rows == 1 and x.ndim in (ROWS, MATRIX):
         return 0
     if x.ndim == ROWS:
-        return 1 if not x.is_floating_point() or _is_one_convolved(module, x) else None
+        is_sequence = not x.is_floating_point() or _is_one_convolved(module, x)
+        return 1 if is_sequence or _is_waveform(module, first, inputs) else None
     if x.ndim == STACK and len(_together(module, inputs, first)) > 1:
         return STACK - ROWS
     return _of_matrix(module, inputs, x, run, first) if x.ndim == MATRIX and x.is_floating_point() else None
@@ -144,6 +147,11 @@ def _is_one_convolved(module: nn.Module, x: Tensor) -> bool:
     """Whether these are [channels, time] of one sample, which a convolution takes as well."""
     channels = {part.in_channels for part in module.modules() if isinstance(part, CONVOLUTIONS)}
     return x.shape[0] in channels and x.shape[1] not in channels
+
+
+def _is_waveform(module: nn.Module, path: str, inputs: Inputs) -> bool:
+    """Whether the argument is called so: [batch, samples]."""
+    return any(held == path and WAVEFORM.search(name) for name, held in _paths(module, inputs).items())
 
 
 def _convolves(module: nn.Module) -> bool:

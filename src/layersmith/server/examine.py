@@ -84,6 +84,9 @@ def _examine_class(request: Request, cls: type[nn.Module], send: Send) -> None:
         _send_read(known, send)
     except UsageError as error:  # a waiver without a reason, of an unknown rule: the whole request is wrong
         send(error)
+    except Exception:  # what the class does to its own machinery; the source may say what
+        _send_read(known, send)
+        raise
 
 
 def _send_read(known: _Known, send: Send) -> None:

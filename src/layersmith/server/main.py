@@ -48,9 +48,9 @@ def _warm(request: Request) -> None:
     from layersmith import registry  # noqa: PLC0415 - imports torch
 
     if request.compiles:
-        from layersmith.probe import compiler  # noqa: PLC0415 - imports torch
+        from layersmith.probe import capture  # noqa: PLC0415 - imports torch
 
-        compiler.warm()
+        capture.warm()
     registry.with_prerequisites(request.rules)
     gc.collect()
     gc.freeze()  # children need not look through what they share with us

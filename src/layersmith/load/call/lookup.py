@@ -11,7 +11,7 @@ from torch import nn
 
 from layersmith.probe import source
 
-ITERABLES = (list, tuple, nn.ModuleList, nn.Sequential)
+ITERABLES = (list, tuple, nn.ModuleList, nn.Sequential, nn.ParameterList)
 
 
 def looked_up(node: ast.AST, module: Any, local: Mapping[str, Any]) -> Any:

@@ -180,9 +180,14 @@ def _recurrent_state(layer: nn.RNNBase) -> Any:
 
 
 def _adjacency(asked: Asked) -> Any:
+    """Which node knows which: [nodes, nodes] of each graph, and of each relation where it has an axis more."""
     main = asked.main
-    is_graph = isinstance(main, TensorSpec) and main.rank > 1 and _ADJACENCY.search(asked.word)
-    return TensorSpec((*main.shape[:-1], main.shape[-2]), high=1) if is_graph else None
+    if not isinstance(main, TensorSpec) or main.rank < 2 or not _ADJACENCY.search(asked.word):  # noqa: PLR2004
+        return None
+    graphs, nodes = main.shape[:-2], main.shape[-2]
+    more = max(0, (asked.clue.rank or 0) - main.rank) if graphs else 0
+    relations = range(len(graphs), len(graphs) + more)
+    return TensorSpec((*graphs, *PRIMES[2 : 2 + more], nodes, nodes), high=1, free=frozenset(relations))
 
 
 def _integers(asked: Asked) -> Any:

@@ -174,7 +174,8 @@ class _Reader:
 
     def items_of(self, name: str, layers: dict[str, list[Any]]) -> None:
         """What is done with each item: as many as there are layers beside it, else one for all."""
-        beside = {n: several for n, several in layers.items() if isinstance(next(iter(several)), nn.Module)}
+        kinds = (nn.Module, nn.Parameter)
+        beside = {n: several for n, several in layers.items() if isinstance(next(iter(several)), kinds)}
         count = min(map(len, beside.values()), default=0)
         known = [{n: several[index] for n, several in beside.items()} for index in range(count)]
         clues = [self.read_as(name, held) for held in known or [{}]]

@@ -21,6 +21,7 @@ _GAP = r"(?:(?:\s*\([^()\n]{0,60}\)\s*:)?[^\n()\[\]]{0,80}|\s*:[^()\[\]\n]{0,60}
 _KINDS = r"(?:of |dtype |torch\.)*([Bb]ool(?:ean)?s?|u?int(?:32|64)?s?|long|integers?)"
 _ROW = r"[Bb]|bs|bsz|BS|[Bb]atch(?:[ _]?size)?"
 _OUTPUTS = re.compile(r"(?:[Rr]eturns?\b:?|[Oo]utputs?:|->|\bin,)\s*([^\n]*)")
+_SEVERAL = re.compile(r"\b(?:[Ll]ist|[Tt]uple|[Ss]equence)s? of\b|\b(?:[Ll]ist|[Tt]uple|Sequence)\[")
 _INTEGER_DTYPES = ("int", "uint")
 
 
@@ -49,11 +50,26 @@ def annotated_clue(annotation: Any, sizes: Mapping[str, int]) -> Clue | None:
     return Clue(rank=len(before) + count + len(after), sizes=spread, dtype=dtype)
 
 
-def documented_axes(cls: type, parameter: str) -> tuple[str, ...]:
-    """The names of a parameter's axes, where docstrings or comments of the class give them behind its own name."""
+def documented_axes(cls: type, parameter: str, *, is_only: bool = False) -> tuple[str, ...]:
+    """The names of a parameter's axes, where docstrings or comments of the class give them behind its own name.
+
+    Args:
+        cls: the class.
+        parameter: of its forward.
+        is_only: there is no other: it may be the first shape that a docstring gives.
+    """
     match = re.search(rf"\b{re.escape(parameter)}\b{_GAP}{_SHAPE}", _texts(cls)) if parameter else None
+    match = match or (re.search(_SHAPE, _docstrings(cls)) if is_only else None)
     axes = [axis.strip() for axis in match.group(1).split(",")] if match else []
     return tuple(axes) if all(re.fullmatch(r"[A-Za-z]\w*", axis) for axis in axes) else ()
+
+
+def documented_least(cls: type) -> dict[str, int]:
+    """The least sizes of axes that docstrings promise, by the axis' name: `T >= 1`, `any length >= 1`."""
+    return {
+        name: int(size)
+        for name, size in re.findall(r"\b([A-Za-z]\w*)\s*(?:>=|≥)\s*(\d+)\b", _docstrings(cls))
+    }
 
 
 def documented_outputs(cls: type) -> list[tuple[str, ...]]:
@@ -80,6 +96,8 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
     longer = rf"\b{name}[a-z]+ *: *{_SHAPE}"  # `emissions: (B, T, K)`, of what forward calls em
     for pattern in (*own, longer, rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}"):
         match = re.search(pattern, text)
+        if match and _SEVERAL.search(match.group(0)):  # the shape is that of each
+            return Clue(is_sequence=True)
         parts = re.split(r",|x" if pattern is own[-1] else ",", match.group(1)) if match else []
         axes = [axis.strip() for axis in parts]
         if axes and not {"*", "...", "-1"} & {*axes}:
@@ -127,6 +145,11 @@ def _dtype(annotation: Any) -> torch.dtype:
     if str(first).startswith("complex"):
         return torch.complex64
     return torch.int64 if str(first).startswith(_INTEGER_DTYPES) else torch.float32
+
+
+def _docstrings(cls: type) -> str:
+    """Those of the class itself and of its forward."""
+    return "\n".join(held.__doc__ or "" for held in (cls, vars(cls).get("forward")) if held is not None)
 
 
 def _texts(cls: type) -> str:

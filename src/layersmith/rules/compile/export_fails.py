@@ -26,21 +26,19 @@ from __future__ import annotations
 import linecache
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.observations import captures
-from layersmith.probe import batch, closeness, source, tree
-from layersmith.probe.compiler import is_torchs, sizes_fixed
-from layersmith.probe.export import exported
+from layersmith.observations import exports
+from layersmith.probe import source, tree
+from layersmith.probe.compiler import Place, is_torchs
+from layersmith.probe.export import Export, first_line
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-Place = tuple[str, int]
 FIX = "use x.shape[0] as it is, in reshape, new_zeros, expand: no int(), range() or fixed number in its place"
 FIXED = re.compile(r"specialized it to be a constant \((\d+)\)")
 
@@ -52,49 +50,22 @@ def export_fails(case: Case) -> Iterator[Finding]:
     """Export with the batch open; what fails with it closed, too, is no matter of the batch."""
     if case.inputs.modules():
         raise NotApplicable("a module that is handed to forward is no input of a program")
-    axis = case.once(captures).axis
-    with sizes_fixed(case.module) as seen:
-        try:
-            program = exported(case.module, case.inputs, axis, seed=case.seed)
-        except Exception as error:
-            try:
-                exported(case.fresh().module, case.inputs, None, seed=case.seed)
-            except Exception as other:  # noqa: BLE001 - whatever it is, it is told
-                yield _never(case.module, other)
-                return
-            if axis is None:
-                raise NotApplicable("exporting it twice gives two answers") from error
-            yield _fixed(case, error, seen)
-            return
-    if axis is not None and (told := _otherwise(case, program, axis)):
-        yield _for_one_size(case, told, seen)
+    export = case.once(exports)
+    if export.always:
+        yield _never(export)
+    elif export.refusal and export.axis is None:
+        raise NotApplicable("exporting it twice gives two answers")
+    elif export.refusal:
+        number = FIXED.search(export.refusal)
+        what = f"the batch axis is fixed to {number[1]}" if number else first_line(export.refusal)
+        yield _for_one_size(case, f"cannot be had: {what}", export.fixing or (export.place,))
+    elif export.trouble:
+        raise NotApplicable("the exported program does not run")
+    elif export.otherwise:
+        yield _for_one_size(case, export.otherwise, export.fixing)
 
 
-def _otherwise(case: Case, program: Any, axis: int) -> str:
-    """What the exported program does for one row more that the module does not; "" if nothing."""
-    more = batch.grown(case.inputs, 1, axis=axis)
-    with torch.no_grad():
-        expected = case.fresh().run(more)
-        try:
-            again = Case(case.subject, program.module(), case.inputs, case.seed)
-            again.run()
-        except Exception as error:  # a part that is called `code` is hidden by fx's own attribute
-            raise NotApplicable("the exported program does not run") from error
-        try:
-            got = again.run(more)
-        except Exception as error:  # noqa: BLE001 - whatever it raises, the module did not
-            return f"refuses one row more: {_first_line(error)}"
-    gaps = closeness.gaps(expected, got)
-    return f"gives another {gaps[0].where} for one row more, by {gaps[0].max_abs:.2g}" if gaps else ""
-
-
-def _fixed(case: Case, error: Exception, seen: list[Place]) -> Finding:
-    number = FIXED.search(str(error))
-    what = f"the batch axis is fixed to {number[1]}" if number else _first_line(error)
-    return _for_one_size(case, f"cannot be had: {what}", seen or [source.error_line(error, case.module)])
-
-
-def _for_one_size(case: Case, what: str, seen: list[Place]) -> Finding:
+def _for_one_size(case: Case, what: str, seen: tuple[Place, ...]) -> Finding:
     file, line = seen[-1] if seen else source.class_line(type(case.module))
     is_loss = all(
         tensor.ndim == 0 for tensor in tree.tensors(case.fresh().run())
@@ -113,18 +84,14 @@ def _is_of_math(file: str, line: int) -> bool:
     return bool(re.search(r"\bmath\.\w", linecache.getline(file, line)))
 
 
-def _never(module: nn.Module, error: Exception) -> Finding:
+def _never(export: Export) -> Finding:
     return Finding(
-        f"torch.export refuses it: {type(error).__name__}: {_first_line(error)}"[:300],
+        f"torch.export refuses it: {export.always}"[:300],
         "",
-        *source.error_line(error, module),
+        *export.place,
         fix="keep values in tensors, and buffers for what forward assigns",
         severity=Severity.NOTE,
     )
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @export_fails.bad("the batch axis is fixed to 4")

@@ -6,10 +6,10 @@ an int. When they change with every call, each call costs a compilation, and aft
 module uncompiled. A batch size that Python code depends on does the same at the last batch of an epoch.
 
 ## How it is tested
-Four calls with the same inputs in eval mode, then with one, two and three rows more, and the compilations are
-counted; four calls in train mode, where forward asks `self.training` and a call changes what the module holds.
-Compiling once more after the first call, and once more for a changed size, is how dynamo works; compiling every time is
-reported with the condition that failed. Sizes are asked about only where eager mode takes them.
+Four calls with the same inputs in eval mode, and the compilations are counted; four calls in train mode, where forward
+asks `self.training` and a call changes what the module holds; and, where no exported program holds for any batch
+size, calls with one, two and three rows more, if eager mode takes them. Compiling once more after the first call,
+and once more for a changed size, is how dynamo works; compiling every time is reported with the condition that failed.
 
 ## How to fix it
 Keep what changes in a buffer (`self.step += 1` on a tensor) or pass it to forward; no Python loop over the rows of a
@@ -32,10 +32,10 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.observations import captures
+from layersmith.observations import captures, exports
 from layersmith.probe import contents, reading, source
-from layersmith.probe.capture import CALLS
-from layersmith.probe.compiler import captured, compiler, is_torchs, place
+from layersmith.probe.capture import CALLS, resized
+from layersmith.probe.compiler import Place, captured, compiler, is_torchs, place
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -53,10 +53,23 @@ def recompiles(case: Case) -> Iterator[Finding]:
         yield _every_call(case)
         return
     if found.trouble:
-        raise NotApplicable("dynamo does not capture it again, or not for other sizes")
-    if len(set(found.resized)) == len(found.resized) > 1:
-        yield _every_size(case, found.fixing)
-    elif reading.mentions(case.module, r"self\.training") and _is_compiled_always_in_training(case):
+        raise NotApplicable("dynamo does not capture it again")
+    export = case.once(exports)
+    if export.axis is not None and not export.holds_for_any_size:
+        try:
+            sizes = resized(
+                lambda: case.fresh().module,
+                case.inputs,
+                export.axis,
+                seed=case.seed,
+                has_gradients=found.has_gradients,
+            )
+        except Exception as error:
+            raise NotApplicable("dynamo does not capture it for other sizes") from error
+        if sizes.is_always_compiled:
+            yield _every_size(case, sizes.fixing)
+            return
+    if reading.mentions(case.module, r"self\.training") and _is_compiled_always_in_training(case):
         yield _every_call(case, training=True)
 
 
@@ -100,7 +113,7 @@ def _every_call(case: Case, *, training: bool = False) -> Finding:
     )
 
 
-def _every_size(case: Case, seen: tuple[tuple[str, int], ...]) -> Finding:
+def _every_size(case: Case, seen: tuple[Place, ...]) -> Finding:
     file, line = seen[-1] if seen else source.class_line(type(case.module))
     return Finding(
         "it is compiled anew for each batch size: three sizes, three times more",

@@ -9,7 +9,8 @@ bfloat16.
 Module and inputs are moved to bfloat16. An output that is float32 because an operation met the signal and a
 float32 tensor made elsewhere is reported, with the line of that operation; and so is a forward that fails
 behind one, or behind a cast (`x.float()`) whose result comes to bfloat16 weights. An output that is cast up on
-purpose (`logits.float()`, `softmax(dtype=torch.float32)`) passes.
+purpose (`logits.float()`, `softmax(dtype=torch.float32)`) passes, but not that of a class that is called a norm, or
+whose documentation promises the input's dtype: the next layer's weights are bfloat16.
 
 ## How to fix it
 Make constants like the signal: `torch.ones(n, device=x.device, dtype=x.dtype)`, or cast them: `table.to(x.dtype)`,
@@ -23,6 +24,7 @@ as what is computed of positions; end what is computed in float32 with `.to(x.dt
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -37,6 +39,10 @@ from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
 MEANT = r"\b(?:promote_types|result_type)\("  # who asks what two dtypes become, means it
+NORM = re.compile(r"norm(?!al|_?(?:32|fp32|float32))", re.IGNORECASE)
+SAME_DTYPE = re.compile(
+    r"(?:input'?s?'? dtype|dtype of (?:the |its )?input|same dtype as|dtype as the input)"
+)
 
 
 @rule(
@@ -63,6 +69,9 @@ def upcast_output(case: Case) -> Iterator[Finding]:
         yield found
         return
     wide = [path for path, tensor in tree.named_tensors(output, name="output") if watch.is_wide(tensor)]
+    if (cast := _left_wide(case, watch, output)) is not None:
+        yield _by_cast(cast, "and so the output is float32")
+        return
     is_meant = not wide or reading.says(case.module, MEANT)
     if watch.seen and not is_meant and not source.is_machinery(watch.seen[0].file):
         yield _finding(watch.seen[0], f"{', '.join(wide[:3])} of a bfloat16 module is float32")
@@ -73,8 +82,22 @@ def _behind(watch: promotion.Promotions, operands: list[Tensor], what: str) -> F
     if watch.seen:
         return _finding(watch.seen[0], what)
     cast = watch.left_by_a_cast(operands)
-    if cast is None or source.is_machinery(cast.file):
+    return None if cast is None or source.is_machinery(cast.file) else _by_cast(cast, what)
+
+
+def _left_wide(case: Case, watch: promotion.Promotions, output: object) -> promotion.Promotion | None:
+    """The cast behind the only output, which is shaped as the input, of a class that is to keep its input's dtype."""
+    cls: type = type(case.module)
+    shapes = [tensor.shape for tensor in case.inputs.tensors()]
+    outputs = [*tree.tensors(output)]
+    keeps = NORM.search(cls.__name__) or SAME_DTYPE.search(cls.__doc__ or "")
+    if not keeps or len(outputs) != 1 or outputs[0].shape not in shapes:
         return None
+    cast = watch.cast_of(outputs)
+    return None if cast is None or source.is_machinery(cast.file) else cast
+
+
+def _by_cast(cast: promotion.Promotion, what: str) -> Finding:
     return Finding(
         f"in a bfloat16 module what is cast to float32 here stays float32, {what}",
         file=cast.file,
@@ -130,6 +153,19 @@ class GatesANormThatStaysWide(nn.Module):
         return x + self.linear(self.norm(x) * self.gate)
 
 
+@upcast_output.bad("stays float32, and so the output is float32")
+class RootMeanSquareNorm(nn.Module):
+    """The statistics are taken in float32 at least; the output has the dtype of the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        return wide * wide.square().mean(-1, keepdim=True).add(1e-6).rsqrt() * self.weight
+
+
 @upcast_output.good
 class GatesANormCastBack(nn.Module):
     def __init__(self) -> None:
@@ -142,7 +178,7 @@ class GatesANormCastBack(nn.Module):
 
 
 @upcast_output.good
-class NormThatStaysWideAtTheEnd(nn.Module):
+class StaysWideAtTheEnd(nn.Module):
     """What is last may answer in float32."""
 
     def __init__(self) -> None:

@@ -9,9 +9,9 @@ term.
 Where an `autograd.Function` takes part (with `--gradients full`: always), backward through backward is compared with
 differences of backward itself, along one random direction, at two points. It is an error where backward calls a
 Function itself, and so has a second derivative on purpose, a warning where it detaches or keeps tensors as
-attributes, or a file of it takes second derivatives (`create_graph=True`), and a note where forward only saves what it
-has computed, as fast layers do. A backward that says that it has no second derivative (`once_differentiable`)
-passes: it fails loudly when it is used.
+attributes, or a file of it takes or promises second derivatives (`create_graph=True`, "twice differentiable"), and a
+note where forward only saves what it has computed, as fast layers do. A backward that says that it has no second
+derivative (`once_differentiable`) passes: it fails loudly when it is used.
 
 ## How to fix it
 Keep tensors with `ctx.save_for_backward` and compute backward from `ctx.saved_tensors` with differentiable
@@ -35,7 +35,7 @@ from torch.autograd.function import once_differentiable
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import findings, gradient_reports, places, require_asked
-from layersmith.probe import source
+from layersmith.probe import reading, source
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -43,6 +43,7 @@ from layersmith.subject import Case
 FIX = (
     "compute backward from ctx.saved_tensors with differentiable operations, or mark it @once_differentiable"
 )
+TWICE = r"(?i)\b(?:twice[- ]differentiable|hessian|gradgradcheck)\b"
 
 
 @rule(
@@ -78,8 +79,8 @@ def _severity(file: str, line: int) -> Severity:
 
 
 def _differentiates_twice(file: str) -> bool:
-    """Whether code in a file, such as a gradient penalty, asks for a gradient that can be differentiated."""
-    return any(
+    """Whether code in a file, such as a gradient penalty, asks for a gradient that can be differentiated, or words do."""
+    return reading.file_mentions(file, TWICE) or any(
         isinstance(node, ast.keyword)
         and node.arg == "create_graph"
         and not (isinstance(node.value, ast.Constant) and not node.value.value)

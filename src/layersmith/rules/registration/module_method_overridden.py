@@ -58,6 +58,12 @@ def module_method_overridden(case: Case) -> Iterator[Finding]:
             yield _finding(one)
 
 
+@module_method_overridden.by_source
+def read(cls: type) -> Iterator[Finding]:
+    """The methods that the class itself defines; it may stumble over them while it is built."""
+    yield from (_finding(one) for one in overriding.methods(cls) if one.owner is cls)
+
+
 def _finding(one: overriding.Taken) -> Finding:
     file, line = source.member_line(one.owner, one.name)
     hidden = f"nn.Module.{one.name}" + ("" if one.name == "training" else "()")

@@ -6,9 +6,10 @@ right. `nn.ModuleList([layer for _ in range(6)])` is the same mistake.
 
 ## How it is tested
 Members of one container that hold exactly the same parameters are reported, and so are two attributes of one class that
-were given one object in one statement, or whose names differ by a number alone (`norm1`, `norm2`). Sharing that is
-meant is left alone: a head tied to an embedding, one layer called in a loop, and whatever a class speaks of as shared,
-tied or recurrent.
+were given one object in one statement, or whose names differ by a number alone (`norm1`, `norm2`); a normalisation
+that three or more members of one container hold, each with layers of its own besides; and a module with parameters
+that is the default of an argument: all instances train it. Sharing that is meant is left alone: a head tied to an
+embedding, one layer called in a loop, and whatever a class speaks of as shared, tied or recurrent.
 
 ## How to fix it
 `nn.ModuleList([Block() for _ in range(6)])`, or `copy.deepcopy(layer)` for each. Where it is meant, call one layer in
@@ -30,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import source, wording
+from layersmith.probe import shared, source, wording
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -49,26 +50,30 @@ def shared_parameter(case: Case) -> Iterator[Finding]:
         own = type(part) if not isinstance(part, CONTAINERS) else type(holder)
         if source.is_torchs(own.__module__) or _is_meant(own):
             continue
-        for names in _same(part):
+        for names in shared.members(part):
             where = [f"{path}.{name}" if path else name for name in names]
             if isinstance(part, CONTAINERS):
                 yield _finding(part, names, where, source.attribute_line(own, attribute))
             elif _is_one_statement(own, names) or _are_numbered(own, names):
                 yield _finding(part, names, where, source.attribute_line(own, names[0]))
+        if isinstance(part, nn.ModuleList | nn.Sequential) and (names := shared.norm(part)):
+            where = [f"{path}.{name}" for name in names]
+            yield _finding(part, names, where, source.attribute_line(own, attribute))
+    cls, built = type(case.module), case.subject.construction
+    if built is not None and not _is_meant(cls):
+        for name, default in shared.defaults(case.module, built.arguments):
+            yield _default(cls, name, default)
 
 
-def _same(part: nn.Module) -> list[list[str]]:
-    """The names of direct members that hold exactly the same parameters."""
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for name, parameter in part._parameters.items():  # noqa: SLF001 - named_parameters leaves out repetitions
-        if parameter is not None:
-            groups.setdefault((id(parameter),), []).append(name)
-    for name, child in part._modules.items():  # noqa: SLF001 - as above
-        held = (
-            tuple(sorted(id(p) for p in child.parameters() if p.requires_grad)) if child is not None else ()
-        )
-        groups.setdefault(held, []).append(name)
-    return [names for held, names in groups.items() if held and len(names) > 1]
+def _default(cls: type, name: str, default: nn.Module) -> Finding:
+    kind = type(default).__name__
+    return Finding(
+        f"{name}={kind}() is made once, with the class: all {cls.__name__} built without {name} train it",
+        where=name,
+        file=source.file_of(cls),
+        line=source.member_line(cls, "__init__")[1],
+        fix=f"{name}=None, and {kind}() in the constructor",
+    )
 
 
 def _is_one_statement(cls: type, names: list[str]) -> bool:
@@ -94,7 +99,8 @@ def _is_meant(cls: type) -> bool:
 
 
 def _finding(part: nn.Module, names: list[str], where: list[str], place: tuple[str, int]) -> Finding:
-    held = part._modules.get(names[0], part._parameters.get(names[0]))  # noqa: SLF001 - as above
+    parameter = part._parameters.get(names[0])  # noqa: SLF001 - get_parameter would raise
+    held = part.get_submodule(names[0]) if parameter is None else parameter
     tensors = [*held.parameters()] if isinstance(held, nn.Module) else [held]
     count = sum(tensor.numel() for tensor in tensors if tensor is not None)
     saved = f"{count} parameters instead of {count * len(names)}"
@@ -171,6 +177,54 @@ class HeadOfTheEmbedding(nn.Module):
         for act in self.acts:
             y = act(y)
         return y + self.outer(x)
+
+
+class _Block(nn.Module):
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.linear = norm, nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(self.norm(x))
+        return x + y
+
+
+@shared_parameter.bad("blocks.0.norm, blocks.1.norm, blocks.2.norm are one and the same LayerNorm")
+class HandsOneNormToAll(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        norm = nn.LayerNorm(6)
+        self.blocks = nn.Sequential(*(_Block(norm) for _ in range(3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.blocks(x)
+        return y
+
+
+@shared_parameter.bad(
+    "act=PReLU() is made once, with the class: all TrainsOneSlopeForAll built without act train it"
+)
+class TrainsOneSlopeForAll(nn.Module):
+    def __init__(self, act: nn.Module = nn.PReLU()) -> None:  # noqa: B008 - the fault
+        super().__init__()
+        self.linear, self.act = nn.Linear(6, 6), act
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.act(self.linear(x))
+        return y
+
+
+@shared_parameter.good
+class ANormForEach(nn.Module):
+    """The default of a constructor that holds no parameters may be one for all."""
+
+    def __init__(self, act: nn.Module = nn.ReLU()) -> None:  # noqa: B008 - as above
+        super().__init__()
+        self.blocks = nn.Sequential(*(_Block(nn.LayerNorm(6)) for _ in range(3)), act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.blocks(x)
+        return y
 
 
 @shared_parameter.good

@@ -251,3 +251,16 @@ class DecoderSeesItsWholeSource(nn.Module):
         scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), float("-inf"))
         target = target + scores.softmax(-1) @ target
         return target + (target @ source.mT / 6**0.5).softmax(-1) @ source
+
+
+@future_leak.bad("before step", inputs=lambda: torch.randn(3, 12))
+class NormalisesAWaveformOverTime(nn.Module):
+    """Causal enhancement of a waveform, (batch, samples)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv1d(1, 4, 3), nn.GroupNorm(1, 4)
+
+    def forward(self, wav: Tensor) -> Tensor:
+        hidden: Tensor = self.norm(self.conv(nn.functional.pad(wav, (2, 0)).unsqueeze(1)))
+        return hidden.tanh().mean(1)
