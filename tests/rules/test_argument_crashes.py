@@ -81,7 +81,7 @@ class UndoesANorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.method == "mean":
-            return x * self.norm.scale  # type: ignore[operator]
+            return x * self.norm.scale  # type: ignore[attr-defined]
         return x
 
 

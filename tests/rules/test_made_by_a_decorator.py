@@ -19,7 +19,7 @@ def transposable(cls: type[nn.Module]) -> type[nn.Module]:
             self.forgotten = forgotten
 
         def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x.mT).mT if self.transposed else super().forward(x)  # type: ignore[no-any-return]
+            return super().forward(x.mT).mT if self.transposed else super().forward(x)
 
     return Transposable
 

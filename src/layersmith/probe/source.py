@@ -144,10 +144,9 @@ def file_of(cls: type) -> str:
     """The file that defines the class; a notebook cell's own name; "" if unknown."""
     for member in vars(cls).values():
         function = inspect.unwrap(getattr(member, "__func__", member)) if callable(member) else None
-        is_own = isinstance(function, FunctionType) and (
-            function.__module__ == cls.__module__ or WRAPPED in vars(cls)
-        )
-        if is_own:
+        if not isinstance(function, FunctionType):
+            continue
+        if function.__module__ == cls.__module__ or WRAPPED in vars(cls):
             name = function.__code__.co_filename
             if linecache.getlines(name):
                 return name
@@ -251,7 +250,8 @@ def _own_classes(cls: type) -> list[type]:
 
 
 def _heirs(cls: type) -> list[type]:
-    return [heir for child in cls.__subclasses__() for heir in (child, *_heirs(child))]
+    children: list[type] = cls.__subclasses__()
+    return [heir for child in children for heir in (child, *_heirs(child))]
 
 
 def _methods(node: ast.ClassDef) -> list[Function]:

@@ -113,12 +113,12 @@ class RegistersUnderThatName(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(6))
-        self.parameters = []
-        self.parameters.append(nn.Parameter(torch.zeros(6)))
-        self.parameters = nn.ParameterList(self.parameters)
+        vars(self)["parameters"] = [nn.Parameter(torch.zeros(6))]  # as `self.parameters = []` does
+        self.parameters = nn.ParameterList(vars(self)["parameters"])  # type: ignore[method-assign]
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.scale + next(iter(self.children()))[0]
+        (shifts,) = self.children()
+        return x * self.scale + next(iter(shifts.parameters()))
 
 
 @module_method_overridden.good
