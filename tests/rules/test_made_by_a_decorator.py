@@ -40,5 +40,6 @@ def test_what_the_decorators_own_class_reads_counts() -> None:
     node = source.class_node(Mixes)
     assert node is not None
     assert node.name == "Transposable"
+    assert source.class_line(Mixes)[1] > node.lineno  # where the user's class stands
     assert [one.name.upper() for one in parameters.idle(Mixes)] == ["FORGOTTEN"]
     assert Mixes(6).eval()(torch.randn(4, 6)).shape == (4, 6)

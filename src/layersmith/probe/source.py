@@ -20,16 +20,16 @@ UNKNOWN = ("", 0)
 TORCH = str(Path(torch.__file__).parent)
 OWN = str(Path(__file__).parent.parent)
 _EXAMINED = (str(Path(OWN) / "nn"), str(Path(OWN) / "rules"))
-_REGISTERS = frozenset(
-    "register_buffer register_parameter register_module add_module setattr __setattr__".split()
-)
+_REGISTERS = "register_buffer register_parameter register_module add_module setattr __setattr__".split()
 WRAPPED = "__wrapped__"
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def class_line(cls: type) -> tuple[str, int]:
-    """File and line of the class statement; ("", 0) if there is no source."""
+    """File and line of the class statement, of a decorator's class that which it was given; ("", 0) without source."""
+    while WRAPPED in vars(cls):
+        cls = vars(cls)[WRAPPED]
     node = class_node(cls)
     return (file_of(cls), node.lineno) if node is not None else UNKNOWN
 
