@@ -89,3 +89,25 @@ def test_a_class_that_stands_for_a_module_lacks_nothing() -> None:
     subject = subject_of(UndoesANorm, torch.randn(4, 6))
     assert ask(subject, load("argument-crashes")).findings
     assert not ask(replace(subject, inferred_from="names"), load("argument-crashes")).findings
+
+
+class DropsEachLayer(nn.Module):
+    """The rates are one a layer: who wants another depth gives other rates."""
+
+    def __init__(self, depth: int = 2, rates: list[float] | None = None) -> None:
+        super().__init__()
+        rates = rates or [0.0] * 2
+        self.layers = nn.Sequential(*(nn.Dropout(rates[i]) for i in range(depth)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x.relu())
+        return y
+
+
+def test_a_list_of_one_entry_a_layer_is_not_asked_for_more_layers() -> None:
+    subject = subject_of(DropsEachLayer, torch.randn(4, 6))
+    assert ask(subject, load("argument-crashes")).findings
+    construction = subject.construction
+    assert construction is not None
+    said = replace(construction, arguments={"depth": 2, "rates": [0.0, 0.1]})
+    assert not ask(replace(subject, construction=said), load("argument-crashes")).findings

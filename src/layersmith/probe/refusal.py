@@ -92,6 +92,14 @@ def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, err
     )
 
 
+def runs_off(cls: type[nn.Module], usual: Mapping[str, Any], name: str, error: BaseException) -> bool:
+    """Whether a count no longer fits a list among the usual arguments that has an entry for each."""
+    lists = [value for value in usual.values() if isinstance(value, list | tuple)]
+    return isinstance(error, IndexError) and any(
+        len(one) == options.current(cls, usual, name) for one in lists
+    )
+
+
 def wants_equal_widths(
     cls: type[nn.Module], given: Mapping[str, Any], name: str, error: BaseException
 ) -> bool:
