@@ -8,7 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from layersmith.finding import Severity
 from layersmith.probe import choices
+from layersmith.rules.arguments.ignored_argument import arguments_of
 
 
 class AddsWhatItShouldAverage(nn.Module):
@@ -120,3 +122,20 @@ def test_other_names_of_one_thing_are_meant() -> None:
 
 def test_values_that_are_looked_up_are_told_apart() -> None:
     assert _found(ScalesByName) == []
+
+
+class KeepsWhatComesIn(nn.Module):
+    """For others to ask: it takes any number."""
+
+    def __init__(self, input_planes: int = 6, unread_gain: float = 2.0) -> None:
+        super().__init__()
+        self.input_planes = input_planes
+        self.unread_gain = unread_gain
+        self.norm = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.norm(x).sin()], -1)
+
+
+def test_a_size_of_the_input_that_is_only_kept_is_a_note() -> None:
+    assert [one.severity for one in arguments_of(KeepsWhatComesIn)] == [Severity.NOTE, None]

@@ -13,7 +13,7 @@ into a sum that nothing reads, is not read. Of the values that a check accepts (
 that a `Literal` or an enumeration lists, at most one may be left to the other cases: two that no comparison names do
 the same, unless one is a short or another name of the other, or said to be an alias. Whatever may have an effect counts
 as one. Arguments that a comment or docstring says are unused, and those that another class of the file with the same
-constructor uses, are not reported.
+constructor uses, are not reported; that the size of the input is only kept (`in_dim`) is a note.
 
 ## How to fix it
 Use the argument, or remove it from the signature. Where an interface demands it, say so: name it `_unused`, or add
@@ -28,6 +28,7 @@ a comment.
 from __future__ import annotations
 
 import enum
+import re
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -42,6 +43,11 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
+
+# The size of the input, which a layer may keep for others to ask: where it is needed, forward would fail without it.
+OF_INPUT = re.compile(
+    r"^(?:in|input)(?:_?(?:dims?|features|channels|size|shape|planes))?$|^[cd]_in$|^n_inputs$"
+)
 
 
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.EVERY_ARGUMENT_MATTERS)
@@ -65,6 +71,7 @@ def _findings(cls: type, functions: frozenset[str]) -> Iterator[Finding]:
             file=parameters.file(cls),
             line=one.line,
             fix=f"use {one.name}, or remove it from the signature",
+            severity=Severity.NOTE if OF_INPUT.search(one.name) and "kept in self." in one.how else None,
         )
     for choice in choices.alike(cls):
         values = " and ".join(
