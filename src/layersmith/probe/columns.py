@@ -42,10 +42,10 @@ def skipped(function: source.Function) -> Iterator[Skipped]:
         given = [layer for _, layer, _ in found]
         if len(holes) != 1 or len(doubled) != 1 or not all(given) or len({*given}) < len(given):
             continue
-        twice = doubled.pop()
+        hole, twice = holes.pop(), doubled.pop()
         both = [(layer, line) for column, layer, line in found if column == twice]
-        if len(both) == PAIR:
-            yield Skipped(name, holes.pop(), twice, tuple(layer for layer, _ in both), both[-1][1])
+        if len(both) == PAIR and abs(hole - twice) == 1:  # heads may share what stands elsewhere
+            yield Skipped(name, hole, twice, tuple(layer for layer, _ in both), both[-1][1])
 
 
 def _column(index: ast.expr) -> int | None:

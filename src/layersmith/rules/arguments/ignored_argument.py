@@ -8,11 +8,12 @@ no error, only a model that is not the one you asked for. One in five real fixes
 The constructor's source is read and what becomes of each argument is followed: it must not be unread, replaced before
 it is read, only checked, kept in an attribute that nothing reads (`extra_repr` does not count; a function made of it is
 no more than kept), or asked for in a choice whose branches are all the same; what is given to a function of the user's
-that does nothing with it, or counts into a sum that nothing reads, is not read. Of the values that a check accepts (those that it lists, or a constant), or
-that a `Literal` or an enumeration lists, at most one may be left to the other cases: two that no comparison names do
-the same, unless one is a short or another name of the other, or said to be an alias. Whatever may have an effect counts
-as one. Arguments that a comment or docstring says are unused, and those that another class of the file with the same
-constructor uses, are not reported; that the size of the input is only kept (`in_dim`) is a note.
+that does nothing with it, or counts into a sum that nothing reads, is not read. Of the values that a check accepts
+(those that it lists, or a constant), or that a `Literal` or an enumeration lists, at most one may be left to the other
+cases: two that no comparison names do the same, unless one is a short or another name of the other, or said to be an
+alias. Whatever may have an effect counts as one. Arguments that a comment or docstring says are unused, and those that
+another class of the file with the same constructor uses, are not reported; that the size of the input is only kept
+(`in_dim`) is a note.
 
 ## How to fix it
 Use the argument, or remove it from the signature. Where an interface demands it, say so: name it `_unused`, or add
@@ -198,8 +199,6 @@ def softened(x: Tensor, slope: float = 0.1, kind: str = "leaky") -> Tensor:
 
 @ignored_argument.bad("argument kind of HandsItToNobody changes nothing: it is kept in self.kind")
 class HandsItToNobody(nn.Module):
-    """The function takes it and does nothing with it."""
-
     def __init__(self, width: int = 6, slope: float = 0.1, kind: str = "leaky") -> None:
         super().__init__()
         self.linear = nn.Linear(width, width)
@@ -219,8 +218,9 @@ class DropsASum(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         y = self.linear(x)
-        total = y.square().mean() * self.penalty  # noqa: F841 - the slip
-        return y, y.square().mean()
+        size = y.square().mean()
+        total = size * self.penalty  # noqa: F841 - the slip
+        return y, size
 
 
 class _UsesFlash(nn.Module):
@@ -234,8 +234,6 @@ class _UsesFlash(nn.Module):
 
 @ignored_argument.bad("argument flash of KeepsItForItself changes nothing: it is kept in self.flash")
 class KeepsItForItself(nn.Module):
-    """Another class has an attribute of this name, its own."""
-
     def __init__(self, width: int = 6, *, flash: bool = True) -> None:
         super().__init__()
         self.flash = flash
@@ -246,7 +244,8 @@ class KeepsItForItself(nn.Module):
 
 
 def stretched(x: Tensor, by: float) -> Tensor:
-    scale = 1 + by  # by way of a variable
+    """By way of a variable."""
+    scale = 1 + by
     return x * scale
 
 

@@ -5,8 +5,8 @@
 Shapes fit and the loss falls; the day never reaches the model.
 
 ## How it is tested
-The source of forward is read: a column between others that nothing picks, where exactly one other is given to two
-layers of the module, and each layer gets but one.
+The source of forward is read: a column between others that nothing picks, where its neighbour is given to two layers of
+the module, and each layer gets but one column.
 
 ## How to fix it
 Give the layer its own column.
@@ -89,8 +89,17 @@ class ReadsEachColumn(_Dates):
 
 @repeated_column.good(inputs=_dates)
 class EmbedsOneColumnInTwoWays(_Dates):
-    """As wide and deep models do; the column that is left out stands last."""
+    """As wide and deep models do."""
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.year(x[..., 0]) + self.month(x[..., 0]) + self.day(x[..., 1])
+        return y
+
+
+@repeated_column.good(inputs=_dates)
+class PredictsTwoFromTheLast(_Dates):
+    """Two heads read one place on purpose, as in a decision transformer; the place that nobody reads is another."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.year(x[:, :, 2]) + self.month(x[:, :, 2]) + self.day(x[:, :, 1])
         return y
