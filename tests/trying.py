@@ -19,11 +19,15 @@ def findings(cls: type[nn.Module], *inputs: Tensor) -> tuple[Finding, ...]:
 
 def result(cls: type[nn.Module], *inputs: Tensor) -> Result:
     """How the rule ended on it."""
-    subject = Subject(
+    return list(run(subject_of(cls, *inputs), with_prerequisites(("argument-crashes",))))[-1]
+
+
+def subject_of(cls: type[nn.Module], *inputs: Tensor) -> Subject:
+    """The class, built with its defaults."""
+    return Subject(
         cls.__name__,
         lambda _: cls(),
         lambda _: Inputs(inputs),
         contract=Contract(),
         construction=Construction(cls, {}, lambda kind, given: kind(**given), f"{cls.__name__}()"),
     )
-    return list(run(subject, with_prerequisites(("argument-crashes",))))[-1]

@@ -8,9 +8,11 @@ import time
 import traceback
 from collections.abc import Collection, Iterable, Iterator
 
+from torch.jit import ScriptModule
+
 from layersmith import reproduction
 from layersmith.finding import Finding, Measurement, Outcome, Result, Suggestion
-from layersmith.probe.refusal import TOO_LARGE
+from layersmith.probe.refusal import TOO_LARGE, is_of_a_call
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Contract, Promise
 from layersmith.registry import DECLARED, with_prerequisites
@@ -97,12 +99,29 @@ def ask(subject: Subject, rule: Rule, *, seed: int = 0) -> Result:
     except NotApplicable as reason:
         outcome, why, applies = Outcome.SKIP, str(reason), False
     except Exception as error:  # noqa: BLE001 - whatever it is, the run goes on
-        outcome, why = Outcome.BROKEN, traceback.format_exc(limit=-4)
-        if any(text in str(error) for text in TOO_LARGE):
-            outcome, why = Outcome.SKIP, "it needs more memory than there is"
+        excuse = _excuse(subject, error)
+        outcome = Outcome.SKIP if excuse else Outcome.BROKEN
+        why = excuse or traceback.format_exc(limit=-4)
     script = _script(subject, rule, findings[0].where) if findings else ""
     seconds = time.perf_counter() - start
     return Result(rule.id, rule.group, outcome, rule.severity, findings, why, seconds, script, applies)
+
+
+def _excuse(subject: Subject, error: Exception) -> str:
+    """Why an error that left a rule is none of the rule's; "" where it is."""
+    if any(text in str(error) for text in TOO_LARGE):
+        return "it needs more memory than there is"
+    if is_of_a_call(error):
+        return (
+            f"it does not take what it was given: {type(error).__name__}: {' '.join(str(error).split()):.150}"
+        )
+    return "a part of it is compiled, and answers no questions" if _is_compiled(subject) else ""
+
+
+def _is_compiled(subject: Subject) -> bool:
+    with contextlib.suppress(Exception):
+        return any(isinstance(part, ScriptModule) for part in subject.case().module.modules())
+    return False
 
 
 def _script(subject: Subject, rule: Rule, where: str) -> str:

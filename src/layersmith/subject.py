@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from layersmith.probe.first_batch import begins_with_a_batch, has_flags
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
+from layersmith.probe.raw import drawn
 from layersmith.probe.surroundings import preserved, seed_all
 from layersmith.probe.template import Template
 from layersmith.promises import Contract
@@ -137,11 +139,11 @@ def copying(build: Build) -> Build:
         if seed == UNUSED:
             return build(seed)
         if seed not in originals:
-            originals[seed] = Template(build(seed))
+            originals[seed] = Template(drawn(partial(build, seed), seed=seed))
         try:
             return originals[seed].copy()
         except Exception:  # noqa: BLE001 - any failure to copy means: build
             seed_all(seed)
-            return build(seed)
+            return drawn(partial(build, seed), seed=seed)
 
     return build_copy

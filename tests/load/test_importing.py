@@ -52,6 +52,19 @@ def test_a_file_in_a_package_may_import_relatively(tmp_path: Path) -> None:
     assert import_target(Target(str(file))).Net.__module__ == "pack_a.parts"
 
 
+def test_a_folder_whose_files_import_relatively_is_a_package_without_saying_so(tmp_path: Path) -> None:
+    write(tmp_path / "space_of_nets" / "parts.py", MODULE)
+    write(tmp_path / "space_of_nets" / "sizes.py", "WIDTH = 6\n")
+    text = "from .parts import Net\nimport space_of_nets.sizes as sizes\n"
+    module = import_target(Target(str(write(tmp_path / "space_of_nets" / "net.py", text))))
+    assert (module.Net.__module__, module.sizes.WIDTH) == ("space_of_nets.parts", 6)
+    other = write(
+        tmp_path / "space_of_nets" / "other.py", "from .parts import Net\nimport no_such_package_of_all\n"
+    )
+    with pytest.raises(TargetError, match="needs no_such_package_of_all, which is not installed"):
+        import_target(Target(str(other)))
+
+
 def test_a_file_may_import_its_neighbours_and_what_lies_at_the_root_of_its_project(tmp_path: Path) -> None:
     write(tmp_path / "nearby_parts.py", "A = 1\n")
     write(tmp_path / "shared_parts" / "b.py", "B = 2\n")

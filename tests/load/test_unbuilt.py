@@ -34,7 +34,7 @@ class LooksUp(nn.Module):
 
 def test_a_constructor_that_names_what_is_nowhere_is_a_failure_of_forward_raises() -> None:
     (result, *_) = run(subject_of_class(Misspelled), with_prerequisites(["forward-raises"]))
-    assert "the constructor raised AttributeError whatever it is given" in result.findings[0].message
+    assert "the constructor raised AttributeError whatever was tried" in result.findings[0].message
     assert result.findings[0].line == Misspelled.__init__.__code__.co_firstlineno + 2
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Outcome
-from tests.trying import result
+from layersmith.registry import load
+from layersmith.runner import ask
+from tests.trying import result, subject_of
 
 
 class JoinsTheSkip(nn.Module):
@@ -66,3 +70,44 @@ def test_an_option_is_not_blamed_for_what_it_cannot_help(
 ) -> None:
     found = result(cls, *inputs)
     assert found.outcome is Outcome.PASS, found.findings
+
+
+class UndoesANorm(nn.Module):
+    """Wants a norm that kept its scale; inference gave it a class of torch's."""
+
+    def __init__(self, method: str = "none", norm: type[nn.Module] = nn.LayerNorm) -> None:
+        super().__init__()
+        self.method, self.norm = method, norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.method == "mean":
+            return x * self.norm.scale  # type: ignore[attr-defined]
+        return x
+
+
+def test_a_class_that_stands_for_a_module_lacks_nothing() -> None:
+    subject = subject_of(UndoesANorm, torch.randn(4, 6))
+    assert ask(subject, load("argument-crashes")).findings
+    assert not ask(replace(subject, inferred_from="names"), load("argument-crashes")).findings
+
+
+class DropsEachLayer(nn.Module):
+    """The rates are one a layer: who wants another depth gives other rates."""
+
+    def __init__(self, depth: int = 2, rates: list[float] | None = None) -> None:
+        super().__init__()
+        rates = rates or [0.0] * 2
+        self.layers = nn.Sequential(*(nn.Dropout(rates[i]) for i in range(depth)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layers(x.relu())
+        return y
+
+
+def test_a_list_of_one_entry_a_layer_is_not_asked_for_more_layers() -> None:
+    subject = subject_of(DropsEachLayer, torch.randn(4, 6))
+    assert ask(subject, load("argument-crashes")).findings
+    construction = subject.construction
+    assert construction is not None
+    said = replace(construction, arguments={"depth": 2, "rates": [0.0, 0.1]})
+    assert not ask(replace(subject, construction=said), load("argument-crashes")).findings

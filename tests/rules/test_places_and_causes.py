@@ -401,3 +401,33 @@ class CallsAPart(nn.Module):
 
 def test_a_function_of_its_caller_is_not_taken_for_an_input() -> None:
     assert "<lambda>" not in subject_of_class(AddsAPart).inferred_from
+
+
+class HoldsASparseMatrix(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        places = torch.arange(len(x)).expand(2, -1)
+        return torch.sparse_coo_tensor(places, torch.ones(len(x)), (len(x), len(x))) @ x
+
+
+def test_sparse_tensors_break_graphs_and_no_rule() -> None:
+    graph_break = ask("graph-break", HoldsASparseMatrix)
+    assert {graph_break.severity_of(finding) for finding in graph_break.findings} == {Severity.NOTE}
+    for rule in ("exploding-signal", "vanishing-signal"):
+        assert ask(rule, HoldsASparseMatrix).outcome is not Outcome.BROKEN
+
+
+class ScramblesHeads(nn.Module):
+    """The same slip for a query, a key and a value, and once more further down."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(1, 2)
+        q = x.reshape(len(x), 7, 2, 3)
+        k = x.reshape(len(x), 7, 2, 3)
+        v = x.reshape(len(x), 7, 2, 3)
+        y = (q + k + v).flatten(2).transpose(1, 2)
+        return y.reshape(len(x), 7, 2, 3)
+
+
+def test_the_same_slip_on_lines_that_follow_each_other_is_told_once() -> None:
+    found = ask("scrambled-reshape", ScramblesHeads, torch.randn(5, 7, 6)).findings
+    assert ["so do the 2 lines below it" in one.message for one in found] == [True, False]

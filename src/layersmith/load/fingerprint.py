@@ -17,7 +17,7 @@ _PLAIN = (int, float, complex, str, bool, bytes, type(None))
 
 def signature(cls: type[nn.Module]) -> str:
     """How the class is built and called: `(dim, heads=8)(x, mask=None)`; "" where Python cannot tell."""
-    return "".join(map(_parameters, (constructor(cls), cls.forward)))
+    return "".join(map(_parameters, (constructor(cls), source.forward(cls))))
 
 
 def digest(cls: type) -> str:

@@ -88,9 +88,13 @@ def _home_of(missing: str, file: Path) -> Path | None:
 
 
 def _root_and_name(file: Path) -> tuple[Path, str]:
-    """The folder that has to be on `sys.path`, and the dotted name of the file seen from there."""
+    """The folder that has to be on `sys.path`, and the dotted name of the file seen from there.
+
+    A folder is a package if it has an `__init__.py`, or if the file imports relatively: so it is used as one.
+    """
     root, parts = file.parent, [] if file.stem == "__init__" else [file.stem]
-    while (root / "__init__.py").exists() and root.name.isidentifier():
+    dots = max(map(len, re.findall(r"^[ \t]*from[ \t]+(\.+)", _text_of(file), re.MULTILINE)), default=0)
+    while root.name.isidentifier() and ((root / "__init__.py").exists() or len(parts) <= dots):
         parts.insert(0, root.name)
         root = root.parent
     return root, ".".join(parts)
@@ -146,10 +150,13 @@ def _is_installed(name: str, file: Path) -> bool:
     return spec is not None and spec.origin is not None and Path(spec.origin).resolve() != file
 
 
+def _text_of(file: Path) -> str:
+    return file.read_text(encoding="utf8", errors="replace") if file.exists() else ""
+
+
 def _homes_of_imports(file: Path, root: Path) -> list[Path]:
     """Folders above the file that hold what it imports, as when it is run from the project's root."""
-    text = file.read_text(encoding="utf8", errors="replace") if file.exists() else ""
-    tops = set(re.findall(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)", text, re.MULTILINE)) - set(
+    tops = set(re.findall(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)", _text_of(file), re.MULTILINE)) - set(
         sys.stdlib_module_names
     )
     between = [folder for folder in file.parents[1:] if folder.is_relative_to(root) and folder != root]

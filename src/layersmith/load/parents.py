@@ -55,7 +55,7 @@ def _execute(name: str, init: Path) -> None:
     parent, _, last = name.rpartition(".")
     if parent:
         setattr(sys.modules[parent], last, module)
-    for statement in ast.parse(init.read_bytes(), str(init)).body:
+    for statement in ast.parse(init.read_bytes() if init.exists() else b"", str(init)).body:
         code = compile(ast.Module([statement], []), str(init), "exec")
         try:
             exec(code, vars(module))  # noqa: S102 - what the import would do

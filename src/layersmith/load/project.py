@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ _FILES = 400  # how many files of one project are looked at
 _NAMES = 20_000  # how many names, before the search ends: a folder of data may lie there
 _LARGEST = 200_000  # bytes of a file that is read
 _SKIPPED = {"build", "dist", "node_modules", "site-packages", "venv", "env", "__pycache__", "wandb"}
+_TRAINS = re.compile(r"\.backward\(|\boptim\b|zero_grad|\.fit\(|Trainer\b")
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
@@ -53,6 +55,13 @@ def text_of(path: Path) -> str:
         return path.read_text(encoding="utf8", errors="replace")
     except OSError:
         return ""
+
+
+def only_loads_weights(file: Path) -> bool:
+    """Whether its project takes weights from checkpoints, and nowhere trains any."""
+    folder = folder_of(file)
+    texts = [text_of(path) for path in files_of(folder, (".py",))] if folder is not None else []
+    return any("load_state_dict(" in text for text in texts) and not any(map(_TRAINS.search, texts))
 
 
 def _walked(folder: Path) -> Iterator[Path]:

@@ -169,9 +169,12 @@ class Trials:
         return None
 
     def _is_refused(self, chosen: tuple[Option, ...], error: Exception) -> bool:
-        cls, given = self.construction.cls, self._given(chosen)
-        return refusal.is_refusal(error) or any(
-            refusal.wants_another(cls, given, option.name, error) for option in chosen
+        cls, usual, given = self.construction.cls, self._given(), self._given(chosen)
+        return (
+            refusal.is_refusal(error)
+            or (self.is_guess and refusal.asks_a_class(error))
+            or any(refusal.wants_another(cls, given, option.name, error) for option in chosen)
+            or any(refusal.runs_off(cls, usual, option.name, error) for option in chosen)
         )
 
     def _is_excused(self, chosen: tuple[Option, ...], module: nn.Module, error: Exception) -> bool:

@@ -68,7 +68,7 @@ def _differ(cls: type[nn.Module], guess: Found, used: Found) -> bool:
 
 
 def _kinds(cls: type[nn.Module], inputs: Inputs) -> dict[str, tuple[int, bool]]:
-    names = list(inspect.signature(cls.forward).parameters)[1:]
+    names = list(inspect.signature(source.forward(cls)).parameters)[1:]
     given = {**dict(zip(names, inputs.args, strict=False)), **inputs.kwargs}
     return {
         name: (value.ndim, value.is_floating_point())

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from layersmith.probe import arguments
+from layersmith.probe import arguments, source
 from layersmith.probe.inputs import Inputs
 
 QUOTED = re.compile(r"""\[[^,\[\]]+,\s*["']([^"']+)["']\s*\]""")
@@ -26,7 +26,7 @@ TIME = re.compile(
 
 def axes(module: nn.Module) -> Mapping[str, tuple[str, ...]]:
     """The names of the axes by argument, where an annotation states them."""
-    forward = type(module).forward
+    forward = source.forward(type(module))
     found = {}
     for name, annotation in getattr(forward, "__annotations__", {}).items():
         text = getattr(annotation, "dim_str", None)
@@ -49,7 +49,7 @@ def says_leading(module: nn.Module) -> bool:
 
 def _said(module: nn.Module) -> str:
     cls = type(module)
-    return f"{vars(cls).get('__doc__') or ''}\n{inspect.getdoc(cls.forward) or ''}"
+    return f"{vars(cls).get('__doc__') or ''}\n{inspect.getdoc(source.forward(cls)) or ''}"
 
 
 def free_lengths(module: nn.Module, inputs: Inputs) -> dict[str, list[tuple[Tensor, int]]]:

@@ -114,3 +114,9 @@ def _fit(axes: tuple[str, ...], tensor: Tensor, sizes: dict[str, int]) -> str:
         if wanted != size:
             return f"{name} is {size}" + ("" if name.isdigit() else f", not {wanted}")
     return ""
+
+
+def is_one_row(inputs: Inputs) -> bool:
+    """Whether there is one row, and no other axis of one that might be the batch."""
+    shapes = [[*tensor.shape] for tensor in inputs.tensors()]
+    return bool(shapes) and all(shape[:1] == [1] and shape.count(1) == 1 for shape in shapes)

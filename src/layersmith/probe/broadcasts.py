@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from layersmith.probe import tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.steps import caller
 from layersmith.probe.surroundings import preserved
@@ -41,7 +42,7 @@ class Square:
 def squares(module: nn.Module, inputs: Inputs, size: int) -> list[Square]:
     """Every such operation of one call, for a batch of `size` rows."""
     held = inputs.clone()
-    watch = _Watch(size, {_storage(tensor) for tensor in held.tensors()})
+    watch = _Watch(size, {tree.place(tensor) for tensor in held.tensors()})
     with preserved(seed=0), watch:
         module(*held.args, **held.kwargs)
     return watch.found
@@ -74,7 +75,7 @@ class _Watch(TorchFunctionMode):
             self.spread[id(result)] = result
 
     def _is_square(self, a: Tensor, b: Tensor) -> bool:
-        if a.ndim == b.ndim or id(a) in self.spread or id(b) in self.spread or _storage(a) == _storage(b):
+        if a.ndim == b.ndim or id(a) in self.spread or id(b) in self.spread or tree.place(a) == tree.place(b):
             return False
         rank = max(a.ndim, b.ndim)
         places = [_places(tensor.shape, self.size, rank) for tensor in (a, b)]
@@ -84,7 +85,7 @@ class _Watch(TorchFunctionMode):
         rank = max(a.ndim, b.ndim)
         padded = [(1,) * (rank - tensor.ndim) + tuple(tensor.shape) for tensor in (a, b)]
         result = tuple(max(pair) for pair in zip(*padded, strict=True))
-        are_inputs = {_storage(a), _storage(b)} <= self.inputs
+        are_inputs = {tree.place(a), tree.place(b)} <= self.inputs
         self.found.append(Square(name, (tuple(a.shape), tuple(b.shape)), result, are_inputs, *caller()))
 
 
@@ -94,7 +95,3 @@ def _places(shape: Shape, size: int, rank: int) -> list[int]:
 
 def _adds_axis(index: object) -> bool:
     return index is None or (isinstance(index, tuple) and any(one is None for one in index))
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from layersmith.probe import closeness, reading, sequence, source, steps, tree
+from layersmith.probe import closeness, executed, reading, sequence, source, steps, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.sequence import LOUD, Layout, Run
 
@@ -72,6 +72,22 @@ def _said(module: nn.Module) -> str:
 def _is_triangle(text: str) -> bool:
     """Whether code builds a mask of one side; of both, it is a band, as local attention has."""
     return TRIANGLE.search(text) is not None and not ("tril" in text and "triu" in text)
+
+
+def is_passed_over(module: nn.Module, inputs: Inputs) -> bool:
+    """Whether only forward builds the triangle, in a branch that this call does not take."""
+    forward = source.unwrapped(source.forward(type(module)))
+    node = source.function_node(forward)
+    text = ast.unparse(node) if node is not None else ""
+    if (
+        node is None
+        or not TRIANGLE.search(text)
+        or TRIANGLE.search(_own_text(type(module)).replace(text, ""))
+    ):
+        return False
+    run = executed.watched(module, inputs).run[forward.__code__]
+    passed = "\n".join(map(ast.unparse, executed.passed_over(node, run)))
+    return len(TRIANGLE.findall(passed)) == len(TRIANGLE.findall(text))
 
 
 def is_explicit(why: str) -> bool:

@@ -89,4 +89,5 @@ def _is_same(left: Any, right: Any) -> bool:
         return len(left) == len(right) and all(map(_is_same, left, right))
     if isinstance(left, str | bytes | int | float | complex | None):
         return bool(left == right)
-    return not hasattr(left, "tobytes") or bool(left.tobytes() == right.tobytes())  # a NumPy array
+    raw = getattr(left, "tobytes", None)  # of a NumPy array
+    return not callable(raw) or bool(raw() == right.tobytes())

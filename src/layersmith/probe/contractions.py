@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import closeness
+from layersmith.probe import closeness, tree
 from layersmith.probe.closeness import NEARLY_ONE_HOT
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.operations import Operations
@@ -74,7 +74,7 @@ class _Watch(Operations):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.names = {
-            parameter.untyped_storage().data_ptr(): name
+            tree.place(parameter): name
             for name, parameter in module.named_parameters()
             if parameter.requires_grad and parameter.is_floating_point()
         }
@@ -90,7 +90,7 @@ class _Watch(Operations):
         before = [(one, arg) for arg in args if isinstance(arg, Tensor) and (one := self._followed(arg))]
         output = func(*args, **(kwargs or {}))
         result = output[0] if isinstance(output, tuple | list) and output else output
-        if not isinstance(result, Tensor) or not result.is_floating_point():
+        if not isinstance(result, Tensor) or not result.is_floating_point() or not _are_dense(result):
             return output
         for one, arg in before:
             self._continue(one, packet, arg, result)
@@ -102,10 +102,10 @@ class _Watch(Operations):
         return output
 
     def _followed(self, tensor: Tensor) -> Contraction | None:
-        return self.followed.get(tensor.untyped_storage().data_ptr())
+        return self.followed.get(tree.place(tensor))
 
     def _start(self, parameter: Tensor, signal: Tensor, fan_in: int, result: Tensor) -> None:
-        name = self.names.get(parameter.untyped_storage().data_ptr())
+        name = self.names.get(tree.place(parameter))
         if name is None:
             return
         rms = _rms(result)
@@ -123,17 +123,14 @@ class _Watch(Operations):
         elif packet in SATURATING:
             one.saturates_at = max(one.saturates_at, _rms(arg))
             self._follow(one, result)
-        elif (
-            result.untyped_storage().data_ptr() == arg.untyped_storage().data_ptr()
-            and result.shape != arg.shape
-        ):
+        elif tree.place(result) == tree.place(arg) and result.shape != arg.shape:
             self._follow(one, result)  # a view
         elif result.shape == arg.shape and packet not in PRODUCTS and packet not in CONVOLUTIONS:
             one.arriving_rms = _rms(result)
             self._follow(one, result)
 
     def _follow(self, one: Contraction, result: Tensor) -> None:
-        self.followed[result.untyped_storage().data_ptr()] = one
+        self.followed[tree.place(result)] = one
         self.alive.append(result)
 
 
@@ -141,9 +138,14 @@ def _operands(packet: Any, args: tuple[Any, ...]) -> Iterator[tuple[Tensor, Tens
     """The two factors of a product and how many terms each sum has."""
     if packet in PRODUCTS:
         left, right = (args[index] for index in PRODUCTS[packet])
-        yield left, right, left.shape[-1]
+        if _are_dense(left, right):
+            yield left, right, left.shape[-1]
     elif packet in CONVOLUTIONS:
         yield args[0], args[1], args[1][0].numel()
+
+
+def _are_dense(*tensors: Tensor) -> bool:
+    return all(tensor.layout is torch.strided for tensor in tensors)
 
 
 def _averages(packet: Any, signal: Tensor, axis: int) -> bool:

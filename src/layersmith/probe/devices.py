@@ -136,4 +136,4 @@ def _is_here(tensor: Tensor) -> bool:
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr() if _is_here(tensor) else -1
+    return tree.place(tensor) if _is_here(tensor) else -1

@@ -94,11 +94,19 @@ def dead_features(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: t
 
 
 def is_too_wide(module: nn.Module, inputs: Inputs, tensor: Tensor, dead: list[int]) -> bool:
-    """Whether it is the last features that are dead, and the module answers the same without them."""
+    """Whether it is the last features that are dead, and the module answers the same without them.
+
+    What has the same shape goes without them too: a loss asks that both be of one size.
+    """
     axis = feature_axis(module, tensor)
     if axis is None or dead[-1] + 1 != tensor.shape[axis] or dead != [*range(dead[0], dead[-1] + 1)]:
         return False
-    narrow = arguments.replaced(inputs, {id(tensor): tensor.detach().narrow(axis, 0, dead[0])})
+    alike = [one for one in inputs.tensors() if one.shape == tensor.shape]
+    return any(_is_same_without(module, inputs, some, axis, dead[0]) for some in ([tensor], alike))
+
+
+def _is_same_without(module: nn.Module, inputs: Inputs, some: list[Tensor], axis: int, kept: int) -> bool:
+    narrow = arguments.replaced(inputs, {id(one): one.detach().narrow(axis, 0, kept) for one in some})
     try:
         return not _differ(_outputs(module, inputs, 0), _outputs(module, narrow, 0))
     except Exception:  # noqa: BLE001 - then it needs them

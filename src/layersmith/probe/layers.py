@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layersmith.probe import tree
 from layersmith.probe.calls import Trace, traced
 from layersmith.probe.contractions import CONVOLUTIONS, NORMALISING, PRODUCTS, aten
 from layersmith.probe.followed import Layer, Signal, extended, viewed
@@ -65,7 +66,7 @@ class _Watch(Operations):
     def __init__(self, module: nn.Module, trace: Trace) -> None:
         super().__init__()
         self.parameters = {
-            _place(p): (name, p) for name, p in module.named_parameters() if p.is_floating_point()
+            tree.place(p): (name, p) for name, p in module.named_parameters() if p.is_floating_point()
         }
         self.trace = trace
         self.found: dict[str, Layer] = {}
@@ -78,7 +79,7 @@ class _Watch(Operations):
     ) -> Any:
         """Do the operation, then see whether it starts, continues or ends a signal."""
         kwargs = kwargs or {}
-        places = [_place(arg) for arg in args if isinstance(arg, Tensor)]
+        places = [tree.place(arg) for arg in args if isinstance(arg, Tensor)]
         origins = [self.origin.get(place, 0) for place in places]
         output = func(*args, **kwargs)
         result = output[0] if isinstance(output, tuple | list) and output else output
@@ -89,11 +90,13 @@ class _Watch(Operations):
     def _follow(
         self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Tensor, origins: list[int]
     ) -> None:
-        packet, place = func.overloadpacket, _place(result)
-        before = [self.signals.get(_place(arg)) if isinstance(arg, Tensor) else None for arg in args]
+        packet, place = func.overloadpacket, tree.place(result)
+        before = [self.signals.get(tree.place(arg)) if isinstance(arg, Tensor) else None for arg in args]
         if packet in SUMS:
             self._mark_branch(args, origins)
-        is_view = any(isinstance(arg, Tensor) and _place(arg) == place for arg in args) and not _mutates(func)
+        is_view = any(isinstance(arg, Tensor) and tree.place(arg) == place for arg in args) and not _mutates(
+            func
+        )
         if not is_view:
             self.origin[place] = 1 << len(self.alive)
             for origin in origins:
@@ -119,12 +122,12 @@ class _Watch(Operations):
             return None
         if layer is None:
             return None
-        if isinstance(bias, Tensor) and _place(bias) in self.parameters:
-            layer.bias = self.parameters[_place(bias)][0]
+        if isinstance(bias, Tensor) and tree.place(bias) in self.parameters:
+            layer.bias = self.parameters[tree.place(bias)][0]
         return Signal(layer, layer.expression, axis, features)
 
     def _linear(self, weight: Tensor, taken: Tensor, *, is_right: bool) -> Layer | None:
-        name, parameter = self.parameters.get(_place(weight), ("", weight))
+        name, parameter = self.parameters.get(tree.place(weight), ("", weight))
         if not name:
             return None
         if weight.ndim < 2:  # noqa: PLR2004 - a vector, which makes one number of a row
@@ -138,7 +141,7 @@ class _Watch(Operations):
 
     def _convolution(self, args: tuple[Any, ...]) -> Layer | None:
         taken, weight, _, stride, padding, dilation, transposed, _, groups = args
-        name, parameter = self.parameters.get(_place(weight), ("", weight))
+        name, parameter = self.parameters.get(tree.place(weight), ("", weight))
         if not name:
             return None
         kernel = weight.shape[2:]
@@ -163,7 +166,7 @@ class _Watch(Operations):
             return self.found[layer.weight]
         layer.input_rms = float(taken.double().square().mean().sqrt()) if taken.numel() else 0.0
         layer.path = self.trace.current.path
-        signal = self.signals.get(_place(taken))
+        signal = self.signals.get(tree.place(taken))
         if signal is not None and signal.feature_axis == axis and signal.features == taken.shape[axis]:
             layer.reads = signal.layer
         self.found[layer.weight] = layer
@@ -188,7 +191,7 @@ class _Watch(Operations):
         if (
             result.shape != taken.shape
             or packet in COPIES
-            or (_place(result) == _place(taken) and not _mutates(func))
+            or (tree.place(result) == tree.place(taken) and not _mutates(func))
         ):
             return viewed(first, taken, result)
         others = [
@@ -205,15 +208,15 @@ class _Watch(Operations):
     def _is_own(self, packet: Any, other: Tensor, signal: Signal) -> bool:
         """Whether a parameter is added or multiplied that belongs to the layer: its bias, or a scale."""
         if packet in SUMS and not signal.expression.steps and self._is_bias(other, signal):
-            signal.layer.bias = self.parameters[_place(other)][0]
+            signal.layer.bias = self.parameters[tree.place(other)][0]
             return True
-        if packet in SCALINGS and other.numel() > 1 and _place(other) in self.parameters:
+        if packet in SCALINGS and other.numel() > 1 and tree.place(other) in self.parameters:
             signal.layer.is_scaled = True
             return True
         return False
 
     def _is_bias(self, other: Tensor, signal: Signal) -> bool:
-        place = _place(other)
+        place = tree.place(other)
         return not signal.layer.bias and place in self.parameters and other.numel() == signal.features
 
     def _mark_branch(self, args: tuple[Any, ...], origins: list[int]) -> None:
@@ -222,8 +225,8 @@ class _Watch(Operations):
         if len(pair) != 2 or pair[0].shape != pair[1].shape:  # noqa: PLR2004 - of a sum
             return
         for skip, branch in ((0, 1), (1, 0)):
-            signal = self.signals.get(_place(pair[branch]))
-            other = self.signals.get(_place(pair[skip]))
+            signal = self.signals.get(tree.place(pair[branch]))
+            other = self.signals.get(tree.place(pair[skip]))
             if signal is not None and other is not None and other.layer is signal.layer:
                 continue  # x + sin(x)^2 is an activation
             own = origins[skip].bit_length() - 1 if origins[skip] else None
@@ -238,7 +241,3 @@ class _Watch(Operations):
 
 def _mutates(func: Any) -> bool:
     return bool(func._schema.is_mutable)  # noqa: SLF001 - no public name
-
-
-def _place(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

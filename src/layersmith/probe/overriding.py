@@ -52,6 +52,7 @@ class Taken:
     owner: type
     signature: str = ""  # of a method that cannot be called as nn.Module's; "" for an attribute
     value: Any = None
+    is_found: bool = True  # what is registered under a method's name is not: its name gives the method
 
 
 def taken(root: nn.Module) -> Iterator[Taken]:
@@ -81,7 +82,7 @@ def _attributes(part: nn.Module, path: str) -> Iterator[Taken]:
     held = {**vars(part), **part._modules, **part._parameters, **part._buffers}  # noqa: SLF001 - where they are kept
     for name, value in held.items():
         if name in CALLS and (isinstance(value, nn.Module) or not callable(value)):
-            yield Taken(name, path, type(part), "", value)
+            yield Taken(name, path, type(part), "", value, is_found=getattr(part, name, None) is value)
     if not isinstance(vars(part).get("training", True), bool):
         yield Taken("training", path, type(part), "", part.training)
 

@@ -59,7 +59,7 @@ class _Watch(Operations):
     def __init__(self, signals: Iterable[Tensor]) -> None:
         super().__init__()
         self.alive = [*signals]  # so that no storage is used twice
-        self.signals = {_storage(tensor) for tensor in self.alive}
+        self.signals = {tree.place(tensor) for tensor in self.alive}
         self.exact: set[int] = set()  # whole numbers as they came from arange, or times a number
         self.rounded: dict[int, Origin] = {}
         self.uses: list[Use] = []
@@ -70,33 +70,33 @@ class _Watch(Operations):
         """Do the operation and follow what is counted."""
         operands = [*tree.tensors([*args, *(kwargs or {}).values()])]
         name = func.overloadpacket.__name__.rstrip("_")
-        counted = next((x for x in operands if _storage(x) in self.rounded), None)
-        is_signal = any(_storage(x) in self.signals for x in operands)
+        counted = next((x for x in operands if tree.place(x) in self.rounded), None)
+        is_signal = any(tree.place(x) in self.signals for x in operands)
         if counted is not None and (name in TURNS or (name in SUMS and is_signal)):
-            origin = self.rounded[_storage(counted)]
+            origin = self.rounded[tree.place(counted)]
             self.uses.append(Use(origin, name, float(counted.abs().max()) if counted.numel() else 0.0))
         result = func(*args, **(kwargs or {}))
         for made in tree.tensors(result):
             self.alive.append(made)
             if is_signal:
-                self.signals.add(_storage(made))
+                self.signals.add(tree.place(made))
             elif counted is not None:
                 if name in SCALES | MOVES and made.is_floating_point():
-                    self.rounded[_storage(made)] = self.rounded[_storage(counted)]
+                    self.rounded[tree.place(made)] = self.rounded[tree.place(counted)]
             else:
                 self._count(name, operands, made)
         return result
 
     def _count(self, name: str, operands: list[Tensor], made: Tensor) -> None:
         """Note what arange gives, also times a number, and in which dtype."""
-        is_exact = any(_storage(x) in self.exact for x in operands)
+        is_exact = any(tree.place(x) in self.exact for x in operands)
         is_alone = sum(x.numel() > 1 for x in operands) == 1
         if name != "arange" and not (is_exact and (name in MOVES or (name in SCALES and is_alone))):
             return
         if made.dtype in HALF:
-            self.rounded[_storage(made)] = Origin(*caller(), made.numel())
+            self.rounded[tree.place(made)] = Origin(*caller(), made.numel())
         else:
-            self.exact.add(_storage(made))
+            self.exact.add(tree.place(made))
 
 
 def doubled(inputs: Inputs, size: int, rows: int) -> Inputs:
@@ -107,7 +107,3 @@ def doubled(inputs: Inputs, size: int, rows: int) -> Inputs:
         return tensor.repeat([2 if axis in axes else 1 for axis in range(tensor.ndim)]) if axes else tensor
 
     return inputs.map(longer)
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

@@ -31,7 +31,7 @@ class Promotions(Operations):
     def __init__(self, signals: Iterable[Tensor]) -> None:
         super().__init__()
         self.alive = [*signals]
-        self.signals = {_storage(tensor) for tensor in self.alive}
+        self.signals = {tree.place(tensor) for tensor in self.alive}
         self.wide: set[int] = set()  # float32 because a promotion made them so
         self.casts: dict[int, Promotion] = {}  # float32 because the code says so, and where
         self.seen: list[Promotion] = []
@@ -43,37 +43,37 @@ class Promotions(Operations):
         result = func(*args, **(kwargs or {}))
         operands = [x for x in tree.tensors([*args, *(kwargs or {}).values()]) if x.is_floating_point()]
         made = [x for x in tree.tensors(result) if x.is_floating_point()]
-        if any(_storage(x) in self.signals for x in operands):
+        if any(tree.place(x) in self.signals for x in operands):
             self._follow(func.overloadpacket.__name__, operands, made)
         return result
 
     def _follow(self, name: str, operands: list[Tensor], made: list[Tensor]) -> None:
-        narrow = [x for x in operands if x.dtype in HALF and _storage(x) in self.signals and x.ndim]
-        strange = [x for x in operands if _is_float32(x) and _storage(x) not in self.signals]
+        narrow = [x for x in operands if x.dtype in HALF and tree.place(x) in self.signals and x.ndim]
+        strange = [x for x in operands if _is_float32(x) and tree.place(x) not in self.signals]
         is_promoted = bool(narrow and strange) and any(_is_float32(x) for x in made)
         if is_promoted:
             self.seen.append(Promotion(name.strip("_"), *caller()))
-        is_wide = is_promoted or any(_storage(x) in self.wide for x in operands)
+        is_wide = is_promoted or any(tree.place(x) in self.wide for x in operands)
         cast = self.cast_of(operands)
         is_cast = cast is None and not is_wide and all(x.dtype in HALF for x in operands)
         for tensor in made:
             self.alive.append(tensor)
-            self.signals.add(_storage(tensor))
+            self.signals.add(tree.place(tensor))
             if is_wide and _is_float32(tensor):
-                self.wide.add(_storage(tensor))
+                self.wide.add(tree.place(tensor))
             elif is_cast and _is_float32(tensor):
-                self.casts[_storage(tensor)] = Promotion(name.strip("_"), *caller())
+                self.casts[tree.place(tensor)] = Promotion(name.strip("_"), *caller())
             elif cast is not None and _is_float32(tensor):
-                self.casts.setdefault(_storage(tensor), cast)
+                self.casts.setdefault(tree.place(tensor), cast)
 
     def cast_of(self, operands: Iterable[Tensor]) -> Promotion | None:
         """The cast that made one of these float32, if one did."""
-        found = (self.casts.get(_storage(x)) for x in operands if _is_float32(x))
+        found = (self.casts.get(tree.place(x)) for x in operands if _is_float32(x))
         return next((cast for cast in found if cast is not None), None)
 
     def is_wide(self, tensor: Tensor) -> bool:
         """Whether a tensor is float32 for no other reason than a promotion."""
-        return _is_float32(tensor) and _storage(tensor) in self.wide
+        return _is_float32(tensor) and tree.place(tensor) in self.wide
 
     def left_by_a_cast(self, operands: Iterable[Tensor]) -> Promotion | None:
         """The cast that left float32 to an operation which also has halves."""
@@ -101,7 +101,3 @@ class Refused(TorchFunctionMode):
 
 def _is_float32(tensor: Tensor) -> bool:
     return tensor.dtype is torch.float32 and tensor.ndim > 0
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

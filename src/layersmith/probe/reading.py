@@ -28,11 +28,16 @@ def axis_hint(cls: type) -> str:
     """What a class says of its input's first axis: "batch", "time", or "" when it says nothing or both.
 
     Read from comments and docstrings such as `(T, B, D)`, from `batch_size = x.size(0)`, from `out[:, -1]`
-    (the last step of a batch-first output), and from loops over the input, which go over time.
+    (the last step of a batch-first output), and from loops over the input, which go over time. What a docstring says
+    goes before what stands in the code.
     """
     node = source.class_node(cls)
     if node is None:
         return ""
+    documented = (one for one in (node, *_methods(node)) if isinstance(one, ast.ClassDef | ast.FunctionDef))
+    said = "\n".join(ast.get_docstring(one) or "" for one in documented)
+    if bool(BATCH_FIRST.search(said)) != bool(TIME_FIRST.search(said)):
+        return "batch" if BATCH_FIRST.search(said) else "time"
     text = source.text_of(cls)
     batch = bool(BATCH_FIRST.search(text)) or any(_says_batch(part) for part in ast.walk(node))
     time = bool(TIME_FIRST.search(text)) or _loops_over_input(node)
@@ -124,8 +129,15 @@ def is_quick(module: nn.Module) -> bool:
     return sum(parameter.numel() for parameter in module.parameters()) <= QUICK
 
 
-def setting_line(owner: type, attribute: str) -> tuple[str, int]:
-    """Where a method other than `__init__` sets `self.<attribute>`, or fills it; else where `__init__` does."""
+def setting_line(
+    owner: type, attribute: str, root: nn.Module | None = None, path: str = ""
+) -> tuple[str, int]:
+    """Where a method other than `__init__` sets `self.<attribute>`, or fills it; else where `__init__` does.
+
+    Of a torch module, where the user's code makes it: given the root, and its path there.
+    """
+    if root is not None and _is_torchs(owner):
+        return source.parameter_line(root, path)
     node = source.class_node(owner)
     fills = re.compile(
         rf"self\.{re.escape(attribute)}(\[.*\])?\s*[-+*/]?=(?!=)|self\.{re.escape(attribute)}\.\w+_?\("

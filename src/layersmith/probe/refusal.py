@@ -27,6 +27,7 @@ SHORTCUT = re.compile(r"identity|resid|skip|shortcut", re.IGNORECASE)
 WIDTHS = re.compile(
     r"^(?:in|out)_?(?:c|chs?|channels|planes|dim|features)?$|dim_?(?:in|out)|(?:in|out)put_dim"
 )
+AUTOGRAD = f"{source.TORCH}/autograd/"
 MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an attribute that was never set
 
 
@@ -41,6 +42,13 @@ def is_refusal(error: BaseException) -> bool:
     if file == MODULE:
         return False
     return _raises(file, line)
+
+
+def is_of_a_call(error: BaseException) -> bool:
+    """Whether a module raised it while it was called, or autograd behind it, not what watched the call."""
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    is_inside = MODULE in files or files[-1].startswith(AUTOGRAD)
+    return is_inside and not source.is_machinery(files[-1])
 
 
 def is_slip(error: BaseException) -> bool:
@@ -60,6 +68,13 @@ def line_of(error: BaseException, file: str) -> int:
     return lines[-1] if lines else 0
 
 
+def asks_a_class(error: BaseException) -> bool:
+    """Whether what was asked of a module of the user's was asked of a class of torch's, which stood in its place."""
+    owner = getattr(error, "obj", None)
+    is_class = isinstance(error, AttributeError) and isinstance(owner, type) and issubclass(owner, nn.Module)
+    return is_class and source.is_torchs(getattr(owner, "__module__", ""))
+
+
 def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, error: BaseException) -> bool:
     """Whether the failing statement names another argument that is None: a value of `name` needs it set.
 
@@ -74,6 +89,14 @@ def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, err
     text = failing_text(error)
     return (
         bool(missing) and "None" in str(error) and (not text or any(word in text for word in missing | kept))
+    )
+
+
+def runs_off(cls: type[nn.Module], usual: Mapping[str, Any], name: str, error: BaseException) -> bool:
+    """Whether a count no longer fits a list among the usual arguments that has an entry for each."""
+    lists = [value for value in usual.values() if isinstance(value, list | tuple)]
+    return isinstance(error, IndexError) and any(
+        len(one) == options.current(cls, usual, name) for one in lists
     )
 
 

@@ -20,20 +20,16 @@ UNKNOWN = ("", 0)
 TORCH = str(Path(torch.__file__).parent)
 OWN = str(Path(__file__).parent.parent)
 _EXAMINED = (str(Path(OWN) / "nn"), str(Path(OWN) / "rules"))
-_REGISTERS = {
-    "register_buffer",
-    "register_parameter",
-    "register_module",
-    "add_module",
-    "setattr",
-    "__setattr__",
-}
+_REGISTERS = "register_buffer register_parameter register_module add_module setattr __setattr__".split()
+WRAPPED = "__wrapped__"
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def class_line(cls: type) -> tuple[str, int]:
-    """File and line of the class statement; ("", 0) if there is no source."""
+    """File and line of the class statement, of a decorator's class that which it was given; ("", 0) without source."""
+    while WRAPPED in vars(cls):
+        cls = vars(cls)[WRAPPED]
     node = class_node(cls)
     return (file_of(cls), node.lineno) if node is not None else UNKNOWN
 
@@ -123,9 +119,9 @@ def parameter_line(root: nn.Module, path: str) -> tuple[str, int]:
 
 @functools.lru_cache(maxsize=1024)
 def methods_naming(cls: type, attribute: str) -> frozenset[str]:
-    """The methods of a class and its bases below nn.Module whose source names `self.<attribute>`."""
+    """The methods of a class, its bases below nn.Module and its subclasses whose source names `self.<attribute>`."""
     found = set()
-    for base in _own_classes(cls):
+    for base in (*_own_classes(cls), *_heirs(cls)):
         node = class_node(base)
         for method in _methods(node) if node is not None else ():
             if any(_names_attribute(part, attribute) for part in ast.walk(method)):
@@ -148,7 +144,9 @@ def file_of(cls: type) -> str:
     """The file that defines the class; a notebook cell's own name; "" if unknown."""
     for member in vars(cls).values():
         function = inspect.unwrap(getattr(member, "__func__", member)) if callable(member) else None
-        if isinstance(function, FunctionType) and function.__module__ == cls.__module__:
+        if not isinstance(function, FunctionType):
+            continue
+        if function.__module__ == cls.__module__ or WRAPPED in vars(cls):
             name = function.__code__.co_filename
             if linecache.getlines(name):
                 return name
@@ -158,7 +156,9 @@ def file_of(cls: type) -> str:
 @functools.lru_cache(maxsize=1024)
 def class_node(cls: type) -> ast.ClassDef | None:
     """The syntax tree of the class statement, with the line numbers of its file."""
-    candidates = [node for name, node in _class_nodes(file_of(cls)) if name == cls.__qualname__]
+    is_renamed = WRAPPED in vars(cls)  # by a decorator, which makes a class of its own and calls it as that
+    nodes = _class_nodes(file_of(cls))
+    candidates = [node for name, node in nodes if is_renamed or name == cls.__qualname__]
     lines = {
         member.__code__.co_firstlineno
         for member in map(unwrapped, vars(cls).values())
@@ -167,7 +167,12 @@ def class_node(cls: type) -> ast.ClassDef | None:
     for node in candidates:  # a class that was defined again: the one that holds the methods
         if any(node.lineno <= line <= (node.end_lineno or 0) for line in lines):
             return node
-    return candidates[-1] if candidates else None
+    return candidates[-1] if candidates and not is_renamed else None
+
+
+def forward(cls: type) -> Any:
+    """A class's `forward`; nn.Module's own where there is none to be had, as of a compiled class."""
+    return getattr(cls, "forward", nn.Module.forward)
 
 
 def methods(cls: type) -> list[ast.FunctionDef]:
@@ -242,6 +247,11 @@ def _qualified(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]
 
 def _own_classes(cls: type) -> list[type]:
     return [base for base in cls.__mro__ if base not in (nn.Module, object)]
+
+
+def _heirs(cls: type) -> list[type]:
+    children: list[type] = cls.__subclasses__()
+    return [heir for child in children for heir in (child, *_heirs(child))]
 
 
 def _methods(node: ast.ClassDef) -> list[Function]:

@@ -66,6 +66,11 @@ def total(found: Iterable[Tensor]) -> Tensor:
     return torch.stack([part.double() for part in parts]).sum()
 
 
+def place(tensor: Tensor) -> int:
+    """Where its numbers lie: one place for all views of them; one of its own for what has no storage, as a sparse one."""
+    return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else -id(tensor)
+
+
 def is_differentiable(tensor: Tensor) -> bool:
     """Whether a gradient with respect to this tensor means anything: floating or complex."""
     return tensor.is_floating_point() or tensor.is_complex()

@@ -65,9 +65,16 @@ def attributes(module: nn.Module) -> Iterator[Unknown]:
         if node is None or not _is_plain(file):
             continue
         for name, line in _read_of_self(node):
-            if hasattr(cls, name) or _has(module, name) or is_guarded(file, line) or _is_set(cls, file, name):
+            kept = _mangled(name, owner)
+            if hasattr(cls, kept) or _has(module, kept) or is_guarded(file, line) or _is_set(cls, file, name):
                 continue
             yield Unknown(name, file, line)
+
+
+def _mangled(name: str, owner: type) -> str:
+    """The name under which Python keeps a private one: `self.__mask` in a class Block is `_Block__mask`."""
+    is_private = name.startswith("__") and not name.endswith("__")
+    return f"_{owner.__name__.lstrip('_')}{name}" if is_private else name
 
 
 def owners(cls: type) -> list[type]:

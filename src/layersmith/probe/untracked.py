@@ -25,7 +25,8 @@ def untracked(module: nn.Module, run: Callable[[], Any], wanted: Wanted) -> list
         run: calls it.
         wanted: says which kind of hidden tensor or module is looked for.
     """
-    found = [one for one in hidden(module) if wanted(one) and trainable(one.value)]
+    known = {id(parameter) for parameter in nn.Module.parameters(module)}
+    found = [one for one in hidden(module) if wanted(one) and {*map(id, trainable(one.value))} - known]
     if not found:
         return []
     results = [t for one in found for t in trainable(one.value) if t.grad_fn is not None]

@@ -44,8 +44,8 @@ class Callee:
     @classmethod
     def of(cls, module: nn.Module, arguments: Mapping[str, Any]) -> Callee:
         """Read the module's forward."""
-        forward = inspect.unwrap(type(module).forward)
-        signature = list(inspect.signature(type(module).forward).parameters.items())[1:]
+        forward = inspect.unwrap(source.forward(type(module)))
+        signature = list(inspect.signature(source.forward(type(module))).parameters.items())[1:]
         parameters = {name: p for name, p in signature if p.kind is not p.VAR_KEYWORD}
         rest = next((name for name, p in signature if p.kind is p.VAR_KEYWORD), "")
         node = source.function_node(forward) if rest else None

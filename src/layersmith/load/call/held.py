@@ -182,7 +182,7 @@ def _of_method(view: View, name: str, node: ast.Call) -> View | None:
 def _hands_back(called: Any, depth: int) -> bool:
     """Whether a function, a method or a module of the user's returns its first argument in its shape."""
     is_module = isinstance(called, nn.Module)
-    function = type(called).forward if is_module else called
+    function = source.forward(type(called)) if is_module else called
     is_users = inspect.ismethod(function) or inspect.isfunction(function)
     if not is_users or function.__module__.startswith("torch."):
         return False

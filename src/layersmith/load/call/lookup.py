@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import nn
 
+from layersmith.probe import source
+
 _FIXED = (
     ast.Name,
     ast.Attribute,
@@ -44,7 +46,7 @@ def looked_up(node: ast.AST, module: Any, local: Mapping[str, Any]) -> Any:
 
 def _function(name: str, module: Any) -> Any:
     """A function of the user's that the file of the module's class knows by this name."""
-    scope = getattr(inspect.unwrap(type(module).forward), "__globals__", {})
+    scope = getattr(inspect.unwrap(source.forward(type(module))), "__globals__", {})
     found = scope.get(name)
     return found if inspect.isfunction(found) and not found.__module__.startswith("torch.") else None
 

@@ -112,7 +112,7 @@ class Asked:
     def may_be_none(self) -> bool:
         """Whether it has a default, or forward asks whether it is there."""
         parameter = self.callee.parameters[self.name]
-        node = source.function_node(type(self.callee.module).forward)
+        node = source.function_node(source.forward(type(self.callee.module)))
         return parameter.default is not parameter.empty or node is None or is_asked_for(node, self.name)
 
     @property

@@ -36,10 +36,10 @@ _DEEPEST = 6
 
 def parameter_clue(module: nn.Module, parameter: str, *, within: str = "") -> Clue:
     """What forward does first with the parameter of this name, or with what it takes from `**within` by it."""
-    node = source.function_node(type(module).forward) if within else None
+    node = source.function_node(source.forward(type(module))) if within else None
     if node is not None:
         return _reader(module, 0, node, [], {}).read_as(within, {}, parameter)
-    return _read(module, type(module).forward, parameter, 0)
+    return _read(module, source.forward(type(module)), parameter, 0)
 
 
 def module_clue(module: nn.Module, position: int, *, keyword: str = "", depth: int = 0) -> Clue:
@@ -51,8 +51,8 @@ def module_clue(module: nn.Module, position: int, *, keyword: str = "", depth: i
     known = clue_of(module, position)
     if known is not None:
         return known
-    name = keyword or _parameter_at(type(module).forward, position)
-    found = _read(module, type(module).forward, name, depth + 1) if name else Clue()
+    name = keyword or _parameter_at(source.forward(type(module)), position)
+    found = _read(module, source.forward(type(module)), name, depth + 1) if name else Clue()
     if (found.rank and found.says_size) or not name:
         return found
     sizes = {key: value for key, value in vars(module).items() if type(value) is int}
@@ -253,7 +253,7 @@ class _Reader:
         if isinstance(called, nn.EmbeddingBag) and position == 0 and len(node.args) + len(node.keywords) > 1:
             return Clue(rank=1, dtype=torch.int64, high=called.num_embeddings, sizes=(PRIMES[1],))
         if keyword:
-            names = list(inspect.signature(type(called).forward).parameters)[1:]
+            names = list(inspect.signature(source.forward(type(called))).parameters)[1:]
             position = names.index(keyword) if keyword in names else position
         return module_clue(called, position, keyword=keyword, depth=self.depth)
 

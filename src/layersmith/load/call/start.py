@@ -72,7 +72,7 @@ def starts(callee: Callee) -> list[State]:
 
 def value_for(callee: Callee, name: str, rank: int, *, spatial: int | None = None, main: Any = None) -> Any:
     """One parameter's first value, beside the main input where there is one."""
-    node = source.function_node(type(callee.module).forward)
+    node = source.function_node(source.forward(type(callee.module)))
     if texts := compared_texts(node, name) if node is not None else []:
         return texts[0]
     structured = structure(callee, name)

@@ -57,7 +57,7 @@ def _usages(cls: type, above: tuple[type, ...] = ()) -> Mapping[str, Usage]:
         return defaultdict(Usage)
     reader = _Reader(cls, node, above=above)
     reader.read_all(node)
-    forward = source.function_node(cls.forward) if issubclass(cls, nn.Module) else None
+    forward = source.function_node(source.forward(cls)) if issubclass(cls, nn.Module) else None
     if forward is not None:
         read_forward(cls, forward, reader.trace)
     return reader.found

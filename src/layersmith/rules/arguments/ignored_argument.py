@@ -6,14 +6,14 @@ no error, only a model that is not the one you asked for. One in five real fixes
 
 ## How it is tested
 The constructor's source is read and what becomes of each argument is followed: it must not be unread, replaced before
-it is read, only checked, kept in an attribute that nothing reads (`extra_repr` does not count; a function
-made of it is no more than kept), or asked for in a
-choice whose branches are all the same; what is given to a function of the user's that does nothing with it, or counts
-into a sum that nothing reads, is not read. Of the values that a check accepts (those that it lists, or a constant), or
-that a `Literal` or an enumeration lists, at most one may be left to the other cases: two that no comparison names do
-the same, unless one is a short or another name of the other, or said to be an alias. Whatever may have an effect counts
-as one. Arguments that a comment or docstring says are unused, and those that another class of the file with the same
-constructor uses, are not reported; that the size of the input is only kept (`in_dim`) is a note.
+it is read, only checked, kept in an attribute that nothing reads (`extra_repr` does not count; a function made of it is
+no more than kept), or asked for in a choice whose branches are all the same; what is given to a function of the user's
+that does nothing with it, or counts into a sum that nothing reads, is not read. Of the values that a check accepts
+(those that it lists, or a constant), or that a `Literal` or an enumeration lists, at most one may be left to the other
+cases: two that no comparison names do the same, unless one is a short or another name of the other, or said to be an
+alias. Whatever may have an effect counts as one. Arguments that a comment or docstring says are unused, and those that
+another class of the file with the same constructor uses, are not reported; that the size of the input is only kept
+(`in_dim`) is a note.
 
 ## How to fix it
 Use the argument, or remove it from the signature. Where an interface demands it, say so: name it `_unused`, or add
@@ -59,7 +59,7 @@ def ignored_argument(case: Case) -> Iterator[Finding]:
 @ignored_argument.by_source
 def arguments_of(cls: Any) -> Iterator[Finding]:
     """The same of a class that was never built; abstract ones leave arguments to those that inherit from them."""
-    is_abstract = cls.forward is nn.Module.forward or "NotImplementedError" in source.text_of(cls)
+    is_abstract = source.forward(cls) is nn.Module.forward or "NotImplementedError" in source.text_of(cls)
     yield from () if is_abstract else _findings(cls, frozenset())
 
 
@@ -71,12 +71,10 @@ def _findings(cls: type, functions: frozenset[str]) -> Iterator[Finding]:
             file=parameters.file(cls),
             line=one.line,
             fix=f"use {one.name}, or remove it from the signature",
-            severity=Severity.NOTE if OF_INPUT.search(one.name) and "kept in self." in one.how else None,
+            severity=Severity.NOTE if OF_INPUT.search(one.name) and "kept" in one.how else None,
         )
     for choice in choices.alike(cls):
-        values = " and ".join(
-            str(value) if isinstance(value, enum.Enum) else repr(value) for value in choice.values
-        )
+        values = " and ".join(str(v) if isinstance(v, enum.Enum) else repr(v) for v in choice.values)
         yield Finding(
             f"argument {choice.name} of {cls.__name__}: {values} do the same, as no comparison tells them apart",
             where=choice.name,
@@ -201,8 +199,6 @@ def softened(x: Tensor, slope: float = 0.1, kind: str = "leaky") -> Tensor:
 
 @ignored_argument.bad("argument kind of HandsItToNobody changes nothing: it is kept in self.kind")
 class HandsItToNobody(nn.Module):
-    """The function takes it and does nothing with it."""
-
     def __init__(self, width: int = 6, slope: float = 0.1, kind: str = "leaky") -> None:
         super().__init__()
         self.linear = nn.Linear(width, width)
@@ -238,8 +234,6 @@ class _UsesFlash(nn.Module):
 
 @ignored_argument.bad("argument flash of KeepsItForItself changes nothing: it is kept in self.flash")
 class KeepsItForItself(nn.Module):
-    """Another class has an attribute of this name, its own."""
-
     def __init__(self, width: int = 6, *, flash: bool = True) -> None:
         super().__init__()
         self.flash = flash
@@ -250,7 +244,7 @@ class KeepsItForItself(nn.Module):
 
 
 def stretched(x: Tensor, by: float) -> Tensor:
-    """Uses what it is given by way of a variable."""
+    """By way of a variable."""
     scale = 1 + by
     return x * scale
 
@@ -290,12 +284,10 @@ class TellsOthers(nn.Module):
 class LimitsItsLength(nn.Module):
     """Nothing changes as long as the limit is not reached, nor without the second branch."""
 
-    def __init__(
-        self, width: int = 6, limit: int = 512, *, branch: bool = False, scaled: bool = True
-    ) -> None:
+    def __init__(self, limit: int = 512, *, branch: bool = False, scaled: bool = True) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, width)
-        self.branch = nn.Linear(width, width) if branch else None
+        self.linear = nn.Linear(6, 6)
+        self.branch = nn.Linear(6, 6) if branch else None
         self.limit, self.scaled = limit, scaled
 
     def forward(self, x: Tensor) -> Tensor:

@@ -128,6 +128,22 @@ class AsksForItsFlag(nn.Module):
 
 
 @undefined_name.good
+class KeepsItPrivate(nn.Module):
+    """Python keeps what begins with two underscores under another name."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.__make_table(width)
+
+    def __make_table(self, width: int) -> None:
+        self.register_buffer("table", torch.linspace(0, 1, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) + self.table
+
+
+@undefined_name.good
 class DefinesLater(nn.Module):
     """Set in a method, registered under a name, asked for first, and a name that an import may lack."""
 

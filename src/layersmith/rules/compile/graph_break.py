@@ -36,9 +36,10 @@ TORCHS_OWN_LIMIT = "does not support RNN"
 SIZES_FROM_DATA = re.compile(
     "output shape depends on input Tensor data|Dynamic shape operator|Size-like symbols: u"
 )
-# packed sequences, and gradients taken within forward: what dynamo leaves to Python by its own decision
+# packed sequences, sparse tensors, and gradients taken within forward: what dynamo leaves to Python by its own decision
 LEFT_BY_DYNAMO = re.compile(
     r"intentionally marked that the function `\w+` in file `(?P<file>[^`]+)`|`torch\.autograd\.grad`"
+    r"|know how to trace the builtin `torch\."
 )
 
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, closeness, source, steps, tree
+from layersmith.probe import axes, batch, closeness, source, steps, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -71,7 +71,7 @@ def batch_size_fails(case: Case) -> Iterator[Finding]:
 
 def _joins_one(case: Case) -> Iterator[Finding]:
     """A batch of one is the only one that works, since something of one row is joined to the rows."""
-    inputs = batch.resized(case.inputs, 2, axis=0) if batch.batch_size(case.inputs, 0) == 1 else None
+    inputs = batch.resized(case.inputs, 2, axis=0) if axes.is_one_row(case.inputs) else None
     try:
         case.run(inputs)
     except Exception as error:  # noqa: BLE001 - whatever it raises is looked at
@@ -165,6 +165,20 @@ class JoinsOneToken(nn.Module):
         return torch.cat([self.token, x], dim=1)
 
 
+@batch_size_fails.good(inputs=lambda: (torch.randint(9, (1,)), torch.randn(1, 1, 6)))
+class DecodesOneStep(nn.Module):
+    """The context has one layer before its one row: a second would be no second row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.rnn = nn.Embedding(9, 6), nn.GRU(12, 6)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+
+    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
+        x = torch.cat([self.embedding(tokens[None]), context], dim=2)
+        return self.rnn(x)[0]
+
+
 @batch_size_fails.good(inputs=lambda: torch.randn(1, 5, 6))
 class JoinsATokenToEach(nn.Module):
     def __init__(self) -> None:
@@ -183,6 +197,20 @@ class SqueezesTheScore(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.score(x).squeeze(-1)
+
+
+@batch_size_fails.good
+class AnswersInDouble(nn.Module):
+    """What it answers is float64, and as fine as the float32 that it was computed in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Conv1d(64, 64, 3, padding=1)
+        self.score = nn.Linear(64, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mix(x.repeat_interleave(11, dim=1)[:, :64, None].expand(-1, -1, 9)).mean(-1)
+        return self.score(x).double().sigmoid()
 
 
 @batch_size_fails.good

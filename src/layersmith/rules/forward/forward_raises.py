@@ -58,7 +58,7 @@ def _finding(error: Exception, attempt: Case, *, training: bool) -> Finding:
     is_built = not isinstance(attempt.module, Unbuilt)
     file, line = source.error_line(error, attempt.module if is_built else nn.Identity())
     text = " ".join(str(error).split())
-    where = f"in {'train' if training else 'eval'} mode" if is_built else "whatever it is given"
+    where = f"in {'train' if training else 'eval'} mode" if is_built else "whatever was tried"
     return Finding(
         f"{'forward' if is_built else 'the constructor'} raised {type(error).__name__} {where}: {text:.300}",
         file=file,

@@ -8,7 +8,8 @@ what the model is given never arrives. Shapes fit, the loss falls, only the resu
 Each tensor is replaced by others of its kind, in eval and in train mode, after every parameter was moved a
 little (a gate may start at zero). If no output moves and no gradient arrives, it is ignored. Features are found
 by gradients that are exactly zero, and confirmed by changing them. Masks and lengths, arguments of which only
-the shape, device or dtype is read, those that the code calls unused, and features that a fixed mask leaves out pass.
+the shape, device or dtype is read, those that the code calls unused or reads in a branch that is not taken, and
+features that a fixed mask leaves out pass.
 An argument with a default, which the call leaves out, is followed in the source: it is reported where it is documented
 or reassigned and then changes nothing, unless another `forward` of the file, or of a base, takes it too. What is never
 read, though another class takes the very same arguments, is a note: an interface demands it.
@@ -27,13 +28,13 @@ Use it; if the interface demands it, name it `_context`, or say in a comment tha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import arguments, influence, source, usage
+from layersmith.probe import arguments, executed, influence, source, usage
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -81,9 +82,9 @@ def _may_be_ignored(case: Case, name: str, tensor: Tensor) -> bool:
         return True
     fresh, inputs = case.fresh().module, case.inputs
     is_guess = bool(case.subject.inferred_from)
-    return influence.is_chosen(fresh, inputs, tensor) or (
-        is_guess and influence.has_effect_in_more_steps(case.fresh().module, inputs, tensor, seeds=SEEDS)
-    )
+    if executed.is_read_elsewhere(fresh, inputs, tensor) or influence.is_chosen(fresh, inputs, tensor):
+        return True
+    return is_guess and influence.has_effect_in_more_steps(case.fresh().module, inputs, tensor, seeds=SEEDS)
 
 
 def _may_be_dead(case: Case, tensor: Tensor, dead: list[int]) -> bool:
@@ -211,6 +212,20 @@ class NumbersBesideTokens(nn.Module):
     def forward(self, tokens: Tensor, numbers: Tensor) -> Tensor:
         is_number = tokens == self.embedding.num_embeddings - 1
         return self.embedding(tokens) * torch.where(is_number, numbers, 1.0).unsqueeze(-1)
+
+
+@ignored_input.good(inputs=lambda: (torch.randn(2, 3, 6), torch.arange(3.0)))
+class PlacesStepsInItsCache(nn.Module):
+    """Where the steps are counts only once a cache was set up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def forward(self, x: Tensor, places: Tensor) -> Tensor:
+        if self.cache is not None:
+            x = self.cache(x, places)
+        return x.relu()
 
 
 @ignored_input.good

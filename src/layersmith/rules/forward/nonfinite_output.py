@@ -49,6 +49,8 @@ def nonfinite_output(case: Case) -> Iterator[Finding]:
     """Find inputs of the right domain, then go through the edges; the first failure is the finding."""
     usual = next((one for one in _domains(case) if not _what(case, one, has_infinity=False)), None)
     if usual is None:
+        if case.subject.inferred_from and _leaves_nothing(case):
+            raise NotApplicable("of the inputs that inference gave nothing is left on the way")
         step = _start(case, case.inputs, case.inputs)
         yield _finding(case, step, "NaN for the example itself", None)
         return
@@ -61,6 +63,14 @@ def nonfinite_output(case: Case) -> Iterator[Finding]:
         if severity is not None and (step is None or step.operation not in TORCHS_OWN):
             yield _finding(case, step, f"{what} for {edge.name}", severity)
             return
+
+
+def _leaves_nothing(case: Case) -> bool:
+    """Whether an operation's result has no numbers, as of all steps but more than there are."""
+    seen = steps.watched(
+        case.fresh().module, case.inputs, lambda result: any(not one.numel() for one in tree.tensors(result))
+    )
+    return any(step.noted for step in seen)
 
 
 def _domains(case: Case) -> Iterator[Inputs]:

@@ -30,6 +30,7 @@ rows. What is padded with zeros, reshaped and cut is a shift of rows (relative p
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 
 import torch
 from torch import Tensor, nn
@@ -49,12 +50,17 @@ MORE = (8, 32)  # rows and columns of larger images
 def scrambled_reshape(case: Case) -> Iterator[Finding]:
     """Watch two batch sizes, a rectangle where a plane was square, odd sides; what is out of order is told once."""
     others = [case.inputs, sides.rectangle(case.inputs), sides.odd(case.inputs)]
-    seen: set[tuple[str, int]] = set()
+    seen: dict[tuple[str, int], Scramble] = {}
     for inputs in [one for one in others if one is not None]:
         for one in _scrambles(case, inputs):
             if (one.file, one.line) not in seen and (one.is_certain or not _is_coincidence(case, one)):
-                seen.add((one.file, one.line))
-                yield _finding(one)
+                seen[one.file, one.line] = one
+    for (file, line), one in seen.items():
+        if (
+            file,
+            line - 1,
+        ) not in seen:  # lines that follow each other, as of a query, a key and a value, are one
+            yield _finding(one, next(n for n in count(1) if (file, line + n) not in seen))
 
 
 def _is_coincidence(case: Case, one: Scramble) -> bool:
@@ -86,11 +92,12 @@ def _again(case: Case, inputs: Inputs) -> list[Scramble] | None:
         return None
 
 
-def _finding(one: Scramble) -> Finding:
+def _finding(one: Scramble, lines: int) -> Finding:
     why = f"its last {one.after[-1]} are neighbours in a row of an image, not channels"
     why = why if one.is_cut else "the axes change places, the values stay where they were"
     return Finding(
-        f"{one.operation}() makes {one.after} of {one.before}: {why}",
+        f"{one.operation}() makes {one.after} of {one.before}: {why}"
+        + (f"; so do the {lines - 1} lines below it" if lines > 1 else ""),
         file=one.file,
         line=one.line,
         fix="transpose or permute the axes first",

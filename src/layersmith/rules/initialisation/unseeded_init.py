@@ -8,7 +8,8 @@ a run that went wrong is not reproduced, and the ranks of a distributed job star
 Where its file speaks of randomness or time, the module is built twice with torch's, Python's and NumPy's global
 generators seeded alike. Parameters, buffers and plain attributes must agree. Global generators other than torch's are
 `foreign-rng`'s business. Where its file makes tensors of raw memory (`torch.empty`, `torch.Tensor(n)`), it is built
-with such memory filled with NaN: a parameter that holds some after a call was never given values.
+with such memory filled with NaN: a parameter that holds some after a call was never given values; that is
+a note of a buffer, and where the project loads weights and trains none.
 
 ## How to fix it
 Draw with torch's global generator (`nn.init`), or from a `torch.Generator` whose seed is an argument.
@@ -25,20 +26,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import contents, reading, source
+from layersmith.load import project
+from layersmith.probe import contents, raw, reading, source
 from layersmith.probe.generators import filled_memory, observed
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
 SURE = r"default_rng\(\)|RandomState\(\)|SystemRandom|urandom|secrets\.|uuid\d|\btime\w*\(|now\(|perf_counter|\.seed\(\)"
-RAW = r"\bempty\w*\(|\bTensor\(|\bnew\("
 OTHERS = r"default_rng|RandomState|random|seed|enerator|\btime\b|secrets|uuid|urandom|datetime"
 
 
@@ -50,21 +52,25 @@ OTHERS = r"default_rng|RandomState|random|seed|enerator|\btime\b|secrets|uuid|ur
 )
 def unseeded_init(case: Case) -> Iterator[Finding]:
     """Look for parameters of raw memory; build twice, compare."""
-    if reading.mentions(case.module, RAW):
+    if reading.mentions(case.module, raw.RAW):
         for name in _unfilled(case)[:1]:
             file, line = source.parameter_line(case.module, name)
             attribute = name.rpartition(".")[2]
+            is_buffer = name in dict(case.module.named_buffers())
+            is_loaded = is_buffer or project.only_loads_weights(Path(file))
             yield Finding(
                 f"{name} is raw memory: nothing gives it values",
                 where=name,
                 file=file,
                 line=line,
                 fix=f"fill it in __init__: nn.init.zeros_(self.{attribute}), or nn.init.normal_ with a std",
+                severity=Severity.NOTE if is_loaded else None,
             )
             return
     if not reading.mentions(case.module, OTHERS):
         return
-    one, other = (observed(case.subject.anew, seed=0).result for _ in range(2))
+    with filled_memory():  # raw memory is alike in both
+        one, other = (observed(case.subject.anew, seed=0).result for _ in range(2))
     held = next((one for one in contents.differing(one, other) if isinstance(one.value, Tensor)), None)
     if held is None:
         return
@@ -80,21 +86,16 @@ def unseeded_init(case: Case) -> Iterator[Finding]:
 
 
 def _unfilled(case: Case) -> list[str]:
-    """The parameters that hold raw memory once the module was built and called."""
+    """What holds raw memory once the module was built and called."""
     try:
         with filled_memory():
             module = case.subject.anew()
-            made = {name for name, one in module.named_parameters() if _has_nan(one)}
+            made = raw.unfilled(module)
             if made:
                 case.inputs.call(module)
     except Exception:  # noqa: BLE001 - it may not stand NaN; other rules ask whether it runs
         return []
-    return [name for name, one in module.named_parameters() if name in made and _has_nan(one)]
-
-
-def _has_nan(parameter: nn.Parameter) -> bool:
-    is_plain = parameter.is_floating_point() and not nn.parameter.is_lazy(parameter)
-    return is_plain and bool(parameter.detach().isnan().any())
+    return [name for name in raw.unfilled(module) if name in made]
 
 
 @unseeded_init.bad("weight differs between two builds")

@@ -23,6 +23,7 @@ Call it: `x = self.dropout(x)`, `F.dropout(x, p, training=self.training)`. What 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 import torch
@@ -66,10 +67,12 @@ def mode_ignored(case: Case) -> Iterator[Finding]:
 
 
 def _uncalled(module: nn.Module) -> Iterator[Finding]:
-    """The dropouts that no method but the constructor of the class that made them mentions."""
+    """The dropouts that no method but the constructor of the class that made them mentions, and no other module has."""
+    held = Counter(id(child) for part in module.modules() for child in part.children())
     for path, part in module.named_modules():
         rate = getattr(part, "p", 0.0)
-        if not isinstance(part, nn.modules.dropout._DropoutNd) or not 0 < rate < 1:  # noqa: SLF001 - their common base
+        is_dropout = isinstance(part, nn.modules.dropout._DropoutNd)  # noqa: SLF001 - their common base
+        if not is_dropout or not 0 < rate < 1 or held[id(part)] > 1:
             continue
         holder, attribute = source.owner(module, path)
         cls: type = type(holder)
@@ -152,6 +155,20 @@ class UsesItsRate(nn.Module):
         x = x[:, None, None]
         p = self.drop.p if self.training else 0.0
         return nn.functional.scaled_dot_product_attention(x, x, x, dropout_p=p)[:, 0, 0]
+
+
+@mode_ignored.good
+class AppliesItInASequence(nn.Module):
+    """The sequence that forward calls holds it too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.dropout = nn.Dropout(0.1)
+        self.net = nn.Sequential(self.linear, nn.ReLU(), self.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
 
 
 @mode_ignored.good

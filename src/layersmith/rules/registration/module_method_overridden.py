@@ -7,7 +7,8 @@ walks the tree, and `self.half = dim // 2` breaks `.half()`: far from the line t
 ## How it is tested
 Methods of the classes in the tree that bear a name of nn.Module must accept the calls that torch, optimisers and
 trainers make: `train(False)`, `eval()`, `parameters()`, `to("cpu")`, `state_dict()` ... Attributes must not hide such a
-method, nor `training` hold anything but a bool. An override that takes more, with defaults, is fine.
+method, nor be registered under its name (a warning), nor `training` hold anything but a bool. An override that takes
+more, with defaults, is fine.
 
 ## How to fix it
 Give it another name: `fit` for `train`, `half_dim` for `half`, `blocks` for `modules`.
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
@@ -67,12 +69,15 @@ def _finding(one: overriding.Taken) -> Finding:
     hidden = f"nn.Module.{one.name}" + ("" if one.name == "training" else "()")
     what = one.signature or f"{one.name} = {type(one.value).__name__}"
     how = f"cannot be called as {hidden}" if one.signature else f"takes the place of {hidden}"
+    if not one.is_found:
+        how = f"is out of reach: self.{one.name} is {hidden}, and functional_call and export stumble over it"
     return Finding(
         f"{one.owner.__name__}.{what} {how}",
         where=f"{one.path}.{one.name}" if one.path else one.name,
         file=file,
         line=line,
         fix=f"give it another name, such as {OTHERWISE.get(one.name, f'own_{one.name}')}",
+        severity=None if one.is_found else Severity.WARNING,
     )
 
 
@@ -99,6 +104,21 @@ class HalfWidth(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x)[:, : self.half]
+
+
+@module_method_overridden.bad("parameters = ParameterList is out of reach")
+class RegistersUnderThatName(nn.Module):
+    """What nn.Module keeps under a method's name is not found under it: the method is, which goes on working."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(6))
+        vars(self)["parameters"] = [nn.Parameter(torch.zeros(6))]  # as `self.parameters = []` does
+        self.parameters = nn.ParameterList(vars(self)["parameters"])  # type: ignore[method-assign]
+
+    def forward(self, x: Tensor) -> Tensor:
+        (shifts,) = self.children()
+        return x * self.scale + next(iter(shifts.parameters()))
 
 
 @module_method_overridden.good

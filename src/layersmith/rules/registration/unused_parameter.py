@@ -230,6 +230,24 @@ class HeadOnDemand(nn.Module):
 
 
 @unused_parameter.good
+class BodyOfHeads(nn.Module):
+    """Its subclass uses the head that it makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(6, 6)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
+class BodyAndHead(BodyOfHeads):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(super().forward(x))
+
+
+@unused_parameter.good
 class WantsFeaturesOnly(nn.Module):
     """Its classifier returns features and logits; the logits are for others."""
 

@@ -166,6 +166,19 @@ class CountsWhatIsCached(_Attends):
 
 
 @continuation_differs.good(inputs=_sequence)
+class GivesBackToWhoGave(nn.Module):
+    """Without a state before it gives none back, and so there is nothing to go on with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(6, 6, batch_first=True)
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        y, after = self.gru(x, state)
+        return y, None if state is None else after
+
+
+@continuation_differs.good(inputs=_sequence)
 class IsToldWhereItBegins(_Attends):
     """Positions are the caller's business."""
 

@@ -79,7 +79,7 @@ def _promised(case: Case) -> tuple[int | None, str]:
         masks.given(case.module, case.inputs, name) is None for name in masks.arguments(case.module)
     )
     why = causality.declared_by(case.module, arguments, takes_mask=takes_mask)
-    if not why:
+    if not why or (why == causality.HERE and causality.is_passed_over(case.module, case.inputs)):
         raise NotApplicable("nothing says that it is causal")
     return None, why
 
@@ -195,6 +195,23 @@ class LeavesItsMaskToTheCaller(nn.Module):
         scores = q @ k.mT / 6**0.5
         if mask is not None:
             scores = scores.masked_fill(mask, -1e4)
+        return scores.softmax(-1) @ v
+
+
+@future_leak.good(inputs=_sequence)
+class MasksWhenAsked(nn.Module):
+    """The caller says whether the future is to be hidden, and did not ask for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(6, 18)
+
+    def forward(self, x: Tensor, mask: bool = False) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        scores = q @ k.mT / 6**0.5
+        if mask:
+            hidden = torch.ones_like(scores, dtype=torch.bool).triu(1)
+            scores = scores.masked_fill(hidden, float("-inf"))
         return scores.softmax(-1) @ v
 
 

@@ -73,7 +73,9 @@ def _refused(case: Case, error: Exception) -> Finding | None:
     if is_fresh and held and isinstance(held.value, Tensor) and not held.value.ndim:
         return None  # a loss beside the output, kept until the next call, as mixtures of experts do
     when = " after a call" if is_fresh else ""
-    place = reading.setting_line(held.owner, held.attribute) if held else source.class_line(type(case.module))
+    place = source.class_line(type(case.module))
+    if held:
+        place = reading.setting_line(held.owner, held.attribute, case.module, held.path)
     return Finding(
         f"copy.deepcopy fails{when}{f' at {held.path}' if held else ''}: {type(error).__name__}: {text:.200}",
         held.path if held else "",

@@ -33,7 +33,7 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-BY_DESIGN = ("parametrized modules", "graph leaves", "ScriptModule")  # torch refuses these
+BY_DESIGN = ("parametrized modules", "graph leaves", "ScriptModule", "__torch__.")  # torch refuses these
 
 
 @rule(
@@ -68,7 +68,9 @@ def not_picklable(case: Case) -> Iterator[Finding]:
 
 def _fails(module: nn.Module, text: str) -> Finding:
     held = contents.uncopied(module)
-    place = reading.setting_line(held.owner, held.attribute) if held else source.class_line(type(module))
+    place = source.class_line(type(module))
+    if held:
+        place = reading.setting_line(held.owner, held.attribute, module, held.path)
     return Finding(
         f"pickle fails{f' at {held.path}' if held else ''}: {text}",
         held.path if held else "",

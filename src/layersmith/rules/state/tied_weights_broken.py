@@ -28,6 +28,7 @@ import contextlib
 import copy
 import pickle
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import torch
@@ -88,6 +89,9 @@ def _is_void(case: Case, construction: Construction, flag: str) -> bool:
     """Whether the module built with a flag is, with the same weights, the one built without it."""
     if not isinstance(options.current(construction.cls, construction.arguments, flag), bool):
         return False
+    shapes = Counter(one.shape for one in case.module.parameters())
+    if not any(count > 1 for count in shapes.values()):
+        return False  # no two could be one: the flag speaks of something else, such as masks
     with contextlib.suppress(Exception):
         one, other = (in_mode(construction.build(**{flag: value}), training=False) for value in (True, False))
         if [*dict(one.named_parameters())] != [*dict(other.named_parameters())]:
@@ -190,6 +194,19 @@ class TiesInForward(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         hidden = self.embedding(tokens)
         return hidden @ self.embedding.weight.T if self.head is None else self.head(hidden)
+
+
+@tied_weights_broken.good(inputs=lambda: torch.randn(4, 6, 5))
+class TiesItsMask(nn.Module):
+    """The flag is of a dropout's mask, one for all steps."""
+
+    def __init__(self, rate: float = 0.1, *, tie: bool = True) -> None:
+        super().__init__()
+        self.rate, self.tie = rate, tie
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (*x.shape[:2], 1) if self.tie else x.shape
+        return x * nn.functional.dropout(x.new_ones(shape), self.rate, self.training)
 
 
 @tied_weights_broken.good(inputs=lambda: torch.randint(9, (4, 6)))

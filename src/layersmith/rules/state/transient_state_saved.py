@@ -73,7 +73,7 @@ def _finding(case: Case, name: str, old: Shapes, new: Shapes, error: Exception) 
         f"state_dict entry {name} went {before} {after} by a call, and no longer loads into a fresh module "
         f"({type(error).__name__})",
         name,
-        *reading.setting_line(type(owner), attribute),
+        *reading.setting_line(type(owner), attribute, case.module, name),
         fix=f'self.register_buffer("{attribute}", None, persistent=False)',
     )
 

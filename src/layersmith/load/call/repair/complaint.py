@@ -13,6 +13,7 @@ from layersmith.load import failure
 from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import Clue, shaped
 from layersmith.load.values import TensorSpec, map_specs, specs
+from layersmith.probe import source
 
 _LARGEST = 20_000  # no dimension is set above this
 
@@ -46,7 +47,7 @@ class Complaint:
         named = [name for name in self.callee.parameters if len(name) > 2 and f"{name} " in f"{self.text} "]  # noqa: PLR2004
         if named:
             return named
-        code = getattr(inspect.unwrap(type(self.callee.module).forward), "__code__", None)
+        code = getattr(inspect.unwrap(source.forward(type(self.callee.module))), "__code__", None)
         return failure.names_behind(self.error, set(self.callee.parameters), code)
 
     @property

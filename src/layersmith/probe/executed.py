@@ -1,0 +1,82 @@
+"""Which lines of the user's code a call runs, and what it would have read in those that it passes over."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.probe import source
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.surroundings import preserved
+
+
+class Lines:
+    """A context that notes the lines that run, by function, and the arguments that each is given."""
+
+    def __init__(self) -> None:
+        self.run: dict[CodeType, set[int]] = defaultdict(set)
+        self.given: dict[CodeType, dict[str, Any]] = {}
+
+    def __enter__(self) -> Self:
+        self.before = sys.gettrace()
+        sys.settrace(self._entered)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self.before)
+
+    def _entered(self, frame: FrameType, _event: str, _value: object) -> Callable[..., Any] | None:
+        file = frame.f_code.co_filename
+        if file.startswith((source.TORCH, "<")) or source.is_machinery(file):
+            return None
+        self.given.setdefault(frame.f_code, dict(frame.f_locals))
+        return self._inside
+
+    def _inside(self, frame: FrameType, event: str, _value: object) -> Callable[..., Any]:
+        if event == "line":
+            self.run[frame.f_code].add(frame.f_lineno)
+        return self._inside
+
+
+def watched(module: nn.Module, inputs: Inputs) -> Lines:
+    """The lines that one call runs."""
+    with preserved(seed=0), torch.no_grad(), Lines() as lines:
+        module(*inputs.args, **inputs.kwargs)
+    return lines
+
+
+def is_read_elsewhere(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool:
+    """Whether a function that is given this tensor would read it in a branch that this call does not take."""
+    lines = watched(module, inputs)
+    for code, given in lines.given.items():
+        names = {name for name, value in given.items() if value is tensor}
+        node = source.code_node(code) if names else None
+        if node is not None and any(_reads(one, names) for one in passed_over(node, lines.run[code])):
+            return True
+    return False
+
+
+def passed_over(function: source.Function, run: set[int]) -> Iterator[ast.stmt]:
+    """The plain statements of a function of which no line was run."""
+    for node in ast.walk(function):
+        is_plain = isinstance(node, ast.stmt) and not hasattr(node, "body")
+        if (
+            is_plain
+            and isinstance(node, ast.stmt)
+            and not run & {*range(node.lineno, (node.end_lineno or 0) + 1)}
+        ):
+            yield node
+
+
+def _reads(node: ast.AST, names: set[str]) -> bool:
+    return any(
+        isinstance(part, ast.Name) and part.id in names and isinstance(part.ctx, ast.Load)
+        for part in ast.walk(node)
+    )

@@ -1,0 +1,35 @@
+"""What a call runs, and what it would have read in the branches that it passes over."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from layersmith.probe import executed
+from layersmith.probe.inputs import Inputs
+
+
+class Attends(nn.Module):
+    cache: nn.Module | None = None
+
+    def forward(self, x: Tensor, places: Tensor) -> Tensor:
+        if self.cache is not None:
+            x = self.cache(x, places)
+        return x.relu()
+
+
+class HandsOn(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = Attends()
+
+    def forward(self, x: Tensor, places: Tensor, noise: Tensor) -> Tensor:
+        y: Tensor = self.attention(x, places)
+        return y
+
+
+@pytest.mark.parametrize(("index", "expected"), [(0, True), (1, True), (2, False)])
+def test_an_input_that_a_part_would_read_in_another_branch(index: int, expected: bool) -> None:
+    inputs = Inputs((torch.randn(2, 3), torch.arange(3), torch.randn(2)))
+    assert executed.is_read_elsewhere(HandsOn(), inputs, inputs.args[index]) is expected

@@ -1,0 +1,83 @@
+"""A rule that the module does not answer is skipped, not broken: other rows refused, a compiled part."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layersmith import runner
+from layersmith.finding import Outcome
+from layersmith.load.build import subject_of_class
+from layersmith.probe.inputs import Inputs
+from layersmith.registry import load, rule_files, with_prerequisites
+from layersmith.subject import Subject
+
+
+class PacksSortedRows(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(6, 4, batch_first=True)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True)
+        return nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)[0]
+
+
+def test_rows_in_an_order_that_it_refuses_break_no_rule() -> None:
+    lengths = torch.tensor([5, 4, 3, 2])
+    subject = Subject(
+        "PacksSortedRows", lambda _: PacksSortedRows(), lambda _: Inputs((torch.randn(4, 5, 6), lengths))
+    )
+    result = runner.ask(subject, load("batch-leak"))
+    assert result.outcome is Outcome.SKIP
+    assert "it does not take what it was given: RuntimeError: `lengths` array must be sorted" in result.why
+
+
+def compiled() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.trace(nn.Sequential(nn.Linear(6, 6), nn.Sigmoid()), torch.randn(4, 6))
+
+
+class HasACompiledGate(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = compiled()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gate(x) * x
+
+
+scripted: Callable[[Any], Any] = vars(torch.jit)["script_method"]
+
+
+class IsScripted(torch.jit.ScriptModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    @scripted
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.linear(x)) * x
+
+
+class HasAScriptedGate(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = IsScripted()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gate(x) * x
+
+
+def test_a_compiled_part_breaks_neither_the_search_for_a_call_nor_a_rule() -> None:
+    rules = [name for name in rule_files() if load(name).group != "compile"]
+    for cls in (HasACompiledGate, HasAScriptedGate):
+        subject = subject_of_class(cls)
+        outcomes = {result.rule: result.outcome for result in runner.run(subject, with_prerequisites(rules))}
+        assert Outcome.BROKEN not in outcomes.values()
+        assert outcomes["forward-raises"] is Outcome.PASS
