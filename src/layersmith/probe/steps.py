@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from layersmith.probe.surroundings import preserved
 TORCH = str(Path(torch.__file__).parent)
 HERE = str(Path(__file__).parent)
 CALL = str(Path(__file__).with_name("inputs.py"))  # below this frame lies what calls the module
+INSTALLED = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 SILENT = frozenset(
     {"__get__", "__set__", "size", "dim", "numel", "is_floating_point", "stride", "get_device"}
 )
@@ -77,13 +79,19 @@ def first_apart(before: list[Step], after: list[Step]) -> Step | None:
 
 
 def caller() -> tuple[str, int]:
-    """The innermost frame of the module's call that is neither torch's nor a probe's; "" and 0 if there is none."""
+    """The innermost frame of the module's call that is neither torch's nor a probe's; "" and 0 if there is none.
+
+    What is installed, such as einops, passes on what the user's own line asks for, if one does.
+    """
     frame = sys._getframe(2)  # noqa: SLF001 - a traceback per operation would be slow
+    installed = "", 0
     while frame.f_back is not None:
         file = frame.f_code.co_filename
         if file == CALL:
             break
         if not file.startswith((TORCH, HERE, "<")):
-            return file, frame.f_lineno
+            if not INSTALLED.search(file):
+                return file, frame.f_lineno
+            installed = installed if installed[1] else (file, frame.f_lineno)
         frame = frame.f_back
-    return "", 0
+    return installed
