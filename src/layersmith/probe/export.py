@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import batch, closeness, source, tree
+from layersmith.probe import batch, closeness, source, tree, wording
 from layersmith.probe.compiler import Place, sizes_fixed
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
@@ -66,7 +66,7 @@ def _otherwise(build: Build, program: Any, inputs: Inputs, axis: int, seed: int)
     try:
         got = _called(call, more, seed)
     except Exception as error:  # noqa: BLE001 - whatever it raises, the module did not
-        return f"refuses one row more: {first_line(str(error))}", ""
+        return f"refuses one row more: {wording.first_line(str(error))}", ""
     gaps = closeness.gaps(expected, got)
     return (f"gives another {gaps[0].where} for one row more, by {gaps[0].max_abs:.2g}" if gaps else ""), ""
 
@@ -78,12 +78,7 @@ def _called(module: nn.Module, inputs: Inputs, seed: int) -> Any:
 
 def said(error: Exception) -> str:
     """An error in one line, with its type."""
-    return f"{type(error).__name__}: {first_line(str(error))}"
-
-
-def first_line(text: str) -> str:
-    """The first line that says something."""
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {wording.first_line(str(error))}"
 
 
 def open_axis(module: nn.Module, inputs: Inputs) -> int | None:

@@ -76,6 +76,11 @@ def is_differentiable(tensor: Tensor) -> bool:
     return tensor.is_floating_point() or tensor.is_complex()
 
 
+def is_finite(output: Any) -> bool:
+    """Whether no floating tensor of the output holds a NaN or an infinity."""
+    return all(bool(tensor.isfinite().all()) for tensor in tensors(output) if is_differentiable(tensor))
+
+
 def _clone_tensor(tensor: Tensor) -> Tensor:
     copy = tensor.detach().clone(memory_format=torch.preserve_format)
     return copy.requires_grad_(tensor.requires_grad)

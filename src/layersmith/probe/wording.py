@@ -12,6 +12,11 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
+def first_line(text: str) -> str:
+    """The first line that says something; "" where none does."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
 def short(error: BaseException) -> str:
     """An error as text for a message: its class and the first of its words, on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split()):.200}"

@@ -84,12 +84,6 @@ def is_useful(output: Any) -> bool:
     return not is_plain and any(isinstance(value, Tensor) for value in vars(output).values())
 
 
-def is_finite(output: Any) -> bool:
-    """Whether no floating tensor of the output holds a NaN or an infinity."""
-    floats = (tensor for tensor in tree.tensors(output) if tree.is_differentiable(tensor))
-    return all(bool(tensor.isfinite().all()) for tensor in floats)
-
-
 def is_blank(output: Any) -> bool:
     """Whether the first tensor of the output is zero throughout, but for rounding."""
     first = next(tree.tensors(output), None)

@@ -22,7 +22,6 @@ from layersmith.load.call.repair.messages import directed_pairs, undirected_pair
 from layersmith.load.call.run import (
     call_of,
     is_blank,
-    is_finite,
     is_useful,
     output_of,
     rows_are_apart,
@@ -193,10 +192,10 @@ class CallSearch:
 
     def _finite(self, state: State) -> State:
         """Positive numbers where others give NaN."""
-        if is_finite(output_of(self.callee, state, self.deadline)):
+        if tree.is_finite(output_of(self.callee, state, self.deadline)):
             return state
         positive = {name: map_specs(_positive, value) for name, value in state.items()}
-        is_better = self._works(positive) and is_finite(output_of(self.callee, positive, self.deadline))
+        is_better = self._works(positive) and tree.is_finite(output_of(self.callee, positive, self.deadline))
         return positive if is_better else state
 
     def _with_rows_apart(self, state: State) -> State:

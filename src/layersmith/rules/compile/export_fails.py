@@ -32,9 +32,9 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import exports
-from layersmith.probe import source, tree
+from layersmith.probe import source, tree, wording
 from layersmith.probe.compiler import Place, is_torchs
-from layersmith.probe.export import Export, first_line
+from layersmith.probe.export import Export
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -57,7 +57,7 @@ def export_fails(case: Case) -> Iterator[Finding]:
         raise NotApplicable("exporting it twice gives two answers")
     elif export.refusal:
         number = FIXED.search(export.refusal)
-        what = f"the batch axis is fixed to {number[1]}" if number else first_line(export.refusal)
+        what = f"the batch axis is fixed to {number[1]}" if number else wording.first_line(export.refusal)
         yield _for_one_size(case, f"cannot be had: {what}", export.fixing or (export.place,))
     elif export.trouble:
         raise NotApplicable("the exported program does not run")

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import captures
+from layersmith.probe import wording
 from layersmith.probe.compiler import TORCH, is_in_layer_of_torch, is_torchs, place
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -54,7 +55,7 @@ def graph_break(case: Case) -> Iterator[Finding]:
 
 
 def _finding(module: nn.Module, text: str) -> Finding:
-    cause = next(line.strip() for line in text.splitlines() if line.strip())
+    cause = wording.first_line(text)
     explanation = re.search(r"Explanation: (.+)", text)
     file, line = place(text, module)
     is_torchs_own = is_torchs(file) or is_in_layer_of_torch(text)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, closeness, source
+from layersmith.probe import batch, closeness, source, wording
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
@@ -106,7 +106,7 @@ def _mapped(case: Case, axis: int) -> Any:
 
 
 def _finding(module: nn.Module, error: Exception) -> Finding:
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    text = wording.first_line(str(error)) or type(error).__name__
     return Finding(
         f"vmap over its batch fails: {text}"[:300],
         "",

@@ -80,7 +80,7 @@ def half_overflow(case: Case) -> Iterator[Finding]:
         try:
             with QuickHalves():
                 is_asked = _is_ordinary(case.run(call.inputs))
-                is_sound = not is_asked or _is_finite(low.run(call.inputs.to(torch.float16)))
+                is_sound = not is_asked or tree.is_finite(low.run(call.inputs.to(torch.float16)))
             if is_sound:
                 continue
         except Exception as error:
@@ -109,14 +109,10 @@ def _is_ordinary(output: object) -> bool:
     return bool(found) and all(bool((tensor.abs() < closeness.FITS_HALF).all()) for tensor in found)
 
 
-def _is_finite(output: object) -> bool:
-    return all(bool(tensor.isfinite().all()) for tensor in tree.tensors(output))
-
-
 def _start(case: Case, inputs: Inputs) -> steps.Step | None:
     """The first operation that is finite in float32 and not in float16."""
     runs = [
-        steps.watched(case.fresh(dtype=dtype).module, inputs.to(dtype), _is_finite)
+        steps.watched(case.fresh(dtype=dtype).module, inputs.to(dtype), tree.is_finite)
         for dtype in (torch.float32, torch.float16)
     ]
     return next((b for a, b in zip(*runs, strict=False) if b.line and a.noted and not b.noted), None)

@@ -50,7 +50,9 @@ def least_size_fails(case: Case) -> Iterator[Finding]:
         line = own
         try:
             with torch.no_grad():
-                is_finite = _is_finite(case.run_fresh(inputs)) or not _is_finite(case.run_fresh(case.inputs))
+                is_finite = tree.is_finite(case.run_fresh(inputs)) or not tree.is_finite(
+                    case.run_fresh(case.inputs)
+                )
             what = "" if is_finite else "an output is not finite"
         except Exception as error:  # noqa: BLE001 - whatever forward raises
             what, line = f"forward raises: {wording.short(error)}", refusal.line_of(error, file) or own
@@ -73,10 +75,6 @@ def _shortened(case: Case, letter: str, size: int) -> Inputs | None:
         if letter in axes and len(axes) == tensor.ndim and tensor.shape[axes.index(letter)] > size > 0:
             new[id(tensor)] = tensor.narrow(axes.index(letter), 0, size).clone()
     return arguments.replaced(case.inputs, new) if new else None
-
-
-def _is_finite(output: object) -> bool:
-    return all(bool(x.isfinite().all()) for x in tree.tensors(output) if tree.is_differentiable(x))
 
 
 @least_size_fails.bad(
