@@ -66,15 +66,22 @@ def only_loads_weights(file: Path) -> bool:
     return any("load_state_dict(" in text for text in texts) and not any(map(_TRAINS.search, texts))
 
 
-def is_uncalled(cls: type, method: str) -> bool:
-    """Whether a method of `self` alone is named by no line of its class's file, nor of its project, beside its own."""
-    function = source.function_node(getattr(cls, method, None))
-    if function is None or len(function.args.args) != 1 or function.decorator_list or method.startswith("__"):
-        return False
+def leads_nowhere(cls: type, attribute: str) -> bool:
+    """Whether only methods name an attribute that start weights, or that nothing calls; and no other object's is read."""
+    methods = source.methods_using(cls, attribute)
     file = Path(source.file_of(cls))
     folder = folder_of(file)
     files = {file, *(files_of(folder, (".py", ".ipynb")) if folder is not None else ())}
-    return not any(re.search(rf"(?:\.|['\"]){method}\b", text_of(path)) for path in files)
+    texts = [text_of(path) for path in files]
+    called = "|".join(rf"(?:\.|['\"]){method}" for method in methods)
+    is_called = re.compile(rf"(?<!\bself)\.{attribute}\b|(?:{called or '(?!)'})\b")
+    return all(_is_of_self_alone(cls, method) for method in methods) and not any(map(is_called.search, texts))
+
+
+def _is_of_self_alone(cls: type, method: str) -> bool:
+    function = source.function_node(getattr(cls, method, None))
+    is_plain = function is not None and len(function.args.args) == 1 and not function.decorator_list
+    return is_plain and not method.startswith("__")
 
 
 def _walked(folder: Path) -> Iterator[Path]:

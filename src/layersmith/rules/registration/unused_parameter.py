@@ -100,9 +100,10 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[Reach]) -
             if is_whole and not is_chosen and is_passed_over(root, container, unreached, runs):
                 return where, attribute, type(holder), Severity.WARNING
         elif not source.is_torchs(kind.__module__):
-            methods = source.methods_using(kind, part)
-            if all(project.is_uncalled(kind, method) for method in methods):
-                return where, part, kind, Severity.WARNING if methods else None
+            if not source.methods_naming(kind, part) - {"__init__"}:
+                return where, part, kind, None
+            if project.leads_nowhere(kind, part):
+                return where, part, kind, Severity.WARNING
         owner = getattr(owner, part) if depth < len(parts) - 1 else owner
     return None
 
