@@ -57,6 +57,14 @@ class Contraction:
         """By what the product multiplies an independent signal of mean zero."""
         return self.rms * math.sqrt(self.fan_in)
 
+    @property
+    def explodes(self) -> bool:
+        """Whether the product makes its signal far larger, and what follows does not undo that."""
+        if self.is_normalised or self.factor <= closeness.SIGNAL_GROWTH or self.is_constant:
+            return False  # a constant is for `symmetric-init` to tell
+        grows = self.arriving_rms > closeness.SIGNAL_GROWTH * max(self.input_rms, 1.0)
+        return grows or self.saturates_at > closeness.SIGNAL_SATURATION
+
 
 def contractions(module: nn.Module, inputs: Inputs) -> list[Contraction]:
     """Every contraction of a trainable floating parameter in one call of the module, in order.

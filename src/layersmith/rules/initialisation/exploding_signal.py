@@ -38,7 +38,6 @@ from torch import Tensor, nn
 from layersmith.errors import UsageError
 from layersmith.finding import Finding, Severity
 from layersmith.probe import closeness, reading, source
-from layersmith.probe.closeness import SIGNAL_GROWTH, SIGNAL_SATURATION
 from layersmith.probe.contractions import Contraction, contractions, is_tied_embedding, keeps_gradients
 from layersmith.probe.followed import Layer
 from layersmith.probe.gain import gain
@@ -62,7 +61,7 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
     for one in contractions(case.module, case.inputs):
         if is_tied_embedding(case.module, one):  # `overconfident-logits` weighs what comes of it
             continue
-        if _explodes(one) and not keeps_gradients(case.module, one):
+        if one.explodes and not keeps_gradients(case.module, one):
             judged: tuple[Contraction, Severity | None] = (one, None)
         elif _is_careless(case.module, one):
             judged = (one, Severity.WARNING)
@@ -73,15 +72,6 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
     for one, severity in worst.values():
         if not _is_guessed(case, one) and not _is_scale_free(case, one.parameter):
             yield _finding(case.module, case.inputs, one, severity)
-
-
-def _explodes(one: Contraction) -> bool:
-    if (
-        one.is_normalised or one.factor <= SIGNAL_GROWTH or one.is_constant
-    ):  # `symmetric-init` tells of a constant
-        return False
-    grows = one.arriving_rms > SIGNAL_GROWTH * max(one.input_rms, 1.0)
-    return grows or one.saturates_at > SIGNAL_SATURATION
 
 
 def _is_guessed(case: Case, one: Contraction) -> bool:
@@ -111,7 +101,7 @@ def _is_careless(module: nn.Module, one: Contraction) -> bool:
     """Whether the source draws the weights from a plain N(0, 1), which no layer size changes."""
     file, line = source.parameter_line(module, one.parameter)
     text = linecache.getline(file, line) if file else ""
-    is_large = one.fan_in >= SMALL_FAN_IN and one.factor > SIGNAL_GROWTH
+    is_large = one.fan_in >= SMALL_FAN_IN and one.factor > closeness.SIGNAL_GROWTH
     return is_large and not one.is_normalised and bool(PLAIN_RANDN.search(text))
 
 
