@@ -29,15 +29,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.load import project
-from layersmith.probe import reading, source
-from layersmith.probe.reach import (
-    Reach,
-    changes_nothing,
-    is_passed_over,
-    reach,
-    reached_by_more_steps,
-    returned_by,
-)
+from layersmith.probe import reach, reading, source
 from layersmith.promises import Promise, contract
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -59,17 +51,17 @@ def unused_parameter(case: Case) -> Iterator[Finding]:
         for name, parameter in case.module.named_parameters()
         if parameter.requires_grad and not source.is_in_stand_in(case.module, name)
     }
-    runs: list[Reach] = []
+    runs: list[reach.Reach] = []
     for run in range(RUNS if waiting else 0):
         fresh = case.fresh(seed=case.seed + run // 2, training=run % 2 == 0)
-        found = reach(fresh.module, fresh.inputs, seed=fresh.seed, is_original=run < RUNS // 2)
+        found = reach.reach(fresh.module, fresh.inputs, seed=fresh.seed, is_original=run < RUNS // 2)
         if found is not None:
             runs.append(found)
             waiting -= found.parameters
         if not waiting:
             return
     if waiting and case.subject.inferred_from:
-        waiting -= reached_by_more_steps(case.fresh(training=True).module, case.inputs, seed=case.seed)
+        waiting -= reach.reached_by_more_steps(case.fresh(training=True).module, case.inputs, seed=case.seed)
     root, unreached = case.module, sorted(waiting)
     found_at = (
         _place(root, path, waiting, runs) or _dropped(case, path, waiting, runs) for path in unreached
@@ -83,7 +75,7 @@ def unused_parameter(case: Case) -> Iterator[Finding]:
     yield from (_finding(case.module, same_line) for same_line in lines.values())
 
 
-def _place(root: nn.Module, path: str, unreached: set[str], runs: list[Reach]) -> Place | None:
+def _place(root: nn.Module, path: str, unreached: set[str], runs: list[reach.Reach]) -> Place | None:
     """The outermost attribute that forward forgets; None if none is."""
     parts = path.split(".")
     owner = root
@@ -97,7 +89,7 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[Reach]) -
                 name in unreached for name, _ in root.named_parameters() if f"{name}.".startswith(f"{where}.")
             )
             is_chosen = reading.chooses_from(type(holder), attribute)
-            if is_whole and not is_chosen and is_passed_over(root, container, unreached, runs):
+            if is_whole and not is_chosen and reach.is_passed_over(root, container, unreached, runs):
                 return where, attribute, type(holder), Severity.WARNING
         elif not source.is_torchs(kind.__module__):
             if not source.methods_naming(kind, part) - {"__init__"}:
@@ -108,7 +100,7 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[Reach]) -
     return None
 
 
-def _dropped(case: Case, path: str, unreached: set[str], runs: list[Reach]) -> Place | None:
+def _dropped(case: Case, path: str, unreached: set[str], runs: list[reach.Reach]) -> Place | None:
     """The outermost submodule above a parameter that every run calls and whose parameters change no output."""
     parts = path.split(".")[:-1]
     for depth in range(len(parts)):
@@ -117,9 +109,9 @@ def _dropped(case: Case, path: str, unreached: set[str], runs: list[Reach]) -> P
         if runs and inside <= unreached and all(where in run.called for run in runs):
             fresh = case.fresh(training=True)
             holder, attribute = source.owner(fresh.module, where)
-            if inside & returned_by(holder, fresh.module, fresh.inputs, seed=case.seed):
+            if inside & reach.returned_by(holder, fresh.module, fresh.inputs, seed=case.seed):
                 return None  # it is in what its owner returns, of which this module wants another part
-            if not changes_nothing(fresh.module, fresh.inputs, inside, seed=case.seed):
+            if not reach.changes_nothing(fresh.module, fresh.inputs, inside, seed=case.seed):
                 return None
             return where, attribute, type(holder), Severity.WARNING
     return None
