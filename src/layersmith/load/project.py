@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from layersmith.probe import source
+
 _MARKS = (
     *("pyproject.toml", "setup.py", "setup.cfg", ".git", "requirements.txt", "environment.yml"),
     *("LICENSE", "README.md", "README.rst", "readme.md", "train.py", "main.py", "run.py"),
@@ -62,6 +64,24 @@ def only_loads_weights(file: Path) -> bool:
     folder = folder_of(file)
     texts = [text_of(path) for path in files_of(folder, (".py",))] if folder is not None else []
     return any("load_state_dict(" in text for text in texts) and not any(map(_TRAINS.search, texts))
+
+
+def leads_nowhere(cls: type, attribute: str) -> bool:
+    """Whether only methods name an attribute that start weights, or that nothing calls; and no other object's is read."""
+    methods = source.methods_using(cls, attribute)
+    file = Path(source.file_of(cls))
+    folder = folder_of(file)
+    files = {file, *(files_of(folder, (".py", ".ipynb")) if folder is not None else ())}
+    texts = [text_of(path) for path in files]
+    called = "|".join(rf"(?:\.|['\"]){method}" for method in methods)
+    is_called = re.compile(rf"(?<!\bself)\.{attribute}\b|(?:{called or '(?!)'})\b")
+    return all(_is_of_self_alone(cls, method) for method in methods) and not any(map(is_called.search, texts))
+
+
+def _is_of_self_alone(cls: type, method: str) -> bool:
+    function = source.function_node(getattr(cls, method, None))
+    is_plain = function is not None and len(function.args.args) == 1 and not function.decorator_list
+    return is_plain and not method.startswith("__")
 
 
 def _walked(folder: Path) -> Iterator[Path]:

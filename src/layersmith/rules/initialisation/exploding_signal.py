@@ -38,7 +38,6 @@ from torch import Tensor, nn
 from layersmith.errors import UsageError
 from layersmith.finding import Finding, Severity
 from layersmith.probe import closeness, reading, source
-from layersmith.probe.closeness import SIGNAL_GROWTH, SIGNAL_SATURATION
 from layersmith.probe.contractions import (
     Contraction,
     contractions,
@@ -65,7 +64,7 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
     case.module.train()  # batch normalisation normalises only there
     worst: dict[str, tuple[Contraction, Severity | None]] = {}
     for one in contractions(case.module, case.inputs):
-        is_grave = _explodes(one) and not keeps_gradients(case.module, one)
+        is_grave = one.explodes and not keeps_gradients(case.module, one)
         if is_tied_embedding(case.module, one):  # `overconfident-logits` weighs what comes of it
             continue
         if (is_grave or _is_careless(case.module, one)) and (
@@ -76,14 +75,6 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
         trained = case.fresh(training=True).module
         if not _is_guessed(case, one) and not is_scale_free(trained, case.inputs, one):
             yield _finding(case.module, case.inputs, one, severity)
-
-
-def _explodes(one: Contraction) -> bool:
-    is_small = one.is_normalised or one.factor <= SIGNAL_GROWTH
-    if is_small or one.is_constant:  # `symmetric-init` tells of a constant
-        return False
-    grows = one.arriving_rms > SIGNAL_GROWTH * max(one.input_rms, 1.0)
-    return grows or one.saturates_at > SIGNAL_SATURATION
 
 
 def _is_guessed(case: Case, one: Contraction) -> bool:
@@ -105,7 +96,8 @@ def _is_careless(module: nn.Module, one: Contraction) -> bool:
     """Whether the source draws the weights from a plain N(0, 1), which no layer size changes."""
     file, line = source.parameter_line(module, one.parameter)
     text = linecache.getline(file, line) if file else ""
-    return one.fan_in >= SMALL_FAN_IN and not one.is_normalised and bool(PLAIN_RANDN.search(text))
+    is_large = one.fan_in >= SMALL_FAN_IN and one.factor > closeness.SIGNAL_GROWTH
+    return is_large and not one.is_normalised and bool(PLAIN_RANDN.search(text))
 
 
 def _finding(module: nn.Module, inputs: Inputs, one: Contraction, severity: Severity | None) -> Finding:
@@ -114,8 +106,11 @@ def _finding(module: nn.Module, inputs: Inputs, one: Contraction, severity: Seve
     std = float(parameter.detach().double().std())
     layer = next((layer for layer in layers(module, inputs) if layer.weight == one.parameter), None)
     gain_wanted, follower = _gain(layer)
-    wanted = gain_wanted / math.sqrt(one.fan_in)
+    scale = one.rms / rms if (rms := float(parameter.detach().double().square().mean().sqrt())) else 1.0
+    is_scaled = abs(scale - 1) > closeness.DEFAULT_SPREAD
+    wanted = gain_wanted / math.sqrt(one.fan_in) / (scale if is_scaled else 1.0)
     at = f"at fan_in {one.fan_in}" + (", as at any other (plain torch.randn)" if severity else "")
+    at += f", times {scale:#.3g} in forward" if is_scaled else ""
     return Finding(
         f"{one.parameter} has std {std:#.3g} {at}: it multiplies its signal by {one.factor:#.3g}",
         where=one.parameter,
@@ -163,6 +158,30 @@ class SaturatesTanh(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(self.linear(x))
+
+
+@exploding_signal.bad("times 1.41 in forward", inputs=lambda: torch.randn(8, 64))
+class ScaledWithoutItsFanIn(nn.Module):
+    """The equalised learning rate, its fan-in forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(32, 64))
+        self.scale = 2**0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight * self.scale).relu()
+
+
+@exploding_signal.good(inputs=lambda: torch.randn(8, 64))
+class ScaledByItsFanIn(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(32, 64))
+        self.scale = (2 / 64) ** 0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight * self.scale).relu()
 
 
 @exploding_signal.good(inputs=lambda: torch.randn(8, 64))

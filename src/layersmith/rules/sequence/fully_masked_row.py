@@ -38,8 +38,14 @@ from layersmith.subject import Case
 
 MAY_BE_EMPTY = re.compile(
     r"\b(?:may|can|might|could)\b(?![^.]*\b(?:not|never)\b)[^.]*\b(?:empty|(?:fully|all|entirely|completely)[- ]masked)\b"
+    r"|\b(?:sees?|ha(?:s|ve)|with|without) (?:no|none|nobody|any)\b[^.]*\b(?:gets?|gives?|zeros?)\b"
 )
-OF_ROWS = ("bt", "b1t", "b11t", "bt1")  # masks by rows and steps; nobody hides all pairs of steps
+OF_ROWS = (
+    "bt",
+    "b1t",
+    "b11t",
+    "bt1",
+)  # masks by rows and steps; nobody hides all pairs of steps without a word
 
 
 @rule(
@@ -56,7 +62,8 @@ def fully_masked_row(case: Case) -> Iterator[Finding]:
         raise NotApplicable("torch's own attention is known to do so")
     asked = False
     for masking in case.once(maskings):
-        for encoding in masking.working[:1] if masking.shape in OF_ROWS else ():
+        is_meant = masking.shape in OF_ROWS or _may_be_empty(type(case.module))
+        for encoding in masking.working[:1] if is_meant else ():
             asked = True
             if _is_nan(case, masking, encoding):
                 yield _finding(case, masking)
@@ -132,6 +139,18 @@ class ReadsAnEmptyMemory(nn.Module):
         if mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
         return query + torch.einsum("bm,bmd->bd", scores.softmax(-1), memory)
+
+
+@fully_masked_row.bad(
+    "NaN where mask hides every step",
+    inputs=lambda: (torch.randn(3, 7, 6), torch.eye(7, dtype=torch.bool).expand(3, -1, -1)),
+)
+class LooksAtItsNeighbours(nn.Module):
+    """Mean of the visible agents, weighted; agents that see nobody get zeros."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        scores = (x @ x.mT).masked_fill(~mask, float("-inf"))
+        return scores.softmax(-1) @ x
 
 
 @fully_masked_row.good(inputs=_sequence)
