@@ -18,6 +18,7 @@ from layersmith.probe import closeness, tree
 from layersmith.probe.closeness import NEARLY_ONE_HOT
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.operations import Operations
+from layersmith.probe.surroundings import preserved
 
 aten = torch.ops.aten
 PRODUCTS = {aten.mm: (0, 1), aten.addmm: (1, 2), aten.bmm: (0, 1), aten.baddbmm: (1, 2), aten.mv: (0, 1)}
@@ -34,6 +35,7 @@ NORMALISING = {
     aten._fused_rms_norm,  # noqa: SLF001 - ATen's name
 }
 
+SHRUNK = 2.0**-10  # so much smaller no tanh is saturated, and the result no less exact
 SMALL_FAN_OUT = 4  # below it N(0, 1) may look as if it were made for it
 
 
@@ -205,3 +207,13 @@ def is_tied_embedding(module: nn.Module, one: Contraction) -> bool:
     tables = [part.weight for part in module.modules() if isinstance(part, nn.Embedding)]
     is_default = abs(one.rms - 1) < closeness.DEFAULT_SPREAD
     return is_default and any(parameter.data_ptr() == table.data_ptr() for table in tables)
+
+
+def is_scale_free(module: nn.Module, inputs: Inputs, one: Contraction) -> bool:
+    """Whether the module, here changed, answers the same with a thousandth of these weights: their direction counts."""
+    answers = []
+    for scale in (1.0, SHRUNK):
+        with torch.no_grad(), preserved(seed=0):
+            module.get_parameter(one.parameter).mul_(scale)
+            answers.append(inputs.call(module))
+    return not closeness.gaps(*answers)

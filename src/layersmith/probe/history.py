@@ -79,7 +79,7 @@ def _otherwise_set(module: nn.Module, inputs: Inputs) -> Iterator[Variant]:
     """Calls with another number for an optional argument: near its default, or near the attribute it stands in for."""
     given = {*[*inspect.signature(module.forward).parameters][: len(inputs.args)], *inputs.kwargs}
     for name, one in inspect.signature(module.forward).parameters.items():
-        usual = vars(module).get(name) if one.default is None else one.default
+        usual: Any = vars(module).get(name) if one.default is None else one.default
         if name in given or type(usual) not in (int, float, bool):
             continue
         others = [not usual] if type(usual) is bool else [usual - 1, usual + 1, usual * 2, 1, 0]

@@ -38,7 +38,13 @@ from torch import Tensor, nn
 from layersmith.errors import UsageError
 from layersmith.finding import Finding, Severity
 from layersmith.probe import closeness, reading, source
-from layersmith.probe.contractions import Contraction, contractions, is_tied_embedding, keeps_gradients
+from layersmith.probe.contractions import (
+    Contraction,
+    contractions,
+    is_scale_free,
+    is_tied_embedding,
+    keeps_gradients,
+)
 from layersmith.probe.followed import Layer
 from layersmith.probe.gain import gain
 from layersmith.probe.inputs import Inputs
@@ -49,7 +55,6 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 PLAIN_RANDN = re.compile(r"Parameter\(\s*torch\.randn\([^()]*\)\s*\)")
-SHRUNK = 2.0**-10  # so much smaller no tanh is saturated, and the result no less exact
 SMALL_FAN_IN = 8  # below it a plain randn multiplies by less than 2.8, as a sound gain may
 
 
@@ -59,18 +64,16 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
     case.module.train()  # batch normalisation normalises only there
     worst: dict[str, tuple[Contraction, Severity | None]] = {}
     for one in contractions(case.module, case.inputs):
+        is_grave = one.explodes and not keeps_gradients(case.module, one)
         if is_tied_embedding(case.module, one):  # `overconfident-logits` weighs what comes of it
             continue
-        if one.explodes and not keeps_gradients(case.module, one):
-            judged: tuple[Contraction, Severity | None] = (one, None)
-        elif _is_careless(case.module, one):
-            judged = (one, Severity.WARNING)
-        else:
-            continue
-        if one.parameter not in worst or one.arriving_rms > worst[one.parameter][0].arriving_rms:
-            worst[one.parameter] = judged
+        if (is_grave or _is_careless(case.module, one)) and (
+            one.parameter not in worst or one.arriving_rms > worst[one.parameter][0].arriving_rms
+        ):
+            worst[one.parameter] = (one, None if is_grave else Severity.WARNING)
     for one, severity in worst.values():
-        if not _is_guessed(case, one) and not _is_scale_free(case, one.parameter):
+        trained = case.fresh(training=True).module
+        if not _is_guessed(case, one) and not is_scale_free(trained, case.inputs, one):
             yield _finding(case.module, case.inputs, one, severity)
 
 
@@ -87,14 +90,6 @@ def _is_guessed(case: Case, one: Contraction) -> bool:
                 if abs(2 * rms / one.rms - 1) < closeness.DEFAULT_SPREAD:
                     return True
     return False
-
-
-def _is_scale_free(case: Case, name: str) -> bool:
-    """Whether the answer is the same with a thousandth of these weights: only their direction counts."""
-    usual, shrunk = case.fresh(training=True), case.fresh(training=True)
-    with torch.no_grad():
-        shrunk.module.get_parameter(name).mul_(SHRUNK)
-    return not closeness.gaps(usual.run(), shrunk.run())
 
 
 def _is_careless(module: nn.Module, one: Contraction) -> bool:

@@ -66,7 +66,9 @@ def state_dict_loss(case: Case) -> Iterator[Finding]:
         after = _run(case, again)
     except Exception as error:  # noqa: BLE001 - that it fails is the finding
         if contents.is_importable(case.module):
-            yield _fails(case.module, f"{type(error).__name__}: {' '.join(str(error).split()):.200}")
+            said = f"state_dict fails: {type(error).__name__}: {' '.join(str(error).split()):.200}"
+            fix = "let a fresh module load what this one saves"
+            yield Finding(said, "", *source.class_line(type(case.module)), fix)
         return
     for gap in closeness.gaps(before, after)[:1]:
         if not closeness.gaps(before, _run(case, again)):
@@ -120,11 +122,6 @@ def _begins_again(found: resumption.Forgotten) -> Finding:
         numbers={"max_abs": found.gap.max_abs, "limit": found.gap.limit},
         severity=Severity.WARNING,
     )
-
-
-def _fails(module: nn.Module, text: str) -> Finding:
-    fix = "let a fresh module load what this one saves"
-    return Finding(f"state_dict fails: {text}", "", *source.class_line(type(module)), fix)
 
 
 def _differs(module: nn.Module, lost: list[contents.Held], gap: closeness.Gap) -> Finding:

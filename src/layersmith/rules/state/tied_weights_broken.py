@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import itertools
 import pickle
 import re
 from collections import Counter
@@ -35,18 +34,15 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, options, reading, source
+from layersmith.probe import closeness, options, reading, source, ties
 from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case, Construction
 
 FLAG = re.compile(r"^(?:tie|tied|share)(?:_?(?:weights?|embed\w*|word_embed\w*|output\w*|params?))?$")
-SAYS_TIED = r"(?<!not )(?<!never )\b(?:tied|tying|tie_\w+)\b"
-Ties = set[tuple[str, str]]
 WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "copy.deepcopy": copy.deepcopy,
     "pickle": lambda module: pickle.loads(pickle.dumps(module)),  # noqa: S301 - made a moment ago
@@ -58,13 +54,13 @@ WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
 def tied_weights_broken(case: Case) -> Iterator[Finding]:
     """Note the ties of a module as it was built; look for them again after each way."""
     module = case.subject.construction.build() if case.subject.construction else case.module
-    ties = _ties(module)
-    if not ties:
+    known = ties.tied(module)
+    if not known:
         yield from _untied(case)
         return
     for way, change in WAYS.items():
         with contextlib.suppress(Exception):  # that it cannot be copied or pickled is another rule's business
-            broken = sorted(ties - _ties(change(module)))
+            broken = sorted(known - ties.tied(change(module)))
             for one, other in broken[:1]:
                 yield _finding(module, one, other, way)
                 return
@@ -85,24 +81,10 @@ def _untied(case: Case) -> Iterator[Finding]:
                 severity=Severity.WARNING,
             )
             return
-    if copied := next(_copies(case.module), None):
+    if copied := next(ties.copies(case.module), None):
         yield _copied(case.module, *copied)
         return
     raise NotApplicable("no two parameters are tied")
-
-
-def _copies(module: nn.Module) -> Iterator[tuple[str, str]]:
-    """Weights of layers of two kinds that start as the same random numbers, in a class that speaks of a tie."""
-    if not reading.says(module, SAYS_TIED):
-        return
-    drawn = [
-        (name, one, type(module.get_submodule(name.rpartition(".")[0])))
-        for name, one in module.named_parameters()
-        if not is_lazy(one) and one.ndim > 1 and one.requires_grad and bool((one != one.flatten()[0]).any())
-    ]
-    for (name, one, kind), (other, two, other_kind) in itertools.combinations(drawn, 2):
-        if kind is not other_kind and one.shape == two.shape and torch.equal(one, two):
-            yield name, other
 
 
 def _copied(module: nn.Module, one: str, other: str) -> Finding:
@@ -129,23 +111,6 @@ def _is_void(case: Case, construction: Construction, flag: str) -> bool:
         other.load_state_dict(one.state_dict())
         return not closeness.gaps(case.inputs.call(one), case.inputs.call(other))
     return False
-
-
-def _ties(module: nn.Module) -> Ties:
-    """Pairs of names whose parameters are one object, or one memory of one shape."""
-    named = [
-        (name, one)
-        for name, one in module.named_parameters(remove_duplicate=False)
-        if not is_lazy(one) and one.numel()
-    ]
-    places: dict[object, str] = {}
-    found = set()
-    for name, one in named:
-        key = (one.data_ptr(), one.shape, one.stride()) if one.device.type != "meta" else id(one)
-        first = places.setdefault(key, name)
-        if first != name:
-            found.add((first, name))
-    return found
 
 
 def _finding(module: nn.Module, one: str, other: str, way: str) -> Finding:

@@ -1,0 +1,46 @@
+"""Which parameters are one object or lie in one memory, and which only start as copies of others."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from layersmith.probe import reading
+
+SAYS_TIED = r"(?<!not )(?<!never )\b(?:tied|tying|tie_\w+)\b"
+Ties = set[tuple[str, str]]
+
+
+def tied(module: nn.Module) -> Ties:
+    """Pairs of names whose parameters are one object, or one memory of one shape."""
+    named = [
+        (name, one)
+        for name, one in module.named_parameters(remove_duplicate=False)
+        if not is_lazy(one) and one.numel()
+    ]
+    places: dict[object, str] = {}
+    found = set()
+    for name, one in named:
+        key = (one.data_ptr(), one.shape, one.stride()) if one.device.type != "meta" else id(one)
+        first = places.setdefault(key, name)
+        if first != name:
+            found.add((first, name))
+    return found
+
+
+def copies(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """Weights of layers of two kinds that start as the same random numbers, in a class that speaks of a tie."""
+    if not reading.says(module, SAYS_TIED):
+        return
+    drawn = [
+        (name, one, type(module.get_submodule(name.rpartition(".")[0])))
+        for name, one in module.named_parameters()
+        if not is_lazy(one) and one.ndim > 1 and one.requires_grad and bool((one != one.flatten()[0]).any())
+    ]
+    for (name, one, kind), (other, two, other_kind) in itertools.combinations(drawn, 2):
+        if kind is not other_kind and one.shape == two.shape and torch.equal(one, two):
+            yield name, other
