@@ -18,11 +18,12 @@ from layersmith.probe.surroundings import preserved
 
 
 class Lines:
-    """A context that notes the lines that run, by function, and the arguments that each is given."""
+    """A context that notes the lines that run, by function, what each is given, and what it holds at its end."""
 
     def __init__(self) -> None:
         self.run: dict[CodeType, set[int]] = defaultdict(set)
         self.given: dict[CodeType, dict[str, Any]] = {}
+        self.held: dict[CodeType, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
         self.before = sys.gettrace()
@@ -42,6 +43,8 @@ class Lines:
     def _inside(self, frame: FrameType, event: str, _value: object) -> Callable[..., Any]:
         if event == "line":
             self.run[frame.f_code].add(frame.f_lineno)
+        elif event == "return":
+            self.held.setdefault(frame.f_code, dict(frame.f_locals))
         return self._inside
 
 
@@ -61,6 +64,24 @@ def is_read_elsewhere(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool
         if node is not None and any(_reads(one, names) for one in passed_over(node, lines.run[code])):
             return True
     return False
+
+
+def is_part_read_elsewhere(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool:
+    """Whether a function that took this tensor apart would read one of the parts in a branch not taken."""
+    lines = watched(module, inputs)
+    for code, held in lines.held.items():
+        names = {name for name, value in held.items() if _is_part(value, tensor)}
+        node = source.code_node(code) if names else None
+        if node is not None and any(_reads(one, names) for one in passed_over(node, lines.run[code])):
+            return True
+    return False
+
+
+def _is_part(value: object, whole: Tensor) -> bool:
+    """Whether it is a view of some of the numbers."""
+    if not isinstance(value, Tensor) or value.numel() >= whole.numel() or value.layout is not torch.strided:
+        return False
+    return value.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
 
 
 def passed_over(function: source.Function, run: set[int]) -> Iterator[ast.stmt]:
