@@ -146,3 +146,17 @@ def test_what_a_launcher_puts_on_the_path_is_found_in_the_project(tmp_path: Path
     write(tmp_path / "proj" / "src" / "nets" / "__init__.py", "")
     file = write(tmp_path / "proj" / "src" / "nets" / "net_of_tools.py", "from tools import A\n" + MODULE)
     assert import_target(Target(str(file))).A == 1
+
+
+def test_a_file_may_import_the_folder_in_which_it_lies(tmp_path: Path) -> None:
+    folder = tmp_path / "home_of_nets" / "folder_of_nets"
+    write(folder / "parts_of_nets.py", MODULE)
+    file = write(folder / "net_of_parts.py", "from folder_of_nets.parts_of_nets import Net\n")
+    assert import_target(Target(str(file))).Net.__module__ == "folder_of_nets.parts_of_nets"
+
+
+def test_a_file_of_the_name_of_its_folder_does_not_stand_for_it(tmp_path: Path) -> None:
+    write(tmp_path / "tools_of_mine" / "tools_of_mine.py", MODULE)
+    text = "from .tools_of_mine import Net\n"
+    module = import_target(Target(str(write(tmp_path / "tools_of_mine" / "net_again.py", text))))
+    assert module.Net.__module__ == "tools_of_mine.tools_of_mine"

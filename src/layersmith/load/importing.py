@@ -33,7 +33,7 @@ def import_target(target: Target) -> ModuleType:
         return _importing(target.module, target.module, [Path.cwd()], target.module)
     file = Path(target.path).resolve()
     root, name = _root_and_name(file)
-    folders = [root, file.parent, *_homes_of_imports(file, root)]
+    folders = [root, *_beside(file, name), *_homes_of_imports(file, root)]
     try:
         return _importing(target.path, name, folders, file)
     except TargetError as refusal:
@@ -154,6 +154,12 @@ def _text_of(file: Path) -> str:
     return file.read_text(encoding="utf8", errors="replace") if file.exists() else ""
 
 
+def _beside(file: Path, name: str) -> list[Path]:
+    """The file's own folder, unless a file in it would stand for the package, as utils/utils.py does for utils."""
+    package = name.rpartition(".")[0].partition(".")[0]
+    return [] if package and (file.parent / f"{package}.py").exists() else [file.parent]
+
+
 def _homes_of_imports(file: Path, root: Path) -> list[Path]:
     """Folders above the file that hold what it imports, as when it is run from the project's root."""
     tops = set(re.findall(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)", _text_of(file), re.MULTILINE)) - set(
@@ -161,11 +167,13 @@ def _homes_of_imports(file: Path, root: Path) -> list[Path]:
     )
     between = [folder for folder in file.parents[1:] if folder.is_relative_to(root) and folder != root]
     above = [*between, *[folder for folder in root.parents if len(folder.parts) > 1][:_LEVELS]]
+    if (root / root.name).exists():  # the package, in a project of its name
+        tops -= {root.name}
     return [
         folder
         for folder in above
         if any(
-            (folder / top).is_dir() or (folder / f"{top}.py").exists() for top in tops - {root.name, "torch"}
+            (folder / top).is_dir() or (folder / f"{top}.py").exists() for top in tops - {"torch"}
         )
     ]
 
