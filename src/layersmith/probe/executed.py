@@ -56,32 +56,67 @@ def watched(module: nn.Module, inputs: Inputs) -> Lines:
 
 
 def is_read_elsewhere(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool:
-    """Whether a function that is given this tensor would read it in a branch that this call does not take."""
+    """Whether a function that is given this tensor would read it in a branch that this call does not take.
+
+    It, or what is made of it there without a layer.
+    """
     lines = watched(module, inputs)
     for code, given in lines.given.items():
         names = {name for name, value in given.items() if value is tensor}
         node = source.code_node(code) if names else None
-        if node is not None and any(_reads(one, names) for one in passed_over(node, lines.run[code])):
+        if node is None:
+            continue
+        names = _made_of(names, node)
+        if any(_reads(one, names) for one in passed_over(node, lines.run[code])):
             return True
     return False
 
 
-def is_part_read_elsewhere(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool:
-    """Whether a function that took this tensor apart would read one of the parts in a branch not taken."""
+def _made_of(names: set[str], function: source.Function) -> set[str]:
+    """These names, and those to which anything made of them is assigned, unless a method of the module makes it."""
+    assigned = [
+        (value, {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)})
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign)
+        for value, targets in [(node.value, node.targets)]
+        if not any(isinstance(part, ast.Name) and part.id == "self" for part in ast.walk(value))
+    ]
+    known: set[str] = set()
+    found = {*names}
+    while known != found:
+        known = {*found}
+        for value, targets in assigned:
+            found |= targets if _reads(value, known) else set()
+    return found
+
+
+def is_part_read_elsewhere(module: nn.Module, inputs: Inputs, tensor: Tensor, part: Tensor) -> bool:
+    """Whether a function that took this part out of the tensor would read it in a branch not taken.
+
+    Args:
+        module: in the mode in which it is called.
+        inputs: a call of it.
+        tensor: one of its inputs.
+        part: which of its numbers are meant: flags of the same shape.
+    """
     lines = watched(module, inputs)
     for code, held in lines.held.items():
-        names = {name for name, value in held.items() if _is_part(value, tensor)}
+        names = {name for name, value in held.items() if _is_within(value, tensor, part)}
         node = source.code_node(code) if names else None
         if node is not None and any(_reads(one, names) for one in passed_over(node, lines.run[code])):
             return True
     return False
 
 
-def _is_part(value: object, whole: Tensor) -> bool:
-    """Whether it is a view of some of the numbers."""
-    if not isinstance(value, Tensor) or value.numel() >= whole.numel() or value.layout is not torch.strided:
+def _is_within(value: object, whole: Tensor, part: Tensor) -> bool:
+    """Whether it is a view of such numbers only."""
+    if not isinstance(value, Tensor) or value.layout is not torch.strided or not value.numel():
         return False
-    return value.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
+    if value.untyped_storage().data_ptr() != whole.untyped_storage().data_ptr() or value is whole:
+        return False
+    flags = torch.zeros(whole.untyped_storage().nbytes() // whole.element_size(), dtype=torch.bool)
+    flags.as_strided(whole.shape, whole.stride(), whole.storage_offset()).copy_(part)
+    return bool(flags.as_strided(value.shape, value.stride(), value.storage_offset()).all())
 
 
 def passed_over(function: source.Function, run: set[int]) -> Iterator[ast.stmt]:

@@ -51,6 +51,13 @@ def is_of_a_call(error: BaseException) -> bool:
     return is_inside and not source.is_machinery(files[-1])
 
 
+def is_of_width(error: BaseException) -> bool:
+    """Whether a layer of torch's raised it that has weights: it was built for inputs of another width."""
+    calls = [(frame.f_code.co_filename, frame.f_locals) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    layers = [given.get("self") for file, given in calls if file.startswith(source.TORCH) and file != MODULE]
+    return any(isinstance(getattr(one, "weight", None), nn.Parameter) for one in layers)
+
+
 def is_slip(error: BaseException) -> bool:
     """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks."""
     if isinstance(error, NameError):

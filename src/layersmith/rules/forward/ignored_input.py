@@ -95,10 +95,12 @@ def _may_be_dead(case: Case, tensor: Tensor, dead: list[int]) -> bool:
         or influence.is_too_short(module, inputs, tensor, seeds=SEEDS)
     ):
         return True
-    size = tensor.shape[influence.feature_axis(module, tensor) or 0]
-    if influence.is_masked_out(module, size, dead) or influence.is_per_token(module, inputs, tensor):
+    axis = influence.feature_axis(module, tensor) or 0
+    if influence.is_masked_out(module, tensor.shape[axis], dead):
         return True
-    return executed.is_part_read_elsewhere(module, inputs, tensor)
+    part = torch.zeros_like(tensor, dtype=torch.bool).index_fill_(axis, torch.tensor(dead), True)
+    is_taken_out = executed.is_part_read_elsewhere(module, inputs, tensor, part)
+    return is_taken_out or influence.is_per_token(module, inputs, tensor)
 
 
 def _matters(case: Case, tensor: Tensor) -> bool:
