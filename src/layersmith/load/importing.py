@@ -172,9 +172,7 @@ def _homes_of_imports(file: Path, root: Path) -> list[Path]:
     return [
         folder
         for folder in above
-        if any(
-            (folder / top).is_dir() or (folder / f"{top}.py").exists() for top in tops - {"torch"}
-        )
+        if any((folder / top).is_dir() or (folder / f"{top}.py").exists() for top in tops - {"torch"})
     ]
 
 

@@ -53,9 +53,25 @@ def is_of_a_call(error: BaseException) -> bool:
 
 def is_of_width(error: BaseException) -> bool:
     """Whether a layer of torch's raised it that has weights: it was built for inputs of another width."""
-    calls = [(frame.f_code.co_filename, frame.f_locals) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    calls = [
+        (frame.f_code.co_filename, frame.f_locals) for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
     layers = [given.get("self") for file, given in calls if file.startswith(source.TORCH) and file != MODULE]
     return any(isinstance(getattr(one, "weight", None), nn.Parameter) for one in layers)
+
+
+def takes_apart(error: BaseException, cls: type) -> bool:
+    """Whether the failing statement of forward unpacks one of its arguments: more was meant to come."""
+    node = source.function_node(getattr(cls, "forward", None))
+    try:
+        statement = ast.parse(failing_text(error).strip()).body[0]
+    except (SyntaxError, IndexError):  # the head of a block
+        return False
+    if node is None or not isinstance(statement, ast.Assign):
+        return False
+    names = {one.arg for one in (*node.args.args, *node.args.kwonlyargs)} - {"self"}
+    is_unpacked = isinstance(statement.targets[0], ast.Tuple) and "unpack" in str(error)
+    return is_unpacked and isinstance(statement.value, ast.Name) and statement.value.id in names
 
 
 def is_slip(error: BaseException) -> bool:

@@ -17,7 +17,7 @@ _FIRST = r"\*|[Nn]|[Bb]|bs|bsz|batch[\w ]*|BS|[LT]|(?:seq|src|trg|tgt|num)[\w ]*
 _ROWS = rf"[\(\[]\s*((?:{_FIRST})\s*),\s*[\)\]]"  # one axis, in Python's way: `(batch,)`
 _SHAPE = rf"[\(\[]\s*((?:{_FIRST})\s*,\s*{_AXIS}(?:,\s*{_AXIS}){{0,4}})\s*[\)\]]"
 _ROW = r"[Bb]|bs|bsz|BS|[Bb]atch(?:[ _]?size)?"
-_ONLY_ROWS = rf"[\(\[]\s*({_ROW})\s*[\)\]](?!\s*[x×*])"  # `lengths (batch): of each row`
+_ONLY_ROWS = rf"[\(\[]\s*({_ROW})\s*[\)\]](?!\s*[x*])"  # `lengths (batch): of each row`
 _PRODUCT = r"\b((?:B|N|bs|batch)(?:\s?x\s?[A-Z][a-wyz0-9_]*){1,4})(?!\w)"  # B x C x H x W
 # Between a parameter's name and its shape: `x: of shape (B, C)`, `x (Tensor): input, (B, C)`, and below `x : Tensor`.
 _GAP = r"(?:(?:\s*\([^()\n]{0,60}\)\s*:)?[^\n()\[\]]{0,80}|\s*:[^()\[\]\n]{0,60}\n[^\n()\[\]:]{0,80})"

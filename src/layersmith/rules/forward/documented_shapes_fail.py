@@ -51,9 +51,11 @@ def documented_shapes_fail(case: Case) -> Iterator[Finding]:
         raise NotApplicable("the axes of one documented name have one size, and those of two have two")
     try:
         case.run(asked)
-    except Exception as error:  # noqa: BLE001 - whatever forward raises
+    except Exception as error:  # whatever forward raises
         if case.subject.inferred_from and refusal.is_of_width(error):
-            raise NotApplicable("the widths with which it was built are a guess, and others would agree") from error
+            raise NotApplicable(
+                "the widths with which it was built are a guess, and others would agree"
+            ) from error
         file = source.file_of(cls)
         shapes = ", ".join(f"{name} ({', '.join(axes)})" for name, axes in stated.items())
         yield Finding(

@@ -98,7 +98,7 @@ def _may_be_dead(case: Case, tensor: Tensor, dead: list[int]) -> bool:
     axis = influence.feature_axis(module, tensor) or 0
     if influence.is_masked_out(module, tensor.shape[axis], dead):
         return True
-    part = torch.zeros_like(tensor, dtype=torch.bool).index_fill_(axis, torch.tensor(dead), True)
+    part = torch.zeros_like(tensor, dtype=torch.bool).index_fill_(axis, torch.tensor(dead), value=True)
     is_taken_out = executed.is_part_read_elsewhere(module, inputs, tensor, part)
     return is_taken_out or influence.is_per_token(module, inputs, tensor)
 

@@ -200,15 +200,16 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
     if -1 not in shape:
         yield from _fewer_dimensions(complaint, product, total)
         yield from _regrouped(complaint, shape, total)
-    for size in sorted(complaint.free_sizes or complaint.all_sizes, reverse=True):
+    free = sorted(complaint.free_sizes, reverse=True)
+    for size in [*free, *sorted(complaint.all_sizes - {*free}, reverse=True)]:
         if not size or total % size:
             continue
         rest = total // size
         if -1 in shape:
             step = product // math.gcd(product, rest)
             yield from complaint.with_size(size, step if step > 3 else 8 // max(step, 1) * max(step, 1))  # noqa: PLR2004
-        elif (product * size) % total == 0:
-            yield from complaint.with_size(size, product * size // total)
+        elif (product * size) % total == 0:  # a comment's own number, where no other gives way
+            yield from complaint.with_size(size, product * size // total, only_free=size in free)
 
 
 def _fewer_dimensions(complaint: Complaint, product: int, total: int) -> Iterator[State]:
