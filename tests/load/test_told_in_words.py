@@ -147,7 +147,7 @@ class DetectsAmiss(Detects):
         image = inputs
         if self.training:
             image, _scale = image.mean(0), image.std(0).shape
-            height, width = _scale
+            _height, _width = _scale
         return self.conv(image)
 
 
