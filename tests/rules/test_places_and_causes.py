@@ -431,3 +431,23 @@ class ScramblesHeads(nn.Module):
 def test_the_same_slip_on_lines_that_follow_each_other_is_told_once() -> None:
     found = ask("scrambled-reshape", ScramblesHeads, torch.randn(5, 7, 6)).findings
     assert ["so do the 2 lines below it" in one.message for one in found] == [True, False]
+
+
+class KeepsKeysAndValues(nn.Module):
+    """What is written into a plain tensor brings its graph along, twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.keys, self.values = torch.zeros(4, 9, 6), torch.zeros(4, 9, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.keys[: len(x), : x.shape[1]] = self.linear(x)
+        self.values[: len(x), : x.shape[1]] = self.linear(x)
+        keys, values = self.keys[: len(x), : x.shape[1]], self.values[: len(x), : x.shape[1]]
+        return (x @ keys.mT).softmax(-1) @ values
+
+
+def test_tensors_that_keep_the_graph_together_are_told_once() -> None:
+    (finding,) = ask("growing-memory", KeepsKeysAndValues, torch.randn(4, 3, 6)).findings
+    assert finding.where == "keys"
