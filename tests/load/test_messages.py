@@ -36,6 +36,11 @@ ADVICE = [
     ("Shape mismatch, can't divide axis of length 14 in chunks of 8", (5, 3, 56, 56), "f32[5,3,224,224]"),
     ("we support only boxes with shape [N,4] or [N,6], got [5, 32]", (5, 32), "f32[5,4]"),
     ("The size of tensor a (112) must match the size of tensor b (512)", (5, 8, 7), "f32[5,8,32]"),
+    (
+        "The shape of the mask [5, 24, 7] at index 2 does not match the shape of the indexed tensor [5, 24, 16] at",
+        (5, 3, 7),
+        "f32[5,3,16]",
+    ),
     ("x must be (*, 3, H, W)", (5, 7, 11, 13), "f32[5,3,11,13]"),
     ("Expected 2 spatial dimensions, got 1", (5, 7, 11), "f32[5,7,11,13]"),
     (

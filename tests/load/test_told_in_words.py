@@ -156,3 +156,32 @@ def test_train_mode_may_take_its_input_apart(cls: type[nn.Module], severity: Sev
     rule = load("forward-raises")
     result = runner.ask(subject_of_class(cls), rule)
     assert [result.severity_of(finding) for finding in result.findings] == [severity]
+
+
+class PicksPoints(nn.Module):
+    """The points are asked for their size where others pick of them."""
+
+    def forward(self, points):
+        nearest = torch.cdist(points, points).argsort()[:, :, 1]
+        return torch.gather(points, 1, nearest[..., None].expand(-1, -1, points.size(-1)))
+
+
+def test_what_is_asked_for_its_size_beside_an_index_is_none() -> None:
+    assert "(f32[5," in subject_of_class(PicksPoints).inferred_from
+
+
+class JoinsPlaces(nn.Module):
+    """Of each of the points, three numbers and as many features as are missing."""
+
+    def __init__(self, in_channel):
+        super().__init__()
+        self.mix = nn.Conv2d(in_channel + 3, 6, 1)
+
+    def forward(self, places, features):
+        places = places - places[:, :1].view(len(places), 1, 3)
+        joined = torch.cat([features, places], -1)
+        return self.mix(joined.permute(0, 2, 1).unsqueeze(-1))
+
+
+def test_what_is_joined_grows_along_the_axis_along_which_it_is_joined() -> None:
+    assert "(f32[5,7,3], f32[5,7,96])" in subject_of_class(JoinsPlaces).inferred_from
