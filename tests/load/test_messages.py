@@ -58,6 +58,21 @@ def test_a_message_says_what_to_try_first(text: str, shape: tuple[int, ...], fir
     assert str(repaired(Complaint(callee, state, ValueError(text)))[0]["x"]) == first
 
 
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+
+    def forward(self, x, y):
+        return torch.cat([x, y], -1)
+
+
+def test_what_is_joined_grows_along_the_axis_along_which_it_is_joined():
+    text = "Given groups=1, weight of size [6, 99, 1, 1], expected input[5, 6, 16, 1] to have 99 channels, but got 6"
+    state = {name: TensorSpec((5, 16, 3)) for name in ("x", "y")}
+    found = repaired(Complaint(Callee.of(Two(), {}), state, ValueError(text)))
+    assert str(found[0]["y"]) == "f32[5,16,96]"
+
+
 class Spatial(nn.Module):
     def __init__(self, dim):
         super().__init__()

@@ -44,7 +44,8 @@ class Pyramid(nn.Module):
         self.sides = nn.ModuleList(nn.Conv2d(channels, channels, 1) for _ in range(3))
 
     def forward(self, maps):
-        large, middle, small = (side(one) for side, one in zip(self.sides, maps, strict=True))
+        large, middle, small = maps
+        large, middle, small = self.sides[0](large), self.sides[1](middle), self.sides[2](small)
         middle = middle + nn.functional.interpolate(small, scale_factor=2)
         return large + nn.functional.interpolate(middle, scale_factor=2)
 
@@ -93,7 +94,7 @@ class GridOfAnExample(nn.Module):
 
 
 CALLS = {
-    Pyramid: "32,32], f32[5,32,16,16], f32[5,32,8,8]",
+    Pyramid: "f32[5,32,44,52], f32[5,32,22,26], f32[5,32,11,13]",
     Obscured: "Obscured(0.5)",
     Embedded: "[0, 1]",
     GridOfAnExample: ",20,20])",
@@ -168,20 +169,3 @@ class PicksPoints(nn.Module):
 
 def test_what_is_asked_for_its_size_beside_an_index_is_none() -> None:
     assert "(f32[5," in subject_of_class(PicksPoints).inferred_from
-
-
-class JoinsPlaces(nn.Module):
-    """Of each of the points, three numbers and as many features as are missing."""
-
-    def __init__(self, in_channel):
-        super().__init__()
-        self.mix = nn.Conv2d(in_channel + 3, 6, 1)
-
-    def forward(self, places, features):
-        places = places - places[:, :1].view(len(places), 1, 3)
-        joined = torch.cat([features, places], -1)
-        return self.mix(joined.permute(0, 2, 1).unsqueeze(-1))
-
-
-def test_what_is_joined_grows_along_the_axis_along_which_it_is_joined() -> None:
-    assert "(f32[5,7,3], f32[5,7,96])" in subject_of_class(JoinsPlaces).inferred_from
