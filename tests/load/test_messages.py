@@ -67,7 +67,7 @@ class Two(nn.Module):
 
 
 def test_what_is_joined_grows_along_the_axis_along_which_it_is_joined():
-    text = "Given groups=1, weight of size [6, 99, 1, 1], expected input[5, 6, 16, 1] to have 99 channels, but got 6"
+    text = "Given groups=1, expected input[5, 6, 16, 1] to have 99 channels, but got 6 channels instead"
     state = {name: TensorSpec((5, 16, 3)) for name in ("x", "y")}
     found = repaired(Complaint(Callee.of(Two(), {}), state, ValueError(text)))
     assert str(found[0]["y"]) == "f32[5,16,96]"
