@@ -169,3 +169,35 @@ class PicksPoints(nn.Module):
 
 def test_what_is_asked_for_its_size_beside_an_index_is_none() -> None:
     assert "(f32[5," in subject_of_class(PicksPoints).inferred_from
+
+
+class HeadsInTurn(nn.Module):
+    """One head for each of the outputs, picked by the loop's number."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(dim, 6) for _ in range(3))
+
+    def forward(self, steps):
+        total = 0
+        for number, step in enumerate(steps):
+            total = total + self.heads[number](step)
+        return total
+
+
+class TakesAPair(nn.Module):
+    """A tensor, and a list beside it."""
+
+    def forward(self, found):
+        scores, penalties = found
+        for i, penalty in enumerate(penalties):
+            total = penalty if i == 0 else total + penalty
+        return scores.mean((1, 2)) - total.mean(1)
+
+
+LISTS = {HeadsInTurn: "([f32[5,32], f32[5,32], f32[5,32]])", TakesAPair: "[f32[5,32], f32[5,32]]"}
+
+
+@pytest.mark.parametrize(("cls", "call"), LISTS.items(), ids=lambda one: getattr(one, "__name__", ""))
+def test_what_is_gone_through_beside_layers_or_another_is_a_list(cls: type[nn.Module], call: str) -> None:
+    assert call in subject_of_class(cls).inferred_from

@@ -81,3 +81,24 @@ def test_a_compiled_part_breaks_neither_the_search_for_a_call_nor_a_rule() -> No
         outcomes = {result.rule: result.outcome for result in runner.run(subject, with_prerequisites(rules))}
         assert Outcome.BROKEN not in outcomes.values()
         assert outcomes["forward-raises"] is Outcome.PASS
+
+
+class ContinuesAPair(nn.Module):
+    """What comes from the block before it is a pair; what comes first is none."""
+
+    def __init__(self, kind: str = "first") -> None:
+        super().__init__()
+        assert kind in ("first", "next")
+        self.kind = kind
+        self.linear = nn.Linear(6, 12)
+
+    def forward(self, x: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        joined = torch.cat(x, -1) if isinstance(x, tuple) else x
+        kept, added = self.linear(joined).chunk(2, -1)
+        if self.kind == "next":
+            return torch.cat([x[0], kept], -1) @ x[0], torch.cat([x[1], added], -1)
+        return kept, added
+
+
+def test_another_option_may_want_a_list_where_forward_asks_for_one() -> None:
+    assert not runner.ask(subject_of_class(ContinuesAPair), load("argument-crashes")).findings

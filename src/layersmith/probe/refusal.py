@@ -74,6 +74,14 @@ def takes_apart(error: BaseException, cls: type) -> bool:
     return is_unpacked and isinstance(statement.value, ast.Name) and statement.value.id in names
 
 
+def takes_lists_too(cls: type) -> bool:
+    """Whether forward asks if an argument is a list: under another option it may have to be one."""
+    node = source.function_node(getattr(cls, "forward", None))
+    calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)] if node is not None else []
+    asked = (ast.unparse(part) for part in calls if getattr(part.func, "id", "") == "isinstance")
+    return any(re.search(r"\((\w+), .*\b(tuple|list)\b", text) for text in asked)
+
+
 def is_slip(error: BaseException) -> bool:
     """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks."""
     if isinstance(error, NameError):

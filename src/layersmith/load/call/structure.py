@@ -48,15 +48,24 @@ def _items(callee: Callee, name: str) -> Any:
     clue = callee.clues[name]
     known, parts = dict(clue.items), clue.parts or clue.picked
     is_maps = any((one.rank or 0) > _SEQUENCE or one.channels for one in known.values())
-    if clue.rank or not known or not (is_maps or parts):
-        return None
     numbers = [key for key in known if type(key) is int]
+    is_counted = bool(numbers) and all(one.says_size for one in known.values())
+    if clue.rank or not known or not (is_maps or parts or is_counted):
+        return None
     count = parts or (max(numbers) + 1 if numbers else 2)
     like = next(iter(known.values())) if clue.picked else Clue(rank=_IMAGE if is_maps else None)
     clues = [known.get(index, known.get(None, like)) for index in range(count)]
-    if clue.parts and not all(one.rank or one.says_size or one.dtype for one in clues):
+    has_lists = any(
+        one.is_sequence and not one.rank for one in clues
+    )  # `outputs, losses = x`, one for each layer
+    if clue.parts and not has_lists and not all(one.rank or one.says_size or one.dtype for one in clues):
         return None
     items = [_map(one, level, count) for level, one in enumerate(clues)]
+    if has_lists and clue.parts:
+        items = [
+            [one, one] if told.is_sequence and not told.rank else one
+            for told, one in zip(clues, items, strict=True)
+        ]
     return tuple(items) if clue.parts else items
 
 
