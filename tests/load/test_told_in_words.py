@@ -190,9 +190,10 @@ class TakesAPair(nn.Module):
 
     def forward(self, found):
         scores, penalties = found
-        for i, penalty in enumerate(penalties):
-            total = penalty if i == 0 else total + penalty
-        return scores.mean((1, 2)) - total.mean(1)
+        total = 0
+        for penalty in penalties:
+            total = total + penalty.mean(1)
+        return scores.mean((1, 2)) - total
 
 
 LISTS = {HeadsInTurn: "([f32[5,32], f32[5,32], f32[5,32]])", TakesAPair: "[f32[5,32], f32[5,32]]"}
