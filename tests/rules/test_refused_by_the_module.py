@@ -102,3 +102,23 @@ class ContinuesAPair(nn.Module):
 
 def test_another_option_may_want_a_list_where_forward_asks_for_one() -> None:
     assert not runner.ask(subject_of_class(ContinuesAPair), load("argument-crashes")).findings
+
+
+class TakesTheFirstOfAList(nn.Module):
+    """What it does with a list is no matter of its options."""
+
+    def __init__(self, width: int = 6, *, gated: bool = False) -> None:
+        super().__init__()
+        self.gated = gated
+        self.linear = nn.Linear(width, 2 * width)
+
+    def forward(self, x: Tensor | list[Tensor]) -> Tensor:
+        if isinstance(x, list):
+            x = x[0]
+        y = self.linear(x)
+        return y + x if self.gated else y
+
+
+def test_an_option_that_crashes_is_told_of_what_may_take_a_list() -> None:
+    subject = subject_of_class(TakesTheFirstOfAList)
+    assert runner.ask(subject, load("argument-crashes")).findings

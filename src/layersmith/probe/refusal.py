@@ -27,6 +27,7 @@ SHORTCUT = re.compile(r"identity|resid|skip|shortcut", re.IGNORECASE)
 WIDTHS = re.compile(
     r"^(?:in|out)_?(?:c|chs?|channels|planes|dim|features)?$|dim_?(?:in|out)|(?:in|out)put_dim"
 )
+LISTS = re.compile(r"isinstance\((\w+), .*\b(?:tuple|list)\b")
 AUTOGRAD = f"{source.TORCH}/autograd/"
 MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an attribute that was never set
 
@@ -75,11 +76,20 @@ def takes_apart(error: BaseException, cls: type) -> bool:
 
 
 def takes_lists_too(cls: type) -> bool:
-    """Whether forward asks if an argument is a list: under another option it may have to be one."""
+    """Whether forward asks if an argument is a list, and elsewhere takes parts of it: an option may want a list there."""
     node = source.function_node(getattr(cls, "forward", None))
-    calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)] if node is not None else []
-    asked = (ast.unparse(part) for part in calls if getattr(part.func, "id", "") == "isinstance")
-    return any(re.search(r"\((\w+), .*\b(tuple|list)\b", text) for text in asked)
+    branches = (
+        [part for part in ast.walk(node) if isinstance(part, ast.If | ast.IfExp)] if node is not None else []
+    )
+    asked = [(one, LISTS.search(ast.unparse(one.test))) for one in branches]
+    names = {found[1] for _, found in asked if found is not None}
+    within = {part for one, found in asked if found is not None for part in ast.walk(one)}
+    parts = [part for part in ast.walk(node) if isinstance(part, ast.Subscript)] if node is not None else []
+    return any(
+        getattr(part.value, "id", "") in names and isinstance(part.slice, ast.Constant)
+        for part in parts
+        if part not in within
+    )
 
 
 def is_slip(error: BaseException) -> bool:
