@@ -91,14 +91,18 @@ class Rule:
         return self._keep(cls, inputs, "") if cls else lambda later: self._keep(later, inputs, "")
 
     def _keep(self, cls: M, inputs: Callable[[], object], expect: str) -> M:
-        source = sys.modules[cls.__module__].__file__ or ""
-        line = inspect.getsourcelines(cls)[1]
+        home = sys.modules[cls.__module__]
+        frame = inspect.currentframe()
+        while frame is not None and frame.f_globals is not vars(
+            home
+        ):  # inspect would read the file for each example
+            frame = frame.f_back
         subject = Subject(
             cls.__name__,
             lambda _: construct(cls, {}),
             lambda _: Inputs.of(inputs()),
-            source,
-            line,
+            home.__file__ or "",
+            frame.f_lineno if frame is not None else 0,
             contract_of(cls),
             construction=Construction(cls, {}, construct, f"{cls.__name__}()"),
         )

@@ -36,10 +36,9 @@ class Export:
         return self.axis is not None and not (self.refusal or self.otherwise or self.trouble)
 
 
-def export_of(build: Build, inputs: Inputs, *, seed: int) -> Export:
-    """Export a fresh module with its batch open; what fails with it closed, too, is no matter of the batch."""
+def export_of(build: Build, inputs: Inputs, axis: int | None, *, seed: int) -> Export:
+    """Export a fresh module with that axis open; what fails with it closed, too, is no matter of the batch."""
     module = build()
-    axis = open_axis(build(), inputs)
     with sizes_fixed(module) as fixing:
         try:
             program = exported(module, inputs, axis, seed=seed)
@@ -59,19 +58,20 @@ def _otherwise(build: Build, program: Any, inputs: Inputs, axis: int, seed: int)
     """What the program does for one row more that the module does not, and why that cannot be said; "" if nothing."""
     more = batch.grown(inputs, 1, axis=axis)
     try:
-        expected, call = _called(build(), more, seed), program.module()
-        _called(call, inputs, seed)
+        expected, call = called(build(), more, seed), program.module()
+        called(call, inputs, seed)
     except Exception as error:  # noqa: BLE001 - a part that is called `code` is hidden by fx's own attribute
         return "", said(error)
     try:
-        got = _called(call, more, seed)
+        got = called(call, more, seed)
     except Exception as error:  # noqa: BLE001 - whatever it raises, the module did not
         return f"refuses one row more: {wording.first_line(str(error))}", ""
     gaps = closeness.gaps(expected, got)
     return (f"gives another {gaps[0].where} for one row more, by {gaps[0].max_abs:.2g}" if gaps else ""), ""
 
 
-def _called(module: nn.Module, inputs: Inputs, seed: int) -> Any:
+def called(module: nn.Module, inputs: Inputs, seed: int) -> Any:
+    """What a module gives, without gradients."""
     with preserved(seed=seed), torch.no_grad():
         return inputs.call(module)
 
