@@ -41,6 +41,11 @@ ADVICE = [
         (5, 3, 7),
         "f32[5,3,16]",
     ),
+    (
+        "expected TensorOptions(dtype=long int, device=cpu) (got TensorOptions(dtype=float",
+        (5, 7),
+        "i64[5,7]<4",
+    ),
     ("x must be (*, 3, H, W)", (5, 7, 11, 13), "f32[5,3,11,13]"),
     ("Expected 2 spatial dimensions, got 1", (5, 7, 11), "f32[5,7,11,13]"),
     (

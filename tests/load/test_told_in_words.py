@@ -94,7 +94,7 @@ class GridOfAnExample(nn.Module):
 
 
 CALLS = {
-    Pyramid: "f32[5,32,44,52], f32[5,32,22,26], f32[5,32,11,13]",
+    Pyramid: "f32[5,32,32,32], f32[5,32,16,16], f32[5,32,8,8]",
     Obscured: "Obscured(0.5)",
     Embedded: "[0, 1]",
     GridOfAnExample: ",20,20])",

@@ -58,18 +58,6 @@ def doubled(complaint: Complaint) -> Iterator[State]:
     if len(images) > 1 and low and high in (2 * low, 3 * low, 4 * low):
         for name in reversed(images):
             yield complaint.with_specs(lambda spec: _enlarged(spec, high // low), [name])
-    if low and high in (2 * low, 3 * low, 4 * low):
-        yield from _pyramids(complaint, high // low)
-
-
-def _pyramids(complaint: Complaint, times: int) -> Iterator[State]:
-    """Images of one list at several scales, the largest first, or the smallest: maps of a network at several depths."""
-    for name, value in complaint.state.items():
-        is_list = type(value) in (list, tuple) and len(value) > 1
-        if is_list and all(isinstance(one, TensorSpec) and one.rank > _SEQUENCE for one in value):
-            for scales in (range(len(value) - 1, -1, -1), range(len(value))):
-                images = (_enlarged(one, times**scale) for one, scale in zip(value, scales, strict=True))
-                yield complaint.with_value(name, type(value)(images))
 
 
 def _enlarged(spec: TensorSpec, times: int) -> TensorSpec:
