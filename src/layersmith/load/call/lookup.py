@@ -81,12 +81,9 @@ def picked_by(
 ) -> Iterator[tuple[ast.expr, ast.expr]]:
     """A loop's number, with the layers of which it picks one in each turn: `self.heads[i](x)`."""
     for part in ast.walk(function):
-        is_picked = isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Name)
-        if (
-            is_picked
-            and part.slice.id == getattr(number, "id", "")
-            and isinstance(look_up(part.value), nn.ModuleList)
-        ):
+        if not isinstance(part, ast.Subscript) or not isinstance(part.slice, ast.Name):
+            continue
+        if part.slice.id == getattr(number, "id", "") and isinstance(look_up(part.value), nn.ModuleList):
             yield number, part.value
             return
 

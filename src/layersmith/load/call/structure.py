@@ -55,18 +55,17 @@ def _items(callee: Callee, name: str) -> Any:
     count = parts or (max(numbers) + 1 if numbers else 2)
     like = next(iter(known.values())) if clue.picked else Clue(rank=_IMAGE if is_maps else None)
     clues = [known.get(index, known.get(None, like)) for index in range(count)]
-    has_lists = any(
-        one.is_sequence and not one.rank for one in clues
-    )  # `outputs, losses = x`, one for each layer
+    has_lists = any(map(_is_list, clues))  # `scores, penalties = x`
     if clue.parts and not has_lists and not all(one.rank or one.says_size or one.dtype for one in clues):
         return None
     items = [_map(one, level, count) for level, one in enumerate(clues)]
-    if has_lists and clue.parts:
-        items = [
-            [one, one] if told.is_sequence and not told.rank else one
-            for told, one in zip(clues, items, strict=True)
-        ]
-    return tuple(items) if clue.parts else items
+    if not clue.parts:
+        return items
+    return tuple([one, one] if _is_list(said) else one for said, one in zip(clues, items, strict=True))
+
+
+def _is_list(clue: Clue) -> bool:
+    return clue.is_sequence and not clue.rank
 
 
 def _side(level: int, count: int) -> int:

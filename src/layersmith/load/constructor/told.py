@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import types
 from typing import Any
 
 _KINDS: dict[str, Any] = {
@@ -28,14 +29,17 @@ _PLACES = (
 def told_kind(cls: type, name: str) -> Any:
     """The type that docstrings of a class or its constructor give to an argument; None where they do not."""
     texts = [getattr(held, "__doc__", None) or "" for held in (cls, vars(cls).get("__init__"))]
-    for text, (pattern, is_list) in (
-        (text, one) for text in texts for one in ((_SEVERAL, True), (_KIND, False))
-    ):
-        for place in _PLACES:
-            found = re.search(
-                place.format(name=re.escape(name), kind=pattern), text, re.IGNORECASE | re.MULTILINE
-            )
-            if found:
-                kind = _KINDS[found.group(1).lower()]
-                return list[kind] if is_list else kind
+    for text in texts:
+        if several := _found(text, name, _SEVERAL):
+            return types.GenericAlias(list, (several,))
+        if one := _found(text, name, _KIND):
+            return one
+    return None
+
+
+def _found(text: str, name: str, kind: str) -> Any:
+    for place in _PLACES:
+        pattern = place.format(name=re.escape(name), kind=kind)
+        if found := re.search(pattern, text, re.IGNORECASE | re.MULTILINE):
+            return _KINDS[found[1].lower()]
     return None
