@@ -160,3 +160,32 @@ def test_a_file_of_the_name_of_its_folder_does_not_stand_for_it(tmp_path: Path) 
     text = "from .tools_of_mine import Net\n"
     module = import_target(Target(str(write(tmp_path / "tools_of_mine" / "net_again.py", text))))
     assert module.Net.__module__ == "tools_of_mine.tools_of_mine"
+
+
+def test_globals_that_only_a_script_sets_are_set_and_nothing_else_of_its_start_is_run(tmp_path: Path) -> None:
+    text = f"""{MODULE}
+class Uses(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.rate = nn.Embedding(n_words, width), args.rate
+
+def heavy(): raise SystemExit
+
+if __name__ == "__main__":
+    import argparse
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rate", type=float, default=0.5)
+    args = parser.parse_args()
+    sentences = ["a b", "b c"]
+    words = " ".join(sentences).split()
+    n_words = len(set(words))
+    width = 4
+    other = 5
+    model = Uses()
+    print("started")
+    raise SystemExit
+"""
+    module = import_target(Target(str(write(tmp_path / "script_of_globals.py", text))))
+    uses = module.Uses()
+    assert (uses.embed.weight.shape, uses.rate) == ((3, 4), 0.5)
+    assert not {"other", "model"} & set(vars(module))

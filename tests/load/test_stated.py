@@ -22,6 +22,7 @@ STATEMENTS = {
     "y (batch, dim), x (batch,) int64": ("batch",),
     "forward(x, y): x (batch,), y (batch, dim)": ("batch",),
     "x (batch): how long each row is": ("batch",),
+    "X: [batch_size x len_q x d_model], y: [batch_size x len_k]": ("batch_size", "len_q", "d_model"),
     "x: the i-th of n (of N)": (),
     "x: scale (B) x (C)": (),
     "forward(x, y): (batch, dim)": (),  # whose is it?

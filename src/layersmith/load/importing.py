@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from layersmith.errors import TargetError
-from layersmith.load import notebook, parents, project
+from layersmith.load import notebook, parents, project, script
 from layersmith.load.target import Target
 
 _LEVELS = 4  # how far above a file its project may begin
@@ -24,7 +24,7 @@ def import_target(target: Target) -> ModuleType:
     """The module that a target names, imported and registered in `sys.modules`.
 
     A file in a package is imported as part of that package, so that relative imports work. It is never
-    `__main__`, so what stands below `if __name__ == "__main__"` is not run.
+    `__main__`: of what stands below `if __name__ == "__main__"`, only globals that its classes read are set.
 
     Raises:
         TargetError: whatever the import raised, SystemExit included, with file and line.
@@ -48,7 +48,9 @@ def import_target(target: Target) -> ModuleType:
 def _importing(said: str, name: str, folders: list[Path], what: Path | str) -> ModuleType:
     try:
         with _importable_from(folders, argument=str(what)):
-            return _import_file(what, name) if isinstance(what, Path) else importlib.import_module(name)
+            module = _import_file(what, name) if isinstance(what, Path) else importlib.import_module(name)
+            script.settle(module)
+            return module
     except BaseException as error:
         raise TargetError(_explained(error, said)) from error
 

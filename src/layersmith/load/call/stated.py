@@ -19,6 +19,7 @@ _SHAPE = rf"[\(\[]\s*((?:{_FIRST})\s*,\s*{_AXIS}(?:,\s*{_AXIS}){{0,4}})\s*[\)\]]
 _ROW = r"[Bb]|bs|bsz|BS|[Bb]atch(?:[ _]?size)?"
 _ONLY_ROWS = rf"[\(\[]\s*({_ROW})\s*[\)\]](?!\s*[x*])"  # `lengths (batch): of each row`
 _PRODUCT = r"\b((?:B|N|bs|batch)(?:\s?x\s?[A-Z][a-wyz0-9_]*){1,4})(?!\w)"  # B x C x H x W
+_WORDS = r"[\(\[]\s*(\w*[Bb]atch\w*(?:\s+x\s+\w+){1,4})\s*[\)\]]"  # [batch_size x len_q x d_model]
 # Between a parameter's name and its shape: `x: of shape (B, C)`, `x (Tensor): input, (B, C)`, and below `x : Tensor`.
 _GAP = r"(?:(?:\s*\([^()\n]{0,60}\)\s*:)?[^\n()\[\]]{0,80}|\s*:[^()\[\]\n]{0,60}\n[^\n()\[\]:]{0,80})"
 _KINDS = r"(?:of |dtype |torch\.)*([Bb]ool(?:ean)?s?|u?int(?:32|64)?s?|long|integers?)"
@@ -97,11 +98,16 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
     own = [rf"\b{name}\b{_GAP}{shape}" for shape in (_SHAPE, _ROWS, _ONLY_ROWS, _PRODUCT)]
     longer = rf"\b{name}[a-z]+ *: *{_SHAPE}"  # `emissions: (B, T, K)`, of what forward calls em
     of_all = [rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}"] if not _is_told_of_another(cls, parameter) else []
-    for pattern in (*own, longer, *of_all):
+    for pattern in (*own, rf"(?i:\b{name}\b){_GAP}{_WORDS}", longer, *of_all):
         match = re.search(pattern, text)
         if match and _SEVERAL.search(match.group(0)):  # the shape is that of each
             return Clue(is_sequence=True)
-        parts = re.split(r",|x" if pattern is own[-1] else ",", match.group(1)) if match else []
+        said = match.group(1) if match else ""
+        parts = (
+            re.split(r"\s+x\s+" if " x " in said else r",|x" if pattern is own[-1] else ",", said)
+            if said
+            else []
+        )
         axes = [axis.strip() for axis in parts]
         if axes and not {"*", "...", "-1"} & {*axes}:
             told = {name: size for name, size in (sizes or {}).items() if len(name) > 1}
