@@ -202,3 +202,31 @@ LISTS = {HeadsInTurn: "([f32[5,32], f32[5,32], f32[5,32]])", TakesAPair: "[f32[5
 @pytest.mark.parametrize(("cls", "call"), LISTS.items(), ids=lambda one: getattr(one, "__name__", ""))
 def test_what_is_gone_through_beside_layers_or_another_is_a_list(cls: type[nn.Module], call: str) -> None:
     assert call in subject_of_class(cls).inferred_from
+
+
+class WidensFirst(nn.Module):
+    """Of the widths that one may say, one alone fits."""
+
+    def __init__(self, encoder_dims):
+        super().__init__()
+        self.before, self.encode = nn.Linear(6, 128), nn.Linear(encoder_dims, 4)
+
+    def forward(self, x):
+        return self.encode(self.before(x))
+
+
+class Clashes(nn.Module):
+    """No width fits."""
+
+    def __init__(self, encoder_dims):
+        super().__init__()
+        self.before, self.encode = nn.Linear(6, 2 * encoder_dims), nn.Linear(encoder_dims, 4)
+
+    def forward(self, x):
+        return self.encode(self.before(x))
+
+
+def test_a_width_that_was_made_up_is_no_fault_of_the_layers() -> None:
+    assert subject_of_class(WidensFirst).inferred_from.startswith("WidensFirst(128)")
+    assert not subject_of_class(WidensFirst).doubt
+    assert runner.ask(subject_of_class(Clashes), load("forward-raises")).findings

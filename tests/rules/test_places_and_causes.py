@@ -451,3 +451,48 @@ class KeepsKeysAndValues(nn.Module):
 def test_tensors_that_keep_the_graph_together_are_told_once() -> None:
     (finding,) = ask("growing-memory", KeepsKeysAndValues, torch.randn(4, 3, 6)).findings
     assert finding.where == "keys"
+
+
+class Backbone(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).relu())
+
+
+class BorrowsABody(nn.Module):
+    """Takes a backbone apart, and leaves its head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = Backbone()
+        self.first = self.backbone.body
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x).relu())
+
+
+def test_of_a_backbone_that_is_taken_apart_only_what_is_left_is_told() -> None:
+    (finding,) = ask("unused-parameter", BorrowsABody).findings
+    assert finding.message == "backbone.head never reaches the output: 14 numbers get no gradient"
+    assert finding.severity is Severity.WARNING
+
+
+class GivesItsCoordinatesBack(nn.Module):
+    """So that its caller can take derivatives by them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = x.clone().detach().requires_grad_(True)  # noqa: FBT003 - torch's own
+        return x, self.linear(x).sin()
+
+
+def test_what_is_given_back_to_be_derived_by_breaks_graphs_by_dynamos_decision() -> None:
+    result = ask("graph-break", GivesItsCoordinatesBack)
+    assert [result.severity_of(finding) for finding in result.findings] == [Severity.NOTE]

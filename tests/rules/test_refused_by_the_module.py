@@ -10,11 +10,28 @@ import torch
 from torch import Tensor, nn
 
 from layersmith import runner
-from layersmith.finding import Outcome
+from layersmith.finding import Outcome, Severity
 from layersmith.load.build import subject_of_class
 from layersmith.probe.inputs import Inputs
 from layersmith.registry import load, rule_files, with_prerequisites
 from layersmith.subject import Subject
+
+
+try:
+    from no_such_package_of_all import hinge  # type: ignore[import-not-found]
+except ImportError:
+    pass
+
+
+class NeedsWhatIsNotInstalled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = hinge(x)
+        return found
+
+
+def test_a_name_of_what_is_not_installed_is_no_error() -> None:
+    result = runner.ask(subject_of_class(NeedsWhatIsNotInstalled), load("forward-raises"))
+    assert [result.severity_of(finding) for finding in result.findings] == [Severity.NOTE]
 
 
 class PacksSortedRows(nn.Module):

@@ -75,6 +75,16 @@ def takes_apart(error: BaseException, cls: type) -> bool:
     return is_unpacked and isinstance(statement.value, ast.Name) and statement.value.id in names
 
 
+def is_optional(error: BaseException) -> bool:
+    """Whether a name is missing that the file imports within a `try`: of what is not installed here."""
+    file = traceback.extract_tb(error.__traceback__)[-1].filename if isinstance(error, NameError) else ""
+    tries = [node for node in ast.walk(source.tree_of(file)) if isinstance(node, ast.Try)] if file else []
+    tried = [part for node in tries for one in node.body for part in ast.walk(one)]
+    imports = [part for part in tried if isinstance(part, ast.Import | ast.ImportFrom)]
+    names = {alias.asname or alias.name.partition(".")[0] for part in imports for alias in part.names}
+    return getattr(error, "name", "") in names
+
+
 def takes_lists_too(cls: type) -> bool:
     """Whether forward asks if an argument is a list, and elsewhere takes parts of it: an option may want a list there."""
     node = source.function_node(getattr(cls, "forward", None))

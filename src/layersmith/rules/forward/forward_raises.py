@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.load.unbuildable import Unbuilt
 from layersmith.probe import source
-from layersmith.probe.refusal import is_refusal, takes_apart
+from layersmith.probe.refusal import is_optional, is_refusal, takes_apart
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -69,7 +69,7 @@ def _finding(error: Exception, attempt: Case, *, training: bool) -> Finding:
 
 
 def _severity(error: Exception, attempt: Case, *, training: bool) -> Severity | None:
-    if isinstance(error, ImportError) or NOT_HERE.search(str(error)):
+    if isinstance(error, ImportError) or NOT_HERE.search(str(error)) or is_optional(error):
         return Severity.NOTE  # what is not installed here, or wants another device
     if training and is_refusal(error):
         return Severity.NOTE  # train mode asks for other inputs, and says so

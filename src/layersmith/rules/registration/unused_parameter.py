@@ -33,6 +33,7 @@ from layersmith.probe.reach import (
     Reach,
     changes_nothing,
     is_passed_over,
+    outermost_unreached,
     reach,
     reached_by_more_steps,
     returned_by,
@@ -92,14 +93,13 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[Reach]) -
         if isinstance(owner, nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict):
             container = ".".join(parts[:depth])
             holder, attribute = source.owner(root, container)
-            is_whole = all(
-                name in unreached for name, _ in root.named_parameters() if f"{name}.".startswith(f"{where}.")
-            )
+            is_whole = outermost_unreached(root, path, where, unreached) == where
             is_chosen = reading.chooses_from(type(holder), attribute)
             if is_whole and not is_chosen and is_passed_over(root, container, unreached, runs):
                 return where, attribute, type(holder), Severity.WARNING
         elif not source.is_torchs(kind.__module__) and not source.methods_naming(kind, part) - {"__init__"}:
-            return where, part, kind, None
+            whole = outermost_unreached(root, path, where, unreached)
+            return whole, part, kind, None if whole == where else Severity.WARNING  # others take parts of it
         owner = getattr(owner, part) if depth < len(parts) - 1 else owner
     return None
 
