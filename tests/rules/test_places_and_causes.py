@@ -489,7 +489,7 @@ class GivesItsCoordinatesBack(nn.Module):
         self.linear = nn.Linear(6, 2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = x.clone().detach().requires_grad_(True)  # noqa: FBT003 - torch's own
+        x = x.clone().detach().requires_grad_(True)
         return x, self.linear(x).sin()
 
 

@@ -16,8 +16,7 @@ from layersmith.probe.inputs import Inputs
 from layersmith.registry import load, rule_files, with_prerequisites
 from layersmith.subject import Subject
 
-
-try:
+try:  # noqa: SIM105 - as people write it
     from no_such_package_of_all import hinge  # type: ignore[import-not-found]
 except ImportError:
     pass
