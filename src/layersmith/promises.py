@@ -54,6 +54,15 @@ EXAMINATIONS = ("quick", "full")  # how far the gradient rules go; the first is 
 
 
 @dataclass(frozen=True, slots=True)
+class Stated:
+    """What a docstring promises in words, as a contract would."""
+
+    value: Any
+    code: str  # the source that makes the value
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """What one class promises: all of `Promise`, less what is waived, and what its author states beside."""
 
@@ -63,6 +72,7 @@ class Contract:
     )  # rule of the group `promises` -> what is promised
     gradient: str = "true"  # or "surrogate": backward is deliberately another function's derivative
     reason: str = ""  # for a surrogate gradient
+    stated: Mapping[str, Stated] = field(default_factory=dict)  # what of the declared stands in words only
 
     def __post_init__(self) -> None:
         """Raise UsageError for an exemption without a reason."""
@@ -83,6 +93,12 @@ class Contract:
     def waiving(self, more: Mapping[str, str]) -> Contract:
         """The same contract with more waivers."""
         return dataclasses.replace(self, waived={**self.waived, **more})
+
+    def stating(self, words: Mapping[str, Stated]) -> Contract:
+        """The same contract with what the words promise beside it."""
+        new = {name: one for name, one in words.items() if name not in self.declared}
+        values = {name: one.value for name, one in new.items()}
+        return dataclasses.replace(self, declared={**self.declared, **values}, stated=new)
 
 
 def contract(

@@ -23,6 +23,8 @@ def script(subject: Subject, rule: Rule, *, where: str = "") -> str:
     the output. What follows stands on the rule's page, and raises where the rule fails.
     """
     body = snippet(rule.doc)
+    for name, one in subject.contract.stated.items():  # in words only
+        body = body.replace(f'type(module).layersmith_contract.declared["{name}"]', one.code)
     return "\n".join([*_preamble(subject, where), body]) + "\n" if body else ""
 
 

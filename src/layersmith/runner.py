@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import time
 import traceback
 from collections.abc import Collection, Iterable, Iterator
@@ -11,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from torch.jit import ScriptModule
 
 from layersmith import reproduction
-from layersmith.finding import Finding, Measurement, Outcome, Result, Suggestion
+from layersmith.finding import Finding, Measurement, Outcome, Result, Severity, Suggestion
 from layersmith.probe.refusal import TOO_LARGE, is_of_a_call
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Contract, Promise
@@ -94,7 +95,7 @@ def ask(subject: Subject, rule: Rule, *, seed: int = 0) -> Result:
         return Result(rule.id, rule.group, Outcome.SKIP, rule.severity, why=NOT_PROMISED, applies=False)
     try:
         with preserved(seed=seed):
-            findings = tuple(rule.body(subject.case(seed=seed)))
+            findings = tuple(_quoted(rule, subject.contract, rule.body(subject.case(seed=seed))))
         outcome = Outcome.FAIL if findings else Outcome.PASS
     except NotApplicable as reason:
         outcome, why, applies = Outcome.SKIP, str(reason), False
@@ -105,6 +106,17 @@ def ask(subject: Subject, rule: Rule, *, seed: int = 0) -> Result:
     script = _script(subject, rule, findings[0].where) if findings else ""
     seconds = time.perf_counter() - start
     return Result(rule.id, rule.group, outcome, rule.severity, findings, why, seconds, script, applies)
+
+
+def _quoted(rule: Rule, contract: Contract, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """A promise that its author has made in words only is a warning, and says them; not where numbers end."""
+    stated = contract.stated.get(rule.body.__name__) if rule.group == DECLARED else None
+    for one in findings:
+        if stated is None:
+            yield one
+        elif math.isfinite(one.numbers.get("max_abs", 0.0)):
+            message = f"{one.message}; its docstring says: {stated.words}"
+            yield dataclasses.replace(one, message=message, severity=one.severity or Severity.WARNING)
 
 
 def _excuse(subject: Subject, error: Exception) -> str:

@@ -1,5 +1,7 @@
 """One trace of dynamo's, of which several rules ask."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -35,7 +37,7 @@ class NamesRows(nn.Module):
     ],
     ids=["linear", "gelu", "names its rows", "counts its rows", "keeps its input"],
 )
-def test_a_graph_without_a_number_of_rows_holds_for_any(build, holds):
+def test_a_graph_without_a_number_of_rows_holds_for_any(build: Callable[[], nn.Module], holds: bool) -> None:
     def fresh() -> nn.Module:
         torch.manual_seed(0)
         return build().eval()

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from layersmith.errors import UsageError
-from layersmith.load import inline, notation, parents
+from layersmith.load import inline, notation, parents, words
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.conventions import by_attribute, by_functions_of_file
@@ -187,7 +187,7 @@ def _subject(cls: type[nn.Module], found: Found) -> Subject:
 def _described(cls: type[nn.Module], found: Found) -> Subject:
     file, line = source.class_line(cls)
     said = f"{found.notation} {found.how}" if found.how else ""
-    contract = contract_of(cls).waiving(inline.waivers(cls))
+    contract = contract_of(cls).waiving(inline.waivers(cls)).stating(words.stated(cls))
     said += f"; a guess: {found.doubt}" if found.doubt else ""
     missing = parents.left_out(cls.__module__)
     said += f"; imported below {missing}" if missing else ""

@@ -1,0 +1,103 @@
+"""Promises that docstrings make in plain words."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import layersmith
+from layersmith.finding import Severity
+from layersmith.load import words
+
+
+def stated(text: str, forward: str = "") -> dict[str, object]:
+    class Says(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.mean(dim=1)
+
+    Says.__doc__, Says.forward.__doc__ = text, forward
+    return {name: one.value for name, one in words.stated(Says).items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "promised"),
+    [
+        ("An odd function of the displacement.", {"odd": True}),
+        ("Restoring force: forward(-x) == -forward(x).", {"odd": True}),
+        ("Euclidean projection onto the simplex. Idempotent.", {"idempotent": True}),
+        ("Denoiser, positively homogeneous.", {"homogeneous": 1.0}),
+        ("Price, monotone non-decreasing in every input feature.", {"monotone": "increasing"}),
+        ("Demand, monotonically decreasing in its input.", {"monotone": "decreasing"}),
+        ("A product of reflections; preserves the Euclidean norm.", {"norm_preserving": True}),
+        ("Critic, 1-Lipschitz in the Euclidean norm.", {"lipschitz": 1.0}),
+        ("Lipschitz constant at most 0.5.", {"lipschitz": 0.5}),
+        ("Permutation-invariant set encoder.", {"permutation_invariant": 1}),
+        (
+            "Set.\n\nx: (batch, width, points). The order of the points does not matter.",
+            {"permutation_invariant": 2},
+        ),
+        ("Permutation equivariant.", {"permutation_equivariant": 1}),
+        ("Every action lies within [low, high] = [-0.5, 2.0].", {"range": (-0.5, 2.0)}),
+    ],
+)
+def test_what_a_docstring_promises(text: str, promised: dict[str, object]) -> None:
+    assert stated(text) == promised
+    assert stated("", text) == promised
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Not permutation invariant.",
+        "Approximately 1-Lipschitz.",
+        "The critic should be 1-Lipschitz.",
+        "A block with permutation-invariant pooling.",
+        "Set Transformer: Attention-based Permutation-Invariant Neural Networks.",
+        "Monotonic attention.",
+        "Permutation invariant training of separation.",
+        "Tone curve. Input: non-negative images. Output: the same shape, in [0, 1).",
+        "Resizes.\n\nArgs:\n    x: the output of a decoder, in [0, 1].",
+        "",
+    ],
+)
+def test_what_is_hedged_or_of_something_else_promises_nothing(text: str) -> None:
+    assert stated(text) == {}
+
+
+class Force(nn.Module):
+    """Restoring force, an odd function of the displacement."""
+
+    def __init__(self, bias: bool = True) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.linear(x))
+
+
+class Pair(nn.Module):
+    """Force between two bodies, an odd function of the displacement."""
+
+    def forward(self, x: Tensor, mass: Tensor) -> Tensor:
+        return x.tanh() + mass
+
+
+def test_a_broken_word_is_a_warning_that_quotes_it_and_its_script_fails() -> None:
+    ((_, result, finding),) = layersmith.check(Force, select=["odd"]).findings()
+    assert finding.severity is Severity.WARNING
+    assert "an odd function of the displacement" in finding.message
+    with pytest.raises(AssertionError, match="not odd"):
+        exec(compile(result.script, "script", "exec"), {})
+
+
+def test_a_word_that_is_kept_passes() -> None:
+    class Even(nn.Module):
+        """An even function."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.square()
+
+    assert layersmith.check(Even, select=["even"]).ok
+
+
+def test_words_are_asked_of_one_input_only() -> None:
+    assert layersmith.check(Pair, select=["odd"]).ok
