@@ -138,3 +138,21 @@ class TakesTheFirstOfAList(nn.Module):
 def test_an_option_that_crashes_is_told_of_what_may_take_a_list() -> None:
     subject = subject_of_class(TakesTheFirstOfAList)
     assert runner.ask(subject, load("argument-crashes")).findings
+
+
+class AnswersTimeFirst(nn.Module):
+    """Its input is batch first, its output time first: where both are as long, rows are taken for steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.RNN(3, 4)
+
+    def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
+        answers: Tensor = self.cell(x.transpose(0, 1), hidden)[0]
+        return answers
+
+
+def test_rows_that_come_out_along_another_axis_do_not_leak() -> None:
+    given = Inputs((torch.randn(6, 6, 3), torch.randn(1, 6, 4)))
+    subject = Subject("AnswersTimeFirst", lambda _: AnswersTimeFirst(), lambda _: given.clone())
+    assert not runner.ask(subject, load("batch-leak")).findings
