@@ -46,6 +46,7 @@ ADVICE = [
         (5, 7),
         "i64[5,7]<4",
     ),
+    ("gather(): Expected dtype int32/int64 for index", (5, 7), "i64[5,7]<4"),
     ("x must be (*, 3, H, W)", (5, 7, 11, 13), "f32[5,3,11,13]"),
     ("Expected 2 spatial dimensions, got 1", (5, 7, 11), "f32[5,7,11,13]"),
     (

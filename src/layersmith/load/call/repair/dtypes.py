@@ -17,7 +17,7 @@ _WANTS_INTEGERS = re.compile(
     r"expected (scalar type|dtype) (Long|Int)|expected TensorOptions\(dtype=(long|int)|"
     r"one_hot is only applicable|index tensor|"
     r"expects? .*dtype.*int64|"
-    r"Expected dtype int64|long, int, byte|Long but (got|found) Float|must be an integer type|integral|"
+    r"Expected dtype int(32|64)|long, int, byte|Long but (got|found) Float|must be an integer type|integral|"
     r"cannot be interpreted as an integer|only integer (tensors|scalar)|"
     r"should be.*(int|long)\b|not implemented for 'Float'.*(and|or|shift)|Expected .*Long"
 )
