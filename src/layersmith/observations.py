@@ -10,7 +10,7 @@ from typing import Literal, cast
 from layersmith.finding import Finding, Severity
 from layersmith.probe import escapes, leaves, lost, masks, source, tree
 from layersmith.probe.capture import Capture, capture
-from layersmith.probe.export import Export, export_of, open_axis
+from layersmith.probe.export import Export, export_of
 from layersmith.probe.gradients import GradientReport, Leg, WrongGradient, gradients, question_of
 from layersmith.probe.masking import Masking
 from layersmith.probe.modes import heeds_mode
@@ -74,17 +74,12 @@ def gradient_reports(case: Case) -> GradientReports:
 
 def captures(case: Case) -> Capture:
     """What dynamo makes of the module in eval mode: one trace for all rules about compiling."""
-    return capture(lambda: case.fresh().module, case.inputs, case.once(batch_axis), seed=case.seed)
+    return capture(lambda: case.fresh().module, case.inputs, seed=case.seed)
 
 
 def exports(case: Case) -> Export:
-    """What torch.export makes of the module in eval mode, its batch open where eager mode takes other sizes of it."""
-    return export_of(lambda: case.fresh().module, case.inputs, case.once(batch_axis), seed=case.seed)
-
-
-def batch_axis(case: Case) -> int | None:
-    """The axis that holds the batch, if there is one of which eager mode takes other sizes."""
-    return open_axis(case.fresh().module, case.inputs)
+    """What torch.export makes of the module in eval mode, with its batch open."""
+    return export_of(lambda: case.fresh().module, case.inputs, seed=case.seed)
 
 
 def maskings(case: Case) -> tuple[Masking, ...]:

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch._ops import HigherOrderOperator, OpOverload, OpOverloadPacket
 
-from layersmith.probe import batch, closeness, contents
+from layersmith.probe import batch
 from layersmith.probe.closeness import Gap
-from layersmith.probe.compiler import Compiler, Place, captured, compiler, sizes_fixed
-from layersmith.probe.export import called, exported, with_rows
+from layersmith.probe.compiler import Place, captured, compiler, sizes_fixed
+from layersmith.probe.export import exported, with_rows
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.passes import apart, asking, there_and_back
 from layersmith.probe.surroundings import preserved
@@ -25,7 +25,6 @@ CALLS = 4
 MORE = 3  # rows: as many sizes are tried beyond the first
 Build = Callable[[], nn.Module]  # a fresh module
 LOOKS_AWAY = re.compile(r"^set_$|data|detach|grad")  # `.data`, no_grad, detach, as they stand in a graph
-LEAVES_TENSORS = re.compile(r"^item$|^tolist$|numpy|data")  # which dynamo takes, and torch.export may not
 OWN = frozenset({"torch", "_operator", "math", "builtins"})
 OPERATORS = (HigherOrderOperator, OpOverload, OpOverloadPacket)  # autograd's Functions, and custom operators
 
@@ -45,7 +44,6 @@ class Capture:
     is_plain: bool = (
         False  # whether graphs hold torch's functions only, and write nothing behind autograd's back
     )
-    holds_for_any_size: bool = False  # whether the graph, given a row more, answers as the module does
 
     @property
     def is_always_compiled(self) -> bool:
@@ -53,17 +51,17 @@ class Capture:
         return self.repeated == tuple(range(1, CALLS + 1))
 
 
-def capture(build: Build, inputs: Inputs, axis: int | None, *, seed: int) -> Capture:
-    """Compile a fresh module as one graph, call it again with the same inputs, and the graph with one row more."""
+def capture(build: Build, inputs: Inputs, *, seed: int) -> Capture:
+    """Compile a fresh module as one graph, and call it again with the same inputs."""
     with suppress(Exception):  # what it refuses so, it may take as it is usually asked
-        return _captured(build, inputs, axis, seed=seed, has_gradients=True)
+        return _captured(build, inputs, seed=seed, has_gradients=True)
     try:
-        return _captured(build, inputs, axis, seed=seed, has_gradients=False)
+        return _captured(build, inputs, seed=seed, has_gradients=False)
     except Exception as error:  # noqa: BLE001 - dynamo's, or the module's under dynamo
         return Capture(str(error).strip() or type(error).__name__)
 
 
-def _captured(build: Build, inputs: Inputs, axis: int | None, *, seed: int, has_gradients: bool) -> Capture:
+def _captured(build: Build, inputs: Inputs, *, seed: int, has_gradients: bool) -> Capture:
     module = build()
     with compiler() as backend:
         compiled = captured(module, backend)
@@ -86,30 +84,7 @@ def _captured(build: Build, inputs: Inputs, axis: int | None, *, seed: int, has_
                 repeated.append(again())
         except Exception as error:  # noqa: BLE001 - dynamo's, or the module's under dynamo
             trouble = str(error).strip() or type(error).__name__
-        is_open = (
-            axis is not None and has_gradients and _takes_more(build, compiled, backend, inputs, axis, seed)
-        )
-    return Capture("", tuple(repeated), trouble, gap, has_gradients, is_plain, is_open)
-
-
-def _takes_more(build: Build, compiled: Any, backend: Compiler, inputs: Inputs, axis: int, seed: int) -> bool:
-    """Whether the one graph holds no number of rows: given one row more, it answers as a module does that keeps nothing.
-
-    Then an exported program would, too.
-    """
-    if backend.graphs > 1 or any(map(LEAVES_TENSORS.search, _names(backend.nodes))):
-        return False
-    usual, larger = asking(inputs)[1], batch.grown(inputs, 1, axis=axis)
-    more, module = asking(larger)[1], build()
-    backend.instead = {id(one): other for one, other in zip(usual.tensors(), more.tensors(), strict=True)}
-    try:
-        expected = called(module, larger, seed)
-        with preserved(seed=seed):
-            got = compiled(*usual.args, **usual.kwargs)
-    except Exception:  # noqa: BLE001 - a number of rows in the graph shows itself in many ways
-        return False
-    is_same = backend.graphs == 1 and not closeness.gaps(expected, got)
-    return is_same and next(contents.differing(module, build()), None) is None
+    return Capture("", tuple(repeated), trouble, gap, has_gradients, is_plain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,19 +129,12 @@ def _open(inputs: Inputs, axis: int) -> None:
 
 def _is_plain(nodes: Sequence[Any]) -> bool:
     """Whether graphs hold functions of torch's only, and do not write to tensors where autograd looks away."""
-    targets, names = _targets(nodes), _names(nodes)
-    homes = {getattr(target, "__module__", None) or "torch" for target in targets}
+    called = [node for node in nodes if node.op in {"call_function", "call_method"}]
+    names = {getattr(node.target, "__name__", str(node.target)) for node in called}
+    homes = {getattr(node.target, "__module__", None) or "torch" for node in called}
     is_own = any(home.partition(".")[0] not in OWN for home in homes)
-    is_own |= any(isinstance(target, OPERATORS) for target in targets)
+    is_own |= any(isinstance(node.target, OPERATORS) for node in called)
     return not is_own and not (any(map(_writes, names)) and any(map(LOOKS_AWAY.search, names)))
-
-
-def _names(nodes: Sequence[Any]) -> set[str]:
-    return {getattr(target, "__name__", str(target)) for target in _targets(nodes)}
-
-
-def _targets(nodes: Sequence[Any]) -> list[Any]:
-    return [node.target for node in nodes if node.op in {"call_function", "call_method"}]
 
 
 def _writes(name: str) -> bool:

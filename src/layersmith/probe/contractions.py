@@ -22,6 +22,7 @@ from layersmith.probe.operations import Operations
 aten = torch.ops.aten
 PRODUCTS = {aten.mm: (0, 1), aten.addmm: (1, 2), aten.bmm: (0, 1), aten.baddbmm: (1, 2), aten.mv: (0, 1)}
 CONVOLUTIONS = {aten.convolution, aten.mkldnn_convolution}
+SCALING = {aten.mul, aten.div}
 SATURATING = {aten.tanh, aten.sigmoid, aten._softmax, aten._log_softmax, aten.hardtanh}  # noqa: SLF001 - ATen's names
 NORMALISING = {
     aten.native_layer_norm,
@@ -42,7 +43,7 @@ class Contraction:
 
     parameter: str
     fan_in: int  # how many products are summed for one number of the output
-    rms: float  # of the parameter
+    rms: float  # of the parameter, as it is scaled by a number in forward
     input_rms: float
     input_spread: float  # of the signal over a batch: what tells one row from another; NaN of a single row
     output_rms: float  # directly after the product
@@ -92,6 +93,9 @@ class _Watch(Operations):
         result = output[0] if isinstance(output, tuple | list) and output else output
         if not isinstance(result, Tensor) or not result.is_floating_point() or not _are_dense(result):
             return output
+        if packet in SCALING and (name := self._scaled(*args[:2])):
+            self.names[tree.place(result)] = name
+            self.alive.append(result)
         for one, arg in before:
             self._continue(one, packet, arg, result)
         for left, right, fan_in in _operands(packet, args):
@@ -100,6 +104,19 @@ class _Watch(Operations):
             if not _averages(packet, right, -2):
                 self._start(left, right, fan_in, result)
         return output
+
+    def _scaled(self, *factors: Any) -> str | None:
+        """The parameter that one number is multiplied with, as the equalised learning rate does."""
+        for one, other in (factors, factors[::-1]):
+            is_number = not isinstance(other, Tensor) or other.ndim == 0
+            if (
+                isinstance(one, Tensor)
+                and one.ndim > 1
+                and is_number
+                and (name := self.names.get(tree.place(one)))
+            ):
+                return name
+        return None
 
     def _followed(self, tensor: Tensor) -> Contraction | None:
         return self.followed.get(tree.place(tensor))

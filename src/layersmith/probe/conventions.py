@@ -32,6 +32,10 @@ BY_NAME = {
     "tgt_key_padding_mask": "hides",
     "valid_mask": "keeps",
     "keep_mask": "keeps",
+    "valid": "keeps",
+    "is_valid": "keeps",
+    "is_pad": "hides",
+    "is_padding": "hides",
 }
 
 
@@ -55,7 +59,7 @@ def stated(cls: type, argument: str) -> Stated | None:
         return Stated("keeps", "the first steps are the valid ones")
     known = BY_NAME.get(argument)
     return (
-        Stated(known, "its name says so, as in torch" if known == "hides" else "its name says so")
+        Stated(known, "its name says so, as in torch" if "key_padding" in argument else "its name says so")
         if known
         else None
     )

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._dispatch.python import enable_python_dispatcher
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from layersmith.probe import batch, closeness, source, tree, wording
 from layersmith.probe.compiler import Place, sizes_fixed
@@ -36,8 +38,14 @@ class Export:
         return self.axis is not None and not (self.refusal or self.otherwise or self.trouble)
 
 
-def export_of(build: Build, inputs: Inputs, axis: int | None, *, seed: int) -> Export:
-    """Export a fresh module with that axis open; what fails with it closed, too, is no matter of the batch."""
+def export_of(build: Build, inputs: Inputs, *, seed: int) -> Export:
+    """Export a fresh module with its batch open; what fails with it closed, too, is no matter of the batch.
+
+    The program is written down only where a run without values does not already show that there is one.
+    """
+    axis = open_axis(build(), inputs)
+    if axis is not None and runs_open(build(), inputs, axis, seed=seed):
+        return Export(axis)
     module = build()
     with sizes_fixed(module) as fixing:
         try:
@@ -54,24 +62,53 @@ def export_of(build: Build, inputs: Inputs, axis: int | None, *, seed: int) -> E
     return Export(axis, otherwise=otherwise, trouble=trouble, fixing=tuple(fixing))
 
 
+def runs_open(module: nn.Module, inputs: Inputs, axis: int, *, seed: int) -> bool:
+    """Whether it runs on tensors without values, their rows a symbol of which nothing is asked but to be small or large.
+
+    So export runs it, too, and takes twice as long to write the program down. That it does not run shows nothing.
+    """
+    from torch._dynamo.source import ConstantSource  # noqa: PLC0415 - slow, and only here
+    from torch.fx.experimental import symbolic_shapes as symbolic  # noqa: PLC0415 - as above
+
+    shapes = symbolic.ShapeEnv()
+    mode = FakeTensorMode(shape_env=shapes, allow_non_fake_inputs=True)
+    rows = {id(tensor) for tensor in with_rows(inputs, axis)}
+
+    def without_values(x: Tensor) -> Tensor:
+        sizes = [symbolic.DimDynamic.STATIC] * x.ndim
+        if id(x) in rows:
+            sizes[axis] = symbolic.DimDynamic.DUCK  # one symbol for all that are of one size
+        context: Any = symbolic.StatelessSymbolicContext(dynamic_sizes=sizes)
+        return mode.from_tensor(x, source=ConstantSource(f"x{id(x)}"), symbolic_context=context)
+
+    try:
+        given = inputs.map(without_values)
+        with preserved(seed=seed), torch.no_grad(), mode, enable_python_dispatcher():
+            module(*given.args, **given.kwargs)
+    except Exception:  # noqa: BLE001 - whatever it is, export will say it better
+        return False
+    kept = [x for part in module.modules() for x in (*vars(part).values(), *part.buffers(recurse=False))]
+    are_ranges = all(getattr(guard.expr, "rel_op", "") in {"<", "<=", ">", ">="} for guard in shapes.guards)
+    return are_ranges and not any(isinstance(x, FakeTensor) for x in kept)
+
+
 def _otherwise(build: Build, program: Any, inputs: Inputs, axis: int, seed: int) -> tuple[str, str]:
     """What the program does for one row more that the module does not, and why that cannot be said; "" if nothing."""
     more = batch.grown(inputs, 1, axis=axis)
     try:
-        expected, call = called(build(), more, seed), program.module()
-        called(call, inputs, seed)
+        expected, call = _called(build(), more, seed), program.module()
+        _called(call, inputs, seed)
     except Exception as error:  # noqa: BLE001 - a part that is called `code` is hidden by fx's own attribute
         return "", said(error)
     try:
-        got = called(call, more, seed)
+        got = _called(call, more, seed)
     except Exception as error:  # noqa: BLE001 - whatever it raises, the module did not
         return f"refuses one row more: {wording.first_line(str(error))}", ""
     gaps = closeness.gaps(expected, got)
     return (f"gives another {gaps[0].where} for one row more, by {gaps[0].max_abs:.2g}" if gaps else ""), ""
 
 
-def called(module: nn.Module, inputs: Inputs, seed: int) -> Any:
-    """What a module gives, without gradients."""
+def _called(module: nn.Module, inputs: Inputs, seed: int) -> Any:
     with preserved(seed=seed), torch.no_grad():
         return inputs.call(module)
 

@@ -19,7 +19,7 @@ from layersmith.probe.sequence import LOUD, Layout, Run
 
 KEYS = re.compile(
     r"^(mask|(key_|src_|tgt_|src_key_|tgt_key_|memory_|memory_key_|context_|encoder_|node_|atom_|object_|slot_|patch_|x_|input_|token_|seq_|sequence_|valid_|frame_|time_)?(padding_|pad_)?mask"
-    r"|keep_mask|attention_mask)$"
+    r"|keep_mask|attention_mask|(is_)?valid|is_pad(ding)?)$"
 )
 OF_OTHERS = re.compile(r"^(memory|context|encoder|src)_")  # not of the first input's steps
 SOURCE = re.compile(r"enc|mem|src|context")

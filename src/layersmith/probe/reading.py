@@ -20,6 +20,9 @@ BATCH_COMES_FIRST = r"[\[(]\s*(?i:b|bs|bsz|batch\w*)\s*,"  # as a docstring give
 FILLING = r"(?:init\.\w|\.data\b|_\()"  # how a parameter is given values: nn.init, `.data = `, `.fill_(`
 QUICK = 100_000  # numbers drawn in a few milliseconds
 BATCH_SIZE = re.compile(r"^(?:b|bs|bsz|bz|batch|batch_size|n_batch|nbatch)$", re.IGNORECASE)
+POSITIONS_SECOND = re.compile(
+    r"\barange\((?:0, *)?\w+\.(?:shape\[1\]|size\(1\))|\[:, *:\w+\.(?:shape\[1\]|size\(1\))\]"
+)
 PAIR = re.compile(r"\b(\w+)\[0\].*\b\1\[1\]")  # cosines and sines in one tensor
 
 
@@ -28,8 +31,8 @@ def axis_hint(cls: type) -> str:
     """What a class says of its input's first axis: "batch", "time", or "" when it says nothing or both.
 
     Read from comments and docstrings such as `(T, B, D)`, from `batch_size = x.size(0)`, from `out[:, -1]`
-    (the last step of a batch-first output), and from loops over the input, which go over time. What a docstring says
-    goes before what stands in the code.
+    (the last step of a batch-first output), from positions counted along the second axis (`arange(x.shape[1])`), and
+    from loops over the input, which go over time. What a docstring says goes before what stands in the code.
     """
     node = source.class_node(cls)
     if node is None:
@@ -39,7 +42,9 @@ def axis_hint(cls: type) -> str:
     if bool(BATCH_FIRST.search(said)) != bool(TIME_FIRST.search(said)):
         return "batch" if BATCH_FIRST.search(said) else "time"
     text = source.text_of(cls)
-    batch = bool(BATCH_FIRST.search(text)) or any(_says_batch(part) for part in ast.walk(node))
+    batch = bool(BATCH_FIRST.search(text) or POSITIONS_SECOND.search(text)) or any(
+        _says_batch(part) for part in ast.walk(node)
+    )
     time = bool(TIME_FIRST.search(text)) or _loops_over_input(node)
     return "" if batch == time else "batch" if batch else "time"
 

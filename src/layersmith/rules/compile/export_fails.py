@@ -6,11 +6,11 @@ number (`int(x.shape[0])`, `range(len(x))`, `view(32, -1)`) exports a graph for 
 the first batch of another.
 
 ## How it is tested
-`torch.export.export` in eval mode with the batch axis dynamic, where it is known and eager mode takes other sizes;
-not where the graph that dynamo made already answers rightly for one row more. When export refuses, or the exported
-program refuses or answers otherwise for one row more, that is a warning with the line that fixed the size; of a loss,
-that gives one number, or where Python's `math` fixed it, a note. So is what cannot be exported with fixed sizes either
-(code that depends on values, attributes assigned in forward).
+`torch.export.export` in eval mode with the batch axis dynamic, where it is known and eager mode takes other sizes; a
+forward that runs on tensors without values, whatever their rows are, is taken as exported. When export refuses, or the
+exported program refuses or answers otherwise for one row more, that is a warning with the line that fixed the size; of
+a loss, that gives one number, or where Python's `math` fixed it, a note. So is what cannot be exported with fixed sizes
+either (code that depends on values, attributes assigned in forward).
 
 ## How to fix it
 Use sizes as they are: `x.new_zeros(x.shape[0], 8)`, `x.reshape(x.shape[0], -1)`, `x.flatten(1)`; operations on the
@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.observations import captures, exports
+from layersmith.observations import exports
 from layersmith.probe import source, tree, wording
 from layersmith.probe.compiler import Place, is_torchs
 from layersmith.probe.export import Export
@@ -51,8 +51,6 @@ def export_fails(case: Case) -> Iterator[Finding]:
     """Export with the batch open; what fails with it closed, too, is no matter of the batch."""
     if case.inputs.modules():
         raise NotApplicable("a module that is handed to forward is no input of a program")
-    if case.once(captures).holds_for_any_size:
-        return
     export = case.once(exports)
     if export.always:
         yield _never(export)

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.observations import batch_axis, captures, exports
+from layersmith.observations import captures, exports
 from layersmith.probe import contents, reading, source
 from layersmith.probe.capture import CALLS, resized
 from layersmith.probe.compiler import Place, captured, compiler, is_torchs, place
@@ -54,13 +54,13 @@ def recompiles(case: Case) -> Iterator[Finding]:
         return
     if found.trouble:
         raise NotApplicable("dynamo does not capture it again")
-    axis = case.once(batch_axis)
-    if axis is not None and not found.holds_for_any_size and not case.once(exports).holds_for_any_size:
+    export = case.once(exports)
+    if export.axis is not None and not export.holds_for_any_size:
         try:
             sizes = resized(
                 lambda: case.fresh().module,
                 case.inputs,
-                axis,
+                export.axis,
                 seed=case.seed,
                 has_gradients=found.has_gradients,
             )

@@ -101,7 +101,8 @@ def _is_careless(module: nn.Module, one: Contraction) -> bool:
     """Whether the source draws the weights from a plain N(0, 1), which no layer size changes."""
     file, line = source.parameter_line(module, one.parameter)
     text = linecache.getline(file, line) if file else ""
-    return one.fan_in >= SMALL_FAN_IN and not one.is_normalised and bool(PLAIN_RANDN.search(text))
+    is_large = one.fan_in >= SMALL_FAN_IN and one.factor > SIGNAL_GROWTH
+    return is_large and not one.is_normalised and bool(PLAIN_RANDN.search(text))
 
 
 def _finding(module: nn.Module, inputs: Inputs, one: Contraction, severity: Severity | None) -> Finding:
@@ -110,12 +111,15 @@ def _finding(module: nn.Module, inputs: Inputs, one: Contraction, severity: Seve
     std = float(parameter.detach().double().std())
     layer = next((layer for layer in layers(module, inputs) if layer.weight == one.parameter), None)
     gain_wanted, follower = _gain(layer)
-    wanted = gain_wanted / math.sqrt(one.fan_in)
+    scale = one.rms / rms if (rms := float(parameter.detach().double().square().mean().sqrt())) else 1.0
+    is_scaled = abs(scale - 1) > closeness.DEFAULT_SPREAD
+    wanted = gain_wanted / math.sqrt(one.fan_in) / (scale if is_scaled else 1.0)
     told = {
         Severity.WARNING: ", as at any other (plain torch.randn)",
         Severity.NOTE: " (an nn.Embedding's own, tied to a head)",
     }
     at = f"at fan_in {one.fan_in}" + (told[severity] if severity else "")
+    at += f", times {scale:#.3g} in forward" if is_scaled else ""
     return Finding(
         f"{one.parameter} has std {std:#.3g} {at}: it multiplies its signal by {one.factor:#.3g}",
         where=one.parameter,
@@ -163,6 +167,30 @@ class SaturatesTanh(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(self.linear(x))
+
+
+@exploding_signal.bad("times 1.41 in forward", inputs=lambda: torch.randn(8, 64))
+class ScaledWithoutItsFanIn(nn.Module):
+    """The equalised learning rate, its fan-in forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(32, 64))
+        self.scale = 2**0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight * self.scale).relu()
+
+
+@exploding_signal.good(inputs=lambda: torch.randn(8, 64))
+class ScaledByItsFanIn(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(32, 64))
+        self.scale = (2 / 64) ** 0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight * self.scale).relu()
 
 
 @exploding_signal.good(inputs=lambda: torch.randn(8, 64))

@@ -122,6 +122,19 @@ class ClearsWhatItAttendsTo(nn.Module):
         return scores.softmax(-1) @ x * mask.unsqueeze(-1)
 
 
+@mask_inverted.bad("valid is inverted: its name says so", inputs=_masked)
+class HandsTheValidOnesToTorch(nn.Module):
+    """Whose key_padding_mask is True where there is nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        y, _ = self.attention(x, x, x, key_padding_mask=valid, need_weights=False)
+        return (x + y).masked_fill(~valid.unsqueeze(-1), 0.0)
+
+
 @mask_inverted.good(inputs=_sequence)
 class HidesThePadding(nn.Module):
     """mask: True at positions that must not be attended to."""

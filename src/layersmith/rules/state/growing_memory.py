@@ -40,7 +40,7 @@ from layersmith.subject import Case
 
 BOUNDED = (
     r"self\.{0}\.(clear|pop|popleft|popitem)\(|del self\.{0}|len\(self\.{0}\)|self\.{0}(: [^\n=]+)? = (self\.{0})?\[|"
-    r"self\.{0}\[-"
+    r"self\.{0}\[[^\]]*\] = "
 )
 
 
@@ -139,7 +139,7 @@ class ConcatenatesNorms(nn.Module):
 
 @growing_memory.bad("penalties grows with every call")
 class KeepsNumbers(nn.Module):
-    """That the constructor makes the list empty does not bound it."""
+    """That the constructor makes the list empty does not bound it, nor that the last of it is read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,6 +150,10 @@ class KeepsNumbers(nn.Module):
         y = self.linear(x)
         self.penalties.append(y.detach().square().mean())
         return y
+
+    def penalty(self) -> Tensor:
+        last: Tensor = self.penalties[-1]
+        return last
 
 
 @growing_memory.good
