@@ -171,11 +171,16 @@ class Uses(nn.Module):
 
 def heavy(): raise SystemExit
 
+def reads(): return path
+
 if __name__ == "__main__":
     import argparse
     parser = argparse.ArgumentParser()
     parser.add_argument("--rate", type=float, default=0.5)
     args = parser.parse_args()
+    asking = argparse.ArgumentParser()
+    asking.add_argument("file")
+    path = asking.parse_args().file
     sentences = ["a b", "b c"]
     words = " ".join(sentences).split()
     n_words = len(set(words))

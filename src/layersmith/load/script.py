@@ -29,7 +29,9 @@ def settle(module: ModuleType) -> None:
     wanted = {name for node in tree.body if isinstance(node, _DEFINITIONS) for name in _read(node)}
     wanted = {name for name in wanted if name not in vars(module) and not hasattr(builtins, name)}
     for statement in _needed(statements, wanted):
-        with contextlib.suppress(Exception):  # what cannot be had without the rest
+        with contextlib.suppress(
+            Exception, SystemExit
+        ):  # what cannot be had without the rest, or without arguments
             exec(compile(ast.Module([statement], []), file, "exec"), vars(module))  # noqa: S102 - as the import did
 
 
