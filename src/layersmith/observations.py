@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, cast
 
+import torch
+
 from layersmith.finding import Finding, Severity
 from layersmith.probe import escapes, leaves, lost, masks, source, tree
 from layersmith.probe.capture import Capture, capture
@@ -33,6 +35,9 @@ CUTS = frozenset(
         "no_grad",
     }
 )
+
+
+MATRIX = 2  # axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,27 @@ def gradient_reports(case: Case) -> GradientReports:
         return GradientReports(train, evaluated, is_usual=False, has_ctc=False)
     is_loss = all(one.ndim == 0 for one in tree.tensors(case.fresh().run()))
     return GradientReports(train, evaluated, is_loss or evaluated.ok, _has_ctc(case))
+
+
+def stacked_report(case: Case) -> GradientReport | None:
+    """The same in train mode with two of each matrix, if forward takes them so; None where it does not.
+
+    A gradient of two axes can be viewed in ways in which one of three cannot.
+    """
+    asked = case.fresh(training=True)
+    inputs = asked.inputs.map(
+        lambda x: torch.stack([x, x.flip(0)]) if x.is_floating_point() and x.ndim == MATRIX else x
+    )
+    try:
+        ranks = [[one.ndim for one in tree.tensors(asked.run(given))] for given in (asked.inputs, inputs)]
+    except Exception:  # noqa: BLE001 - it need not take them
+        return None
+    is_higher = bool(ranks[0]) and ranks[1] == [rank + 1 for rank in ranks[0]]
+    return (
+        _report(dataclasses.replace(case.fresh(training=True), inputs=inputs), freeze=False)
+        if is_higher
+        else None
+    )
 
 
 def captures(case: Case) -> Capture:

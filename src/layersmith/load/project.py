@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from layersmith.probe import source
+
 _MARKS = (
     *("pyproject.toml", "setup.py", "setup.cfg", ".git", "requirements.txt", "environment.yml"),
     *("LICENSE", "README.md", "README.rst", "readme.md", "train.py", "main.py", "run.py"),
@@ -62,6 +64,17 @@ def only_loads_weights(file: Path) -> bool:
     folder = folder_of(file)
     texts = [text_of(path) for path in files_of(folder, (".py",))] if folder is not None else []
     return any("load_state_dict(" in text for text in texts) and not any(map(_TRAINS.search, texts))
+
+
+def is_uncalled(cls: type, method: str) -> bool:
+    """Whether a method of `self` alone is named by no line of its class's file, nor of its project, beside its own."""
+    function = source.function_node(getattr(cls, method, None))
+    if function is None or len(function.args.args) != 1 or function.decorator_list or method.startswith("__"):
+        return False
+    file = Path(source.file_of(cls))
+    folder = folder_of(file)
+    files = {file, *(files_of(folder, (".py", ".ipynb")) if folder is not None else ())}
+    return not any(re.search(rf"(?:\.|['\"]){method}\b", text_of(path)) for path in files)
 
 
 def _walked(folder: Path) -> Iterator[Path]:

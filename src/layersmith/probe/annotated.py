@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
@@ -12,10 +12,17 @@ from layersmith.probe import arguments, source
 from layersmith.probe.inputs import Inputs
 
 QUOTED = re.compile(r"""\[[^,\[\]]+,\s*["']([^"']+)["']\s*\]""")
+SHAPE = re.compile(r"[(\[]((?:\w+\s*,\s*)+\w+)[)\]]")
+AT_LEAST = re.compile(r"(?:>=?|≥|at least)\s*(\d+)")
 STARRED = re.compile(r"[(\[]\s*(?:\*|\.\.\.)\s*,\s*[\w ,]+[)\]]")
 ANY_SIZE = re.compile(
     r"\b(?:images?|inputs?|maps?)\b[^.\n]{0,30}\b(?:any|arbitrary) (?:sizes?|resolutions?)\b|"
     r"\b(?:any|arbitrary) (?:input|image|spatial) (?:sizes?|resolutions?)\b",
+    re.IGNORECASE,
+)
+ANY_LENGTH = re.compile(
+    r"\b(?:any|arbitrary) (?:input |sequence )?lengths?\b"
+    r"(?![^.]*(?:\b(?:multiples?|divisible|even|odd|powers?|up to|at most|that|which)\b|<|%))",
     re.IGNORECASE,
 )
 IMAGE = 4  # axes: rows x channels x height x width
@@ -55,7 +62,7 @@ def _said(module: nn.Module) -> str:
 def free_lengths(module: nn.Module, inputs: Inputs) -> dict[str, list[tuple[Tensor, int]]]:
     """The tensors and axes (from the end) of every named time axis that no attribute of the module has for its size.
 
-    With them the sides of images, where the documentation says that these may have any size.
+    With them the sides of images that may have any size, and the steps of any length, as the documentation says.
     """
     stated = axes(module)
     fixed = {name for part in module.modules() for name in vars(part)} | set(_constructor(module))
@@ -66,10 +73,28 @@ def free_lengths(module: nn.Module, inputs: Inputs) -> dict[str, list[tuple[Tens
             axis = place - len(names)
             if TIME.match(name) and name not in fixed and tensor.ndim >= -axis:
                 found.setdefault(name, []).append((tensor, axis))
+        for axis in _of_any_length(module, tensor):
+            found.setdefault("length", []).append((tensor, axis))
         if tensor.ndim == IMAGE and tensor.is_floating_point() and ANY_SIZE.search(_said(module)):
             found.setdefault("height", []).append((tensor, -2))
             found.setdefault("width", []).append((tensor, -1))
     return found
+
+
+def least_length(module: nn.Module) -> int:
+    """The number that the documentation calls the least of any length; 2 where it states none."""
+    said = AT_LEAST.search(_said(module))
+    return max(2, int(said.group(1)) if said else 0)
+
+
+def _of_any_length(module: nn.Module, tensor: Tensor) -> Iterator[int]:
+    """The time axis (from the end) in the shape that the documentation states, where it says that any length will do."""
+    said = _said(module)
+    shapes = [match.group(1).replace(" ", "").split(",") for match in SHAPE.finditer(said)]
+    names = next((names for names in shapes if len(names) == tensor.ndim), [])
+    places = [place for place, name in enumerate(names) if TIME.match(name)]
+    if ANY_LENGTH.search(said) and len(places) == 1:
+        yield places[0] - len(names)
 
 
 def _constructor(module: nn.Module) -> list[str]:

@@ -21,7 +21,7 @@ from layersmith.probe.inputs import Inputs
 from layersmith.probe.passes import apart, asking, there_and_back
 from layersmith.probe.surroundings import preserved
 
-CALLS = 4
+CALLS = 8  # compilations of one function: with the next, dynamo gives up
 MORE = 3  # rows: as many sizes are tried beyond the first
 Build = Callable[[], nn.Module]  # a fresh module
 LOOKS_AWAY = re.compile(r"^set_$|data|detach|grad")  # `.data`, no_grad, detach, as they stand in a graph
@@ -37,7 +37,7 @@ class Capture:
     """
 
     refusal: str = ""  # dynamo's error; "" where it took the module
-    repeated: tuple[int, ...] = ()  # graphs compiled so far, after each of up to four equal calls
+    repeated: tuple[int, ...] = ()  # graphs compiled so far, after each of up to `CALLS` equal calls
     trouble: str = ""  # the error of a later call
     gap: Gap | None = None  # where outputs or gradients differ from those of the module as it is
     has_gradients: bool = False  # whether they were compared

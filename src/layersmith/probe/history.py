@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ class Variant:
 
     how: str
     inputs: Inputs
+    is_setting: bool = False  # it has another setting, of which a module may well keep something on purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def leaves_something(used: nn.Module, fresh: nn.Module) -> bool:
 
 
 def variants(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Variant]:
-    """Calls with other values, fewer and more rows, fewer steps, other sides of as large an image."""
+    """Calls with other values, fewer and more rows, fewer steps, other settings, other sides of as large an image."""
     generator = torch.Generator().manual_seed(0)
     yield Variant("with other values", inputs.map(lambda tensor: _reordered(tensor, generator)))
     for axis in batch.axes(module, inputs)[:1]:
@@ -57,6 +59,7 @@ def variants(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Variant]:
     if laid is not None:
         yield Variant("with fewer steps", laid.prefix(inputs, laid.steps - 1))
         yield Variant("with few steps", laid.prefix(inputs, 2))
+    yield from _otherwise_set(module, inputs)
     if (sides := _sides(inputs)) is not None:
         yield Variant("with the last two axes' sizes exchanged", inputs.map(lambda x: _turned(x, sides)))
 
@@ -70,6 +73,19 @@ def held(module: nn.Module) -> dict[str, Held]:
             path = f"{prefix}.{name}" if prefix else name
             found[path] = Held(type(part), name, path, *_size(value, DEPTH, set()))
     return found
+
+
+def _otherwise_set(module: nn.Module, inputs: Inputs) -> Iterator[Variant]:
+    """Calls with another number for an optional argument: near its default, or near the attribute it stands in for."""
+    given = {*[*inspect.signature(module.forward).parameters][: len(inputs.args)], *inputs.kwargs}
+    for name, one in inspect.signature(module.forward).parameters.items():
+        usual = vars(module).get(name) if one.default is None else one.default
+        if name in given or type(usual) not in (int, float, bool):
+            continue
+        others = [not usual] if type(usual) is bool else [usual - 1, usual + 1, usual * 2, 1, 0]
+        for other in dict.fromkeys(value for value in others if value != usual):
+            kwargs = {**inputs.kwargs, name: other}
+            yield Variant(f"with {name} = {other}", Inputs(inputs.args, kwargs), is_setting=True)
 
 
 def _size(value: object, depth: int, seen: set[int]) -> tuple[int, int, int]:

@@ -129,6 +129,20 @@ def is_masked_out(module: nn.Module, size: int, dead: list[int]) -> bool:
     )
 
 
+def is_under_zeros(
+    module: nn.Module, inputs: Inputs, tensor: Tensor, dead: list[int], *, seeds: tuple[int, ...]
+) -> bool:
+    """Whether it is zeros in fixed tensors of the module, as at the ends of a window, that leave these features out."""
+    with torch.no_grad():
+        for table in module.buffers():
+            if table.is_floating_point() or table.dtype is torch.bool:
+                table[table == 0] = 1
+    try:
+        return not set(dead) & set(dead_features(module, inputs, tensor, seeds=seeds))
+    except Exception:  # noqa: BLE001 - other numbers may make no sense there
+        return False
+
+
 def has_effect_in_more_steps(
     module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tuple[int, ...]
 ) -> bool:

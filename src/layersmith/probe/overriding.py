@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,6 +63,7 @@ def taken(root: nn.Module) -> Iterator[Taken]:
         if not source.is_torchs(type(part).__module__):
             yield from methods(type(part), path)
             yield from _attributes(part, path)
+            yield from _visitor(part, path)
 
 
 def methods(cls: type, path: str = "") -> Iterator[Taken]:
@@ -85,6 +88,20 @@ def _attributes(part: nn.Module, path: str) -> Iterator[Taken]:
             yield Taken(name, path, type(part), "", value, is_found=getattr(part, name, None) is value)
     if not isinstance(vars(part).get("training", True), bool):
         yield Taken("training", path, type(part), "", part.training)
+
+
+def _visitor(part: nn.Module, path: str) -> Iterator[Taken]:
+    """An `apply` of that many arguments which hands the module itself to no function: it does something else."""
+    owner = next(base for base in type(part).__mro__ if "apply" in vars(base))
+    member = vars(owner)["apply"]
+    if owner is nn.Module or source.is_torchs(owner.__module__) or not _accepts(member, (None,), {}):
+        return
+    seen: list[nn.Module] = []
+    with contextlib.suppress(Exception):  # what it makes of a function in the place of its argument
+        copy.deepcopy(part).apply(seen.append)
+    if not seen:
+        arguments = ", ".join(inspect.signature(member).parameters)
+        yield Taken("apply", path, owner, f"apply({arguments})")
 
 
 def _accepts(member: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -8,9 +8,10 @@ import inspect
 import linecache
 import sys
 import textwrap
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from types import CodeType, FunctionType, TracebackType
+from types import CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import nn
 
 UNKNOWN = ("", 0)
 TORCH = str(Path(torch.__file__).parent)
+STARTS = {"__init__", "reset_parameters", "_reset_parameters", "init_weights", "_init_weights", "extra_repr"}
 OWN = str(Path(__file__).parent.parent)
 _EXAMINED = (str(Path(OWN) / "nn"), str(Path(OWN) / "rules"))
 _REGISTERS = "register_buffer register_parameter register_module add_module setattr __setattr__".split()
@@ -56,7 +58,7 @@ def member_line(cls: type, name: str) -> tuple[str, int]:
 
 def error_line(error: BaseException, module: nn.Module) -> tuple[str, int]:
     """The innermost frame in a file of the module tree's classes, else the innermost not in torch."""
-    frames = list(_frames(error.__traceback__))
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     files = {file_of(cls) for cls in map(type, module.modules())} - {""}
     own = [frame for frame in frames if frame[0] in files and not frame[0].startswith(TORCH)]
     outside = [frame for frame in frames if not frame[0].startswith((TORCH, OWN, "<frozen"))]
@@ -127,6 +129,11 @@ def methods_naming(cls: type, attribute: str) -> frozenset[str]:
             if any(_names_attribute(part, attribute) for part in ast.walk(method)):
                 found.add(method.name)
     return frozenset(found)
+
+
+def methods_using(cls: type, attribute: str) -> frozenset[str]:
+    """Those of `methods_naming` that do more than start a module, or show it."""
+    return methods_naming(cls, attribute) - STARTS
 
 
 def is_read_when_built(cls: type, attribute: str) -> bool:
@@ -291,9 +298,3 @@ def _names_attribute(node: ast.AST, name: str) -> bool:
 
 def _is_text(node: ast.AST, text: str) -> bool:
     return isinstance(node, ast.Constant) and node.value == text
-
-
-def _frames(trace: TracebackType | None) -> Iterator[tuple[str, int]]:
-    while trace is not None:
-        yield trace.tb_frame.f_code.co_filename, trace.tb_lineno
-        trace = trace.tb_next

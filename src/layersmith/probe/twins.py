@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from layersmith.probe import dataflow, parameters, source, undefined
 
-STARTS = {"__init__", "reset_parameters", "_reset_parameters", "init_weights", "_init_weights", "extra_repr"}
 RESET = "reset_parameters"
 
 
@@ -32,7 +31,7 @@ def never_called(cls: type) -> Iterator[Forgotten]:
             called = [part.func for part in ast.walk(method) if isinstance(part, ast.Call)]
             lines = {end: part.lineno for part in called if (end := _own(part))}
             for twin, times in Counter(filter(None, map(_own, called))).items():
-                for name in _twins(made, twin) if times > 1 and method.name not in STARTS else ():
+                for name in _twins(made, twin) if times > 1 and method.name not in source.STARTS else ():
                     if not _is_used(cls, owner, name):
                         yield Forgotten(name, twin, file, lines[twin])
 
@@ -76,7 +75,7 @@ def _twins(made: dict[str, str], name: str) -> list[str]:
 
 
 def _is_used(cls: type, owner: type, name: str) -> bool:
-    is_read = source.methods_naming(cls, name) - STARTS or source.is_read_when_built(cls, name)
+    is_read = source.methods_using(cls, name) or source.is_read_when_built(cls, name)
     reflects = dataflow.REFLECTION.search(source.text_of(owner))
     return bool(is_read or reflects) or parameters.is_read_in_file(cls, name)
 

@@ -74,7 +74,7 @@ class Callee:
 
     def namesake_size(self, word: str) -> int:
         """What the constructor was told for the width of this very input: `state_dim` for `state`; or 0."""
-        own = re.escape(word.removeprefix("x_"))
+        own = re.escape(re.sub(r"^(x|next|new|prev|last)_", "", word))
         return self.told(re.compile(rf"^_?({own}_?{_WIDTH}|({_WIDTH}|n|num|d)_{own})$"))
 
     def told(self, pattern: re.Pattern[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,10 +20,12 @@ from layersmith.load.call.stated import documented_clue
 from layersmith.load.call.syntax import (
     Rebinding,
     element_size,
+    found_in,
     in_order,
     integer,
     is_ellipsis_or_none,
     is_super,
+    parameter_at,
     picked_parts,
     shape_owner,
 )
@@ -51,7 +53,7 @@ def module_clue(module: nn.Module, position: int, *, keyword: str = "", depth: i
     known = clue_of(module, position)
     if known is not None:
         return known
-    name = keyword or _parameter_at(source.forward(type(module)), position)
+    name = keyword or parameter_at(source.forward(type(module)), position)
     found = _read(module, source.forward(type(module)), name, depth + 1) if name else Clue()
     if (found.rank and found.says_size) or not name:
         return found
@@ -69,11 +71,6 @@ def _first_child(module: nn.Module, depth: int) -> Clue:
         if found.says_size or found.rank or found.dtype is not None or is_opaque:
             break
     return found
-
-
-def _parameter_at(function: Any, position: int, *, skipped: int = 1) -> str:
-    names = list(inspect.signature(function).parameters)[skipped:]
-    return names[position] if position < len(names) else ""
 
 
 def _read(module: nn.Module, function: Any, parameter: str, depth: int) -> Clue:
@@ -115,18 +112,18 @@ class _Reader:
     numbered: dict[str, int] = field(default_factory=dict)  # the number of an item -> how many there are
 
     def read(self, event: ast.AST | Rebinding) -> None:
-        if isinstance(event, Rebinding):
-            self.held.rebound(event.node)
-        elif isinstance(event, ast.For | ast.comprehension):
-            self.loop(event)
-        elif isinstance(event, ast.Assign):
-            self.unpacked(event)
-        elif isinstance(event, ast.Call):
-            self.call(event)
-        elif isinstance(event, ast.Subscript):
-            self.subscript(event)
-        elif isinstance(event, ast.BinOp):
-            self.operator(event)
+        readers: dict[type, Callable[[Any], None]] = {
+            Rebinding: lambda one: self.held.rebound(one.node),
+            ast.For: self.loop,
+            ast.comprehension: self.loop,
+            ast.Assign: self.unpacked,
+            ast.Call: self.call,
+            ast.Subscript: self.subscript,
+            ast.BinOp: self.operator,
+            ast.Compare: self.compared,
+        }
+        if type(event) in readers:
+            readers[type(event)](event)
         elif isinstance(event, ast.Attribute) and self.holds(event.value):
             self.add(Clue(attributes=frozenset({event.attr})))
 
@@ -243,10 +240,10 @@ class _Reader:
         if isinstance(called, nn.Module):
             return self.module_clue(node, called, position, keyword)
         if inspect.ismethod(called) and called.__self__ is self.module:
-            parameter = keyword or _parameter_at(called.__func__, position)
+            parameter = keyword or parameter_at(called.__func__, position)
             return _read(self.module, called.__func__, parameter, self.depth + 1) if parameter else Clue()
         if inspect.isfunction(called):
-            parameter = keyword or _parameter_at(called, position, skipped=0)
+            parameter = keyword or parameter_at(called, position, skipped=0)
             return _read(self.module, called, parameter, self.depth + 1) if parameter else Clue()
         if is_super(node.func):
             return self.passed_up(name, position, keyword)
@@ -266,7 +263,7 @@ class _Reader:
         for base in type(self.module).__mro__[1:]:
             if name in vars(base):
                 known = clue_of(self.module, position) if base.__module__.startswith("torch.nn") else None
-                parameter = keyword or _parameter_at(vars(base)[name], position)
+                parameter = keyword or parameter_at(vars(base)[name], position)
                 return known or _read(self.module, vars(base)[name], parameter, self.depth + 1)
         return Clue()
 
@@ -275,6 +272,8 @@ class _Reader:
         if isinstance(value, ast.Attribute) and value.attr == "shape" and self.holds(value.value):
             number = integer(index)
             self.add(Clue(min_rank=(number + 1 if number >= 0 else -number) if number is not None else 0))
+        if (found := found_in(node)) is not None and self.holds(found):
+            self.add(Clue(rank=1), found)
         if not self.holds(value):
             return
         if isinstance(index, ast.Name) or integer(index) is not None:
@@ -290,6 +289,13 @@ class _Reader:
             self.clue = replace(self.clue, reach=max(self.clue.reach, size))
         if isinstance(index, ast.Constant) and isinstance(index.value, str):
             self.add(Clue(attributes=frozenset({f"[{index.value}]"})))
+
+    def compared(self, node: ast.Compare) -> None:
+        """`kind == k` in a loop over numbered layers: a number of one of them."""
+        other = node.comparators[0]
+        count = self.numbered.get(other.id, 0) if isinstance(other, ast.Name) else 0
+        if count and isinstance(node.ops[0], ast.Eq) and self.holds(node.left):
+            self.add(Clue(dtype=torch.int64, high=count), node.left)
 
     def operator(self, node: ast.BinOp) -> None:
         self.add(operator_clue(node, self.holds, self.looked_up))

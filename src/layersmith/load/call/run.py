@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from typing import Any
 
 import torch
@@ -15,7 +16,11 @@ from layersmith.load.values import Call
 from layersmith.probe import closeness, tree
 from layersmith.probe.modes import heeds_mode, in_mode
 
-_DIFFERENTIATES = "does not require grad and does not have a grad_fn"
+_NEEDS_GRADIENTS = (
+    re.compile(  # a derivative of its own output is part of the output, or a hook looks at gradients
+        r"does not require grad and does not have a grad_fn|hook on a tensor that doesn't require gradient"
+    )
+)
 
 
 def call_of(callee: Callee, state: State) -> Call:
@@ -44,9 +49,7 @@ def output_of(callee: Callee, state: State, deadline: Deadline) -> Any:
             return call.make(0).call(callee.module)
     except Exception as error:
         is_compiled = type(error).__module__.startswith("torch._dynamo")
-        needs_gradients = _DIFFERENTIATES in str(
-            error
-        )  # a derivative of its own output is part of the output
+        needs_gradients = _NEEDS_GRADIENTS.search(str(error)) is not None
         if not (is_compiled or needs_gradients):
             raise
     with (

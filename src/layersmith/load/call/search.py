@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +13,7 @@ from layersmith.load.attempt import Deadline, OutOfBudget
 from layersmith.load.call.batched import ranks_without_batch
 from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import BATCH, PRIMES
+from layersmith.load.call.kept import Kept
 from layersmith.load.call.loss import is_loss
 from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
@@ -28,14 +27,13 @@ from layersmith.load.call.run import (
     trains,
 )
 from layersmith.load.call.start import starts
-from layersmith.load.call.verdict import fails_alike, is_unmendable, meets_its_own_doubles
+from layersmith.load.call.verdict import fails_alike, is_unmendable, meets_its_own_doubles, told_by
 from layersmith.load.constructor.names import WIDTH
 from layersmith.load.values import Call, TensorSpec, map_specs, specs
 from layersmith.probe import tree
 
 _TRIES, _TRIES_A_START, _DEEPEST, _UNCHANGED = 140, 25, 14, 12
 _MATRIX = 2
-_PARTS = (2, 3, 4)
 
 
 @dataclass(slots=True)
@@ -57,6 +55,7 @@ class CallSearch:
         self.attempts = Attempts()
         self.seen: set[str] = set()
         self.unchanged = 0
+        self.kept = Kept.of(module)
 
     def find(self) -> Call | None:
         """A call that returns a tensor, in train mode, too, if there is one; None if none was found in time."""
@@ -68,9 +67,16 @@ class CallSearch:
             if state is not None and trains(self.callee, state, self.deadline):
                 return call_of(self.callee, self._canonical(state))
             found = found or state
+            if self._are_rows_mixed() and not self.deadline.is_over:
+                self.unchanged = 0  # another rank may help, though no other size did
             if self._is_over() or self._is_hopeless():
                 break
         return None if found is None else call_of(self.callee, self._canonical(found))
+
+    def _are_rows_mixed(self) -> bool:
+        """Whether a layer took the rows of several inputs for its features, of which no size of an input tells."""
+        pairs = [*directed_pairs(str(self.attempts.errors[-1]))] if self.attempts.errors else []
+        return self.unchanged >= _UNCHANGED and any(given in (BATCH, 2 * BATCH) for given, _ in pairs)
 
     def _from(self, start: State) -> State | None:
         """Depth first from one guess along its repairs."""
@@ -118,6 +124,8 @@ class CallSearch:
         except Exception as error:  # noqa: BLE001 - whatever the user's forward raises
             self._remember(state, error)
             return error
+        finally:
+            self.kept.restore()
         if is_useful(output):
             return None
         return TypeError(f"forward returned {type(output).__name__}, no tensor")
@@ -125,7 +133,7 @@ class CallSearch:
     def _remember(self, state: State, error: Exception) -> None:
         """The closest attempt is the one that came furthest into forward."""
         self.attempts.errors.append(error)
-        self.attempts.sizes.append(set(_told_by(specs(list(state.values())))))
+        self.attempts.sizes.append(set(told_by(specs(list(state.values())))))
         if self.attempts.error is None or _progress(error) > _progress(self.attempts.error):
             self.attempts.closest = call_of(self.callee, state)
             self.attempts.error = error
@@ -242,18 +250,6 @@ class CallSearch:
     def _is_hopeless(self) -> bool:
         """Whether forward fails for a reason that no input mends: a name or attribute that is not there."""
         return all(is_unmendable(error, self.callee.module) for error in self.attempts.errors)
-
-
-def _told_by(inputs: Iterator[TensorSpec]) -> Iterator[int]:
-    """The sizes of inputs, but for the batch, and of the parts into which forward may take what nothing has fixed."""
-    for spec in inputs:
-        yield from spec.shape[1:]
-        for size, parts in itertools.product((spec.shape[i] for i in spec.free if i), _PARTS):
-            yield from (size * parts, size // parts, -(-size // parts))
-        open_sizes = [spec.shape[index] for index in spec.free if index]
-        yield from (
-            a * b for a, b in itertools.combinations_with_replacement(open_sizes, 2)
-        )  # an outer product
 
 
 def _sequence_of(matrix: TensorSpec) -> TensorSpec:

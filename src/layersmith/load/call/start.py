@@ -50,6 +50,7 @@ _FEATURE_ARGUMENTS = re.compile(
 _ROTATIONS = re.compile(r"(^|_)(cis|complex)$")  # cos + i sin
 _SPATIAL = (None, 32, 64, 16, 8, 28, 224)
 _LARGEST_IMAGE = 512
+_FEW_STEPS, _WINDOWS = 2, 4  # a sequence of less holds no past, present and future; a window of it, then
 _LATER_RANK, _LATER_SIZE = 1.0, 0.7  # how much less likely the next rank and the next size are
 
 
@@ -190,7 +191,7 @@ def _main(callee: Callee, name: str, rank: int, spatial: int | None) -> TensorSp
         spec = spec.resized(spec.rank - 1, features, fix=False)
     length = callee.told(_LENGTH_ARGUMENTS)
     if spec.rank == _SEQUENCE and 1 in spec.free and length and clue.last:
-        return spec.resized(1, length, fix=False)
+        return spec.resized(1, length if length > _FEW_STEPS else _WINDOWS * length, fix=False)
     return spec
 
 

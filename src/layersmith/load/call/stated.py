@@ -113,6 +113,9 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
             told = {name: size for name, size in (sizes or {}).items() if len(name) > 1}
             known = tuple(_size(_joined(axis), told) if index else None for index, axis in enumerate(axes))
             return Clue(rank=len(axes), names=tuple(axes), sizes=known if any(known) else (), dtype=dtype)
+    if (listed := _listed(cls)) and parameter in listed:
+        axes = listed[parameter]
+        return Clue(rank=len(axes), names=tuple(axes), dtype=dtype)
     is_vector = re.search(rf"\b{name} *(?:\([^()\n]*\))? *: *\s(?:an?|the) vector\b", text, re.IGNORECASE)
     return Clue(rank=1 if is_vector else None, dtype=dtype)
 
@@ -122,6 +125,20 @@ def _is_told_of_another(cls: type, parameter: str) -> bool:
     node = source.function_node(getattr(cls, "forward", None))
     names = {one.arg for one in node.args.args} if node is not None else set()
     return bool(names & {"input", "inputs"} - {parameter})
+
+
+def _listed(cls: type) -> dict[str, list[str]]:
+    """The axes of all inputs, where the docstring lists them before what comes of them: `(B, T, D), (B, T) -> (B, T)`."""
+    match = re.search(r"([^.]*?)(?:->|→)", _docstrings(cls))
+    shapes = [shape.split(",") for shape in re.findall(_SHAPE, match.group(1))] if match else []
+    taken = (
+        [*inspect.signature(vars(cls)["forward"]).parameters.values()][1:] if "forward" in vars(cls) else []
+    )
+    names = [one.name for one in taken if one.default is one.empty]
+    is_each = len(names) == len(shapes) and len(shapes) > 1
+    return {
+        name: [axis.strip() for axis in shape] for name, shape in zip(names, shapes, strict=False) if is_each
+    }
 
 
 def _documented_dtype(text: str, name: str) -> torch.dtype | None:

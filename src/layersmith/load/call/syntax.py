@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +48,21 @@ def element_size(index: ast.Tuple, numbered: Mapping[str, int]) -> int:
         return numbered.get(last.id, 0)
     number = integer(last)
     return number + 1 if number is not None and number > 0 else 0
+
+
+def found_in(node: ast.Subscript) -> ast.expr | None:
+    """What is compared in `(x == k).nonzero(as_tuple=True)[0]` and `torch.where(x == k)[0]`: rows, as they are used."""
+    called = node.value
+    if (
+        not isinstance(called, ast.Call)
+        or integer(node.slice) != 0
+        or not isinstance(called.func, ast.Attribute)
+    ):
+        return None
+    is_where = called.func.attr == "where" and len(called.args) == 1
+    is_nonzero = called.func.attr == "nonzero" and any(word.arg == "as_tuple" for word in called.keywords)
+    test = called.args[0] if is_where else called.func.value if is_nonzero else None
+    return test.left if isinstance(test, ast.Compare) else None
 
 
 def shape_owner(node: ast.expr) -> ast.expr | None:
@@ -143,6 +159,12 @@ def keys_of(function: source.Function, name: str) -> list[str]:
         if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str)
     ]
     return [key for key in dict.fromkeys(found) if key.isidentifier()]
+
+
+def parameter_at(function: Any, position: int, *, skipped: int = 1) -> str:
+    """The parameter that a function takes at a position, behind those skipped; "" where it takes fewer."""
+    names = list(inspect.signature(function).parameters)[skipped:]
+    return names[position] if position < len(names) else ""
 
 
 def picked_parts(function: source.Function, name: str) -> int:

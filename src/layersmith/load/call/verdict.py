@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -12,8 +13,10 @@ from torch import nn
 from layersmith.load import failure
 from layersmith.load.abstract import unwritten
 from layersmith.load.call.repair.messages import directed_pairs
+from layersmith.load.values import TensorSpec
 from layersmith.probe import source
 
+_PARTS = (2, 3, 4)
 _ENOUGH = 3  # different inputs that met the same error
 _OF_CODE = re.compile(
     r"takes \d+ positional arguments? but|missing \d+ required|unexpected keyword argument|"
@@ -63,6 +66,18 @@ def fails_alike(errors: Sequence[Exception], sizes: Sequence[set[int]], furthest
     ]
     is_end = not {*clashes}.isdisjoint(directed_pairs(str(furthest)))
     return len(set(clashes)) == 1 and len(clashes) >= _ENOUGH and is_end
+
+
+def told_by(inputs: Iterator[TensorSpec]) -> Iterator[int]:
+    """The sizes of inputs, but for the batch, and of the parts into which forward may take what nothing has fixed."""
+    for spec in inputs:
+        yield from spec.shape[1:]
+        for size, parts in itertools.product((spec.shape[i] for i in spec.free if i), _PARTS):
+            yield from (size * parts, size // parts, -(-size // parts))
+        open_sizes = [spec.shape[index] for index in spec.free if index]
+        yield from (
+            a * b for a, b in itertools.combinations_with_replacement(open_sizes, 2)
+        )  # an outer product
 
 
 def _end_alike(errors: Sequence[Exception]) -> bool:

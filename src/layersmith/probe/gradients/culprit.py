@@ -17,7 +17,7 @@ from layersmith.probe.gradients.joint import Precision, Verdict
 from layersmith.probe.gradients.projection import Named
 from layersmith.probe.gradients.specimen import Specimen, specimen
 from layersmith.probe.gradients.station import BackwardError, occupy
-from layersmith.probe.gradients.watch import watch
+from layersmith.probe.gradients.watch import HOOK, watch
 from layersmith.probe.inputs import Inputs
 
 
@@ -34,7 +34,7 @@ class Culprit:
     @property
     def is_cut(self) -> bool:
         """Whether a call that takes a value out of the graph is to blame."""
-        return bool(self.function) and not self.function.endswith(".backward")
+        return bool(self.function) and not self.function.endswith(".backward") and self.function != HOOK
 
     @property
     def place(self) -> str:
@@ -139,5 +139,6 @@ def _place(found: Specimen, path: str) -> Culprit:
         file, line = backward_of(functions[0])
         several = " or ".join(one.__name__ for one in functions)
         return Culprit(path, name, f"{several}.backward", file, line)
-    cuts = watch(found).cuts
+    seen = watch(found)
+    cuts = seen.hooks or seen.cuts
     return Culprit(path, name, cuts[0].call, cuts[0].file, cuts[0].line) if cuts else Culprit(path, name)

@@ -140,7 +140,9 @@ def _joint_leg(found: Examination, site: Site, stand: Found) -> None:
         _raised(found, site, stand.specimen, error)
         return
     _judge(found, site, station, last=not legs)
-    if legs and all(one.outcome == "right" for one in found.legs):
+    if not all(one.outcome == "right" for one in found.legs):
+        legs = found.always if any(one.outcome == "wrong" for one in found.legs) else ()
+    if legs:
         site = replace(site, precision=found.precision or site.precision)
         bench = Bench(site, station, stand.outputs, functions)
         for leg in legs:

@@ -27,6 +27,7 @@ CUTS = {
     "torch.Tensor.__int__": "int()",
     "torch.Tensor.__index__": "int()",
 }
+HOOK = "register_hook()"  # what gives backward another gradient on purpose
 _WIDTH = {torch.float16: 2, torch.bfloat16: 2, torch.float32: 4, torch.float64: 8}
 
 
@@ -49,6 +50,7 @@ class Watch(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.cuts: list[Cut] = []
+        self.hooks: list[Cut] = []
         self.narrowest: torch.dtype | None = None  # the least precise floating result
         self.narrow_at = ""  # where that came to be, in the module's own source
         self.without_grad = False  # whether some part ran under no_grad on values that carry a gradient
@@ -63,7 +65,10 @@ class Watch(TorchFunctionMode):
             self._note_width(result)
         if not carrying or is_in_function():
             return result
-        call = CUTS.get(name_of(func))
+        name = name_of(func)
+        if name == "torch.Tensor.register_hook" and (frame := caller()) is not None:
+            self.hooks.append(Cut(HOOK, frame.f_code.co_filename, frame.f_lineno))
+        call = CUTS.get(name)
         if call is None and not torch.is_grad_enabled() and isinstance(result, Tensor):
             self.without_grad, call = True, "no_grad"
         if call is not None:

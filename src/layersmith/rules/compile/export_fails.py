@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import exports
-from layersmith.probe import source, tree, wording
+from layersmith.probe import contents, source, tree, wording
 from layersmith.probe.compiler import Place, is_torchs
 from layersmith.probe.export import Export
 from layersmith.promises import Promise
@@ -76,8 +76,17 @@ def _for_one_size(case: Case, what: str, seen: tuple[Place, ...]) -> Finding:
         file=file,
         line=line,
         fix=FIX,
-        severity=Severity.NOTE if not file or is_torchs(file) or is_loss or _is_of_math(file, line) else None,
+        severity=Severity.NOTE
+        if not file or is_torchs(file) or is_loss or _is_of_math(file, line) or _keeps_something(case)
+        else None,
     )
+
+
+def _keeps_something(case: Case) -> bool:
+    """Whether a call leaves something in the module, as the state of a stream: export's second look finds it."""
+    used = case.fresh()
+    used.run()
+    return next(contents.differing(used.module, case.fresh().module), None) is not None
 
 
 def _is_of_math(file: str, line: int) -> bool:

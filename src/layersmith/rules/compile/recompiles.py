@@ -6,7 +6,7 @@ an int. When they change with every call, each call costs a compilation, and aft
 module uncompiled. A batch size that Python code depends on does the same at the last batch of an epoch.
 
 ## How it is tested
-Four calls with the same inputs in eval mode, and the compilations are counted; four calls in train mode, where forward
+Eight calls with the same inputs in eval mode, and the compilations are counted; eight calls in train mode, where forward
 asks `self.training` and a call changes what the module holds; and, where no exported program holds for any batch
 size, calls with one, two and three rows more, if eager mode takes them. Compiling once more after the first call,
 and once more for a changed size, is how dynamo works; compiling every time is reported with the condition that failed.
@@ -26,6 +26,7 @@ batch, no dict by batch size.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 
 import torch
@@ -125,7 +126,7 @@ def _every_size(case: Case, seen: tuple[Place, ...]) -> Finding:
     )
 
 
-@recompiles.bad("the same call was compiled 4 times")
+@recompiles.bad("the same call was compiled 8 times")
 class CountsItsCalls(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -142,7 +143,7 @@ class LoopsOverRows(nn.Module):
         return torch.stack([x[row] * 2 for row in range(x.shape[0])])
 
 
-@recompiles.bad("compiled 4 times in 4 calls in train mode")
+@recompiles.bad("compiled 8 times in 8 calls in train mode")
 class WarmsUp(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -166,6 +167,19 @@ class CountsInABuffer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             self.steps += 1
+        return x * 2
+
+
+@recompiles.good
+class RemembersAFew(nn.Module):
+    """Compiled for none, one, two and three remembered, and for no more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: deque[Tensor] = deque(maxlen=3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x.detach().mean())
         return x * 2
 
 

@@ -9,7 +9,7 @@ Each tensor is replaced by others of its kind, in eval and in train mode, after 
 little (a gate may start at zero). If no output moves and no gradient arrives, it is ignored. Features are found
 by gradients that are exactly zero, and confirmed by changing them. Masks and lengths, arguments of which only
 the shape, device or dtype is read, those that the code calls unused or reads in a branch that is not taken, and
-features that a fixed mask leaves out pass.
+features that a fixed mask or window leaves out pass.
 An argument with a default, which the call leaves out, is followed in the source: it is reported where it is documented
 or reassigned and then changes nothing, unless another `forward` of the file, or of a base, takes it too. What is never
 read, though another class takes the very same arguments, is a note: an interface demands it.
@@ -96,11 +96,13 @@ def _may_be_dead(case: Case, tensor: Tensor, dead: list[int]) -> bool:
     ):
         return True
     axis = influence.feature_axis(module, tensor) or 0
-    if influence.is_masked_out(module, tensor.shape[axis], dead):
-        return True
     part = torch.zeros_like(tensor, dtype=torch.bool).index_fill_(axis, torch.tensor(dead), value=True)
-    is_taken_out = executed.is_part_read_elsewhere(module, inputs, tensor, part)
-    return is_taken_out or influence.is_per_token(module, inputs, tensor)
+    return (
+        influence.is_masked_out(module, tensor.shape[axis], dead)
+        or executed.is_part_read_elsewhere(module, inputs, tensor, part)
+        or influence.is_per_token(module, inputs, tensor)
+        or influence.is_under_zeros(case.fresh().module, inputs, tensor, dead, seeds=SEEDS)
+    )
 
 
 def _matters(case: Case, tensor: Tensor) -> bool:

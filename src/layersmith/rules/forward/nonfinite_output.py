@@ -47,7 +47,7 @@ DOMAINS = (lambda x: x, lambda x: x.abs() + 1.0, torch.sigmoid)  # signed, posit
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.FINITE)
 def nonfinite_output(case: Case) -> Iterator[Finding]:
     """Find inputs of the right domain, then go through the edges; the first failure is the finding."""
-    usual = next((one for one in _domains(case) if not _what(case, one, has_infinity=False)), None)
+    usual = next((one for one in _domains(case) if not _what(case.fresh(), one, has_infinity=False)), None)
     if usual is None:
         if case.subject.inferred_from and _leaves_nothing(case):
             raise NotApplicable("of the inputs that inference gave nothing is left on the way")

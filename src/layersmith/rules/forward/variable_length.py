@@ -6,7 +6,8 @@ any length. A mask or table that is made for one length fails on the next, longe
 
 ## How it is tested
 Asked only of axes that an annotation names as time, sequence, length, steps, frames or tokens, and that no argument
-or attribute fixes; and of the sides of images "of any size", as a docstring says. The example is given one step
+or attribute fixes; and of the sides of images "of any size", and the steps of what is "(B, T, D), of any length", as a
+docstring says. The example is given one step
 shorter and three steps longer; forward must not raise. What it refuses itself, by `assert` or `raise`, passes.
 
 ## How to fix it
@@ -43,10 +44,11 @@ def variable_length(case: Case) -> Iterator[Finding]:
     free = annotated.free_lengths(case.module, case.inputs)
     if not free:
         raise NotApplicable("nothing says that an axis is of free length")
+    least = annotated.least_length(case.module)
     for name, places in free.items():
         length = places[0][0].shape[places[0][1]]
         for change in CHANGES:
-            if length + change < 2:  # noqa: PLR2004 - one step is another question
+            if length + change < least:
                 continue
             order = torch.arange(length + change) % length
             new = {id(tensor): tensor.detach().index_select(axis, order) for tensor, axis in places}
@@ -76,6 +78,30 @@ class DoublesWhatWasHalved(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.pool, self.up = nn.MaxPool2d(2), nn.Upsample(scale_factor=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(self.pool(x))
+
+
+@variable_length.bad("with length = 7 (it works with 8)", inputs=lambda: torch.randn(2, 3, 8))
+class DoublesTheStepsThatItHalved(nn.Module):
+    """Takes (B, C, T) of any length T >= 4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool, self.up = nn.MaxPool1d(2), nn.Upsample(scale_factor=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(self.pool(x))
+
+
+@variable_length.good(inputs=lambda: torch.randn(2, 3, 8))
+class DoublesAnEvenNumberOfSteps(nn.Module):
+    """Takes (B, C, T) of any length that is even."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool, self.up = nn.MaxPool1d(2), nn.Upsample(scale_factor=2)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.up(self.pool(x))

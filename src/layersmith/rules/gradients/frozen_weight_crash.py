@@ -43,7 +43,6 @@ from layersmith.subject import Case
     severity=Severity.ERROR,
     since="0.1",
     promise=Promise.TRUE_GRADIENT,
-    after=("wrong-gradient",),
 )
 def frozen_weight_crash(case: Case) -> Iterator[Finding]:
     """Report the tensors whose gradient depends on which others ask for one."""
@@ -88,6 +87,21 @@ class ChecksPointsReentrantly(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.scale * checkpoint(self.linear, x, use_reentrant=True)
+
+
+@frozen_weight_crash.bad("with weights frozen, forward raises")
+class HooksItsWeight(nn.Module):
+    """What backward hands on is not the derivative, on purpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight.view_as(self.weight)
+        if self.training:
+            weight.register_hook(lambda gradient: gradient / 10)
+        return x @ weight
 
 
 @frozen_weight_crash.good

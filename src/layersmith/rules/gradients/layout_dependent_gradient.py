@@ -7,7 +7,8 @@ a kernel, `torch.empty_like` and strides) then computes something else, or raise
 
 ## How it is tested
 Where an `autograd.Function` takes part (with `--gradients full`: always), backward gets the same gradient contiguous,
-scattered and expanded, and forward gets the same inputs scattered; all must give the same gradients.
+scattered and expanded, and forward gets the same inputs scattered; all must give the same gradients. Matrices come by two
+as well, where forward takes them so.
 
 ## How to fix it
 Begin backward with `gradient = gradient.contiguous()`, or use operations that respect strides (`reshape`, `*`, `@`).
@@ -23,14 +24,15 @@ Begin backward with `gradient = gradient.contiguous()`, or use operations that r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.observations import findings, gradient_reports, require_asked
+from layersmith.observations import findings, gradient_reports, require_asked, stacked_report
+from layersmith.probe.gradients import WrongGradient, question_of
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -42,9 +44,10 @@ from layersmith.subject import Case
 def layout_dependent_gradient(case: Case) -> Iterator[Finding]:
     """Report the tensors whose gradient depends on strides."""
     reports = case.once(gradient_reports)
-    yield from findings(
-        reports.errors("layout"), fix="make what backward gets contiguous first: `gradient.contiguous()`"
-    )
+    errors: Sequence[WrongGradient] = reports.errors("layout")
+    if not errors and reports.legs("layout") and (stacked := stacked_report(case)) is not None:
+        errors = [error for error in stacked.errors if question_of(error.leg) == "layout"]
+    yield from findings(errors, fix="make what backward gets contiguous first: `gradient.contiguous()`")
     require_asked(reports, "layout")
 
 
@@ -94,6 +97,26 @@ class ViewsTheGradient(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return _Flattens.apply(x, self.weight)
+
+
+class _Halves(torch.autograd.Function):
+    """Of two axes this view is possible, of three it is not."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        left, right = x.chunk(2, dim=-1)
+        return torch.cat([left + right, left - right], dim=-1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        first, second = gradient.view(-1, 2, gradient.shape[-1] // 2).unbind(1)
+        return torch.cat([first + second, first - second], dim=-1).reshape(gradient.shape)
+
+
+@layout_dependent_gradient.bad("for a non-contiguous or expanded grad_output")
+class ViewsHalvesOfTheGradient(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return _Halves.apply(x)
 
 
 class _Scaled(torch.autograd.Function):

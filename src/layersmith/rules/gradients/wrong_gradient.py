@@ -10,7 +10,8 @@ and inputs together, by finite differences and by backward. They agree or some t
 is asked alone, and the wrong elements are found. Points at kinks are moved off, noise is frozen. `--gradients full`
 asks in float32 and at smaller and larger inputs as well. A value cut out of the graph is a warning, and a note where
 that is usual: by `.detach()` or `no_grad` where every tensor still gets a gradient, in a loss, in train mode only. A
-note, too, is a gradient where the derivative is zero everywhere (straight-through), and a reversal by name. A
+note, too, is a gradient where the derivative is zero everywhere (straight-through), a reversal by name, and one that
+forward itself changes by `register_hook`. A
 warning again is an output that passes a parameter a gradient and is the same whatever its values.
 
 ## How to fix it
@@ -43,6 +44,7 @@ from layersmith.finding import Finding, Severity
 from layersmith.observations import CUTS, findings, gradient_reports, is_cut_off, places
 from layersmith.probe import phantom
 from layersmith.probe.gradients import WrongGradient
+from layersmith.probe.gradients.watch import HOOK
 from layersmith.promises import Promise, contract
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -89,7 +91,7 @@ def _severity(same: list[WrongGradient], *, is_usual: bool) -> Severity | None:
     function = same[0].function
     if any(one.kind.startswith("not zero where") for one in same) or TURNS.search(function):
         return Severity.NOTE
-    if function in STOPS or (is_usual and function in CUTS):
+    if function in STOPS or function == HOOK or (is_usual and function in CUTS):
         return Severity.NOTE
     return Severity.WARNING if function in CUTS else None
 

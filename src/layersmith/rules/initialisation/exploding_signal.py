@@ -10,8 +10,8 @@ One forward on the example inputs. Wherever a trainable parameter is contracted 
 convolution) the fan-in is read off the operation, and the signal is followed through the elementwise
 operations to the next layer. Reported: more than 2.5 times the input there, or a saturated tanh, sigmoid or
 softmax, with std * sqrt(fan_in) > 2.5. A normalisation that follows makes it harmless. Weights written as
-plain `torch.randn` are a warning in small layers too, since they will not shrink when the layer grows. A head tied to an
-`nn.Embedding` that is left at N(0, 1) is a note.
+plain `torch.randn` are a warning in small layers too, since they will not shrink when the layer grows. Weights of which
+only the direction counts are not reported, nor is a head tied to an `nn.Embedding`: see `overconfident-logits`.
 
 ## How to fix it
 `std = gain / sqrt(fan_in)`, with the gain of the activation that follows (`layersmith.gain`): in
@@ -50,6 +50,7 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 PLAIN_RANDN = re.compile(r"Parameter\(\s*torch\.randn\([^()]*\)\s*\)")
+SHRUNK = 2.0**-10  # so much smaller no tanh is saturated, and the result no less exact
 SMALL_FAN_IN = 8  # below it a plain randn multiplies by less than 2.8, as a sound gain may
 
 
@@ -59,9 +60,10 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
     case.module.train()  # batch normalisation normalises only there
     worst: dict[str, tuple[Contraction, Severity | None]] = {}
     for one in contractions(case.module, case.inputs):
+        if is_tied_embedding(case.module, one):  # `overconfident-logits` weighs what comes of it
+            continue
         if _explodes(one) and not keeps_gradients(case.module, one):
-            is_tied = is_tied_embedding(case.module, one)
-            judged: tuple[Contraction, Severity | None] = (one, Severity.NOTE if is_tied else None)
+            judged: tuple[Contraction, Severity | None] = (one, None)
         elif _is_careless(case.module, one):
             judged = (one, Severity.WARNING)
         else:
@@ -69,7 +71,7 @@ def exploding_signal(case: Case) -> Iterator[Finding]:
         if one.parameter not in worst or one.arriving_rms > worst[one.parameter][0].arriving_rms:
             worst[one.parameter] = judged
     for one, severity in worst.values():
-        if not _is_guessed(case, one):
+        if not _is_guessed(case, one) and not _is_scale_free(case, one.parameter):
             yield _finding(case.module, case.inputs, one, severity)
 
 
@@ -97,6 +99,14 @@ def _is_guessed(case: Case, one: Contraction) -> bool:
     return False
 
 
+def _is_scale_free(case: Case, name: str) -> bool:
+    """Whether the answer is the same with a thousandth of these weights: only their direction counts."""
+    usual, shrunk = case.fresh(training=True), case.fresh(training=True)
+    with torch.no_grad():
+        shrunk.module.get_parameter(name).mul_(SHRUNK)
+    return not closeness.gaps(usual.run(), shrunk.run())
+
+
 def _is_careless(module: nn.Module, one: Contraction) -> bool:
     """Whether the source draws the weights from a plain N(0, 1), which no layer size changes."""
     file, line = source.parameter_line(module, one.parameter)
@@ -114,11 +124,7 @@ def _finding(module: nn.Module, inputs: Inputs, one: Contraction, severity: Seve
     scale = one.rms / rms if (rms := float(parameter.detach().double().square().mean().sqrt())) else 1.0
     is_scaled = abs(scale - 1) > closeness.DEFAULT_SPREAD
     wanted = gain_wanted / math.sqrt(one.fan_in) / (scale if is_scaled else 1.0)
-    told = {
-        Severity.WARNING: ", as at any other (plain torch.randn)",
-        Severity.NOTE: " (an nn.Embedding's own, tied to a head)",
-    }
-    at = f"at fan_in {one.fan_in}" + (told[severity] if severity else "")
+    at = f"at fan_in {one.fan_in}" + (", as at any other (plain torch.randn)" if severity else "")
     at += f", times {scale:#.3g} in forward" if is_scaled else ""
     return Finding(
         f"{one.parameter} has std {std:#.3g} {at}: it multiplies its signal by {one.factor:#.3g}",
@@ -228,6 +234,20 @@ class LooksUpTokens(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.embedding(tokens)
+
+
+@exploding_signal.good(inputs=lambda: torch.randn(8, 16))
+class ReflectsAtRandomVectors(nn.Module):
+    """Only their direction counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.randn(4, 16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for vector in self.vectors.unbind():
+            x = x - 2 / vector.square().sum() * (x @ vector)[..., None] * vector
+        return x
 
 
 @exploding_signal.good(inputs=lambda: torch.randn(2, 96, 5, 5))

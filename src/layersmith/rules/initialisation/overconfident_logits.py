@@ -6,10 +6,10 @@ of guessing, log(classes). Its first epochs go into taking that back, and its so
 A frequent case is a head that shares the weights of an `nn.Embedding`, whose default is N(0, 1).
 
 ## How it is tested
-Where names say that the outputs are classes (`num_classes`, `vocab_size`, a class named Classifier), or forward ends in
-a softmax, its probabilities on several inputs, with batch norms in train mode too. Reported: at least 95 % for one class
-in the mean, and an expected loss on random labels of more than four times log(classes). Scaled cosines (ArcFace) are
-meant; a sparsemax, of which nothing says that it classifies, chooses.
+Where names say that the outputs are classes (`num_classes`, `vocab_size`, a class named Classifier), the weights of
+an embedding make them, or forward ends in a softmax, its probabilities on several inputs, with batch norms in train
+mode too. Reported: at least 95 % for one class in the mean, and an expected loss on random labels of more than four
+times log(classes). Scaled cosines (ArcFace) are meant; a sparsemax, of which nothing says that it classifies, chooses.
 
 ## How to fix it
 Draw the head with std 0.02 or 1 / sqrt(fan_in), its bias zero; divide scores by sqrt(d).
@@ -92,8 +92,19 @@ def _is_classifier(case: Case, scores: Tensor) -> bool:
         parameters = inspect.signature(type(case.module)).parameters
         said = {**{name: one.default for name, one in parameters.items()}, **said}
     is_named = any(SIZES.match(name) and value == scores.shape[-1] for name, value in said.items())
-    is_named |= bool(KINDS.search(type(case.module).__name__))
-    return is_named or (_are_probabilities(scores) and not _is_sparse(scores))
+    return (
+        is_named
+        or _is_tied(case.module, scores)
+        or bool(KINDS.search(type(case.module).__name__))
+        or (_are_probabilities(scores) and not _is_sparse(scores))
+    )
+
+
+def _is_tied(module: nn.Module, scores: Tensor) -> bool:
+    """Whether they come of the weights of an embedding: one for each token that it knows."""
+    tables = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
+    near = (module.get_parameter(name) for name in leaves.nearest(scores, module))
+    return any(id(one) in tables and len(one) == scores.shape[-1] for one in near)
 
 
 def _are_probabilities(scores: Tensor) -> bool:
@@ -149,6 +160,35 @@ class HotClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(x).relu()) * 1000.0
+
+
+@overconfident_logits.bad("before training it gives", inputs=lambda: torch.randint(200, (4, 6)))
+class SharesItsTable(nn.Module):
+    """N(0, 1) is right for what is looked up, and multiplies by 16 as a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(200, 256)
+        self.mix = nn.Linear(256, 256)
+        self.norm = nn.LayerNorm(256)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.tokens(tokens)
+        return nn.functional.linear(self.norm(x + self.mix(x).relu()), self.tokens.weight)
+
+
+@overconfident_logits.good(inputs=lambda: torch.randint(200, (4, 6)))
+class SharesItsSmallTable(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(200, 256)
+        nn.init.normal_(self.tokens.weight, std=0.02)
+        self.mix = nn.Linear(256, 256)
+        self.norm = nn.LayerNorm(256)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.tokens(tokens)
+        return nn.functional.linear(self.norm(x + self.mix(x).relu()), self.tokens.weight)
 
 
 @overconfident_logits.good

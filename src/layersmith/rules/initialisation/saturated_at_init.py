@@ -8,7 +8,8 @@ whatever rate. Mostly a factor is too large, a division by sqrt(d) is missing, o
 Sigmoid, tanh and softmax are watched in eval mode on several inputs. Reported is one that depends on parameters and
 whose slope is below a hundredth of the steepest for 90 % of its values in every call; of a softmax, 90 % of the
 distributions give 99 % to one of three or more. A gate that is meant to start open or closed is not: a sigmoid at one
-end whose result is a factor or the output; nor a softmax with a temperature, or one behind a norm that is neutral yet.
+end whose result is a factor or the output, unless it is 0 or 1 to the last digit; nor a softmax with a temperature,
+or one behind a norm that is neutral yet.
 
 ## How to fix it
 Scale what comes before: weights of std gain / sqrt(fan_in), scores over sqrt(d), biases near zero.
@@ -63,8 +64,14 @@ def _is_meant(module: nn.Module, calls: list[Squashed]) -> bool:
     if calls[0].operation == "softmax":
         text = linecache.getline(calls[0].file, calls[0].line)
         return calls[0].is_output or bool(MEANT.search(f"{text} {type(module).__name__}"))
-    is_one_sided = all(one.is_one_sided for one in calls)
+    is_one_sided = all(one.is_one_sided for one in calls) and not all(map(_is_shut, calls))
     return calls[0].operation == "sigmoid" and is_one_sided and (calls[0].is_gate or calls[0].is_output)
+
+
+def _is_shut(one: Squashed) -> bool:
+    """Whether a gate is open or closed to the last digit: what it holds back is lost, and no step will move it."""
+    last_digit = torch.finfo(one.result.dtype).eps
+    return bool((torch.minimum(one.result, 1 - one.result) < last_digit).double().mean() >= SATURATED_AT_INIT)
 
 
 def _is_neutral(module: nn.Module, name: str) -> bool:
@@ -97,6 +104,19 @@ class TanhOfTooMuch(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(torch.tanh(1000.0 * self.first(x)))
+
+
+@saturated_at_init.bad("sigmoid() has hardly any slope")
+class GateThatNeverOpens(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.gate = nn.Linear(6, 6)
+        nn.init.constant_(self.gate.bias, -20.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        opened = torch.sigmoid(self.gate(x))
+        return opened * self.linear(x).relu() + (1 - opened) * x
 
 
 @saturated_at_init.bad("softmax() is nearly one-hot", inputs=lambda: torch.randn(4, 8, 16))

@@ -6,9 +6,9 @@ walks the tree, and `self.half = dim // 2` breaks `.half()`: far from the line t
 
 ## How it is tested
 Methods of the classes in the tree that bear a name of nn.Module must accept the calls that torch, optimisers and
-trainers make: `train(False)`, `eval()`, `parameters()`, `to("cpu")`, `state_dict()` ... Attributes must not hide such a
-method, nor be registered under its name (a warning), nor `training` hold anything but a bool. An override that takes
-more, with defaults, is fine.
+trainers make: `train(False)`, `eval()`, `parameters()`, `to("cpu")`, `state_dict()` ... and `apply` must hand the
+module to the function that it is given. Attributes must not hide such a method, nor be registered under its name (a
+warning), nor `training` hold anything but a bool. An override that takes more, with defaults, is fine.
 
 ## How to fix it
 Give it another name: `fit` for `train`, `half_dim` for `half`, `blocks` for `modules`.
@@ -22,7 +22,7 @@ Give it another name: `fit` for `train`, `half_dim` for `half`, `blocks` for `mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +119,38 @@ class RegistersUnderThatName(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         (shifts,) = self.children()
         return x * self.scale + next(iter(shifts.parameters()))
+
+
+@module_method_overridden.bad("EvaluatesByApply.apply(self, x) cannot be called as nn.Module.apply()")
+class EvaluatesByApply(nn.Module):
+    """As many arguments as torch's own, and another meaning: `model.apply(init)` fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(6))
+
+    def apply(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return self.scale * x.tanh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.apply(x)
+
+
+@module_method_overridden.good
+class InitialisesItself(nn.Module):
+    """An `apply` that does more than torch's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.is_applied = False
+
+    def apply(self, fn: Callable[[nn.Module], None]) -> InitialisesItself:
+        self.is_applied = True
+        return super().apply(fn)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
 
 
 @module_method_overridden.good

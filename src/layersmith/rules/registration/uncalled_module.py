@@ -110,9 +110,7 @@ def _is_forgotten_option(cls: type, attribute: str) -> bool:
         if isinstance(part, ast.Assign) and isinstance(part.value, ast.IfExp)
         if any(getattr(target, "attr", "") == attribute for target in part.targets)
     ]
-    is_read = source.methods_naming(cls, attribute) - {"__init__"} or source.is_read_when_built(
-        cls, attribute
-    )
+    is_read = source.methods_using(cls, attribute) or source.is_read_when_built(cls, attribute)
     return bool(choices) and not is_read and not parameters.is_read_in_file(cls, attribute)
 
 

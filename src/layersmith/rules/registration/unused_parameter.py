@@ -8,8 +8,8 @@ twice and `norm2` never, or a layer that was replaced and left behind. Distribut
 Autograd's graph is read in train and eval mode, over several seeds and inputs; only a parameter without any path to
 any output in all of them is reported. A zero gradient is not (zero-initialised gates are sound). If the code
 names the attribute elsewhere than in `__init__`, a condition may lead there: then it is a warning, and only where
-siblings in the same container are reached and neither the data nor an argument chooses among them, or where the
-submodule is called and its result changes nothing.
+nothing calls the method that names it, siblings in the same container are reached and neither the data nor an argument
+chooses among them, or the submodule is called and its result changes nothing.
 
 ## How to fix it
 Use it in forward, delete it, or set `requires_grad=False`.
@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.load import project
 from layersmith.probe import reading, source
 from layersmith.probe.reach import (
     Reach,
@@ -97,9 +98,11 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[Reach]) -
             is_chosen = reading.chooses_from(type(holder), attribute)
             if is_whole and not is_chosen and is_passed_over(root, container, unreached, runs):
                 return where, attribute, type(holder), Severity.WARNING
-        elif not source.is_torchs(kind.__module__) and not source.methods_naming(kind, part) - {"__init__"}:
-            whole = outermost_unreached(root, path, where, unreached)
-            return whole, part, kind, None if whole == where else Severity.WARNING  # others take parts of it
+        elif not source.is_torchs(kind.__module__):
+            methods = source.methods_using(kind, part)
+            if all(project.is_uncalled(kind, method) for method in methods):
+                whole = outermost_unreached(root, path, where, unreached)  # others may take parts of it
+                return whole, part, kind, Severity.WARNING if methods or whole != where else None
         owner = getattr(owner, part) if depth < len(parts) - 1 else owner
     return None
 
@@ -125,8 +128,9 @@ def _finding(root: nn.Module, places: list[Place]) -> Finding:
     where, attribute, owner, severity = places[0]
     paths = [place[0] for place in places]
     file, line = source.attribute_line(owner, attribute)
-    prefixes = tuple(f"{path}." for path in paths)
-    count = sum(p.numel() for n, p in root.named_parameters() if f"{n}.".startswith(prefixes))
+    count = sum(
+        p.numel() for n, p in root.named_parameters() if f"{n}.".startswith(tuple(f"{p}." for p in paths))
+    )
     named = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")  # noqa: PLR2004
     return Finding(
         f"{named} never {'reaches' if len(paths) == 1 else 'reach'} the output: {count} numbers get no gradient",
@@ -254,16 +258,13 @@ class WantsFeaturesOnly(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.classifier = FeaturesAndLogits()
-        self.head = nn.Linear(6, 6)
 
     def forward(self, x: Tensor) -> Tensor:
         features, _logits = self.classifier(x)
-        return self.head(features)
+        return features
 
 
 class FeaturesAndLogits(nn.Module):
-    """Two outputs."""
-
     def __init__(self) -> None:
         super().__init__()
         self.body, self.to_logits = nn.Linear(6, 6), nn.Linear(6, 3)
@@ -289,8 +290,6 @@ class StacksOfChoices(nn.Module):
 
 
 class OneOfTwo(nn.Module):
-    """The constructor says which."""
-
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.kind = kind

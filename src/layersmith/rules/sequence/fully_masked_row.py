@@ -7,7 +7,7 @@ MultiheadAttention gives NaN there as well.
 
 ## How it is tested
 Where forward takes a mask and obeys it: all steps of one row are hidden. Inputs are finite, and the output
-should be.
+should be. Where the documentation says that a row may be empty, that is a warning.
 
 ## How to fix it
 Fill with a large negative number (`torch.finfo(x.dtype).min`) instead of `-inf`, or set such rows to zero
@@ -21,6 +21,8 @@ afterwards.
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator
 
 import torch
@@ -34,7 +36,16 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-OF_ROWS = ("bt", "b1t", "b11t", "bt1")  # masks by rows and steps; nobody hides all pairs of steps
+MAY_BE_EMPTY = re.compile(
+    r"\b(?:may|can|might|could)\b(?![^.]*\b(?:not|never)\b)[^.]*\b(?:empty|(?:fully|all|entirely|completely)[- ]masked)\b"
+    r"|\b(?:sees?|ha(?:s|ve)|with|without) (?:no|none|nobody|any)\b[^.]*\b(?:gets?|gives?|zeros?)\b"
+)
+OF_ROWS = (
+    "bt",
+    "b1t",
+    "b11t",
+    "bt1",
+)  # masks by rows and steps; nobody hides all pairs of steps without a word
 
 
 @rule(
@@ -51,7 +62,8 @@ def fully_masked_row(case: Case) -> Iterator[Finding]:
         raise NotApplicable("torch's own attention is known to do so")
     asked = False
     for masking in case.once(maskings):
-        for encoding in masking.working[:1] if masking.shape in OF_ROWS else ():
+        is_meant = masking.shape in OF_ROWS or _may_be_empty(type(case.module))
+        for encoding in masking.working[:1] if is_meant else ():
             asked = True
             if _is_nan(case, masking, encoding):
                 yield _finding(case, masking)
@@ -86,7 +98,14 @@ def _finding(case: Case, masking: Masking) -> Finding:
         file,
         line,
         fix="fill with torch.finfo(x.dtype).min instead of -inf, or zero such rows; clamp a divisor to at least 1",
+        severity=Severity.WARNING if _may_be_empty(type(case.module)) else None,
     )
+
+
+def _may_be_empty(cls: type[nn.Module]) -> bool:
+    """Whether the class, or its forward, says that there may be nothing to look at in a row."""
+    said = f"{vars(cls).get('__doc__') or ''}\n{inspect.getdoc(cls.forward) or ''}"
+    return MAY_BE_EMPTY.search(" ".join(said.split())) is not None
 
 
 def _sequence() -> Tensor:
@@ -107,6 +126,31 @@ class DividesByNone(nn.Module):
     def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         valid = torch.ones_like(x[..., :1]) if padding_mask is None else (~padding_mask).unsqueeze(-1)
         return (x * valid).sum(1) / valid.sum(1)
+
+
+@fully_masked_row.bad(
+    "NaN where mask hides every step", inputs=lambda: (torch.randn(3, 6), torch.randn(3, 7, 6))
+)
+class ReadsAnEmptyMemory(nn.Module):
+    """Reads a memory; that of an example may be empty."""
+
+    def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
+        scores = torch.einsum("bd,bmd->bm", query, memory)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        return query + torch.einsum("bm,bmd->bd", scores.softmax(-1), memory)
+
+
+@fully_masked_row.bad(
+    "NaN where mask hides every step",
+    inputs=lambda: (torch.randn(3, 7, 6), torch.eye(7, dtype=torch.bool).expand(3, -1, -1)),
+)
+class LooksAtItsNeighbours(nn.Module):
+    """Mean of the visible agents, weighted; agents that see nobody get zeros."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        scores = (x @ x.mT).masked_fill(~mask, float("-inf"))
+        return scores.softmax(-1) @ x
 
 
 @fully_masked_row.good(inputs=_sequence)

@@ -6,9 +6,10 @@ length crashes or, worse, gets the old table. A hidden state that stays from the
 depend on what was asked before.
 
 ## How it is tested
-One module is called with other inputs first: other values, fewer rows, fewer steps, an image of other sides and
-as many pixels. Each call after that, also after `.double()`, `.bfloat16()` and a step of the parameters, must give
-what a fresh module gives for the same inputs, and must not raise where the fresh one does not.
+One module is called with other inputs first: other values, fewer rows, fewer steps, another number for an optional
+argument (`window=None`, where `self.window` is a number), an image of other sides and as many pixels. Each call after
+that, also after `.double()`, `.bfloat16()` and a step of the parameters, must give what a fresh module gives for the
+same inputs, and must not raise where the fresh one does not.
 
 ## How to fix it
 Compare the cache with what is asked (`if self.table.shape[0] < t or self.table.device != x.device`), slice
@@ -49,14 +50,15 @@ def call_history(case: Case) -> Iterator[Finding]:
     if not history.leaves_something(case.module, case.fresh().module):
         return
     for other in history.variants(case.module, case.inputs, case.run):
-        for first, second in ((other.inputs, case.inputs), (case.inputs, other.inputs)):
-            if (found := _changed(case, first, second, other.how)) is not None:
-                yield found
-                return
+        orders = ((other.inputs, case.inputs), (case.inputs, other.inputs))
+        found = [one for first, second in orders if (one := _changed(case, first, second, other.how))]
+        if len(found) > int(other.is_setting):  # a cache goes on from one setting to the other, not back
+            yield found[0]
+            return
     for how, (change, dtype) in CHANGES.items():
         inputs = case.inputs.to(dtype) if dtype else case.inputs
-        if (found := _changed(case, case.inputs, inputs, f"and {how}", change, dtype)) is not None:
-            yield found
+        if (one := _changed(case, case.inputs, inputs, f"and {how}", change, dtype)) is not None:
+            yield one
             return
 
 
@@ -183,6 +185,58 @@ class RampOfAsManyPixels(nn.Module):
             across = torch.linspace(0, 1, columns).expand(rows, columns)
             self.kept[size] = across.reshape(-1)
         return x + self.kept[size].to(x).reshape(rows, columns)
+
+
+@call_history.bad("with window = 1 the next one gives another output", inputs=_steps)
+class BandOfTheFirstWindow(nn.Module):
+    """Kept by the length alone."""
+
+    def __init__(self, window: int = 2) -> None:
+        super().__init__()
+        self.window = window
+        self.kept: dict[int, Tensor] = {}
+
+    def forward(self, x: Tensor, window: int | None = None) -> Tensor:
+        steps, window = x.shape[1], self.window if window is None else window
+        if steps not in self.kept:
+            self.kept.clear()
+            places = torch.arange(steps, device=x.device)
+            self.kept[steps] = (places[:, None] - places).abs() <= window
+        return self.kept[steps].to(x) @ x
+
+
+@call_history.good(inputs=_steps)
+class BandOfEachWindow(nn.Module):
+    def __init__(self, window: int = 2) -> None:
+        super().__init__()
+        self.window = window
+        self.kept: dict[tuple[int, int], Tensor] = {}
+
+    def forward(self, x: Tensor, window: int | None = None) -> Tensor:
+        key = x.shape[1], self.window if window is None else window
+        if key not in self.kept:
+            self.kept.clear()
+            places = torch.arange(key[0], device=x.device)
+            self.kept[key] = (places[:, None] - places).abs() <= key[1]
+        return self.kept[key].to(x) @ x
+
+
+@call_history.good(inputs=_steps)
+class GoesOnWhereItIsTold(nn.Module):
+    """What came before the start is meant to count."""
+
+    kept: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(3, 16, 6), persistent=False)
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        end = start + x.shape[1]
+        kept = self.kept[:, :start].to(x)
+        with torch.no_grad():
+            self.kept[:, start:end] = x.detach()
+        return torch.cat([kept, x], dim=1).mean(1)
 
 
 @call_history.good(inputs=_image)

@@ -8,7 +8,8 @@ parameters with half a gradient each.
 ## How it is tested
 Parameters that are one object, or lie in the same memory, are noted. After `copy.deepcopy`, `.double()` and
 `pickle`, the same ones must be tied. Where nothing is tied, an argument named so (`tie_weights=True`) must do something:
-built with it and without, and given the same weights, the module is another one.
+built with it and without, and given the same weights, the module is another one. And where the class speaks of tied
+weights, no layer may start with a copy of the random weights of a layer of another kind.
 
 ## How to fix it
 Tie the parameter, not its data: `self.decoder.weight = self.encoder.weight`; tie anew in `__setstate__` and
@@ -26,6 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import pickle
 import re
 from collections import Counter
@@ -43,6 +45,7 @@ from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case, Construction
 
 FLAG = re.compile(r"^(?:tie|tied|share)(?:_?(?:weights?|embed\w*|word_embed\w*|output\w*|params?))?$")
+SAYS_TIED = r"(?<!not )(?<!never )\b(?:tied|tying|tie_\w+)\b"
 Ties = set[tuple[str, str]]
 WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "copy.deepcopy": copy.deepcopy,
@@ -82,7 +85,34 @@ def _untied(case: Case) -> Iterator[Finding]:
                 severity=Severity.WARNING,
             )
             return
+    if copied := next(_copies(case.module), None):
+        yield _copied(case.module, *copied)
+        return
     raise NotApplicable("no two parameters are tied")
+
+
+def _copies(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """Weights of layers of two kinds that start as the same random numbers, in a class that speaks of a tie."""
+    if not reading.says(module, SAYS_TIED):
+        return
+    drawn = [
+        (name, one, type(module.get_submodule(name.rpartition(".")[0])))
+        for name, one in module.named_parameters()
+        if not is_lazy(one) and one.ndim > 1 and one.requires_grad and bool((one != one.flatten()[0]).any())
+    ]
+    for (name, one, kind), (other, two, other_kind) in itertools.combinations(drawn, 2):
+        if kind is not other_kind and one.shape == two.shape and torch.equal(one, two):
+            yield name, other
+
+
+def _copied(module: nn.Module, one: str, other: str) -> Finding:
+    return Finding(
+        f"{other} starts as a copy of {one}, and is not tied to it: the two are trained apart",
+        other,
+        *reading.line_anywhere(module, r"\.weight(\.data)?\b.*\.weight\b"),
+        fix=f"self.{other} = self.{one}",
+        severity=Severity.WARNING,
+    )
 
 
 def _is_void(case: Case, construction: Construction, flag: str) -> bool:
@@ -178,6 +208,39 @@ class CopiesOnce(nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.02)
         if tie_weights:
             self.head.weight.data.copy_(self.embedding.weight.data)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.embedding(tokens))
+
+
+@tied_weights_broken.bad(
+    "head.weight starts as a copy of embedding.weight", inputs=lambda: torch.randint(9, (4, 6))
+)
+class TiesAClone(nn.Module):
+    def __init__(self, words: int = 9, width: int = 8) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, width)
+        self.head = nn.Linear(width, words)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.tie_weights()
+
+    def tie_weights(self) -> None:
+        self.head.weight = nn.Parameter(self.embedding.weight.detach().clone())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.embedding(tokens))
+
+
+@tied_weights_broken.good(inputs=lambda: torch.randint(9, (4, 6)))
+class StartsAsItsCodes(nn.Module):
+    """The head starts where the codes are, and goes its own way: they are not tied."""
+
+    def __init__(self, words: int = 9, width: int = 8) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, width)
+        self.head = nn.Linear(width, words)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.head.weight.data.copy_(self.embedding.weight.data)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.head(self.embedding(tokens))
