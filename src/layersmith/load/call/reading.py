@@ -80,9 +80,8 @@ def _read(module: nn.Module, function: Any, parameter: str, depth: int) -> Clue:
     reader = _reader(module, depth, node, [parameter])
     reader.add(Clue(picked=picked_parts(node, parameter)))
     for event in in_order(node, lambda test: truth(test, module)):
-        reader.read(event)
-        if not reader.held.alias:
-            break
+        if reader.held.alias:
+            reader.read(event)
     return reader.clue
 
 
@@ -213,8 +212,7 @@ class _Reader:
                 for name in names_of_parts
             ]
             says = any(clue.is_known or clue.is_sequence for clue in clues)
-            items = tuple(enumerate(clues)) if says else ()
-            self.add(Clue(parts=count, items=items))
+            self.add(Clue(parts=count, items=tuple(enumerate(clues)) if says else ()))
 
     def call(self, node: ast.Call) -> None:
         self.add(picked_clue(node, self.holds))
@@ -301,5 +299,4 @@ class _Reader:
         self.add(operator_clue(node, self.holds, self.looked_up))
 
     def looked_up(self, node: ast.AST) -> Any:
-        """The object behind `self.a.b[0]`, or a loop variable."""
         return looked_up(node, self.module, self.locals)
