@@ -146,3 +146,51 @@ def test_what_a_launcher_puts_on_the_path_is_found_in_the_project(tmp_path: Path
     write(tmp_path / "proj" / "src" / "nets" / "__init__.py", "")
     file = write(tmp_path / "proj" / "src" / "nets" / "net_of_tools.py", "from tools import A\n" + MODULE)
     assert import_target(Target(str(file))).A == 1
+
+
+def test_a_file_may_import_the_folder_in_which_it_lies(tmp_path: Path) -> None:
+    folder = tmp_path / "home_of_nets" / "folder_of_nets"
+    write(folder / "parts_of_nets.py", MODULE)
+    file = write(folder / "net_of_parts.py", "from folder_of_nets.parts_of_nets import Net\n")
+    assert import_target(Target(str(file))).Net.__module__ == "folder_of_nets.parts_of_nets"
+
+
+def test_a_file_of_the_name_of_its_folder_does_not_stand_for_it(tmp_path: Path) -> None:
+    write(tmp_path / "tools_of_mine" / "tools_of_mine.py", MODULE)
+    text = "from .tools_of_mine import Net\n"
+    module = import_target(Target(str(write(tmp_path / "tools_of_mine" / "net_again.py", text))))
+    assert module.Net.__module__ == "tools_of_mine.tools_of_mine"
+
+
+def test_globals_that_only_a_script_sets_are_set_and_nothing_else_of_its_start_is_run(tmp_path: Path) -> None:
+    text = f"""{MODULE}
+class Uses(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.rate = nn.Embedding(n_words, width), args.rate
+
+def heavy(): raise SystemExit
+
+def reads(): return path
+
+if __name__ == "__main__":
+    import argparse
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rate", type=float, default=0.5)
+    args = parser.parse_args()
+    asking = argparse.ArgumentParser()
+    asking.add_argument("file")
+    path = asking.parse_args().file
+    sentences = ["a b", "b c"]
+    words = " ".join(sentences).split()
+    n_words = len(set(words))
+    width = 4
+    other = 5
+    model = Uses()
+    print("started")
+    raise SystemExit
+"""
+    module = import_target(Target(str(write(tmp_path / "script_of_globals.py", text))))
+    uses = module.Uses()
+    assert (uses.embed.weight.shape, uses.rate) == ((3, 4), 0.5)
+    assert not {"other", "model"} & set(vars(module))

@@ -36,6 +36,17 @@ ADVICE = [
     ("Shape mismatch, can't divide axis of length 14 in chunks of 8", (5, 3, 56, 56), "f32[5,3,224,224]"),
     ("we support only boxes with shape [N,4] or [N,6], got [5, 32]", (5, 32), "f32[5,4]"),
     ("The size of tensor a (112) must match the size of tensor b (512)", (5, 8, 7), "f32[5,8,32]"),
+    (
+        "The shape of the mask [5, 24, 7] at index 2 does not match the shape of the indexed tensor [5, 24, 16] at",
+        (5, 3, 7),
+        "f32[5,3,16]",
+    ),
+    (
+        "expected TensorOptions(dtype=long int, device=cpu) (got TensorOptions(dtype=float",
+        (5, 7),
+        "i64[5,7]<4",
+    ),
+    ("gather(): Expected dtype int32/int64 for index", (5, 7), "i64[5,7]<4"),
     ("x must be (*, 3, H, W)", (5, 7, 11, 13), "f32[5,3,11,13]"),
     ("Expected 2 spatial dimensions, got 1", (5, 7, 11), "f32[5,7,11,13]"),
     (
@@ -51,6 +62,21 @@ def test_a_message_says_what_to_try_first(text: str, shape: tuple[int, ...], fir
     callee = Callee.of(Anything(), {})
     state = {"x": TensorSpec(shape, free=frozenset(range(len(shape))) - {1})}
     assert str(repaired(Complaint(callee, state, ValueError(text)))[0]["x"]) == first
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+
+    def forward(self, x, y):
+        return torch.cat([x, y], -1)
+
+
+def test_what_is_joined_grows_along_the_axis_along_which_it_is_joined():
+    text = "Given groups=1, expected input[5, 6, 16, 1] to have 99 channels, but got 6 channels instead"
+    state = {name: TensorSpec((5, 16, 3)) for name in ("x", "y")}
+    found = repaired(Complaint(Callee.of(Two(), {}), state, ValueError(text)))
+    assert str(found[0]["y"]) == "f32[5,16,96]"
 
 
 class Spatial(nn.Module):

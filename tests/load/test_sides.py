@@ -82,3 +82,25 @@ class OfOneShape(nn.Module):
 
 def test_sides_that_are_told_one_by_one_are_those_of_the_image() -> None:
     assert "(f32[5,3,64,32])" in subject_of_class(OfOneShape).inferred_from
+
+
+class Nested(nn.Module):
+    """Comes back up to each of its maps at every depth: odd sides are met at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.MaxPool2d(2)
+        self.up = nn.Upsample(scale_factor=2)
+        self.mix = nn.Conv2d(6, 3, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        half = self.down(image)
+        once = self.mix(torch.cat([image, self.up(half)], 1))
+        quarter = self.down(half)
+        twice = self.mix(torch.cat([half, self.up(quarter)], 1))
+        eighth = self.mix(torch.cat([quarter, self.up(self.down(quarter))], 1))
+        return once + self.up(twice) + self.up(self.up(eighth))
+
+
+def test_sides_that_are_odd_are_made_ones_that_can_be_halved() -> None:
+    assert "(f32[5,3,16,24])" in subject_of_class(Nested).inferred_from

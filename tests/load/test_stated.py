@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from layersmith.load.build import subject_of_class
 from layersmith.load.call.stated import documented_clue
@@ -21,6 +21,10 @@ STATEMENTS = {
     "x (Tensor): BxCxHxW images": ("B", "C", "H", "W"),
     "y (batch, dim), x (batch,) int64": ("batch",),
     "forward(x, y): x (batch,), y (batch, dim)": ("batch",),
+    "x (batch): how long each row is": ("batch",),
+    "X: [batch_size x len_q x d_model], y: [batch_size x len_k]": ("batch_size", "len_q", "d_model"),
+    "x: the i-th of n (of N)": (),
+    "x: scale (B) x (C)": (),
     "forward(x, y): (batch, dim)": (),  # whose is it?
     "x: extra (see the paper)": (),
     "x: list of (B, C, H_l, W_l), one a level": (),  # each is, not x
@@ -36,6 +40,18 @@ def test_what_is_said_of_a_parameter(text: str, axes: tuple[str, ...]) -> None:
     clue = documented_clue(documented(text), "x")
     assert clue.names == axes
     assert clue.rank == (len(axes) or None)
+
+
+class Beside(nn.Module):
+    """Inputs: inputs (batch, time, dim)."""
+
+    def forward(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        return inputs * lengths.view(-1, 1, 1)
+
+
+def test_what_is_said_of_a_parameter_that_is_called_inputs_is_said_of_no_other() -> None:
+    assert documented_clue(Beside, "inputs").rank == 3
+    assert documented_clue(Beside, "lengths").rank is None
 
 
 DTYPES = {

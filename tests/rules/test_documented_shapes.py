@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from layersmith import runner
+from layersmith.finding import Outcome
 from layersmith.load.build import subject_of_class
 from layersmith.registry import load
 
@@ -52,3 +55,22 @@ class ComparesLabels(nn.Module):
 
 def test_labels_are_whole_numbers_of_which_some_are_equal() -> None:
     assert "i64[5]<2" in subject_of_class(ComparesLabels).inferred_from
+
+
+class JoinsFeatures(nn.Module):
+    """x: (B, N, C), more: (B, N, C)."""
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(in_channels, 6)
+
+    def forward(self, x: Tensor, more: Tensor) -> Tensor:
+        place = x.view(*x.shape[:2], 3)
+        return self.mix(torch.cat([place, more], -1))
+
+
+def test_a_width_that_was_guessed_contradicts_no_documentation() -> None:
+    guessed = subject_of_class(JoinsFeatures)
+    assert "f32[5,7,3]" in guessed.inferred_from
+    assert runner.ask(guessed, load("documented-shapes-fail")).outcome is Outcome.SKIP
+    assert runner.ask(replace(guessed, inferred_from=""), load("documented-shapes-fail")).findings

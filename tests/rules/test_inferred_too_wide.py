@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from layersmith import runner
 from layersmith.finding import Outcome
 from layersmith.load.build import subject_of_class
+from layersmith.probe.inputs import Inputs
 from layersmith.registry import load
 
 
@@ -49,3 +51,20 @@ def test_a_mean_of_nothing_is_inferences_doing() -> None:
     assert runner.ask(made_up, load("nonfinite-output")).outcome is Outcome.SKIP
     said = replace(made_up, inferred_from="")
     assert runner.ask(said, load("nonfinite-output")).findings
+
+
+class TurnsByPlace(nn.Module):
+    """Of a single step there is nothing to attend to, however it is turned."""
+
+    def forward(self, x: Tensor, angles: Tensor) -> Tensor:
+        assert x.shape[1] == 1 or angles.shape[0] > 1
+        turned = x * angles.cos()
+        return (turned @ turned.mT).softmax(-1) @ x
+
+
+def test_what_tells_steps_apart_is_asked_of_several() -> None:
+    one = replace(
+        subject_of_class(TurnsByPlace), inputs=lambda _: Inputs((torch.randn(5, 1, 6), torch.rand(1, 6)))
+    )
+    assert not runner.ask(one, load("ignored-input")).findings
+    assert runner.ask(replace(one, inferred_from=""), load("ignored-input")).findings

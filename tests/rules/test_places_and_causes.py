@@ -431,3 +431,68 @@ class ScramblesHeads(nn.Module):
 def test_the_same_slip_on_lines_that_follow_each_other_is_told_once() -> None:
     found = ask("scrambled-reshape", ScramblesHeads, torch.randn(5, 7, 6)).findings
     assert ["so do the 2 lines below it" in one.message for one in found] == [True, False]
+
+
+class KeepsKeysAndValues(nn.Module):
+    """What is written into a plain tensor brings its graph along, twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.keys, self.values = torch.zeros(4, 9, 6), torch.zeros(4, 9, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.keys[: len(x), : x.shape[1]] = self.linear(x)
+        self.values[: len(x), : x.shape[1]] = self.linear(x)
+        keys, values = self.keys[: len(x), : x.shape[1]], self.values[: len(x), : x.shape[1]]
+        return (x @ keys.mT).softmax(-1) @ values
+
+
+def test_tensors_that_keep_the_graph_together_are_told_once() -> None:
+    (finding,) = ask("growing-memory", KeepsKeysAndValues, torch.randn(4, 3, 6)).findings
+    assert finding.where == "keys"
+
+
+class Backbone(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).relu())
+
+
+class BorrowsABody(nn.Module):
+    """Takes a backbone apart, and leaves its head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = Backbone()
+        self.first = self.backbone.body
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x).relu())
+
+
+def test_of_a_backbone_that_is_taken_apart_only_what_is_left_is_told() -> None:
+    (finding,) = ask("unused-parameter", BorrowsABody).findings
+    assert finding.message == "backbone.head never reaches the output: 14 numbers get no gradient"
+    assert finding.severity is Severity.WARNING
+
+
+class GivesItsCoordinatesBack(nn.Module):
+    """So that its caller can take derivatives by them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = x.clone().detach().requires_grad_(True)
+        return x, self.linear(x).sin()
+
+
+def test_what_is_given_back_to_be_derived_by_breaks_graphs_by_dynamos_decision() -> None:
+    result = ask("graph-break", GivesItsCoordinatesBack)
+    assert [result.severity_of(finding) for finding in result.findings] == [Severity.NOTE]

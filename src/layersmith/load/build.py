@@ -252,4 +252,6 @@ def _code(value: Any) -> str:
     sizes = ", ".join(map(str, value.shape))
     if value.dtype.is_floating_point:
         return f"torch.randn({sizes})"
+    if value.dtype.is_complex:
+        return f"torch.randn({sizes}, dtype={value.dtype})"
     return f"torch.randint({value.high or 2}, ({sizes},))"

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from layersmith.errors import TargetError
-from layersmith.load import notebook, parents, project
+from layersmith.load import notebook, parents, project, script
 from layersmith.load.target import Target
 
 _LEVELS = 4  # how far above a file its project may begin
@@ -24,7 +24,7 @@ def import_target(target: Target) -> ModuleType:
     """The module that a target names, imported and registered in `sys.modules`.
 
     A file in a package is imported as part of that package, so that relative imports work. It is never
-    `__main__`, so what stands below `if __name__ == "__main__"` is not run.
+    `__main__`: of what stands below `if __name__ == "__main__"`, only globals that its classes read are set.
 
     Raises:
         TargetError: whatever the import raised, SystemExit included, with file and line.
@@ -33,7 +33,7 @@ def import_target(target: Target) -> ModuleType:
         return _importing(target.module, target.module, [Path.cwd()], target.module)
     file = Path(target.path).resolve()
     root, name = _root_and_name(file)
-    folders = [root, file.parent, *_homes_of_imports(file, root)]
+    folders = [root, *_beside(file, name), *_homes_of_imports(file, root)]
     try:
         return _importing(target.path, name, folders, file)
     except TargetError as refusal:
@@ -48,7 +48,9 @@ def import_target(target: Target) -> ModuleType:
 def _importing(said: str, name: str, folders: list[Path], what: Path | str) -> ModuleType:
     try:
         with _importable_from(folders, argument=str(what)):
-            return _import_file(what, name) if isinstance(what, Path) else importlib.import_module(name)
+            module = _import_file(what, name) if isinstance(what, Path) else importlib.import_module(name)
+            script.settle(module)
+            return module
     except BaseException as error:
         raise TargetError(_explained(error, said)) from error
 
@@ -154,6 +156,12 @@ def _text_of(file: Path) -> str:
     return file.read_text(encoding="utf8", errors="replace") if file.exists() else ""
 
 
+def _beside(file: Path, name: str) -> list[Path]:
+    """The file's own folder, unless a file in it would stand for the package, as utils/utils.py does for utils."""
+    package = name.rpartition(".")[0].partition(".")[0]
+    return [] if package and (file.parent / f"{package}.py").exists() else [file.parent]
+
+
 def _homes_of_imports(file: Path, root: Path) -> list[Path]:
     """Folders above the file that hold what it imports, as when it is run from the project's root."""
     tops = set(re.findall(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)", _text_of(file), re.MULTILINE)) - set(
@@ -161,12 +169,12 @@ def _homes_of_imports(file: Path, root: Path) -> list[Path]:
     )
     between = [folder for folder in file.parents[1:] if folder.is_relative_to(root) and folder != root]
     above = [*between, *[folder for folder in root.parents if len(folder.parts) > 1][:_LEVELS]]
+    if (root / root.name).exists():  # the package, in a project of its name
+        tops -= {root.name}
     return [
         folder
         for folder in above
-        if any(
-            (folder / top).is_dir() or (folder / f"{top}.py").exists() for top in tops - {root.name, "torch"}
-        )
+        if any((folder / top).is_dir() or (folder / f"{top}.py").exists() for top in tops - {"torch"})
     ]
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from layersmith.load import failure
 from layersmith.load.abstract import unwritten
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
@@ -144,6 +145,8 @@ def _with_found(
         request.failures.append(Failure(str(construction), str(search.attempts.closest), _said(error)))
     if not _is_certain(construction, count, error) or not search.fails_whatever:
         return None, False
+    if _is_of_a_width(construction, search, request.deadline.part(share)):
+        return None, False
     call = search.attempts.closest or call_of(search.callee, starts(search.callee)[0])
     return _found(construction, call, construction.how, FAILS), False
 
@@ -175,6 +178,20 @@ def _is_certain(construction: Construction, count: int, error: Exception | None)
     """Whether a failure is the module's own: not that of a stand-in, or of values that were varied."""
     has_stand_in = any(isinstance(value, Made) for value in construction.arguments.values())
     return isinstance(error, NameError) or (count == 0 and not has_stand_in)
+
+
+def _is_of_a_width(construction: Construction, search: CallSearch, deadline: Deadline) -> bool:
+    """Whether layers clash because of a width that was made up: with another, nothing fails, or something else does."""
+    error, closest = search.attempts.error, search.attempts.closest
+    other = _adapted(construction, error, deadline) if error is not None else None
+    if error is None or other is None or closest is None:
+        return False
+    again = _error_with(closest.make, other, deadline)
+    return again is None or _lines(again) != _lines(error)
+
+
+def _lines(error: Exception) -> list[int]:
+    return [line for _, line in failure.frames(error)]
 
 
 def _found(construction: Construction, call: Call, how: str, why: str) -> Found:

@@ -8,7 +8,7 @@ import inspect
 import sys
 import weakref
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,7 @@ class Recording:
     by_module: bool
     is_brief: bool
     calls: dict[Any, list[Seen]] = field(default_factory=lambda: defaultdict(list))
+    running: set[int] = field(default_factory=set)  # modules inside a call of theirs
     arguments: weakref.WeakKeyDictionary[nn.Module, Arguments] = field(
         default_factory=weakref.WeakKeyDictionary
     )
@@ -78,13 +79,7 @@ def recording(
 
     @functools.wraps(call)
     def watched_call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        seen = _before(found, module, args, kwargs)
-        output = call(module, *args, **kwargs)
-        if seen is not None and next(tree.tensors(_contents(output)), None) is not None:
-            found.calls[_key(found, module)].append(seen)
-            if is_brief:
-                raise Enough
-        return output
+        return _kept(found, call, module, args, kwargs)
 
     @functools.wraps(initialise)
     def watched_initialise(module: nn.Module, *args: Any, **kwargs: Any) -> None:
@@ -96,9 +91,60 @@ def recording(
     kind: Any = nn.Module
     kind.__call__, kind.__init__ = watched_call, watched_initialise
     try:
-        yield found
+        with _forwards(found):
+            yield found
     finally:
         kind.__call__, kind.__init__ = call, initialise
+
+
+@contextlib.contextmanager
+def _forwards(found: Recording) -> Iterator[None]:
+    """See calls of the wanted classes' forward itself, too: `self.attention.forward(x)`."""
+    own = {cls: vars(cls).get("forward") for cls in found.wanted or ()}
+    for cls, forward in own.items():
+        if inspect.isfunction(forward):
+            _set_forward(cls, _watched(found, forward))
+    try:
+        yield
+    finally:
+        for cls, forward in own.items():
+            if inspect.isfunction(forward):
+                _set_forward(cls, forward)
+
+
+def _set_forward(cls: Any, forward: Callable[..., Any]) -> None:
+    cls.forward = forward
+
+
+def _watched(found: Recording, forward: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def watched_forward(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if id(module) in found.running:
+            return forward(module, *args, **kwargs)
+        return _kept(found, forward, module, args, kwargs)
+
+    return watched_forward
+
+
+def _kept(
+    found: Recording,
+    call: Callable[..., Any],
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """What the call returns; the call is kept if that has a tensor."""
+    seen = _before(found, module, args, kwargs)
+    found.running.add(id(module))
+    try:
+        output = call(module, *args, **kwargs)
+    finally:
+        found.running.discard(id(module))
+    if seen is not None and next(tree.tensors(_contents(output)), None) is not None:
+        found.calls[_key(found, module)].append(seen)
+        if found.is_brief:
+            raise Enough
+    return output
 
 
 def _contents(output: Any) -> Any:

@@ -172,7 +172,7 @@ class Trials:
         cls, usual, given = self.construction.cls, self._given(), self._given(chosen)
         return (
             refusal.is_refusal(error)
-            or (self.is_guess and refusal.asks_a_class(error))
+            or (self.is_guess and (refusal.asks_a_class(error) or refusal.takes_lists_too(cls)))
             or any(refusal.wants_another(cls, given, option.name, error) for option in chosen)
             or any(refusal.runs_off(cls, usual, option.name, error) for option in chosen)
         )

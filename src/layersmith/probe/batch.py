@@ -248,7 +248,7 @@ def distinct(module: nn.Module, inputs: Inputs) -> Inputs | None:
     """The inputs with as many rows as no other axis has, so that rows are known again in outputs; None if refused."""
     size = batch_size(inputs, 0)
     taken = {length for tensor in inputs.tensors() for length in tensor.shape[1:]}
-    if size not in taken or len(axes(module, inputs)) != 1:
+    if size not in taken or not axes(module, inputs):
         return inputs
     more = next(count for count in range(1, len(taken) + 2) if size + count not in taken)
     return grown_if_taken(module, inputs, more, axis=0)

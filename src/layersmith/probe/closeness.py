@@ -85,6 +85,8 @@ ALIKE = 1e-5
 FLAT_SIGMOID, FLAT_TANH = 6.0, 3.0
 # A distribution whose largest probability is as near to 1 lets hardly any gradient through.
 NEARLY_ONE_HOT = 0.01
+# A probability below is one that underflows, not one that a sparse choice left above zero.
+NEARLY_ZERO = 1e-6
 # A layer is dead, or saturated, from these shares of its values on, whatever the input.
 DEAD, SATURATED_AT_INIT = 0.995, 0.9
 # A weight that multiplies its signal by less loses it: torch's own default multiplies by 0.58.

@@ -18,11 +18,12 @@ from layersmith.probe.surroundings import preserved
 
 
 class Lines:
-    """A context that notes the lines that run, by function, and the arguments that each is given."""
+    """A context that notes the lines that run, by function, what each is given, and what it holds at its end."""
 
     def __init__(self) -> None:
         self.run: dict[CodeType, set[int]] = defaultdict(set)
         self.given: dict[CodeType, dict[str, Any]] = {}
+        self.held: dict[CodeType, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
         self.before = sys.gettrace()
@@ -42,6 +43,8 @@ class Lines:
     def _inside(self, frame: FrameType, event: str, _value: object) -> Callable[..., Any]:
         if event == "line":
             self.run[frame.f_code].add(frame.f_lineno)
+        elif event == "return":
+            self.held.setdefault(frame.f_code, dict(frame.f_locals))
         return self._inside
 
 
@@ -53,14 +56,67 @@ def watched(module: nn.Module, inputs: Inputs) -> Lines:
 
 
 def is_read_elsewhere(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool:
-    """Whether a function that is given this tensor would read it in a branch that this call does not take."""
+    """Whether a function that is given this tensor would read it in a branch that this call does not take.
+
+    It, or what is made of it there without a layer.
+    """
     lines = watched(module, inputs)
     for code, given in lines.given.items():
         names = {name for name, value in given.items() if value is tensor}
         node = source.code_node(code) if names else None
+        if node is None:
+            continue
+        names = _made_of(names, node)
+        if any(_reads(one, names) for one in passed_over(node, lines.run[code])):
+            return True
+    return False
+
+
+def _made_of(names: set[str], function: source.Function) -> set[str]:
+    """These names, and those to which anything made of them is assigned, unless a method of the module makes it."""
+    assigned = [
+        (value, {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)})
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign)
+        for value, targets in [(node.value, node.targets)]
+        if not any(isinstance(part, ast.Name) and part.id == "self" for part in ast.walk(value))
+    ]
+    known: set[str] = set()
+    found = {*names}
+    while known != found:
+        known = {*found}
+        for value, targets in assigned:
+            found |= targets if _reads(value, known) else set()
+    return found
+
+
+def is_part_read_elsewhere(module: nn.Module, inputs: Inputs, tensor: Tensor, part: Tensor) -> bool:
+    """Whether a function that took this part out of the tensor would read it in a branch not taken.
+
+    Args:
+        module: in the mode in which it is called.
+        inputs: a call of it.
+        tensor: one of its inputs.
+        part: which of its numbers are meant: flags of the same shape.
+    """
+    lines = watched(module, inputs)
+    for code, held in lines.held.items():
+        names = {name for name, value in held.items() if _is_within(value, tensor, part)}
+        node = source.code_node(code) if names else None
         if node is not None and any(_reads(one, names) for one in passed_over(node, lines.run[code])):
             return True
     return False
+
+
+def _is_within(value: object, whole: Tensor, part: Tensor) -> bool:
+    """Whether it is a view of such numbers only."""
+    if not isinstance(value, Tensor) or value.layout is not torch.strided or not value.numel():
+        return False
+    if value.untyped_storage().data_ptr() != whole.untyped_storage().data_ptr() or value is whole:
+        return False
+    flags = torch.zeros(whole.untyped_storage().nbytes() // whole.element_size(), dtype=torch.bool)
+    flags.as_strided(whole.shape, whole.stride(), whole.storage_offset()).copy_(part)
+    return bool(flags.as_strided(value.shape, value.stride(), value.storage_offset()).all())
 
 
 def passed_over(function: source.Function, run: set[int]) -> Iterator[ast.stmt]:

@@ -64,8 +64,16 @@ def loud_like(tensor: Tensor) -> Tensor:
 
 
 def longer(inputs: Inputs) -> Inputs:
-    """Rows of many times as many steps."""
-    return inputs.map(lambda x: x.repeat(1, MORE, 1) if x.ndim == 3 else x)  # noqa: PLR2004 - rows x time x features
+    """Rows of many times as many steps, and what has a line for each step."""
+    stacks = [x for x in inputs.tensors() if x.ndim == 3]  # noqa: PLR2004 - rows x time x features
+    lines = {x.shape[1] for x in stacks} - {x.shape[0] for x in stacks}
+
+    def more(x: Tensor) -> Tensor:
+        if x.ndim == 3:  # noqa: PLR2004 - as above
+            return x.repeat(1, MORE, 1)
+        return x.repeat(MORE, 1) if x.ndim == 2 and x.shape[0] in lines else x  # noqa: PLR2004 - time x features
+
+    return inputs.map(more)
 
 
 def dead_features(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tuple[int, ...]) -> list[int]:

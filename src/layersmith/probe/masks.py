@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import closeness, sequence
+from layersmith.probe import closeness, sequence, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.masking import AS_LENGTHS, ENCODINGS, Encoding, Masking, Trial, of_rows, with_argument
 from layersmith.probe.sequence import LOUD, Layout, Run
@@ -119,6 +119,8 @@ def _along(
         outputs = {one: _tried(run, masking.masked(asked, one, ())) for one in encodings}
         open_ = {one: output for one, output in outputs.items() if output is not None}
         if open_:
+            if _is_strided(module, laid, next(iter(open_.values()))):
+                return None
             calls = (
                 [asked]
                 if _may_be_none(module, name)
@@ -128,6 +130,14 @@ def _along(
                 calls.append(masking.masked(asked, AS_LENGTHS, tuple(range(1, laid.steps))))
             return _with_trials(masking, asked, open_, calls, run)
     return None
+
+
+def _is_strided(module: nn.Module, laid: Layout, output: Any) -> bool:
+    """Whether the output has other steps than the input, each of which sees several of those: which are visible?"""
+    tensor = next((one for one in tree.tensors(output) if tree.is_differentiable(one)), None)
+    if tensor is None or tensor.ndim <= sequence.ROWS:
+        return False
+    return laid.axis_of(tensor) is None and sequence.strides(module)
 
 
 def _with_trials(

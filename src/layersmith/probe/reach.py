@@ -97,6 +97,15 @@ def changes_nothing(module: nn.Module, inputs: Inputs, names: set[str], *, seed:
     return not closeness.gaps(*outputs)
 
 
+def outermost_unreached(root: nn.Module, path: str, least: str, unreached: set[str]) -> str:
+    """From a module's path on to that of a parameter in it: the first below which nothing is reached."""
+    steps = path.removeprefix(f"{least}.").split(".") if path != least else []
+    where = least
+    while any(n not in unreached for n, _ in root.named_parameters() if f"{n}.".startswith(f"{where}.")):
+        where = f"{where}.{steps.pop(0)}"
+    return where
+
+
 def is_passed_over(root: nn.Module, container: str, unreached: set[str], runs: list[Reach]) -> bool:
     """Whether other members of a container are reached, always the same: neither data nor chance chooses."""
     inside = {name for name, _ in root.named_parameters() if name.startswith(f"{container}.")}

@@ -27,6 +27,7 @@ SHORTCUT = re.compile(r"identity|resid|skip|shortcut", re.IGNORECASE)
 WIDTHS = re.compile(
     r"^(?:in|out)_?(?:c|chs?|channels|planes|dim|features)?$|dim_?(?:in|out)|(?:in|out)put_dim"
 )
+LISTS = re.compile(r"isinstance\((\w+), .*\b(?:tuple|list)\b")
 AUTOGRAD = f"{source.TORCH}/autograd/"
 MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an attribute that was never set
 
@@ -49,6 +50,56 @@ def is_of_a_call(error: BaseException) -> bool:
     files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
     is_inside = MODULE in files or files[-1].startswith(AUTOGRAD)
     return is_inside and not source.is_machinery(files[-1])
+
+
+def is_of_width(error: BaseException) -> bool:
+    """Whether a layer of torch's raised it that has weights: it was built for inputs of another width."""
+    calls = [
+        (frame.f_code.co_filename, frame.f_locals) for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    layers = [given.get("self") for file, given in calls if file.startswith(source.TORCH) and file != MODULE]
+    return any(isinstance(getattr(one, "weight", None), nn.Parameter) for one in layers)
+
+
+def takes_apart(error: BaseException, cls: type) -> bool:
+    """Whether the failing statement of forward unpacks one of its arguments: more was meant to come."""
+    node = source.function_node(getattr(cls, "forward", None))
+    try:
+        statement = ast.parse(failing_text(error).strip()).body[0]
+    except (SyntaxError, IndexError):  # the head of a block
+        return False
+    if node is None or not isinstance(statement, ast.Assign):
+        return False
+    names = {one.arg for one in (*node.args.args, *node.args.kwonlyargs)} - {"self"}
+    is_unpacked = isinstance(statement.targets[0], ast.Tuple) and "unpack" in str(error)
+    return is_unpacked and isinstance(statement.value, ast.Name) and statement.value.id in names
+
+
+def is_optional(error: BaseException) -> bool:
+    """Whether a name is missing that the file imports within a `try`: of what is not installed here."""
+    file = traceback.extract_tb(error.__traceback__)[-1].filename if isinstance(error, NameError) else ""
+    tries = [node for node in ast.walk(source.tree_of(file)) if isinstance(node, ast.Try)] if file else []
+    tried = [part for node in tries for one in node.body for part in ast.walk(one)]
+    imports = [part for part in tried if isinstance(part, ast.Import | ast.ImportFrom)]
+    names = {alias.asname or alias.name.partition(".")[0] for part in imports for alias in part.names}
+    return getattr(error, "name", "") in names
+
+
+def takes_lists_too(cls: type) -> bool:
+    """Whether forward asks if an argument is a list, and elsewhere takes parts of it: an option may want a list there."""
+    node = source.function_node(getattr(cls, "forward", None))
+    branches = (
+        [part for part in ast.walk(node) if isinstance(part, ast.If | ast.IfExp)] if node is not None else []
+    )
+    asked = [(one, LISTS.search(ast.unparse(one.test))) for one in branches]
+    names = {found[1] for _, found in asked if found is not None}
+    within = {part for one, found in asked if found is not None for part in ast.walk(one)}
+    parts = [part for part in ast.walk(node) if isinstance(part, ast.Subscript)] if node is not None else []
+    return any(
+        getattr(part.value, "id", "") in names and isinstance(part.slice, ast.Constant)
+        for part in parts
+        if part not in within
+    )
 
 
 def is_slip(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.probe import batch, tree
+from layersmith.probe.influence import SPATIAL
 from layersmith.probe.inputs import Inputs
 
 Run = Callable[[Inputs], Any]
@@ -46,6 +47,10 @@ class Layout:
     def prefix(self, inputs: Inputs, count: int) -> Inputs:
         """The first `count` steps only."""
         return self.chosen(lambda tensor: tensor.narrow(self.time, 0, count), inputs)
+
+    def doubled(self, inputs: Inputs) -> Inputs:
+        """All steps, and once more behind them."""
+        return self.chosen(lambda tensor: torch.cat([tensor, tensor], self.time), inputs)
 
     def scrambled(self, inputs: Inputs, steps: Sequence[int], *, seed: int, loud: float = 1.0) -> Inputs:
         """The same call with other values at these steps; those of other steps or rows for whole numbers."""
@@ -122,13 +127,18 @@ def _time(module: nn.Module, inputs: Inputs, x: Tensor, rows: int, run: Run, fir
 
 
 def _of_matrix(module: nn.Module, inputs: Inputs, x: Tensor, run: Run, first: str) -> int | None:
-    """Of [batch, ?, ?]: the axis that may be shorter, as features may not; else the one that no layer expects."""
+    """Of [batch, ?, ?]: the axis that may be shorter, as features may not; else the one that no layer expects.
+
+    Strides round: one feature less may do, while of the fewest steps that there can be, none may be missing. Twice as
+    many tell then.
+    """
     names = _together(module, inputs, first)
-    free = [
-        axis for axis in (1, 2) if _runs(run, Layout(names, 0, axis, 0).prefix(inputs, x.shape[axis] - 1))
-    ]
+    along = {axis: Layout(names, 0, axis, 0) for axis in (1, 2)}
+    free = [axis for axis, laid in along.items() if _runs(run, laid.prefix(inputs, x.shape[axis] - 1))]
     if len(free) == 1:
-        return free[0]
+        other = 3 - free[0]
+        is_other = not _runs(run, along[free[0]].doubled(inputs)) and _runs(run, along[other].doubled(inputs))
+        return other if is_other else free[0]
     if free:
         return None
     channels = {part.in_channels for part in module.modules() if isinstance(part, CONVOLUTIONS)}
@@ -152,6 +162,12 @@ def _is_one_convolved(module: nn.Module, x: Tensor) -> bool:
 def _is_waveform(module: nn.Module, path: str, inputs: Inputs) -> bool:
     """Whether the argument is called so: [batch, samples]."""
     return any(held == path and WAVEFORM.search(name) for name, held in _paths(module, inputs).items())
+
+
+def strides(module: nn.Module) -> bool:
+    """Whether a convolution or a pooling leaves out steps."""
+    found = (getattr(part, "stride", 1) for part in module.modules() if isinstance(part, SPATIAL))
+    return any(max(one) > 1 if isinstance(one, tuple) else one > 1 for one in found)
 
 
 def _convolves(module: nn.Module) -> bool:

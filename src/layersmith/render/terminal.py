@@ -59,14 +59,31 @@ def renderables(report: Report) -> Iterator[RenderableType]:
     def rank(subject: SubjectReport) -> int:
         return next((i for i, severity in enumerate(gravity) if subject.count(severity)), len(gravity))
 
-    for subject in sorted(report.subjects, key=rank):
-        yield _subject(report, subject)
+    ordered = sorted(report.subjects, key=rank)
+    told = _told_before(ordered)
+    for subject in ordered:
+        yield _subject(report, subject, told)
     for line in overview.lines(report):
         yield Text(line)
     yield _summary(report)
 
 
-def _subject(report: Report, subject: SubjectReport) -> RenderableType:
+def _told_before(subjects: list[SubjectReport]) -> dict[int, str]:
+    """Of findings by identity: the class above of which the same rule told the same line.
+
+    A layer's fault shows in every block and model that holds it.
+    """
+    first: dict[tuple[str, str, int], str] = {}
+    told: dict[int, str] = {}
+    for subject in subjects:
+        for result, finding in subject.findings():
+            name = first.setdefault((result.rule, finding.file, finding.line), subject.name)
+            if finding.line and name != subject.name:
+                told[id(finding)] = name
+    return told
+
+
+def _subject(report: Report, subject: SubjectReport, told: dict[int, str]) -> RenderableType:
     verb = report.verb
     parts: list[RenderableType] = [_headline(subject)]
     if subject.why:
@@ -75,7 +92,9 @@ def _subject(report: Report, subject: SubjectReport) -> RenderableType:
         parts.append(_indented(Text(subject.hint, "cyan")))
     if subject.inferred_from:
         parts.append(_indented(Text(f"ran {subject.inferred_from}", "dim")))
-    parts += [_indented(part) for pair in subject.findings() for part in _finding(*pair, subject)]
+    for result, finding in subject.findings():
+        said = _finding(result, finding, subject, told.get(id(finding), ""))
+        parts += [_indented(part) for part in said]
     parts += [_indented(Text(line, "dim")) for line in _rules(subject, in_full=report.shows_reasons)]
     if subject.measurements:
         parts.append(_indented(tables.measurements(verb, subject.measurements)))
@@ -111,12 +130,17 @@ def _headline(subject: SubjectReport) -> Text:
     return line
 
 
-def _finding(result: Result, finding: Finding, subject: SubjectReport) -> Iterator[RenderableType]:
+def _finding(
+    result: Result, finding: Finding, subject: SubjectReport, above: str
+) -> Iterator[RenderableType]:
     severity = result.severity_of(finding)
     headline = Text(f"{MARK[severity]} {result.rule}", STYLE[severity])
     if finding.line and (finding.file, finding.line) != (subject.file, subject.line):
         headline.append(f"  {_place(finding.file, finding.line)}", "bold")
     yield headline
+    if above:
+        yield _indented(Text(f"as told of {above}" + (f", here at {finding.where}" if finding.where else "")))
+        return
     yield _indented(Text(finding.message))
     if finding.fix:
         yield _indented(Text.assemble(("fix: ", "green"), finding.fix))

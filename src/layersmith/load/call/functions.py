@@ -22,6 +22,7 @@ _PICKING = {
 _POOLS = {"avg_pool2d", "max_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"}
 _IMAGES = {"conv2d", "grid_sample", "pixel_shuffle", "unfold", *_POOLS}
 _WITH_INDEX = {"size", "transpose", "mean", "sum", "flatten", "unsqueeze", "squeeze"}
+_OF_SHAPE = ("shape", "size", "device")  # what is asked of a tensor without its values
 _PATTERNS = {"rearrange", "reduce", "repeat"}
 _INTEGERS = {
     *(("embedding", 0), ("one_hot", 0), ("cross_entropy", 1), ("nll_loss", 1), ("repeat_interleave", 1)),
@@ -113,7 +114,7 @@ def picked_clue(node: ast.Call, holds: Holds) -> Clue:
     place = 0 if name == "bincount" else 1 + is_of_torch
     picks = [*node.args[place : place + 1], *(word.value for word in node.keywords if word.arg == "index")]
     inner = [part for pick in picks for part in ast.walk(pick)]
-    sizes = {part.value for part in inner if isinstance(part, ast.Attribute) and part.attr == "shape"}
+    sizes = {part.value for part in inner if isinstance(part, ast.Attribute) and part.attr in _OF_SHAPE}
     parts = (part for part in inner if part not in sizes)
     if not any(map(holds, parts)):
         return Clue()

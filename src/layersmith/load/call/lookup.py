@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -38,6 +38,9 @@ def looked_up(node: ast.AST, module: Any, local: Mapping[str, Any]) -> Any:
             return getattr(module if is_self else looked_up(node.value, module, local), node.attr, None)
         if isinstance(node, ast.Subscript):
             held = looked_up(node.value, module, local)
+            picked = local.get(node.slice.id) if isinstance(node.slice, ast.Name) else None
+            if isinstance(picked, nn.Module) and any(part is picked for part in held):
+                return picked
             return held[node.slice.value] if isinstance(node.slice, ast.Constant) else next(iter(held))
         return local.get(node.id, _function(node.id, module)) if isinstance(node, ast.Name) else None
     except Exception:  # noqa: BLE001 - attributes of the user's objects may do anything
@@ -71,6 +74,18 @@ def truth(test: ast.expr, module: Any) -> bool | None:
         return bool(eval(compile(ast.Expression(test), "<test>", "eval"), {"self": module}))  # noqa: S307 - no calls
     except Exception:  # noqa: BLE001 - an attribute that is not there, a tensor of several numbers
         return None
+
+
+def picked_by(
+    number: ast.expr, function: source.Function, look_up: Callable[[ast.AST], Any]
+) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """A loop's number, with the layers of which it picks one in each turn: `self.heads[i](x)`."""
+    for part in ast.walk(function):
+        if not isinstance(part, ast.Subscript) or not isinstance(part.slice, ast.Name):
+            continue
+        if part.slice.id == getattr(number, "id", "") and isinstance(look_up(part.value), nn.ModuleList):
+            yield number, part.value
+            return
 
 
 def named(targets: Iterable[ast.expr], values: Iterable[Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import nn
 from layersmith.load.call.clue import PRIMES, Clue
 from layersmith.load.call.functions import function_clue, method_clue, operator_clue, picked_clue
 from layersmith.load.call.held import Held, View
-from layersmith.load.call.lookup import ITERABLES, looked_up, named, truth
+from layersmith.load.call.lookup import ITERABLES, looked_up, named, picked_by, truth
 from layersmith.load.call.stated import documented_clue
 from layersmith.load.call.syntax import (
     Rebinding,
@@ -80,9 +80,8 @@ def _read(module: nn.Module, function: Any, parameter: str, depth: int) -> Clue:
     reader = _reader(module, depth, node, [parameter])
     reader.add(Clue(picked=picked_parts(node, parameter)))
     for event in in_order(node, lambda test: truth(test, module)):
-        reader.read(event)
-        if not reader.held.alias:
-            break
+        if reader.held.alias:
+            reader.read(event)
     return reader.clue
 
 
@@ -140,9 +139,10 @@ class _Reader:
             called = getattr(node.iter.func, "id", "")
             if called == "enumerate" and len(node.target.elts) == 2:  # noqa: PLR2004 - number and item
                 layers = self.looked_up(node.iter.args[0])
-                if isinstance(node.target.elts[0], ast.Name) and isinstance(layers, nn.ModuleList):
-                    self.numbered[node.target.elts[0].id] = len(layers)
-                self.walked([(node.target.elts[1], node.iter.args[0])])
+                number, item = node.target.elts
+                if isinstance(number, ast.Name) and isinstance(layers, nn.ModuleList):
+                    self.numbered[number.id] = len(layers)
+                self.walked([(item, node.iter.args[0]), *picked_by(number, self.function, self.looked_up)])
                 return
             if called == "zip":
                 self.walked(zip(node.target.elts, node.iter.args, strict=False))
@@ -179,14 +179,14 @@ class _Reader:
         if any(clue.is_known for clue in clues):
             self.add(Clue(items=tuple(enumerate(clues)) if count else ((None, clues[0]),)))
 
-    def read_as(self, name: str, held: dict[str, Any], key: object = None) -> Clue:
-        """What the function does with another name, or with a part of one."""
+    def read_as(self, name: str, held: dict[str, Any], key: object = None, after: object = None) -> Clue:
+        """What the function does with another name, or with a part of one, behind a statement that binds it."""
         if self.depth >= _DEEPEST:
             return Clue()
         names = [name] if key is None else []
         reader = _reader(self.module, self.depth + 1, self.function, names, self.locals)
         reader.held.key, reader.held.whole = key, {name}
-        for event in in_order(self.function, lambda test: truth(test, self.module)):
+        for event in in_order(self.function, lambda test: truth(test, self.module), after=after):
             reader.locals.update(held)
             reader.read(event)
         return reader.clue
@@ -207,9 +207,12 @@ class _Reader:
                 self.add(Clue(rank=count - len(value.elts) + 1), owner)
         elif self.holds(value) and not starred and isinstance(value, ast.Name):
             names_of_parts = [getattr(part, "id", "") for part in target.elts]
-            clues = [self.read_as(name, {}) if name not in ("", "_") else Clue() for name in names_of_parts]
-            items = tuple(enumerate(clues)) if any(clue.is_known for clue in clues) else ()
-            self.add(Clue(parts=count, items=items))
+            clues = [
+                self.read_as(name, {}, after=node) if name not in ("", "_") else Clue()
+                for name in names_of_parts
+            ]
+            says = any(clue.is_known or clue.is_sequence for clue in clues)
+            self.add(Clue(parts=count, items=tuple(enumerate(clues)) if says else ()))
 
     def call(self, node: ast.Call) -> None:
         self.add(picked_clue(node, self.holds))
@@ -275,8 +278,7 @@ class _Reader:
             self.add(Clue(is_sequence=True))
         if isinstance(index, ast.Constant) and isinstance(value, ast.Name) and self.held.key is None:
             part = self.read_as(value.id, {}, index.value)
-            known = dict(self.clue.items)
-            if part.is_known and index.value not in known:
+            if part.is_known and index.value not in dict(self.clue.items):
                 self.clue = replace(self.clue, items=(*self.clue.items, (index.value, part)))
         if isinstance(index, ast.Tuple) and not any(is_ellipsis_or_none(part) for part in index.elts):
             self.add(Clue(min_rank=len(index.elts)))
@@ -287,8 +289,7 @@ class _Reader:
 
     def compared(self, node: ast.Compare) -> None:
         """`kind == k` in a loop over numbered layers: a number of one of them."""
-        other = node.comparators[0]
-        count = self.numbered.get(other.id, 0) if isinstance(other, ast.Name) else 0
+        count = self.numbered.get(getattr(node.comparators[0], "id", ""), 0)
         if count and isinstance(node.ops[0], ast.Eq) and self.holds(node.left):
             self.add(Clue(dtype=torch.int64, high=count), node.left)
 
@@ -296,5 +297,4 @@ class _Reader:
         self.add(operator_clue(node, self.holds, self.looked_up))
 
     def looked_up(self, node: ast.AST) -> Any:
-        """The object behind `self.a.b[0]`, or a loop variable."""
         return looked_up(node, self.module, self.locals)

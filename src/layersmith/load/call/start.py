@@ -47,7 +47,7 @@ _LENGTH_ARGUMENTS = re.compile(
 _FEATURE_ARGUMENTS = re.compile(
     r"^(input_(size|dim)|in_(features|dim)|d_in|dim|d_model|n_embd|embed_(dim|size)|embedding_dim|n_features|num_features)$"
 )
-_ROTATIONS = re.compile(r"(^|_)cis$")  # cos + i sin
+_ROTATIONS = re.compile(r"(^|_)(cis|complex)$")  # cos + i sin
 _SPATIAL = (None, 32, 64, 16, 8, 28, 224)
 _LARGEST_IMAGE = 512
 _FEW_STEPS, _WINDOWS = 2, 4  # a sequence of less holds no past, present and future; a window of it, then

@@ -10,16 +10,19 @@ from typing import Any
 import torch
 
 from layersmith.load.call.clue import Clue
+from layersmith.probe import source
 
 _AXIS = r"[A-Za-z0-9_*/+\- ]{1,25}"
 _FIRST = r"\*|[Nn]|[Bb]|bs|bsz|batch[\w ]*|BS|[LT]|(?:seq|src|trg|tgt|num)[\w ]*|[nN]_\w+"
 _ROWS = rf"[\(\[]\s*((?:{_FIRST})\s*),\s*[\)\]]"  # one axis, in Python's way: `(batch,)`
 _SHAPE = rf"[\(\[]\s*((?:{_FIRST})\s*,\s*{_AXIS}(?:,\s*{_AXIS}){{0,4}})\s*[\)\]]"
+_ROW = r"[Bb]|bs|bsz|BS|[Bb]atch(?:[ _]?size)?"
+_ONLY_ROWS = rf"[\(\[]\s*({_ROW})\s*[\)\]](?!\s*[x*])"  # `lengths (batch): of each row`
 _PRODUCT = r"\b((?:B|N|bs|batch)(?:\s?x\s?[A-Z][a-wyz0-9_]*){1,4})(?!\w)"  # B x C x H x W
+_WORDS = r"[\(\[]\s*(\w*[Bb]atch\w*(?:\s+x\s+\w+){1,4})\s*[\)\]]"  # [batch_size x len_q x d_model]
 # Between a parameter's name and its shape: `x: of shape (B, C)`, `x (Tensor): input, (B, C)`, and below `x : Tensor`.
 _GAP = r"(?:(?:\s*\([^()\n]{0,60}\)\s*:)?[^\n()\[\]]{0,80}|\s*:[^()\[\]\n]{0,60}\n[^\n()\[\]:]{0,80})"
 _KINDS = r"(?:of |dtype |torch\.)*([Bb]ool(?:ean)?s?|u?int(?:32|64)?s?|long|integers?)"
-_ROW = r"[Bb]|bs|bsz|BS|[Bb]atch(?:[ _]?size)?"
 _OUTPUTS = re.compile(r"(?:[Rr]eturns?\b:?|[Oo]utputs?:|->|\bin,)\s*([^\n]*)")
 _SEVERAL = re.compile(r"\b(?:[Ll]ist|[Tt]uple|[Ss]equence)s? of\b|\b(?:[Ll]ist|[Tt]uple|Sequence)\[")
 _INTEGER_DTYPES = ("int", "uint")
@@ -92,13 +95,19 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
     """
     text, name = _texts(cls), re.escape(parameter)
     dtype = _documented_dtype(text, name)
-    own = [rf"\b{name}\b{_GAP}{shape}" for shape in (_SHAPE, _ROWS, _PRODUCT)]
+    own = [rf"\b{name}\b{_GAP}{shape}" for shape in (_SHAPE, _ROWS, _ONLY_ROWS, _PRODUCT)]
     longer = rf"\b{name}[a-z]+ *: *{_SHAPE}"  # `emissions: (B, T, K)`, of what forward calls em
-    for pattern in (*own, longer, rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}"):
+    of_all = [rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}"] if not _is_told_of_another(cls, parameter) else []
+    for pattern in (*own, rf"(?i:\b{name}\b){_GAP}{_WORDS}", longer, *of_all):
         match = re.search(pattern, text)
         if match and _SEVERAL.search(match.group(0)):  # the shape is that of each
             return Clue(is_sequence=True)
-        parts = re.split(r",|x" if pattern is own[-1] else ",", match.group(1)) if match else []
+        said = match.group(1) if match else ""
+        parts = (
+            re.split(r"\s+x\s+" if " x " in said else r",|x" if pattern is own[-1] else ",", said)
+            if said
+            else []
+        )
         axes = [axis.strip() for axis in parts]
         if axes and not {"*", "...", "-1"} & {*axes}:
             told = {name: size for name, size in (sizes or {}).items() if len(name) > 1}
@@ -109,6 +118,13 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
         return Clue(rank=len(axes), names=tuple(axes), dtype=dtype)
     is_vector = re.search(rf"\b{name} *(?:\([^()\n]*\))? *: *\s(?:an?|the) vector\b", text, re.IGNORECASE)
     return Clue(rank=1 if is_vector else None, dtype=dtype)
+
+
+def _is_told_of_another(cls: type, parameter: str) -> bool:
+    """Whether `inputs (batch, time, dim)` speaks of another parameter: one of forward bears that name."""
+    node = source.function_node(getattr(cls, "forward", None))
+    names = {one.arg for one in node.args.args} if node is not None else set()
+    return bool(names & {"input", "inputs"} - {parameter})
 
 
 def _listed(cls: type) -> dict[str, list[str]]:

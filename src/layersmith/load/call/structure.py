@@ -48,16 +48,24 @@ def _items(callee: Callee, name: str) -> Any:
     clue = callee.clues[name]
     known, parts = dict(clue.items), clue.parts or clue.picked
     is_maps = any((one.rank or 0) > _SEQUENCE or one.channels for one in known.values())
-    if clue.rank or not known or not (is_maps or parts):
-        return None
     numbers = [key for key in known if type(key) is int]
+    is_counted = bool(numbers) and all(one.says_size for one in known.values())
+    if clue.rank or not known or not (is_maps or parts or is_counted):
+        return None
     count = parts or (max(numbers) + 1 if numbers else 2)
     like = next(iter(known.values())) if clue.picked else Clue(rank=_IMAGE if is_maps else None)
     clues = [known.get(index, known.get(None, like)) for index in range(count)]
-    if clue.parts and not all(one.rank or one.says_size or one.dtype for one in clues):
+    has_lists = any(map(_is_list, clues))  # `scores, penalties = x`
+    if clue.parts and not has_lists and not all(one.rank or one.says_size or one.dtype for one in clues):
         return None
     items = [_map(one, level, count) for level, one in enumerate(clues)]
-    return tuple(items) if clue.parts else items
+    if not clue.parts:
+        return items
+    return tuple([one, one] if _is_list(said) else one for said, one in zip(clues, items, strict=True))
+
+
+def _is_list(clue: Clue) -> bool:
+    return clue.is_sequence and not clue.rank
 
 
 def _side(level: int, count: int) -> int:

@@ -90,13 +90,17 @@ def _undecided(_: ast.expr) -> bool | None:
 
 
 def in_order(
-    function: source.Function, truth: Callable[[ast.expr], bool | None] = _undecided
+    function: source.Function,
+    truth: Callable[[ast.expr], bool | None] = _undecided,
+    *,
+    after: object = None,
 ) -> Iterator[ast.AST | Rebinding]:
     """The nodes in order of evaluation, nearly: by position, a binding after its value.
 
     Args:
         function: the function.
         truth: what a test comes to where that is known: the other branch is not read.
+        after: an assignment: only what follows it.
     """
     events: list[tuple[int, int, int, Any]] = []
     for node in _reached(function, truth):
@@ -106,7 +110,9 @@ def in_order(
             events += [(node.lineno, node.col_offset, -1, part) for part in node.generators]
         if isinstance(node, ast.Assign):
             events.append((node.end_lineno or 0, node.end_col_offset or 0, 1, Rebinding(node)))
-    yield from (event[3] for event in sorted(events, key=lambda event: event[:3]))
+    found = [event[3] for event in sorted(events, key=lambda event: event[:3])]
+    bound = (i for i, event in enumerate(found) if isinstance(event, Rebinding) and event.node is after)
+    yield from found[next(bound, -1) + 1 :]
 
 
 def _reached(function: source.Function, truth: Callable[[ast.expr], bool | None]) -> Iterator[ast.AST]:

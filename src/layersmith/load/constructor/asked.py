@@ -31,6 +31,8 @@ def asked_by(text: str, arguments: Arguments, parameters: Parameters, values: Va
     if re.search(r"non-iterable int|'int' object is not (iterable|subscriptable)", text):
         sides = [n for n, v in arguments.items() if type(v) is int and _SIDES.search(n)]
         yield from ({**arguments, name: (arguments[name],) * 2} for name in sides)
+    if re.search(r"p_in <= 1|between 0 and 1", text):
+        yield from ({**arguments, n: 0.5} for n, v in arguments.items() if type(v) is float and v > 1)
     index = re.search(r"Dimension out of range .* got (-?\d+)", text)
     used = [n for n, v in arguments.items() if type(v) is int and index and v == int(index.group(1))]
     yield from ({**arguments, name: value} for name in used for value in (1, -1))

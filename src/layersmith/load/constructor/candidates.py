@@ -172,13 +172,14 @@ def _repeated(wanted: Wanted, make: Any) -> Iterator[Any]:
     if isinstance(base, list | tuple):
         yield from (make([base, base]), make([base]), base)
         return
+    is_index = base == 0 and names.INDEX.search(names.plain(word))  # of several, each another
     is_width = type(base) is int and base in (names.WIDTH, *names.SEVERAL)
     if wanted.usage.length:
         yield make([base] * wanted.usage.length)
     if is_width:
         growing = [names.WIDTH // 2, names.WIDTH, 2 * names.WIDTH, 4 * names.WIDTH]
         yield from (make([names.HIDDEN, names.WIDTH]), make([names.WIDTH] * 2), make(growing))
-    yield from (make([base] * count) for count in (2, 4, 3, 1))
+    yield from (make(range(count) if is_index else [base] * count) for count in (2, 4, 3, 1))
 
 
 def _unpacked(wanted: Wanted) -> tuple[Any, ...]:

@@ -62,7 +62,7 @@ def classes_having(attributes: set[str], name: str, cls: type[nn.Module]) -> lis
 def block_classes(
     attributes: set[str], name: str, cls: type[nn.Module] | None, scope: Mapping[str, Any]
 ) -> list[type[nn.Module]]:
-    """Module classes of the same file for a parameter that is called to make layers: `block(64, 64, stride)`.
+    """Module classes that the file has, its own or imported, for a parameter that makes layers: `block(64, 64, stride)`.
 
     Args:
         attributes: what is read from the class itself, `expansion` say.
@@ -75,7 +75,7 @@ def block_classes(
         thing
         for thing in scope.values()
         if inspect.isclass(thing) and issubclass(thing, nn.Module) and thing is not cls
-        if cls is not None and thing.__module__ == cls.__module__ and not issubclass(thing, cls)
+        if cls is not None and not source.is_torchs(thing.__module__) and not issubclass(thing, cls)
     ]
     own = {attribute for attribute in attributes if not hasattr(nn.Module, attribute)}
     if own:

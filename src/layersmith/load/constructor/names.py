@@ -19,6 +19,8 @@ _FEATURES = (
     r"(features?|feats?|dims?|sizes?|channels?|chan(nel)?s?|chs?|planes|width|units|nodes|neurons|c|nc|d|f)"
 )
 
+INDEX = re.compile(r"(^|_)(ind|idx)$")
+
 _INTEGERS: list[tuple[str, list[Any]]] = [
     (r"(^|_)batch_?size$|^bsz?$", [BATCH]),
     (r"emb\w*_?(len|length|width)$", [WIDTH]),
@@ -33,7 +35,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         [100, 64],
     ),
     (r"pad_?(token)?_?id|pad_?idx|padding_idx|ignore_?index|mask_(token_)?id|(^|_)[be]os", [0, 1]),
-    (r"(^|_)(ind|idx)$", [0, 1, 4]),
+    (INDEX.pattern, [0, 1, 4]),
     (r"(^|_)n?bits?$", [4, 8]),
     (r"(num_|n_?)?class(es)?$|nclass|n_labels|num_labels|out_classes|num_outputs?_?class", [10, 2]),
     (

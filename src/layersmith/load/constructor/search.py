@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from layersmith.load.constructor.asked import asked_by
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
 from layersmith.load.constructor.repair import Arguments, repaired
 from layersmith.load.constructor.standins import ANY_MODULE
+from layersmith.load.constructor.told import told_kind
 from layersmith.load.constructor.usage import REST, constructor, takes_the_rest, usages
 from layersmith.load.values import Made, realise, written
 from layersmith.probe import refusal
@@ -222,6 +224,9 @@ class ConstructorSearch:
         scope = getattr(constructor(self.cls), "__globals__", {})
         wanted = Wanted(name, parameter.annotation, usages(self.cls)[name], scope, self._made, self.cls)
         found = candidates(wanted)
+        kind = told_kind(self.cls, name) if parameter.annotation is parameter.empty else None
+        if kind is not None and not isinstance(found[0], typing.get_origin(kind) or kind):
+            found = unique([*candidates(wanted.of(kind)), *found])
         if parameter.default is not parameter.empty:
             return unique([parameter.default, *found])
         mined = self.literals.get(name, [])

@@ -40,7 +40,7 @@ SIZES_FROM_DATA = re.compile(
 # packed sequences, sparse tensors, and gradients taken within forward: what dynamo leaves to Python by its own decision
 LEFT_BY_DYNAMO = re.compile(
     r"intentionally marked that the function `\w+` in file `(?P<file>[^`]+)`|`torch\.autograd\.grad`"
-    r"|know how to trace the builtin `torch\."
+    r"|know how to trace the builtin `torch\.|had requires_grad_\(\) called on it"
 )
 
 

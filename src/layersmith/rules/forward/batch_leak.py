@@ -49,7 +49,7 @@ FIXES = {  # by the operations where it starts
 }
 BY_OPERATION = {operation: fix for names, fix in FIXES.items() for operation in names.split()}
 AFTER = ("forward-raises", "state-changes-in-eval", "silent-broadcast")
-MIXES = re.compile(r"^Random|mix_?up|cut_?mix|mosaic", re.IGNORECASE)  # augmentations whose name says so
+MIXES = re.compile(r"^Random|mix_?up|cut_?mix|mosaic|loss$|criterion$", re.IGNORECASE)  # whose names say so
 OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 
@@ -57,7 +57,7 @@ OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 def batch_leak(case: Case) -> list[Finding]:
     """Replace the other rows; report the likeliest axis only if no other axis is free of leaks."""
     if MIXES.search(type(case.module).__name__):
-        raise NotApplicable("an augmentation by its name: it may mix rows")
+        raise NotApplicable("an augmentation or a loss by its name: it may mix rows")
     names = tuple(inspect.signature(case.module.forward).parameters)
     has_nodes = batch.has_adjacency(case.inputs) and _with_a_row_less(case, 0) is None
     are_apart = reading.has_batch_of_graphs(case.module, [x.ndim for x in case.inputs.tensors()])
@@ -261,6 +261,14 @@ class SimilarityOfPairs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ x.T
+
+
+@batch_leak.good
+class WeighedLoss(nn.Module):
+    """The sum over all rows, and a number for each row that was made of a guess."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.square().sum() - x.mean(-1)
 
 
 @batch_leak.good(inputs=lambda: torch.randn(8, 5, 5))

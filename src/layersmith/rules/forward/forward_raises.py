@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.load.unbuildable import Unbuilt
 from layersmith.probe import source
-from layersmith.probe.refusal import is_refusal
+from layersmith.probe.refusal import is_optional, is_refusal, takes_apart
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -64,15 +64,17 @@ def _finding(error: Exception, attempt: Case, *, training: bool) -> Finding:
         file=file,
         line=line,
         fix="mend forward, or show how it is called: --inputs, or an example() classmethod",
-        severity=_severity(error, training=training),
+        severity=_severity(error, attempt, training=training),
     )
 
 
-def _severity(error: Exception, *, training: bool) -> Severity | None:
-    if isinstance(error, ImportError) or NOT_HERE.search(str(error)):
+def _severity(error: Exception, attempt: Case, *, training: bool) -> Severity | None:
+    if isinstance(error, ImportError) or NOT_HERE.search(str(error)) or is_optional(error):
         return Severity.NOTE  # what is not installed here, or wants another device
     if training and is_refusal(error):
         return Severity.NOTE  # train mode asks for other inputs, and says so
+    if training and attempt.subject.inferred_from and takes_apart(error, type(attempt.module)):
+        return Severity.NOTE  # as above: `images, boxes = inputs`
     return Severity.WARNING if training else None
 
 

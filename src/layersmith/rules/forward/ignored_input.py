@@ -95,10 +95,14 @@ def _may_be_dead(case: Case, tensor: Tensor, dead: list[int]) -> bool:
         or influence.is_too_short(module, inputs, tensor, seeds=SEEDS)
     ):
         return True
-    size = tensor.shape[influence.feature_axis(module, tensor) or 0]
-    if influence.is_masked_out(module, size, dead) or influence.is_per_token(module, inputs, tensor):
-        return True
-    return influence.is_under_zeros(case.fresh().module, inputs, tensor, dead, seeds=SEEDS)
+    axis = influence.feature_axis(module, tensor) or 0
+    part = torch.zeros_like(tensor, dtype=torch.bool).index_fill_(axis, torch.tensor(dead), value=True)
+    return (
+        influence.is_masked_out(module, tensor.shape[axis], dead)
+        or executed.is_part_read_elsewhere(module, inputs, tensor, part)
+        or influence.is_per_token(module, inputs, tensor)
+        or influence.is_under_zeros(case.fresh().module, inputs, tensor, dead, seeds=SEEDS)
+    )
 
 
 def _matters(case: Case, tensor: Tensor) -> bool:
@@ -256,6 +260,24 @@ class NumbersOfSomeTokens(nn.Module):
     def forward(self, tokens: Tensor, numbers: Tensor) -> Tensor:
         first = torch.arange(6, device=tokens.device) == 0
         return self.embedding(tokens) * numbers.where((tokens == 1) | first, 1).unsqueeze(-1)
+
+
+@ignored_input.good(inputs=lambda: torch.randn(4, 6))
+class LooksFromSomewhere(nn.Module):
+    """Half of the features count only where an option asks for them."""
+
+    def __init__(self, sees_direction: bool = False) -> None:
+        super().__init__()
+        self.sees_direction = sees_direction
+        self.colour = nn.Linear(8 + 3 * sees_direction, 3)
+        self.density = nn.Linear(3, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        place, direction = x.split(3, dim=-1)
+        h = self.density(place).relu()
+        if self.sees_direction:
+            h = torch.cat([h, direction], -1)
+        return self.colour(h)
 
 
 @ignored_input.good(inputs=lambda: torch.randn(2, 32, 3))

@@ -9,7 +9,7 @@ A frequent case is a head that shares the weights of an `nn.Embedding`, whose de
 Where names say that the outputs are classes (`num_classes`, `vocab_size`, a class named Classifier), the weights of
 an embedding make them, or forward ends in a softmax, its probabilities on several inputs, with batch norms in train
 mode too. Reported: at least 95 % for one class in the mean, and an expected loss on random labels of more than four
-times log(classes). Scaled cosines (ArcFace) are meant.
+times log(classes). Scaled cosines (ArcFace) are meant; a sparsemax, of which nothing says that it classifies, chooses.
 
 ## How to fix it
 Draw the head with std 0.02 or 1 / sqrt(fan_in), its bias zero; divide scores by sqrt(d).
@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import leaves, reading, tree
-from layersmith.probe.closeness import COSTLY, NEARLY_ONE_HOT, OVERCONFIDENT
+from layersmith.probe.closeness import COSTLY, NEARLY_ONE_HOT, NEARLY_ZERO, OVERCONFIDENT
 from layersmith.probe.variations import outputs
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -96,7 +96,7 @@ def _is_classifier(case: Case, scores: Tensor) -> bool:
         is_named
         or _is_tied(case.module, scores)
         or bool(KINDS.search(type(case.module).__name__))
-        or _are_probabilities(scores)
+        or (_are_probabilities(scores) and not _is_sparse(scores))
     )
 
 
@@ -109,6 +109,11 @@ def _is_tied(module: nn.Module, scores: Tensor) -> bool:
 
 def _are_probabilities(scores: Tensor) -> bool:
     return bool((scores >= 0).all()) and bool(((scores.sum(-1) - 1).abs() < NEARLY_ONE_HOT).all())
+
+
+def _is_sparse(scores: Tensor) -> bool:
+    """Whether some are zero, and none is nearly: what was chosen, as by a sparsemax, not what underflowed."""
+    return bool((scores == 0).any()) and bool(scores[scores > 0].min() > NEARLY_ZERO)
 
 
 def _costs(scores: Tensor) -> tuple[float, float]:
@@ -184,6 +189,22 @@ class SharesItsSmallTable(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.tokens(tokens)
         return nn.functional.linear(self.norm(x + self.mix(x).relu()), self.tokens.weight)
+
+
+@overconfident_logits.good
+class ChoosesAFewFeatures(nn.Module):
+    """A sparsemax: its zeros are no underflow, and nothing says that what it chooses are classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = 8 * self.gate(x)
+        ordered = scores.sort(-1, descending=True).values
+        over = ordered.cumsum(-1) - 1
+        count = (ordered * torch.arange(1, 7, device=x.device) > over).sum(-1, keepdim=True)
+        return (scores - over.gather(-1, count - 1) / count).clamp_min(0)
 
 
 @overconfident_logits.good

@@ -36,15 +36,15 @@ from layersmith.subject import Case
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.REGISTERED)
 def unregistered_buffer(case: Case) -> Iterator[Finding]:
-    """Move the module, leave its plain tensors, and see which are met; one finding an attribute."""
+    """Move the module, leave its plain tensors, and see which are met; one finding an attribute of a class."""
     found = {id(one.value): one for one in hidden(case.module) if _is_constant(one.value)}
     if not found:
         return
     meeting = devices.left_behind(case.module, case.inputs, [_tensor(one) for one in found.values()])
-    attributes: dict[tuple[int, str], list[Hidden]] = {}
+    attributes: dict[tuple[type, str], list[Hidden]] = {}
     for id_, one in found.items():
         if id_ in meeting.left_behind or (not meeting.is_complete and _is_named_outside_init(one)):
-            attributes.setdefault((id(one.owner), one.attribute), []).append(one)
+            attributes.setdefault((one.owner_class, one.attribute), []).append(one)
     for group in attributes.values():
         is_seen = any(id(one.value) in meeting.left_behind for one in group)
         yield _finding(group, None if is_seen else Severity.WARNING)
@@ -67,7 +67,8 @@ def _is_named_outside_init(one: Hidden) -> bool:
 def _finding(group: list[Hidden], severity: Severity | None) -> Finding:
     first = group[0]
     file, line = source.attribute_line(first.owner_class, first.attribute)
-    more = f", and {len(group) - 1} more there" if len(group) > 1 else ""
+    where = "there" if len({id(one.owner) for one in group}) == 1 else "in modules of its class"
+    more = f", and {len(group) - 1} more {where}" if len(group) > 1 else ""
     return Finding(
         f"{first.path} {tuple(_tensor(first).shape)} is a plain tensor{more}: it stays behind on .to(device)",
         where=first.path,
@@ -97,6 +98,25 @@ class MasksInAList(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.masks[0] + x * self.masks[1]
+
+
+class _Scaled(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.ones(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+@unregistered_buffer.bad("first.scale (6,) is a plain tensor, and 1 more in modules of its class")
+class TwoOfAKind(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = _Scaled(), _Scaled()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x).relu())
 
 
 @unregistered_buffer.good

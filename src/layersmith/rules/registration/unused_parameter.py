@@ -85,17 +85,15 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[reach.Rea
         if isinstance(owner, nn.ModuleList | nn.ModuleDict | nn.ParameterList | nn.ParameterDict):
             container = ".".join(parts[:depth])
             holder, attribute = source.owner(root, container)
-            is_whole = all(
-                name in unreached for name, _ in root.named_parameters() if f"{name}.".startswith(f"{where}.")
-            )
+            is_whole = reach.outermost_unreached(root, path, where, unreached) == where
             is_chosen = reading.chooses_from(type(holder), attribute)
             if is_whole and not is_chosen and reach.is_passed_over(root, container, unreached, runs):
                 return where, attribute, type(holder), Severity.WARNING
         elif not source.is_torchs(kind.__module__):
-            if not source.methods_naming(kind, part) - {"__init__"}:
-                return where, part, kind, None
-            if project.leads_nowhere(kind, part):
-                return where, part, kind, Severity.WARNING
+            is_named = bool(source.methods_naming(kind, part) - {"__init__"})
+            if not is_named or project.leads_nowhere(kind, part):
+                whole = reach.outermost_unreached(root, path, where, unreached)  # others may take parts of it
+                return whole, part, kind, Severity.WARNING if is_named or whole != where else None
         owner = getattr(owner, part) if depth < len(parts) - 1 else owner
     return None
 

@@ -196,3 +196,17 @@ class OneQuery(nn.Module):
     def forward(self, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         scores = (query.unsqueeze(1) * keys).sum(-1).masked_fill(~mask, -1e4)
         return (scores.softmax(-1).unsqueeze(-1) * keys).sum(1)
+
+
+@mask_ignored.good(inputs=lambda: (torch.randn(5, 7, 40), torch.tensor([7, 6, 5, 5, 3])))
+class TellsHowLongTheRest(nn.Module):
+    """A stack of strided convolutions: the last step sees some padding, and the caller is told how many to keep."""
+
+    def __init__(self, channels: int = 8) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, channels, 3, stride=2)
+        self.second = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.second(self.first(x[:, None]).relu()).relu()
+        return x.transpose(1, 2).flatten(2), ((lengths - 1) // 2 - 1) // 2

@@ -27,6 +27,7 @@ _TWO_WAY = (
 )
 _SPLIT = r"sum exactly to (\d+) .* got split_sizes=\[([\d, ]+)\]"
 _NORMALIZED = r"expected input with shape \[\*?,? ?([\d, ]+)\], but got input of size ?\[([\d, ]+)\]"
+_INDEXED = r"mask \[([\d, ]+)\] at index (\d+) does not match the shape of the indexed tensor \[([\d, ]+)\]"
 _BATCHED = r"batch2 tensor to be: \[(\d+), (\d+)\] but got: \[(\d+), (\d+)\]"
 
 
@@ -55,3 +56,7 @@ def undirected_pairs(text: str) -> Iterator[Pair]:
         match = re.search(pattern, text)
         if match:
             yield int(match.group(1)), int(match.group(2))
+    match = re.search(_INDEXED, text)
+    if match:
+        mask, indexed = ([int(size) for size in match.group(place).split(",")] for place in (1, 3))
+        yield mask[int(match.group(2))], indexed[int(match.group(2))]

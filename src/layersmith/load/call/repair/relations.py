@@ -45,10 +45,18 @@ def halved(complaint: Complaint) -> Iterator[State]:
     """Sides that can be halved several times, where a map comes back up smaller than the one that it meets."""
     pair = next(undirected_pairs(complaint.text), None)
     sides = {size for spec in specs(list(complaint.state.values())) for size in spec.shape[2:]}
-    if pair is None or not 0 < abs(pair[0] - pair[1]) < _MOST_LOST or sides & {*pair}:
+    if pair is None or not 0 < abs(pair[0] - pair[1]) < _MOST_LOST:
+        return
+    if sides & {*pair} and not _is_rounded(complaint, *sorted(pair)):
         return
     for unit in _UNITS:
         yield complaint.with_specs(lambda spec, unit=unit: _in_units(spec, unit))  # type: ignore[misc]
+
+
+def _is_rounded(complaint: Complaint, low: int, high: int) -> bool:
+    """Whether that is a side of the only image, and what is left of it after it was halved: 11 and 10."""
+    images = [spec for spec in specs(list(complaint.state.values())) if spec.rank > _SEQUENCE]
+    return len(images) == 1 and high in images[0].shape[2:] and high // 2 * 2 == low
 
 
 def doubled(complaint: Complaint) -> Iterator[State]:

@@ -133,7 +133,7 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     for size, parts in itertools.product(sorted(complaint.free_sizes), _PARTS):
         if given in (size // parts, -(-size // parts)):  # forward takes the input apart: x.chunk(2, 1)
             yield from complaint.with_size(size, wanted * parts)
-    yield from _concatenated(complaint, wanted - given)
+    yield from _concatenated(complaint, given, wanted - given)
     for size in sorted(complaint.free_sizes, reverse=True):
         if size > 1 and given % size == 0 and (wanted * size) % given == 0:
             yield from complaint.with_size(size, wanted * size // given)
@@ -162,10 +162,11 @@ def _side_by_side(complaint: Complaint, given: int, wanted: int, told: set[int])
                 yield from replace(complaint, state=state).with_size(other, wanted - width)
 
 
-def _concatenated(complaint: Complaint, missing: int) -> Iterator[State]:
+def _concatenated(complaint: Complaint, given: int, missing: int) -> Iterator[State]:
     """One of several tensors smaller or larger by what the concatenation has too many or too few.
 
-    The later first: a skip connection follows what it is joined to. Features that were flattened are of no one part.
+    Along the axis whose sizes add up to what was given, if there is one. The later tensor first: a skip connection
+    follows what it is joined to. Features that were flattened are of no one part.
     """
     if not complaint.says("channels") and any(
         flattened.open_sides(s) for s in specs(list(complaint.state.values()))
@@ -174,9 +175,15 @@ def _concatenated(complaint: Complaint, missing: int) -> Iterator[State]:
     names = [name for name in complaint.tensors if isinstance(complaint.state[name], TensorSpec)]
     for name in reversed(names if len(names) > 1 else []):
         spec = complaint.state[name]
-        for index in range(1, spec.rank):
+        for index in sorted(range(1, spec.rank), key=lambda index: _width(complaint, names, index) != given):
             if index not in spec.free and spec.shape[index] + missing > 0:
                 yield complaint.with_value(name, spec.resized(index, spec.shape[index] + missing))
+
+
+def _width(complaint: Complaint, names: list[str], index: int) -> int:
+    """Of all these side by side along an axis; 0 where one has no such axis."""
+    shapes = [complaint.state[name].shape for name in names]
+    return sum(shape[index] for shape in shapes) if all(index < len(shape) for shape in shapes) else 0
 
 
 def _area(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
@@ -200,15 +207,16 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
     if -1 not in shape:
         yield from _fewer_dimensions(complaint, product, total)
         yield from _regrouped(complaint, shape, total)
-    for size in sorted(complaint.free_sizes or complaint.all_sizes, reverse=True):
+    free = sorted(complaint.free_sizes, reverse=True)
+    for size in [*free, *sorted(complaint.all_sizes - {*free}, reverse=True)]:
         if not size or total % size:
             continue
         rest = total // size
         if -1 in shape:
             step = product // math.gcd(product, rest)
             yield from complaint.with_size(size, step if step > 3 else 8 // max(step, 1) * max(step, 1))  # noqa: PLR2004
-        elif (product * size) % total == 0:
-            yield from complaint.with_size(size, product * size // total)
+        elif (product * size) % total == 0:  # a comment's own number, where no other gives way
+            yield from complaint.with_size(size, product * size // total, only_free=size in free)
 
 
 def _fewer_dimensions(complaint: Complaint, product: int, total: int) -> Iterator[State]:
