@@ -63,9 +63,7 @@ def ignored_input(case: Case) -> Iterator[Finding]:
                 yield _finding(case.module, path, said, severity=severity)
             continue
         dead = _dead(case, tensor)
-        if len(dead) > 1 and not _may_be_dead(
-            case, tensor, dead
-        ):  # a single one may be where a window is zero
+        if len(dead) > 1 and not _may_be_dead(case, tensor, dead):  # one may be where a window is zero
             size = tensor.shape[influence.feature_axis(case.module, tensor) or 0]
             said = f"{len(dead)} of {size} features of {name or path} ({_span(dead)}) have no effect on any output"
             yield _finding(case.module, path, said)
