@@ -191,3 +191,10 @@ class Branches(nn.Module):
     def forward(self, x):
         return x * 2 if x.sum() > 0 else x
 """
+
+
+def test_a_folder_that_an_import_would_make_is_not_made(write: Write) -> None:
+    file = write(f"import os\nos.makedirs('checkpoints/best', exist_ok=True)\n{CLASSES}")
+    report = api.examine("check", [f"{file}::First"], rules=("forward-raises",), settings=Config())
+    assert [subject.status for subject in report.subjects] == [Status.CHECKED]
+    assert not Path("checkpoints").exists()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from layersmith.errors import EmptyTargetError, LayersmithError, UsageError
 from layersmith.isolation import Ended, Send, confine, tree
 from layersmith.isolation.child import LOOK
+from layersmith.isolation.guard import folders_left_unmade
 from layersmith.load.target import Target
 from layersmith.server import subject
 from layersmith.server.messages import Class, Failed, Found, Reported, Request
@@ -94,4 +95,5 @@ def things(target: Target) -> list[Thing]:
     """What a target holds, imported when first asked for in this process or one that it was forked from."""
     from layersmith.load import discovery, importing  # noqa: PLC0415 - needs torch
 
-    return discovery.things(importing.import_target(target), target.name)
+    with folders_left_unmade():
+        return discovery.things(importing.import_target(target), target.name)
