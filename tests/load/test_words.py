@@ -27,6 +27,7 @@ def stated(text: str, forward: str = "") -> dict[str, object]:
         ("Denoiser, positively homogeneous.", {"homogeneous": 1.0}),
         ("Price, monotone non-decreasing in every input feature.", {"monotone": "increasing"}),
         ("Demand, monotonically decreasing in its input.", {"monotone": "decreasing"}),
+        ("Monotone: the output never decreases when a dose goes up.", {"monotone": "increasing"}),
         ("A product of reflections; preserves the Euclidean norm.", {"norm_preserving": True}),
         ("Critic, 1-Lipschitz in the Euclidean norm.", {"lipschitz": 1.0}),
         ("Lipschitz constant at most 0.5.", {"lipschitz": 0.5}),

@@ -22,7 +22,8 @@ _SENTENCES: dict[str, str] = {  # rule -> the words that promise what it asks
     "affine": r"\baffine (?:in|function of) (?:the|its) input\b",
     "homogeneous": r"\bpositive(?:ly)?[- ]homogen(?:e)?ous\b(?! of)|(\w+)\((\w) ?\*? ?x\) ?==? ?\2 ?\*? ?\1\(x\)",
     "monotone": r"\bmonoton\w*\b[^.;]* in (?:every|each|all|its|the) (?:input|feature|argument|coordinate)s?\b"
-    r"|\bmonoton\w* (?:non-?)?(?:in|de)creasing (?:function|map|activation|network)\b",
+    r"|\bmonoton\w* (?:non-?)?(?:in|de)creasing (?:function|map|activation|network)\b"
+    r"|\bnever (?:in|de)creases? (?:when|as|if) (?:an?|any|the|its|one) \w+ (?:goes up|rises|increases|grows)\b",
     "norm_preserving": r"\bnorm[- ]preserving\b"
     r"|\bpreserv(?:es?|ing) (?:the |its |their )?(?:euclidean |l2[ -])?norms?\b",
     "lipschitz": rf"\b({_NUMBER})[- ]Lipschitz\b|\bLipschitz (?:constant|bound)(?: of| is| at most| <=)* ({_NUMBER})\b",
@@ -46,7 +47,10 @@ _OF_A_PART = re.compile(
     r"\b(?:with|us(?:es?|ing)|via|appl(?:y|ies|ying)|follow\w*|then|through|by|based|inspired|from|plus|of|where|denot\w+)\b",
     re.IGNORECASE,
 )
-_IMPLIED_NO = re.compile(r"\bnon-?(?=decreasing|increasing)|\b(?:does not|doesn't) matter", re.IGNORECASE)
+_NO_HEDGE = re.compile(
+    r"\bnon-?(?=decreasing|increasing)|\b(?:does not|doesn't) matter|\bnever (?:in|de)creases? (?:when|as|if)\b",
+    re.IGNORECASE,
+)
 _TITLE = re.compile(r"[- ](?:Invariant|Equivariant|Function|Preserving)")
 _SECTION = re.compile(r"^\s*(?:Args|Arguments|Parameters|Inputs?|Shapes?|Examples?)\b\s*:?\s*$", re.MULTILINE)
 _DOMAIN = re.compile(  # inputs that are not just any numbers
@@ -86,7 +90,7 @@ def _sentences(cls: type) -> Iterator[str]:
 
 
 def _is_hedged(sentence: str, match: re.Match[str]) -> bool:
-    plain = _IMPLIED_NO.sub("", sentence)
+    plain = _NO_HEDGE.sub("", sentence)
     is_title = bool(_TITLE.search(sentence[match.start() + 1 : match.end()]))  # that of a paper
     return is_title or bool(_HEDGE.search(plain) or _OF_A_PART.search(sentence[: match.start()]))
 
@@ -99,7 +103,7 @@ def _value(cls: type, name: str, match: re.Match[str]) -> tuple[Any, str] | None
     if name.startswith("permutation"):
         value = _axis(cls)
     elif name == "monotone":
-        is_falling = re.search(r"(?<!non-)(?<!non)decreasing|non-?increasing", match.string)
+        is_falling = re.search(r"(?<!non-)(?<!non)decreasing|non-?increasing|never increases", match.string)
         value = "decreasing" if is_falling else "increasing"
     elif name == "homogeneous":
         value = 1.0
