@@ -369,3 +369,16 @@ def test_quantiles_are_a_list_of_shares() -> None:
 def test_only_the_part_of_a_batch_that_is_looked_up_becomes_integers() -> None:
     batch = subject_of_class(MixedBatch).inputs(0).args[0]
     assert (kind(batch["sparse"]), kind(batch["dense"])) == ("2i", "2f")
+
+
+def test_a_d_that_must_be_given_is_a_width() -> None:
+    class Mixer(nn.Module):
+        def __init__(self, d: int, groups: int = 4) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(groups, d // groups, d // groups))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            grouped = x.unflatten(-1, (len(self.weight), -1))
+            return torch.einsum("...gi,gio->...go", grouped, self.weight).flatten(-2)
+
+    assert subject_of_class(Mixer).inferred_from.startswith("Mixer(32)(f32[5,")

@@ -57,7 +57,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
     (r"kernel|^ks?$|ksize|filter_?size|^kw|fsize|conv_?size|_k$", [3, 1, 5]),
     (r"stride|(^|_)splits?$", [1, 2]),
     (r"^p$|^pad$|padding", [1, 0]),
-    (r"dilat|atrous|^d$", [1, 2]),
+    (r"dilat|atrous", [1, 2]),
     (r"(num_?|n_?)groups?|groups?$|^g$|group_size", [4, 1, 8]),
     (r"per_tok(en)?$", [2]),
     (r"growth", [16, WIDTH]),
