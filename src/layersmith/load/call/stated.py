@@ -131,9 +131,8 @@ def _listed(cls: type) -> dict[str, list[str]]:
     """The axes of all inputs, where the docstring lists them before what comes of them: `(B, T, D), (B, T) -> (B, T)`."""
     match = re.search(r"([^.]*?)(?:->|→)", _docstrings(cls))
     shapes = [shape.split(",") for shape in re.findall(_SHAPE, match.group(1))] if match else []
-    taken = (
-        [*inspect.signature(vars(cls)["forward"]).parameters.values()][1:] if "forward" in vars(cls) else []
-    )
+    forward = vars(cls).get("forward")  # which of a compiled class is nothing to call
+    taken = [*inspect.signature(forward).parameters.values()][1:] if callable(forward) else []
     names = [one.name for one in taken if one.default is one.empty]
     is_each = len(names) == len(shapes) and len(shapes) > 1
     return {
