@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.jit import ScriptModule
 from torch.nn.parameter import is_lazy
 
 from layersmith.probe.registration import OWN
@@ -19,9 +20,10 @@ class Kept:
 
     @classmethod
     def of(cls, module: nn.Module) -> Kept:
-        """Those of now; of lazy modules, which become others when they are called, none."""
+        """Those of now; of lazy modules, which become others when they are called, and of compiled ones none."""
         tensors = (*module.parameters(), *module.buffers())
-        parts = [] if any(map(is_lazy, tensors)) else [*module.modules()]
+        found = () if any(map(is_lazy, tensors)) else module.modules()
+        parts = [part for part in found if not isinstance(part, ScriptModule)]
         held = [one for part in parts for one in (vars(part), vars(part).get("_buffers", {}))]
         return cls(tuple((one, dict(one)) for one in held))
 
