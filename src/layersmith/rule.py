@@ -101,10 +101,10 @@ class Rule:
 
     def _keep(self, cls: M, inputs: Callable[[], object], expect: str) -> M:
         home = sys.modules[cls.__module__]
-        frame = inspect.currentframe()
-        while frame is not None and frame.f_globals is not vars(
-            home
-        ):  # inspect would read the file for each example
+        frame = (
+            inspect.currentframe()
+        )  # whose caller knows the line; inspect would read the file for each example
+        while frame is not None and frame.f_globals is not vars(home):
             frame = frame.f_back
         subject = Subject(
             cls.__name__,

@@ -31,9 +31,7 @@ def is_loss(callee: Callee) -> bool:
     words = [plain(name) for name in callee.required][:2]
     if words and ENTITIES.match(words[0]):  # users and items, of a model that is called within
         return False
-    if words and callee.namesake_size(
-        words[0]
-    ):  # `obs_dim` for `obs`: it asks a network, and compares what that says
+    if words and callee.namesake_size(words[0]):  # `obs_dim` for `obs`: a network is asked, and then compared
         return False
     has_target = len(words) > 1 and bool(_TARGET.match(words[1])) and not list(callee.module.children())
     return has_target or (len(callee.parameters) > 1 and bool(_CLASS.search(type(callee.module).__name__)))

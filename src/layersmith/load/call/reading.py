@@ -111,18 +111,10 @@ class _Reader:
     numbered: dict[str, int] = field(default_factory=dict)  # the number of an item -> how many there are
 
     def read(self, event: ast.AST | Rebinding) -> None:
-        readers: dict[type, Callable[[Any], None]] = {
-            Rebinding: lambda one: self.held.rebound(one.node),
-            ast.For: self.loop,
-            ast.comprehension: self.loop,
-            ast.Assign: self.unpacked,
-            ast.Call: self.call,
-            ast.Subscript: self.subscript,
-            ast.BinOp: self.operator,
-            ast.Compare: self.compared,
-        }
-        if type(event) in readers:
-            readers[type(event)](event)
+        if isinstance(event, Rebinding):
+            self.held.rebound(event.node)
+        elif (reader := _READERS.get(type(event))) is not None:
+            reader(self, event)
         elif isinstance(event, ast.Attribute) and self.holds(event.value):
             self.add(Clue(attributes=frozenset({event.attr})))
 
@@ -293,8 +285,16 @@ class _Reader:
         if count and isinstance(node.ops[0], ast.Eq) and self.holds(node.left):
             self.add(Clue(dtype=torch.int64, high=count), node.left)
 
-    def operator(self, node: ast.BinOp) -> None:
-        self.add(operator_clue(node, self.holds, self.looked_up))
-
     def looked_up(self, node: ast.AST) -> Any:
         return looked_up(node, self.module, self.locals)
+
+
+_READERS: dict[type, Callable[[_Reader, Any], None]] = {
+    ast.For: _Reader.loop,
+    ast.comprehension: _Reader.loop,
+    ast.Assign: _Reader.unpacked,
+    ast.Call: _Reader.call,
+    ast.Subscript: _Reader.subscript,
+    ast.BinOp: lambda reader, node: reader.add(operator_clue(node, reader.holds, reader.looked_up)),
+    ast.Compare: _Reader.compared,
+}

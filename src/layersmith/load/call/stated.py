@@ -103,12 +103,8 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
         if match and _SEVERAL.search(match.group(0)):  # the shape is that of each
             return Clue(is_sequence=True)
         said = match.group(1) if match else ""
-        parts = (
-            re.split(r"\s+x\s+" if " x " in said else r",|x" if pattern is own[-1] else ",", said)
-            if said
-            else []
-        )
-        axes = [axis.strip() for axis in parts]
+        between = r"\s+x\s+" if " x " in said else r",|x" if pattern is own[-1] else ","
+        axes = [axis.strip() for axis in re.split(between, said)] if said else []
         if axes and not {"*", "...", "-1"} & {*axes}:
             told = {name: size for name, size in (sizes or {}).items() if len(name) > 1}
             known = tuple(_size(_joined(axis), told) if index else None for index, axis in enumerate(axes))
