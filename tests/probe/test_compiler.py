@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from torch._dynamo import config
+import torch
+from torch import nn
+from torch._dynamo import config, funcname_cache
 
 from layersmith import runner
 from layersmith.finding import Outcome
-from layersmith.probe.compiler import compiler
+from layersmith.probe.compiler import captured, compiler
 from layersmith.registry import load
 
 
@@ -26,3 +28,10 @@ def test_settings_and_logger_are_restored() -> None:
     with compiler(recompile_limit=3):
         assert config.recompile_limit == 3
     assert (logger.level, config.verbose, config.recompile_limit) == before
+
+
+def test_no_file_is_read_for_a_log_that_nobody_sees() -> None:
+    funcname_cache.clearcache()
+    with compiler() as backend:
+        captured(nn.ReLU(), backend)(torch.zeros(2))
+    assert not funcname_cache.cache

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import nn
@@ -50,11 +51,29 @@ def compiler(**settings: Any) -> Iterator[Compiler]:
     logger.setLevel(logging.CRITICAL)
     reset()
     try:
-        with config.patch(**{"verbose": False, "error_on_recompile": False, **settings}):
+        with (
+            _functions_unnamed(),
+            config.patch(**{"verbose": False, "error_on_recompile": False, **settings}),
+        ):
             yield Compiler()
     finally:
         logger.setLevel(level)
         reset()
+
+
+@contextmanager
+def _functions_unnamed() -> Iterator[None]:
+    """Let dynamo not look up the names of functions for its log.
+
+    It reads every file that a trace enters by `tokenize`, torch/nn/functional.py among them: 0.4 s a process.
+    """
+    from torch._dynamo import symbolic_convert  # noqa: PLC0415 - slow, and only here
+
+    if not hasattr(symbolic_convert, "get_funcname"):  # another release's
+        yield
+        return
+    with patch.object(symbolic_convert, "get_funcname", lambda *_: None):
+        yield
 
 
 @contextmanager

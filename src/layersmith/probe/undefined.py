@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import dis
+import functools
 import linecache
 import re
 import sys
@@ -93,6 +94,7 @@ def _functions(cls: type) -> Iterator[FunctionType]:
                 yield plain
 
 
+@functools.lru_cache(maxsize=256)
 def _is_plain(file: str) -> bool:
     """Whether it is a file whose names are those that its text binds; a notebook's cell is none."""
     tree = source.tree_of(file)
@@ -121,6 +123,7 @@ def _binds(file: str, name: str) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=256)
 def _bound(file: str) -> set[str]:
     found: set[str] = set()
     functions = [part for part in ast.walk(source.tree_of(file)) if isinstance(part, source.Function)]
