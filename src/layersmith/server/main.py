@@ -16,7 +16,6 @@ from layersmith.isolation import Ended, confine, tree
 from layersmith.server.messages import Confined, Request
 from layersmith.server.schedule import examined
 
-
 COLLECT_EVERY = 20_000  # objects; the trace of a compiler makes hundreds of thousands that stay
 ALLOCATOR = {-1: 2**31 - 1, -2: 64 * 2**20, -3: 32 * 2**20}  # of mallopt(3): what to trim, to pad, to map
 
