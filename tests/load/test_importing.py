@@ -59,7 +59,8 @@ def test_a_folder_whose_files_import_relatively_is_a_package_without_saying_so(t
     module = import_target(Target(str(write(tmp_path / "space_of_nets" / "net.py", text))))
     assert (module.Net.__module__, module.sizes.WIDTH) == ("space_of_nets.parts", 6)
     other = write(
-        tmp_path / "space_of_nets" / "other.py", "from .parts import Net\nimport no_such_package_of_all\n"
+        tmp_path / "space_of_nets" / "other.py",
+        "from .parts import Net\nimport no_such_package_of_all.go as go\ngo()\n",
     )
     with pytest.raises(TargetError, match="needs no_such_package_of_all, which is not installed"):
         import_target(Target(str(other)))
@@ -94,7 +95,7 @@ def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
         ("x = 1\nraise ValueError('no data')\n", r"raised ValueError at .*bad.py:2: no data"),
         ("import sys\nsys.exit(3)\n", r"called sys.exit\(3\) at .*bad.py:2"),
         ("raise KeyboardInterrupt\n", r"raised KeyboardInterrupt at .*bad.py:1"),
-        ("x = 1\nimport no_such_library_at_all\n", r"skipped: needs no_such_library_at_all.*bad.py:2"),
+        ("x = 1\nimport no_such_one as a\na.go()\n", r"skipped: needs no_such_one.*bad.py:2"),
         ("class Net(:\n", r"bad.py:1: syntax error"),
     ],
 )
@@ -123,7 +124,7 @@ def test_a_file_is_imported_although_a_neighbour_needs_what_is_not_installed(tmp
         tmp_path / "pack_n" / "__init__.py", "from .base import Net\nfrom .data import load\nPLACE = 'last'\n"
     )
     write(tmp_path / "pack_n" / "base.py", MODULE)
-    write(tmp_path / "pack_n" / "data.py", "import no_such_package_of_all\n")
+    write(tmp_path / "pack_n" / "data.py", "import no_such_package_of_all as a\na.go()\n")
     file = write(tmp_path / "pack_n" / "vae.py", "from pack_n import Net\nclass Vae(Net): pass\n")
     module = import_target(Target(str(file)))
     assert issubclass(module.Vae, sys.modules["pack_n"].Net)
@@ -131,9 +132,9 @@ def test_a_file_is_imported_although_a_neighbour_needs_what_is_not_installed(tmp
     assert "no_such_package_of_all" in left_out(module.__name__)
 
 
-def test_a_file_that_itself_needs_what_is_not_installed_is_still_refused(tmp_path: Path) -> None:
+def test_a_file_that_itself_uses_what_is_not_installed_is_still_refused(tmp_path: Path) -> None:
     write(tmp_path / "pack_m" / "__init__.py", "from .data import load\n")
-    file = write(tmp_path / "pack_m" / "data.py", "import no_such_package_of_all\n")
+    file = write(tmp_path / "pack_m" / "data.py", "import no_such_package_of_all as a\na.go()\n")
     with pytest.raises(TargetError, match="needs no_such_package_of_all"):
         import_target(Target(str(file)))
 

@@ -45,7 +45,7 @@ def test_classes_come_with_the_lines_of_their_cells(tmp_path: Path) -> None:
 
 
 def test_a_notebook_without_a_class_says_what_failed(tmp_path: Path) -> None:
-    path = notebook(tmp_path / "broken.ipynb", ["import no_such_package", "class A(B): pass"])
+    path = notebook(tmp_path / "broken.ipynb", ["import no_such_package as a", "class A(a.B): pass"])
     with pytest.raises(TargetError, match="needs no_such_package"):
         importing.import_target(target.parse(str(path))[0])
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from layersmith.errors import UsageError
-from layersmith.load import inline, notation, parents, words
+from layersmith.load import absent, inline, notation, parents, words
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.conventions import by_attribute, by_functions_of_file
@@ -66,6 +66,8 @@ def subject_of_class(
         Unbuildable: with the reason in one line and the smallest hint that would help.
         UsageError: if `inputs` cannot be read.
     """
+    if package := absent.needed_by(cls):
+        raise Unbuildable(f"needs {package}, which is not installed")
     request = dataclasses.replace(_request(cls, inputs, seconds), may_run_examples=may_run_examples)
     request.said = said or request.said
     try:

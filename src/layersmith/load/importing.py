@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 from layersmith.errors import TargetError
-from layersmith.load import notebook, parents, project, script
+from layersmith.load import absent, notebook, parents, project, script
 from layersmith.load.target import Target
 
 _LEVELS = 4  # how far above a file its project may begin
@@ -72,10 +73,12 @@ def _otherwise(
             return _importing(said, name, folders, file)
         except TargetError as another:
             refusal = another
-    if "." not in name or file.name == "__init__.py":
-        return None
-    with contextlib.suppress(TargetError), _importable_from(folders, argument=str(file)):
-        if parents.tolerated(name, _root_and_name(file)[0]):
+    if "." in name and file.name != "__init__.py":
+        with contextlib.suppress(TargetError), _importable_from(folders, argument=str(file)):
+            if parents.tolerated(name, _root_and_name(file)[0]):
+                return _importing(said, name, folders, file)
+    if isinstance(refusal.__cause__, ModuleNotFoundError):
+        with contextlib.suppress(TargetError), absent.standing_in():
             return _importing(said, name, folders, file)
     return None
 
@@ -121,20 +124,19 @@ def _import_file(file: Path, name: str) -> ModuleType:
 
 
 def _executed(file: Path, name: str) -> ModuleType:
-    is_package = file.name == "__init__.py"
+    run: Callable[[ModuleType], object]
     if notebook.is_notebook(file):
-        module = sys.modules[name] = ModuleType(name)
+        module, run = ModuleType(name), functools.partial(notebook.executed, file)
         module.__file__ = str(file)
-        return notebook.executed(file, module)
-    spec = importlib.util.spec_from_file_location(
-        name, file, submodule_search_locations=[str(file.parent)] if is_package else None
-    )
-    if spec is None or spec.loader is None:
-        raise ImportError(f"no loader for {file}")
-    module = importlib.util.module_from_spec(spec)
+    else:
+        inside = [str(file.parent)] if file.name == "__init__.py" else None
+        spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=inside)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"no loader for {file}")
+        module, run = importlib.util.module_from_spec(spec), spec.loader.exec_module
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        run(module)
     except BaseException:
         sys.modules.pop(name, None)
         raise
@@ -214,8 +216,7 @@ def _place(error: BaseException) -> str:
 
 
 def _is_foreign(filename: str) -> bool:
-    own = str(Path(__file__).parent)
-    return filename.startswith(("<", own, sys.base_prefix)) or "site-packages" in filename
+    return project.is_foreign(filename) or filename.startswith(str(Path(__file__).parent))
 
 
 def _short(filename: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -88,3 +89,8 @@ def _walked(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
         yield from (Path(parent) / name for name in sorted(names))
+
+
+def is_foreign(file: str) -> bool:
+    """Whether a file is Python's own or an installed library's, or no file (`<string>`)."""
+    return not file or file.startswith(("<", sys.base_prefix)) or "site-packages" in file

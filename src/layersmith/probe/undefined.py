@@ -46,7 +46,7 @@ def names(cls: type[nn.Module]) -> Iterator[Unknown]:
         if function.__code__ in seen or not _is_plain(function.__code__.co_filename):
             continue
         seen.add(function.__code__)
-        for name, line in _globals_of(function.__code__):
+        for name, line in globals_of(function.__code__):
             value = function.__globals__.get(name)
             if isinstance(value, FunctionType) and value.__module__ == function.__module__:
                 waiting.append(value)
@@ -104,7 +104,7 @@ def _is_plain(file: str) -> bool:
     return Path(file).exists() and all(part in tree.body for part in hidden)
 
 
-def _globals_of(code: CodeType) -> Iterator[tuple[str, int]]:
+def globals_of(code: CodeType) -> Iterator[tuple[str, int]]:
     """The global names that a function and the functions in it load, each with its line."""
     line = code.co_firstlineno
     for step in dis.get_instructions(code):
@@ -113,7 +113,7 @@ def _globals_of(code: CodeType) -> Iterator[tuple[str, int]]:
             yield step.argval, line
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
-            yield from _globals_of(inner)
+            yield from globals_of(inner)
 
 
 def _binds(file: str, name: str) -> bool:
