@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from layersmith import runner
 from layersmith.finding import Outcome
 from layersmith.load.build import subject_of_class
 from layersmith.load.strategy import Said
@@ -150,3 +151,23 @@ def test_what_a_stand_in_drops_is_not_held_against_a_module() -> None:
         for result in run(subject, with_prerequisites(("ignored-input", "no-gradient")))
     }
     assert found["ignored-input"] is found["no-gradient"] is Outcome.SKIP
+
+
+class Modulates(nn.Module):
+    """The condition is made for rows of steps; a row of features was never meant."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(dim, 2 * dim)
+
+    def forward(self, x: Tensor, cond: Tensor) -> Tensor:
+        gamma, beta = self.proj(cond).reshape(-1, 1, 2 * x.shape[-1]).chunk(2, -1)
+        return x * gamma + beta
+
+
+def test_an_input_with_an_axis_too_few_is_the_guess_of_ours() -> None:
+    rule = with_prerequisites(["silent-broadcast"])[-1]
+    guessed = subject_of_class(Modulates, inputs="f32[5,8], f32[5,8]")
+    told = replace(guessed, inferred_from="")
+    assert runner.ask(replace(guessed, inferred_from="names"), rule).outcome is not Outcome.FAIL
+    assert runner.ask(told, rule).outcome is Outcome.FAIL

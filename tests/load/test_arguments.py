@@ -297,3 +297,42 @@ def test_a_width_grows_to_that_of_the_sum_it_takes_part_in() -> None:
 def test_class_numbers_are_told_by_an_old_tensor_type() -> None:
     _, tags = subject_of_class(Tags).inputs(0).args
     assert tags.dtype is torch.int64
+
+
+class Conditional(nn.Module):
+    """Takes labels only when it was told how many there are."""
+
+    def __init__(self, num_classes: int | None = None) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+        if num_classes is not None:
+            self.label_emb = nn.Embedding(num_classes, 8)
+
+    def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
+        x = self.linear(x)
+        if y is not None:
+            x = x + self.label_emb(y)
+        return x
+
+
+def test_an_option_behind_what_forward_misses_is_given() -> None:
+    subject = subject_of_class(Conditional)
+    assert "num_classes=" in subject.inferred_from
+    assert "a guess" not in subject.inferred_from
+
+
+class Modulates(nn.Module):
+    """Tokens here are vectors: nothing looks numbers up."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Linear(dim, 2 * dim)
+
+    def forward(self, tokens: Any, cond: Any) -> Any:
+        gamma, beta = self.proj(cond)[:, None].chunk(2, -1)
+        return tokens * gamma + beta
+
+
+def test_tokens_of_a_module_without_a_table_are_vectors() -> None:
+    tokens = subject_of_class(Modulates).inputs(0).args[0]
+    assert (tokens.ndim, tokens.dtype) == (3, torch.float32)

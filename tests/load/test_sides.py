@@ -104,3 +104,25 @@ class Nested(nn.Module):
 
 def test_sides_that_are_odd_are_made_ones_that_can_be_halved() -> None:
     assert "(f32[5,3,16,24])" in subject_of_class(Nested).inferred_from
+
+
+class AttendsToPositions(nn.Module):
+    """Written for images of 32 x 32, whose map it lays out as positions."""
+
+    def __init__(self, device: str = "cuda:0") -> None:
+        super().__init__()
+        self.device = device
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.MaxPool2d(2))
+        self.attention = nn.MultiheadAttention(16, 4, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x).view(-1, 16, 16 * 16).swapaxes(1, 2)
+        x = x + torch.arange(256, device=self.device)[:, None] / 256
+        return self.attention(x, x, x)[0].swapaxes(1, 2).view(-1, 16, 16, 16)
+
+
+def test_a_view_of_positions_says_the_sides() -> None:
+    subject = subject_of_class(AttendsToPositions)
+    assert subject.inputs(0).args[0].shape[1:] == (3, 32, 32)
+    if not torch.cuda.is_available():
+        assert "device='cpu'" in subject.inferred_from

@@ -31,6 +31,9 @@ class Square:
     shapes: tuple[Shape, Shape]
     result: Shape
     are_inputs: bool  # whether both operands are arguments of forward as they came, or views of them
+    lacks_axis: (
+        bool  # whether the one with fewer axes is, and the other has room for an axis more, as (N, 1, D)
+    )
     file: str
     line: int
 
@@ -86,7 +89,10 @@ class _Watch(TorchFunctionMode):
         padded = [(1,) * (rank - tensor.ndim) + tuple(tensor.shape) for tensor in (a, b)]
         result = tuple(max(pair) for pair in zip(*padded, strict=True))
         are_inputs = {tree.place(a), tree.place(b)} <= self.inputs
-        self.found.append(Square(name, (tuple(a.shape), tuple(b.shape)), result, are_inputs, *caller()))
+        fewer, more = sorted((a, b), key=lambda tensor: tensor.ndim)
+        lacks_axis = tree.place(fewer) in self.inputs and 1 in more.shape[:-1]
+        shapes = (tuple(a.shape), tuple(b.shape))
+        self.found.append(Square(name, shapes, result, are_inputs, lacks_axis, *caller()))
 
 
 def _places(shape: Shape, size: int, rank: int) -> list[int]:

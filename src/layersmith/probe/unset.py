@@ -90,3 +90,13 @@ def _is_set_otherwise(cls: type, built: source.Function, branch: ast.If, name: s
         if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)
     }
     return is_stored or is_named or bool(called & {"setattr", "add_module"}) or parameters.reflects(cls)
+
+
+def options_behind(cls: type, name: str) -> set[str]:
+    """What the constructor asks of its arguments before it sets an attribute: {"n"} for `if n is not None: ...`."""
+    node = source.function_node(getattr(cls, "__init__", None))
+    found: set[str] = set()
+    for branch in (part for part in ast.walk(node or ast.Pass()) if isinstance(part, ast.If)):
+        if name in _set_in(branch):
+            found |= {part.id for part in ast.walk(branch.test) if isinstance(part, ast.Name)}
+    return found

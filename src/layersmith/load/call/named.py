@@ -194,7 +194,7 @@ def _adjacency(asked: Asked) -> Any:
 def _integers(asked: Asked) -> Any:
     is_said = asked.clue.dtype is torch.int64
     is_named = asked.is_open and _IDS.search(asked.word) and not re.search("emb|feat", asked.word)
-    if not is_said and not is_named:
+    if not is_said and (not is_named or _are_features(asked)):
         return None
     main, clue = asked.main, asked.clue
     is_float = isinstance(main, TensorSpec) and main.dtype is not torch.int64
@@ -209,6 +209,13 @@ def _integers(asked: Asked) -> Any:
     return replace(spec, shape=shape, high=min(clue.high or _vocabulary(asked) or _FEW, _HIGHEST))
 
 
+def _are_features(asked: Asked) -> bool:
+    """Whether tokens are vectors: those of a module without a table in which numbers could be looked up."""
+    return asked.word.endswith("tokens") and not any(
+        isinstance(part, nn.Embedding | nn.EmbeddingBag) for part in asked.callee.module.modules()
+    )
+
+
 def _are_entities(callee: Callee) -> bool:
     """Whether several inputs are each looked up in a table and nothing then looks along a sequence: users, items."""
     clues = [callee.clues[name] for name in callee.required]
@@ -219,16 +226,9 @@ def _are_entities(callee: Callee) -> bool:
 
 
 def _is_of_rows(part: nn.Module) -> bool:
-    kinds = (
-        nn.Embedding,
-        nn.Linear,
-        nn.Bilinear,
-        nn.Sequential,
-        nn.ModuleList,
-        nn.ModuleDict,
-        nn.BatchNorm1d,
-    )
-    return isinstance(part, kinds) or type(part).__module__.endswith(("activation", "dropout"))
+    layers = nn.Embedding | nn.Linear | nn.Bilinear | nn.BatchNorm1d | nn.Sequential | nn.ModuleList
+    is_plain = type(part).__module__.endswith(("activation", "dropout"))
+    return is_plain or isinstance(part, layers | nn.ModuleDict)
 
 
 def _vocabulary(asked: Asked) -> int:

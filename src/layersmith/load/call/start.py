@@ -33,7 +33,7 @@ _TEXTS = re.compile(
     r"^(context|encoder_hidden_states|text_emb\w*|memory)$"
 )  # what an image is conditioned on
 _SEQUENCE_CLASS = re.compile(r"d_model|n_embd|embed_dim|^dim$|model_dim|d_embed|emb_dim|config|^cfg$|head")
-_SEQUENCE_INPUT = re.compile(r"^(hidden_states|inputs_embeds|sequences?|sequence_output)$")
+_SEQUENCE_INPUT = re.compile(r"^(hidden_states|inputs_embeds|sequences?|sequence_output|\w*tokens)$")
 _OF_DIMENSIONS = re.compile(r"([123])[dD](?![a-z\d])")  # in the name of a class, as torch has it: AvgPool2d
 _CHANNEL_ARGUMENTS = re.compile(
     r"^(channels|in_ch\w*|input_channels|im(age|g)_ch\w*|n_channels|num_channels|in_planes|inplanes|in_c)$"

@@ -14,7 +14,7 @@ from layersmith.load import failure
 from layersmith.load.abstract import unwritten
 from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.values import TensorSpec
-from layersmith.probe import source
+from layersmith.probe import source, unset
 
 _PARTS = (2, 3, 4)
 _ENOUGH = 3  # different inputs that met the same error
@@ -22,6 +22,7 @@ _OF_CODE = re.compile(
     r"takes \d+ positional arguments? but|missing \d+ required|unexpected keyword argument|"
     r"view size is not compatible|in-?place operation|refers to a single memory location"
 )
+_WITHOUT = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
 _OF_DOUBLES = re.compile(
     r"Float but found Double|Double but found Float|same d?type[^\n]*double", re.IGNORECASE
 )
@@ -34,9 +35,10 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
     """Whether the error lies in the code whatever its input: a name, import, attribute or method that is missing."""
     if isinstance(error, NameError | ImportError) or unwritten(error, module):
         return True
-    names = {type(part).__name__ for part in module.modules()}
-    owner = getattr(error, "obj", None)
-    return isinstance(error, AttributeError) and (isinstance(owner, nn.Module) or _said_owner(error) in names)
+    if not isinstance(error, AttributeError):
+        return False
+    owner = error.obj if isinstance(error.obj, nn.Module) else _said_owner(error, module)
+    return owner is not None and not unset.options_behind(type(owner), _said_name(error))
 
 
 def meets_its_own_doubles(error: Exception, module: nn.Module) -> bool:
@@ -104,9 +106,15 @@ def _is_of_code(error: Exception) -> bool:
     return forward is not None and not named & {*given}
 
 
-def _said_owner(error: Exception) -> str:
-    text = str(error)
-    return text.split("'")[1] if text.startswith("'") and "object has no attribute" in text else ""
+def _said_owner(error: AttributeError, module: nn.Module) -> nn.Module | None:
+    """The part of the module whose class the message names."""
+    name = _WITHOUT.match(str(error))
+    return next((part for part in module.modules() if name and type(part).__name__ == name[1]), None)
+
+
+def _said_name(error: AttributeError) -> str:
+    found = _WITHOUT.match(str(error))
+    return error.name or (found[2] if found else "")
 
 
 def _is_raised_by_hand(error: Exception) -> bool:

@@ -6,25 +6,32 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 
+from torch import nn
+
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.constructor import names, standins
 from layersmith.load.constructor.repair import Arguments, Values
 from layersmith.load.values import Made
+from layersmith.probe import unset
 
 Parameters = Mapping[str, inspect.Parameter]
 _SIDES = re.compile("size|resolution|shape|window|hw|stride|patch")
 
 
-def asked_by(text: str, arguments: Arguments, parameters: Parameters, values: Values) -> Iterator[Arguments]:
+def asked_by(
+    cls: type[nn.Module], text: str, arguments: Arguments, parameters: Parameters, values: Values
+) -> Iterator[Arguments]:
     """Arguments with which forward may not complain so; the likeliest first.
 
     Args:
+        cls: the class.
         text: of forward's error.
         arguments: with which the module was built.
         parameters: of the constructor.
         values: the candidates for a parameter.
     """
     yield from _given(text, arguments, parameters, values)
+    yield from _behind_an_option(cls, text, arguments, parameters, values)
     yield from _wide_stand_ins(text, arguments)
     yield from _fitting_sizes(text, arguments, parameters)
     yield from _filled(text, arguments, parameters, values)
@@ -47,6 +54,17 @@ def _given(text: str, arguments: Arguments, parameters: Parameters, values: Valu
         if is_none and (is_called or is_number or re.search(rf"\b{name}\b", text)):
             filled = [value for value in values(name) if value is not None]
             yield from ({**arguments, name: value} for value in filled[:3])
+
+
+def _behind_an_option(
+    cls: type[nn.Module], text: str, arguments: Arguments, parameters: Parameters, values: Values
+) -> Iterator[Arguments]:
+    """The option under which alone the constructor sets what forward misses: `if num_classes is not None: ...`."""
+    missing = re.search(r"object has no attribute '(\w+)'", text)
+    for name in sorted(unset.options_behind(cls, missing[1]) & {*parameters}) if missing else ():
+        current = arguments.get(name, parameters[name].default)
+        found = [True] if current is False else [value for value in values(name) if value is not None]
+        yield from ({**arguments, name: value} for value in found[:2] if current in (None, False))
 
 
 def _wide_stand_ins(text: str, arguments: Arguments) -> Iterator[Arguments]:

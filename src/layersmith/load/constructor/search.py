@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
-from layersmith.load.constructor import callsites, names, settings
+from layersmith.load.constructor import callsites, devices, names, settings
 from layersmith.load.constructor.asked import asked_by
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
 from layersmith.load.constructor.repair import Arguments, repaired
@@ -170,7 +170,7 @@ class ConstructorSearch:
 
     def _first_arguments(self) -> list[tuple[str, Arguments]]:
         chosen = {name: self.values(name)[0] for name in [*self.required, *self._handed_on()]}
-        chosen |= callsites.relations(self.cls, chosen)
+        chosen |= callsites.relations(self.cls, chosen) | devices.nearest(self.parameters)
         if self.variadic is not None and self.variadic.name not in ("args", "_"):
             one = candidates(Wanted(self.variadic.name.rstrip("s")))[0]
             chosen[self.variadic.name] = (one, one)
@@ -264,7 +264,7 @@ class ConstructorSearch:
         for text in self.complaints[-1:]:
             if text.startswith(OutOfBudget.__name__):
                 yield self.shrunk(arguments)
-            yield from asked_by(text, arguments, self.parameters, self.values)
+            yield from asked_by(self.cls, text, arguments, self.parameters, self.values)
 
     def shrunk(self, arguments: Arguments, *, only: str = "") -> Arguments:
         """Small values also for parameters whose defaults are large; or for one of them."""

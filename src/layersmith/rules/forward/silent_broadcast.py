@@ -8,7 +8,7 @@ that is a plausible loss which falls to the variance of the targets and stays th
 Arithmetic and losses are watched while forward runs in train mode, and again with one row more. Reported is an
 operation whose result has the batch on two axes, where neither operand had, and one operand has fewer axes than
 the other. Pairs that are meant are passed: comparisons, operands that share memory, `unsqueeze` and `[:,
-None]`.
+None]`; and inputs whose number of axes is but a guess.
 
 ## How to fix it
 `prediction.squeeze(-1) - target`, or `target.unsqueeze(-1)`: give both the same number of axes.
@@ -52,7 +52,8 @@ def silent_broadcast(case: Case) -> Iterator[Finding]:
     found = [one for one in found if any(one.is_like(other) for other in again)]
     seen: set[tuple[str, int]] = set()
     for one in found:
-        if not (one.are_inputs and case.subject.inferred_from) and (one.file, one.line) not in seen:
+        is_guessed = bool(case.subject.inferred_from) and (one.are_inputs or one.lacks_axis)
+        if not is_guessed and (one.file, one.line) not in seen:
             seen.add((one.file, one.line))
             yield _finding(one)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -69,6 +70,29 @@ def flattened(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
             if _LARGEST_DIVISOR >= root * divisor > 1 and given == channels * (sides[0] // divisor) ** 2:
                 side = root * divisor
                 yield complaint.with_specs(lambda spec, side=side: with_sides(spec, side))  # type: ignore[misc]
+
+
+def laid_out(complaint: Complaint, shape: list[int], total: int) -> Iterator[State]:
+    """Sides of an image whose map a view lays out by channels and positions: `x.view(-1, 128, 32 * 32)`.
+
+    At the present sides the map has `total` values; each of its sides is that of the image, halved so many times.
+    """
+    if len(shape) != _SEQUENCE:
+        return
+    images = [
+        spec for spec in specs(list(complaint.state.values())) if spec.rank == _IMAGE and open_sides(spec)
+    ]
+    for spec, (channels, area), divisor in itertools.product(
+        images, (shape[1:], shape[:0:-1]), (1, 2, 4, 8, 16, 32)
+    ):
+        root = math.isqrt(max(area, 0))
+        sizes = {
+            channels * math.prod(side // divisor for side in spec.shape[2:]),
+            channels * math.prod(-(-side // divisor) for side in spec.shape[2:]),
+        }
+        if root * root == area and root * divisor <= _LARGEST_SIDE and total // spec.shape[0] in sizes:
+            side = root * divisor
+            yield complaint.with_specs(lambda spec, side=side: with_sides(spec, side))  # type: ignore[misc]
 
 
 def with_sides(spec: TensorSpec, side: int) -> TensorSpec:

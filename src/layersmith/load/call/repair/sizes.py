@@ -204,6 +204,7 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
     total, product = int(match.group(2)), math.prod(size for size in shape if size > 0)
     if not total:
         return
+    yield from flattened.laid_out(complaint, shape, total)
     if -1 not in shape:
         yield from _fewer_dimensions(complaint, product, total)
         yield from _regrouped(complaint, shape, total)
