@@ -53,11 +53,14 @@ class Contraction:
     saturates_at: float = 0.0  # the rms that reached a tanh, sigmoid or softmax; 0 if none did
     is_normalised: bool = False
     is_constant: bool = False  # the parameter is one number everywhere
+    scale: float = (
+        1.0  # the number by which forward multiplies the product, as attention does: 1 / sqrt(width)
+    )
 
     @property
     def factor(self) -> float:
         """By what the product multiplies an independent signal of mean zero."""
-        return self.rms * math.sqrt(self.fan_in)
+        return self.rms * math.sqrt(self.fan_in) * self.scale
 
     @property
     def explodes(self) -> bool:
@@ -107,6 +110,8 @@ class _Watch(Operations):
             self.names[tree.place(result)] = name
             self.alive.append(result)
         for one, arg in before:
+            if packet in SCALING and _is_number(args[1]) and not one.saturates_at and (rms := _rms(arg)):
+                one.scale *= _rms(result) / rms
             self._continue(one, packet, arg, result)
         for left, right, fan_in in _operands(packet, args):
             if not _averages(packet, left, -1):
@@ -118,11 +123,10 @@ class _Watch(Operations):
     def _scaled(self, *factors: Any) -> str | None:
         """The parameter that one number is multiplied with, as the equalised learning rate does."""
         for one, other in (factors, factors[::-1]):
-            is_number = not isinstance(other, Tensor) or other.ndim == 0
             if (
                 isinstance(one, Tensor)
                 and one.ndim > 1
-                and is_number
+                and _is_number(other)
                 and (name := self.names.get(tree.place(one)))
             ):
                 return name
@@ -169,6 +173,10 @@ def _operands(packet: Any, args: tuple[Any, ...]) -> Iterator[tuple[Tensor, Tens
             yield left, right, left.shape[-1]
     elif packet in CONVOLUTIONS:
         yield args[0], args[1], args[1][0].numel()
+
+
+def _is_number(factor: object) -> bool:
+    return not isinstance(factor, Tensor) or factor.ndim == 0
 
 
 def _are_dense(*tensors: Tensor) -> bool:

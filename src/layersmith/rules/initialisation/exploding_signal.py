@@ -246,3 +246,19 @@ class MindsWhatComesBack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.narrow(x).relu()
+
+
+@exploding_signal.good(inputs=lambda: torch.randn(4, 9, 64))
+class AsksByScaledProducts(nn.Module):
+    """Queries drawn from N(0, 1): the scale after the product undoes what that does."""
+
+    def __init__(self, width: int = 64, queries: int = 3) -> None:
+        super().__init__()
+        self.scale = width**-0.5
+        self.norm = nn.LayerNorm(width)
+        self.queries = nn.Parameter(torch.randn(queries, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(x)
+        weights = (self.queries @ x.transpose(-1, -2) * self.scale).softmax(-1)
+        return weights @ x
