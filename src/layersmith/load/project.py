@@ -79,6 +79,16 @@ def leads_nowhere(cls: type, attribute: str) -> bool:
     return all(_is_of_self_alone(cls, method) for method in methods) and not any(map(is_called.search, texts))
 
 
+def is_read_from_outside(cls: type, attribute: str) -> bool:
+    """Whether another file of the project reads an attribute of this name: a loop has `model.head(features)`."""
+    file = Path(source.file_of(cls))
+    folder = folder_of(file)
+    if folder is None or attribute in {"weight", "bias"}:  # which every layer has
+        return False
+    read = re.compile(rf"(?<!\bself)\.{attribute}\b(?!\s*=[^=])")
+    return any(read.search(text_of(path)) for path in files_of(folder, (".py", ".ipynb")) if path != file)
+
+
 def _is_of_self_alone(cls: type, method: str) -> bool:
     function = source.function_node(getattr(cls, method, None))
     is_plain = function is not None and len(function.args.args) == 1 and not function.decorator_list

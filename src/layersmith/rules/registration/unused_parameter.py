@@ -9,7 +9,8 @@ Autograd's graph is read in train and eval mode, over several seeds and inputs; 
 any output in all of them is reported. A zero gradient is not (zero-initialised gates are sound). If the code
 names the attribute elsewhere than in `__init__`, a condition may lead there: then it is a warning, and only where
 nothing calls the method that names it, siblings in the same container are reached and neither the data nor an argument
-chooses among them, or the submodule is called and its result changes nothing.
+chooses among them, or the submodule is called and its result changes nothing. What another file of the project reads
+(`model.head(features)` in a loop) is a note.
 
 ## How to fix it
 Use it in forward, delete it, or set `requires_grad=False`.
@@ -93,7 +94,13 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[reach.Rea
             is_named = bool(source.methods_naming(kind, part) - {"__init__"})
             if not is_named or project.leads_nowhere(kind, part):
                 whole = reach.outermost_unreached(root, path, where, unreached)  # others may take parts of it
-                return whole, part, kind, Severity.WARNING if is_named or whole != where else None
+                severity = Severity.WARNING if is_named or whole != where else None
+                return (
+                    whole,
+                    part,
+                    kind,
+                    Severity.NOTE if project.is_read_from_outside(kind, part) else severity,
+                )
         owner = getattr(owner, part) if depth < len(parts) - 1 else owner
     return None
 
