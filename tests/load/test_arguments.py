@@ -336,3 +336,37 @@ class Modulates(nn.Module):
 def test_tokens_of_a_module_without_a_table_are_vectors() -> None:
     tokens = subject_of_class(Modulates).inputs(0).args[0]
     assert (tokens.ndim, tokens.dtype) == (3, torch.float32)
+
+
+class HeadsOfCategories(nn.Module):
+    """As many heads as it is told, each as wide as a list says."""
+
+    def __init__(self, dim: int, len_feats: int, categories: Any) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList([nn.Linear(dim, categories[i]) for i in range(len_feats)])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [head(x[:, i]) for i, head in enumerate(self.heads)]
+
+
+class RowsByColumns(nn.Module):
+    """Its width is a product of two that are each no more than large."""
+
+    def __init__(self, dim: int, nfeats: int) -> None:
+        super().__init__()
+        wide = nfeats * dim * 8
+        self.linear = nn.Linear(wide, wide)
+        self.nfeats = nfeats
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+def test_a_count_is_no_larger_than_the_list_that_it_counts() -> None:
+    subject = subject_of_class(HeadsOfCategories)
+    assert "dim=2" not in subject.inferred_from
+    assert len(subject.build(0).heads) == 2  # type: ignore[arg-type]
+
+
+def test_widths_whose_product_is_too_large_are_quartered() -> None:
+    assert subject_of_class(RowsByColumns).build(0).linear.in_features < 8000  # type: ignore[union-attr,operator]

@@ -17,6 +17,7 @@ from layersmith.load.constructor.candidates import unique
 from layersmith.load.constructor.standins import ANY_MODULE, tensors
 from layersmith.load.constructor.usage import constructor
 from layersmith.load.values import Made
+from layersmith.probe import source
 
 Arguments = dict[str, Any]
 Values = Callable[[str], list[Any]]  # the candidates for a parameter name
@@ -40,6 +41,8 @@ def repaired(
         yield {**arguments, name: value}
     suspects = [*(word for word in re.findall(r"[A-Za-z_]\w*", text) if word in known)]
     suspects += _on_the_line(cls, error, known)
+    if isinstance(error, IndexError):
+        yield from _as_many(cls, arguments, suspects)
     suspects = _of_blamed_type(arguments, error) or suspects
     for name in list(dict.fromkeys(suspects or arguments))[:6]:
         default = parameters[name].default if name in parameters else None
@@ -53,6 +56,21 @@ def _on_the_line(cls: type[nn.Module], error: Exception, known: set[str]) -> lis
     makers = dict.fromkeys(getattr(vars(base).get("__init__"), "__code__", None) for base in cls.__mro__)
     found = (failure.names_behind(error, known, code) for code in makers if code is not None)
     return next((names_there for names_there in found if names_there), [])
+
+
+def _as_many(cls: type[nn.Module], arguments: Arguments, suspects: list[str]) -> Iterator[Arguments]:
+    """A count no larger than a list whose end was passed: `for i in range(n): Linear(dim, sizes[i])`."""
+    node = source.function_node(constructor(cls))
+    ranges = [
+        one
+        for one in ast.walk(node or ast.Pass())
+        if getattr(getattr(one, "func", None), "id", "") == "range"
+    ]
+    counts = {part.id for one in ranges for part in ast.walk(one) if isinstance(part, ast.Name)} & {
+        *arguments
+    }
+    for length in (len(v) for name in suspects if isinstance(v := arguments.get(name), list | tuple)):
+        yield from ({**arguments, n: length} for n in sorted(counts) if type(arguments[n]) is int and length)
 
 
 def _of_blamed_type(arguments: Arguments, error: Exception) -> list[str]:

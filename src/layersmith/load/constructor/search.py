@@ -282,6 +282,8 @@ class ConstructorSearch:
                 smaller[name] = type(current)(
                     max(1, item // share if share > 1 else min(item, 2)) for item in current
                 )
+        if smaller == arguments and not only:  # as small as names allow: a product of two widths is too large
+            smaller |= {n: v // 4 for n, v in arguments.items() if type(v) is int and v >= 2 * names.WIDTH}
         return smaller
 
 
