@@ -370,3 +370,43 @@ def test_a_count_is_no_larger_than_the_list_that_it_counts() -> None:
 
 def test_widths_whose_product_is_too_large_are_quartered() -> None:
     assert subject_of_class(RowsByColumns).build(0).linear.in_features < 8000  # type: ignore[union-attr,operator]
+
+
+def default_conv(in_channels: int, out_channels: int, kernel_size: int, bias: bool = True) -> nn.Module:
+    return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
+
+
+class MadeOfConvs(nn.Module):
+    """Its layers are made by what it is handed, which the file has under a name that says so."""
+
+    def __init__(self, conv: Any, n_feats: int, kernel_size: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv(n_feats, n_feats, kernel_size), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class NormedWhole(nn.Module):
+    def __init__(self, width: int = 8, norm_layer: Any = nn.InstanceNorm2d) -> None:
+        super().__init__()
+        self.part = NormedPart(width, norm_layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.part(x)
+
+
+class NormedPart(nn.Module):
+    """What makes its norm, another class of the file has by default."""
+
+    def __init__(self, planes: int, norm_layer: Any) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(planes, planes, 1), norm_layer(planes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x))
+
+
+def test_what_makes_layers_is_what_the_file_uses_for_it() -> None:
+    assert "MadeOfConvs(default_conv," in subject_of_class(MadeOfConvs).inferred_from
+    assert "InstanceNorm2d" in subject_of_class(NormedPart).inferred_from

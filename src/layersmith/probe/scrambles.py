@@ -126,8 +126,17 @@ def _runs(sizes: Shape, count: int) -> Iterator[list[Shape]]:
 
 
 def _lies_across_rows(before: Shape, after: Shape) -> bool:
-    """Whether an image's channels, or parts of them, were meant as last axis, and neighbours in its rows are there."""
-    if len(before) != IMAGE or len(after) < 2 or after[-1] < 2 or before[1] % after[-1]:  # noqa: PLR2004
+    """Whether an image's channels, or parts of them, were meant as last axis, and neighbours in its rows are there.
+
+    Positions that become rows of the batch are a map that was larger than one position, for which nothing was written.
+    """
+    if (
+        before[0] != after[0]
+        or len(before) != IMAGE
+        or len(after) < 2
+        or after[-1] < 2
+        or before[1] % after[-1]
+    ):  # noqa: PLR2004
         return False
     ends = {math.prod(side[place:]) for side in (before[1:], after[1:]) for place in range(len(side))}
     return any(larger % smaller for smaller, larger in pairwise(sorted(ends)))

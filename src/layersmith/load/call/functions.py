@@ -40,7 +40,8 @@ def function_clue(node: ast.Call, name: str, position: int, look_up: LookUp) -> 
         return Clue(rank=1, dtype=torch.int64)
     if name == "einsum" and texts:
         operand = texts[0].split("->")[0].split(",")[max(0, position - 1)].replace(" ", "")
-        return Clue(rank=len(operand)) if "." not in operand else Clue()
+        letters = operand.replace("...", "")  # which stand behind a batch
+        return Clue(rank=len(operand)) if letters == operand else Clue(min_rank=len(letters) + 1)
     if position > 0:
         return Clue()
     if name in _PATTERNS and texts:

@@ -59,28 +59,40 @@ def classes_having(attributes: set[str], name: str, cls: type[nn.Module]) -> lis
     return sorted(fitting, key=strangeness)[:_NEAREST]
 
 
-def block_classes(
+def makers(
     attributes: set[str], name: str, cls: type[nn.Module] | None, scope: Mapping[str, Any]
-) -> list[type[nn.Module]]:
-    """Module classes that the file has, its own or imported, for a parameter that makes layers: `block(64, 64, stride)`.
+) -> list[Any]:
+    """What the file has, its own or imported, for a parameter that makes layers: `conv(64, 64, 3)`, `block(64, stride)`.
+
+    First what the same parameter of another class or function has by default, then functions, then module classes.
 
     Args:
-        attributes: what is read from the class itself, `expansion` say.
-        name: of the parameter, which a class that fits bears somewhere in its own, unless attributes say enough.
+        attributes: what is read from it before it is called, `expansion` say.
+        name: of the parameter, which what fits bears in its own (`default_conv`), unless attributes say enough.
         cls: the class that wants the argument.
         scope: the names that its constructor sees.
     """
     word = name.removesuffix("_layer").removesuffix("_type").removesuffix("_cls").replace("_", "")
-    found = [
-        thing
-        for thing in scope.values()
-        if inspect.isclass(thing) and issubclass(thing, nn.Module) and thing is not cls
-        if cls is not None and not source.is_torchs(thing.__module__) and not issubclass(thing, cls)
-    ]
-    own = {attribute for attribute in attributes if not hasattr(nn.Module, attribute)}
-    if own:
-        return [one for one in found if all(hasattr(one, attribute) for attribute in own)]
-    return [one for one in found if len(word) > 3 and word in one.__name__.lower()]  # noqa: PLR2004
+    own = [one for one in scope.values() if not source.is_torchs(getattr(one, "__module__", None) or "torch")]
+    functions = [one for one in own if inspect.isfunction(one)]
+    classes = [one for one in own if inspect.isclass(one) and issubclass(one, nn.Module) and one is not cls]
+    blocks = [one for one in classes if cls is not None and not issubclass(one, cls)]
+    given = [_default(one, name) for one in (*classes, *functions)]
+    found = [one for one in given if callable(one) and not isinstance(one, nn.Module)]
+    asked = {attribute for attribute in attributes if not hasattr(nn.Module, attribute)}
+    if asked:
+        return [one for one in (*found, *blocks) if all(hasattr(one, attribute) for attribute in asked)]
+    if len(word) > 3:  # noqa: PLR2004 - as long as a name that says something
+        found += [one for one in functions if one.__name__.endswith(f"_{name}")]
+        found += [one for one in blocks if word in one.__name__.lower()]
+    return found
+
+
+def _default(function: Any, name: str) -> Any:
+    try:
+        return inspect.signature(function).parameters[name].default
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _near(cls: type[nn.Module]) -> Iterator[type[nn.Module]]:

@@ -51,7 +51,11 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         r"(image|img|frame|fmap|feat|grid|sample|spatial)_?(size|resolution|shape|height|width|map_size|dim|h|w)s?$|resolution|^(h|w|height|width|size|im_size|img)$|crop",
         [32, 64, 8, 28, 48, 224],
     ),
-    (r"(^|_)(img|image|rgb|picture)_?(channels?|chans?|ch|nc|c)$|^(in_chans|img_ch|nc)$", [3, 1]),
+    (
+        r"(^|_)(img|image|rgb|picture)_?(channels?|chans?|ch|nc|c)$|^(in_chans|img_ch|nc)$|^(n|num)_colou?rs$",
+        [3, 1],
+    ),
+    (r"^(rgb|value|data|dynamic)_range$", [1, 255]),
     (r"patch", [4, 8]),
     (r"window|bucket|chunk|block_len|^ws$|nsample", [4, 8, 7]),
     (r"kernel|^ks?$|ksize|filter_?size|^kw|fsize|conv_?size|_k$", [3, 1, 5]),

@@ -68,14 +68,14 @@ def batch_leak(case: Case) -> list[Finding]:
     ):
         raise NotApplicable("which axis of its outputs is the batch cannot be told")
     case = replace(case, inputs=inputs)
-    rows = batch.axes(case.module, case.inputs)
-    if any(batch.batch_size(case.inputs, axis) == 1 for axis in rows):
-        raise NotApplicable("it was called with one row")
+    rows, is_guess = batch.axes(case.module, case.inputs), bool(case.subject.inferred_from)
+    are_fixed = is_guess and all(_with_a_row_less(case, axis) is None for axis in rows)
+    if are_fixed or any(batch.batch_size(case.inputs, axis) == 1 for axis in rows):
+        raise NotApplicable("it was called with one row, or takes no other number of rows")
     for asked in (case, replace(case, inputs=batch.shrunk(case.inputs))):
         if not (leaks := [(leak, axis) for axis in rows if (leak := _leak(asked, axis)) is not None]):
             raise NotApplicable("no output has a batch axis of at least two rows")
         if all(leak.is_open for leak, _ in leaks):
-            is_guess = bool(case.subject.inferred_from)
             if batch.is_one_sample(asked.inputs, case.run_fresh, ranks=(2, 3) if is_guess else (2,)):
                 raise NotApplicable("it was called with one sample: its rows are steps, or channels")
             found = _finding(asked, *leaks[0])

@@ -202,3 +202,15 @@ class SplitsHeads(nn.Module):
         heads = x.reshape(-1, 5, 2, 3).transpose(1, 2).reshape(-1, 5, 3)
         mixed = (heads @ heads.mT).softmax(-1) @ heads
         return mixed.view(-1, 2, 5, 3).transpose(1, 2).flatten(2)
+
+
+@scrambled_reshape.good(inputs=lambda: torch.randn(4, 16, 5, 5))
+class CapsulesOfOnePosition(nn.Module):
+    """Written for maps of 5 x 5, of which one position is left; of a larger one, positions become rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(16, 16, 5, groups=16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).view(-1, 4, 4).square()
