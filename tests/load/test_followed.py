@@ -153,7 +153,23 @@ class ScaleNorm(nn.Module):
         return self.weight * hidden_states / hidden_states.norm(dim=-1, keepdim=True)
 
 
+class WithValidKeys(nn.Module):
+    """Four colons would be said of a mask with four dimensions."""
+
+    def __init__(self, dim, heads):
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+
+    def forward(self, x, valid):
+        b, n, d = x.shape
+        q, k, v = self.qkv(x).view(b, n, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        scores = (q @ k.transpose(-1, -2)).masked_fill(~valid[:, None, None, :], -1e4)
+        return self.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(b, n, d))
+
+
 REAL = {
+    WithValidKeys: "WithValidKeys(32, 4)(f32[5,7,32], bool[5,7])",
     OfTheFirst: "OfTheFirst(48)(f32[5,7,48])",
     OfTheLast: "OfTheLast(48)(f32[5,7,48])",
     OfItsDimensions: "OfItsDimensions(32)(f32[5,32,11,13])",

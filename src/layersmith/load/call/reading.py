@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from layersmith.load.call.clue import PRIMES, Clue
-from layersmith.load.call.functions import function_clue, method_clue, operator_clue, picked_clue
+from layersmith.load.call.functions import function_clue, indexed_clue, method_clue, operator_clue, picked_clue
 from layersmith.load.call.held import Held, View
 from layersmith.load.call.lookup import ITERABLES, looked_up, named, picked_by, truth
 from layersmith.load.call.stated import documented_clue
@@ -23,7 +23,6 @@ from layersmith.load.call.syntax import (
     found_in,
     in_order,
     integer,
-    is_ellipsis_or_none,
     is_super,
     parameter_at,
     picked_parts,
@@ -272,8 +271,7 @@ class _Reader:
             part = self.read_as(value.id, {}, index.value)
             if part.is_known and index.value not in dict(self.clue.items):
                 self.clue = replace(self.clue, items=(*self.clue.items, (index.value, part)))
-        if isinstance(index, ast.Tuple) and not any(is_ellipsis_or_none(part) for part in index.elts):
-            self.add(Clue(min_rank=len(index.elts)))
+        self.add(indexed_clue(index))
         if isinstance(index, ast.Tuple) and (size := element_size(index, self.numbered)):
             self.clue = replace(self.clue, reach=max(self.clue.reach, size))
         if isinstance(index, ast.Constant) and isinstance(index.value, str):
