@@ -13,7 +13,13 @@ import torch
 from torch import nn
 
 from layersmith.load.call.clue import PRIMES, Clue
-from layersmith.load.call.functions import function_clue, indexed_clue, method_clue, operator_clue, picked_clue
+from layersmith.load.call.functions import (
+    function_clue,
+    indexed_clue,
+    method_clue,
+    operator_clue,
+    picked_clue,
+)
 from layersmith.load.call.held import Held, View
 from layersmith.load.call.lookup import ITERABLES, looked_up, named, picked_by, truth
 from layersmith.load.call.stated import documented_clue

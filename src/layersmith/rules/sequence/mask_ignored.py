@@ -8,7 +8,8 @@ model works on batches of equal lengths, and gives another answer for the same t
 Asked of arguments named as masks or lengths (`mask`, `attn_mask`, `key_padding_mask`, `padding_mask`,
 `lengths`). Some steps are hidden, in every usual encoding (True hides, True keeps, 0 and 1, -inf added)
 that forward takes. The mask must change something, and under one of the encodings, replacing what is hidden
-must not move the outputs of visible steps.
+must not move the outputs of visible steps; nor a loss, if the mask is of padding by its name: else the loss may ask for
+what is hidden.
 
 ## How to fix it
 Pass the mask on to every layer that mixes steps, along the keys: `scores.masked_fill(mask[:, None, :],
@@ -23,6 +24,7 @@ float("-inf"))` before the softmax; multiply convolution inputs by it before eac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -30,13 +32,14 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import maskings
-from layersmith.probe import masks, reading, source, usage
+from layersmith.probe import masks, reading, source, tree, usage
 from layersmith.probe.masking import Masking
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
 APPLIES = r"masked_fill|where|softmax|mask|\*"
+OF_PADDING = re.compile(r"pad|valid|len")
 
 
 @rule(
@@ -54,10 +57,20 @@ def mask_ignored(case: Case) -> Iterator[Finding]:
         asked += bool(masking.trials)
         if masking.trials and not any(trial.effect for trial in masking.trials):
             yield _without_effect(case, masking)
-        elif masking.trials and not masking.working and any(trial.leak.is_open for trial in masking.trials):
+        elif (
+            not masking.working
+            and any(trial.leak.is_open for trial in masking.trials)
+            and _is_asked(case, masking)
+        ):
             yield _leaking(case, masking)
     if not asked:
         raise NotApplicable("its shape, or what the steps to hide would change, is not known")
+
+
+def _is_asked(case: Case, masking: Masking) -> bool:
+    """Whether what is hidden must not matter: but a loss may be that of guessing it, unless it is padding."""
+    is_loss = all(tensor.numel() == 1 for tensor in tree.tensors(case.run()))
+    return not is_loss or OF_PADDING.search(masking.argument) is not None
 
 
 def _without_effect(case: Case, masking: Masking) -> Finding:
@@ -125,6 +138,15 @@ class MasksTheContextAfterwards(nn.Module):
         return weights @ context
 
 
+@mask_ignored.bad("what padding_mask hides still matters", inputs=_sequence)
+class LossOfUnmaskedSums(nn.Module):
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        error = x.cumsum(1).flip(1).cumsum(1).square().mean(-1)
+        if padding_mask is not None:
+            error = error.masked_fill(padding_mask, 0.0)
+        return error.mean()
+
+
 @mask_ignored.good(inputs=lambda: (torch.randn(3, 7, 6), torch.randn(3, 7, 6)))
 class MasksTheQueries(nn.Module):
     """Its mask is of the queries, which are as many as there are steps to look at."""
@@ -173,6 +195,20 @@ class LossOverLengths(nn.Module):
             return x.square().mean()
         valid = (torch.arange(x.shape[1]) < lengths[:, None]).unsqueeze(-1)
         return (x.square() * valid).sum() / valid.sum()
+
+
+@mask_ignored.good(inputs=lambda: (torch.randn(3, 7, 6), torch.rand(3, 7) < 0.5))  # noqa: PLR2004
+class GuessesWhatIsHidden(nn.Module):
+    """The loss is of what its layers do not see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask_token = nn.Parameter(torch.randn(6))
+        self.gru = nn.GRU(6, 6, batch_first=True)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        guessed = self.gru(torch.where(mask.unsqueeze(-1), self.mask_token, x))[0]
+        return ((guessed - x).square().mean(-1) * mask).sum() / mask.sum().clamp_min(1)
 
 
 @mask_ignored.good(inputs=_sequence)
