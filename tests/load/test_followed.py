@@ -168,7 +168,24 @@ class WithValidKeys(nn.Module):
         return self.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(b, n, d))
 
 
+class OfGraphs(nn.Module):
+    """One number for each graph.
+
+    x: (N, in_dim), edge_index: (2, E), graph_id: (N,) with values below num_graphs.
+    """
+
+    def __init__(self, in_dim=9):
+        super().__init__()
+        self.out = nn.Linear(in_dim, 1)
+
+    def forward(self, x: torch.Tensor, edge_index: torch.Tensor, graph_id: torch.Tensor, num_graphs: int):
+        src, dst = edge_index
+        x = torch.zeros_like(x).index_add(0, dst, x[src])
+        return self.out(x.new_zeros(num_graphs, x.size(1)).index_add(0, graph_id, x)).squeeze(-1)
+
+
 REAL = {
+    OfGraphs: "OfGraphs()(f32[11,9], i64[2,40]<11, i64[11]<2, 2)",
     WithValidKeys: "WithValidKeys(32, 4)(f32[5,7,32], bool[5,7])",
     OfTheFirst: "OfTheFirst(48)(f32[5,7,48])",
     OfTheLast: "OfTheLast(48)(f32[5,7,48])",

@@ -145,12 +145,33 @@ def _state(callee: Callee, rank: int, spatial: int | None) -> State:
     main: Any = None
     for name in callee.required:
         value = value_for(callee, name, rank, spatial=spatial, main=main)
+        if isinstance(value, TensorSpec) and main is not None:
+            value = _as_named(value, callee.clues[name].names, _sizes_by_name(callee, state))
         if callee.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
             value = (value,) if name == "args" else (value, value)
         state[name] = value
         if main is None and isinstance(value, TensorSpec):
             main = value
     return state
+
+
+def _sizes_by_name(callee: Callee, state: State) -> dict[str, int]:
+    """The sizes of axes that the documentation names: of `(N, in_dim)` and then of `(N,)`."""
+    found: dict[str, int] = {}
+    for name, spec in state.items():
+        names = callee.clues[name].names
+        if isinstance(spec, TensorSpec) and len(names) == spec.rank:
+            found = {**dict(zip(names, spec.shape, strict=True)), **found}
+    return found
+
+
+def _as_named(spec: TensorSpec, names: tuple[str, ...], sizes: Mapping[str, int]) -> TensorSpec:
+    if len(names) != spec.rank:
+        return spec
+    for axis, name in enumerate(names):
+        if axis in spec.free and name.strip("_") and name in sizes:
+            spec = spec.resized(axis, sizes[name], fix=False)
+    return spec
 
 
 def _by_annotation(callee: Callee, name: str, rank: int, spatial: int | None) -> Any:

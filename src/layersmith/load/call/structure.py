@@ -28,11 +28,11 @@ _SEQUENCE, _IMAGE = 3, 4  # ranks
 
 def structure(callee: Callee, name: str) -> Any:
     """A value for a parameter that is no single tensor; None where it seems to be one."""
+    if plain(name) in EDGES and "edge" in plain(name):
+        return graph_part(plain(name), 0)
     if callee.annotation(name) is Tensor:
         are_maps = any(one.channels for _, one in callee.clues[name].items)  # whatever the annotation says
         return _maps(callee, name) if are_maps else None
-    if plain(name) in EDGES and "edge" in plain(name):
-        return graph_part(plain(name), 0)
     attributes, known = callee.clues[name].attributes, dict(callee.clues[name].items)
     keys = sorted(key[1:-1] for key in attributes if key.startswith("["))
     if keys:

@@ -82,7 +82,8 @@ def ranges(complaint: Complaint) -> Iterator[State]:
         known = re.search(r"out of bounds .*with size (\d+)", complaint.text)
         for high in dict.fromkeys([int(known.group(1)) if known else _FEW, 2, 1]):
             if any(spec.high > high for spec in _integer_specs(complaint)):
-                yield complaint.with_specs(lambda spec, high=high: _below(spec, high))  # type: ignore[misc]
+                for names in (complaint.suspects, None):
+                    yield complaint.with_specs(lambda spec, high=high: _below(spec, high), names)  # type: ignore[misc]
         yield complaint.with_specs(_short)  # positions are embedded too
     if complaint.says(
         r"between 0 and 1|in the range \[0, ?1\]|0 <= p <= 1|probabilit|non-?negative|must be positive"
