@@ -22,6 +22,7 @@ KEYS = re.compile(
     r"|keep_mask|attention_mask|(is_)?valid|is_pad(ding)?)$"
 )
 OF_OTHERS = re.compile(r"^(memory|context|encoder|src)_")  # not of the first input's steps
+OF_ONE = re.compile(r"^(\w+?)_((key_)?(padding_|pad_))?mask$")
 SOURCE = re.compile(r"enc|mem|src|context")
 PAIRS = re.compile(r"^(attn_mask|src_mask|tgt_mask|attn_bias)$")
 LENGTHS = re.compile(
@@ -39,7 +40,8 @@ def arguments(module: nn.Module) -> tuple[str, ...]:
         names = inspect.signature(module.forward).parameters
     except (TypeError, ValueError):
         return ()
-    return tuple(name for name in names if any(p.match(name.lower()) for p in (KEYS, PAIRS, LENGTHS)))
+    are_known = {name: any(p.match(name.lower()) for p in (KEYS, PAIRS, LENGTHS)) for name in names}
+    return tuple(name for name, is_known in are_known.items() if is_known or _owner(tuple(names), name))
 
 
 def given(module: nn.Module, inputs: Inputs, name: str) -> Any:
@@ -79,12 +81,25 @@ def _study(
     is_vector = bool(stacks) and first.ndim == sequence.ROWS and first.is_floating_point()  # one query
     others = [path for path, one in stacks.items() if is_vector or one.shape[1:2] != first.shape[1:2]]
     own = [] if is_vector or _is_of_another(module, name) else [""]
-    found = (_along(module, inputs, without, name, run, path) for path in (*own, *others))
+    paths = [*own, *others]
+    if owner := _owner(tuple(inspect.signature(module.forward).parameters), name):
+        its = given(module, inputs, owner)
+        paths = [p for p, one in inputs.named_tensors() if one is its and one.ndim <= sequence.MATRIX]
+    found = (_along(module, inputs, without, name, run, path) for path in paths)
     likely = next((one for one in found if one is not None), None)
     if likely is None or likely.working:
         return likely
     rescuers = (_along(module, inputs, without, name, run, path) for path in stacks)
     return next((one for one in rescuers if one is not None and one.working), likely)
+
+
+def _owner(parameters: tuple[str, ...], name: str) -> str:
+    """The parameter that a mask of no usual name is named after: `words` of `word_mask`; "" for other names."""
+    said = OF_ONE.match(name)
+    if said is None or any(usual.match(name.lower()) for usual in (KEYS, PAIRS)):
+        return ""
+    others = (one for one in parameters if one != name and not one.endswith("mask"))
+    return next((one for one in others if one in (said[1], f"{said[1]}s")), "")
 
 
 def _is_of_another(module: nn.Module, name: str) -> bool:

@@ -168,6 +168,15 @@ class MasksTheKeysOfTheSource(nn.Module):
         return target + scores.softmax(-1) @ source
 
 
+@mask_ignored.good(inputs=lambda: (torch.randn(3, 7, 6), torch.randn(3, 7, 6), torch.ones(3, 7).bool()))
+class MasksTheWords(nn.Module):
+    """A mask of its second input, by its name."""
+
+    def forward(self, regions: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
+        scores = (regions @ words.mT).masked_fill(~word_mask[:, None, :], -1e4)
+        return regions + scores.softmax(-1) @ words
+
+
 @mask_ignored.good(inputs=_sequence)
 class MasksBeforeTheSoftmax(nn.Module):
     def forward(self, x: Tensor, key_padding_mask: Tensor | None = None) -> Tensor:

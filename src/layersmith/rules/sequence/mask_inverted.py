@@ -135,6 +135,20 @@ class HandsTheValidOnesToTorch(nn.Module):
         return (x + y).masked_fill(~valid.unsqueeze(-1), 0.0)
 
 
+@mask_inverted.bad(
+    "word_mask is inverted", inputs=lambda: (torch.randn(3, 7, 6), torch.randn(3, 7, 6), _masked()[1])
+)
+class AttendsToNoWords(nn.Module):
+    """word_mask (B, L): True for real words and False for padding; regions and words happen to be as many."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+    def forward(self, regions: Tensor, words: Tensor, word_mask: Tensor) -> Tensor:
+        return regions + self.attention(regions, words, words, key_padding_mask=word_mask)[0]
+
+
 @mask_inverted.good(inputs=_sequence)
 class HidesThePadding(nn.Module):
     """mask: True at positions that must not be attended to."""
