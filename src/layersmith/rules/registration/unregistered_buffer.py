@@ -5,9 +5,10 @@ A plain tensor attribute stays behind on `.to(device)` and `.double()`, and is m
 the module works on your machine's CPU and fails on the first GPU.
 
 ## How it is tested
-The module is moved to the `meta` device and called: a plain tensor that meets a moved one there stayed behind,
-and is an error. If forward cannot run there to its end, since it needs values, a plain tensor that methods other
-than `__init__` name is a warning. A tensor that forward moves itself passes, and so does one that is never used.
+The module is moved to the `meta` device and called, in both modes: a plain tensor that meets a moved one there
+stayed behind, and is an error. If forward cannot run there to its end, since it needs values, a plain tensor that
+methods other than `__init__` name is a warning. A tensor that forward moves itself passes, and so does one that is never
+used.
 
 ## How to fix it
 `self.register_buffer("table", tensor)`, with `persistent=False` if it need not be saved.
@@ -37,17 +38,21 @@ from layersmith.subject import Case
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.REGISTERED)
 def unregistered_buffer(case: Case) -> Iterator[Finding]:
     """Move the module, leave its plain tensors, and see which are met; one finding an attribute of a class."""
-    found = {id(one.value): one for one in hidden(case.module) if _is_constant(one.value)}
-    if not found:
-        return
-    meeting = devices.left_behind(case.module, case.inputs, [_tensor(one) for one in found.values()])
-    attributes: dict[tuple[type, str], list[Hidden]] = {}
-    for id_, one in found.items():
-        if id_ in meeting.left_behind or (not meeting.is_complete and _is_named_outside_init(one)):
-            attributes.setdefault((one.owner_class, one.attribute), []).append(one)
+    attributes: dict[tuple[type, str], dict[str, tuple[Hidden, bool]]] = {}
+    for training in (False, True):
+        fresh = case.fresh(training=True) if training else case
+        found = {id(one.value): one for one in hidden(fresh.module) if _is_constant(one.value)}
+        if not found:
+            return
+        meeting = devices.left_behind(fresh.module, fresh.inputs, [_tensor(one) for one in found.values()])
+        may_be_met = not (meeting.is_complete or training)
+        for id_, one in found.items():
+            is_seen = id_ in meeting.left_behind
+            if is_seen or (may_be_met and _is_named_outside_init(one)):
+                attributes.setdefault((one.owner_class, one.attribute), {})[one.path] = one, is_seen
     for group in attributes.values():
-        is_seen = any(id(one.value) in meeting.left_behind for one in group)
-        yield _finding(group, None if is_seen else Severity.WARNING)
+        is_seen = any(is_seen for _, is_seen in group.values())
+        yield _finding([one for one, _ in group.values()], None if is_seen else Severity.WARNING)
 
 
 def _is_constant(value: Tensor | nn.Module) -> bool:
@@ -98,6 +103,17 @@ class MasksInAList(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.masks[0] + x * self.masks[1]
+
+
+@unregistered_buffer.bad("noise (6,) is a plain tensor")
+class NoiseInTraining(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(6))
+        self.noise = torch.randn(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.scale * self.noise if self.training else x
 
 
 class _Scaled(nn.Module):
