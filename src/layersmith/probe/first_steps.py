@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from layersmith.probe import tree
 from layersmith.probe.closeness import ALIKE, NUDGE
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.rehearsal import backward
@@ -79,17 +80,49 @@ def lasting(trained: nn.Module, drawn: nn.Module, inputs: Sequence[Inputs], alik
     remaining = [place for place in twins(trained) if place in alike and place[0] in reached]
     if not remaining:
         return {}
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name in dict.fromkeys(name for name, _ in alike):
-            parameter = drawn.get_parameter(name)
-            noise = torch.randn(parameter.shape, generator=generator)
-            parameter.add_(NUDGE * noise.to(parameter.device, parameter.dtype))
+    for seed, name in enumerate(dict.fromkeys(name for name, _ in alike)):
+        _nudge(drawn.get_parameter(name), seed=seed)
     first = next(gradients(drawn, inputs, steps=1))
     return {
         name: axis
         for name, axis in remaining
         if name in first and share_of_twins(first[name], axis) < NEARLY_ALL
+    }
+
+
+def slots(module: nn.Module, inputs: Inputs, alike: Twins) -> Twins:
+    """The twins that make slices of an output twins, along an axis of as many, which they are no more once drawn.
+
+    Args:
+        module: whose parameters are moved apart.
+        inputs: of two calls.
+        alike: its twins.
+    """
+    found: Twins = {}
+    before = _alike_axes(module, inputs)
+    for (name, axis), share in alike.items():
+        parameter = module.get_parameter(name)
+        here = before & {parameter.shape[axis]}
+        if not here or parameter.numel() == parameter.shape[axis]:
+            continue
+        same = parameter.detach().clone()
+        _nudge(parameter, seed=0)
+        if not here & _alike_axes(module, inputs):
+            found[name, axis] = share
+        with torch.no_grad():
+            parameter.copy_(same)
+    return found
+
+
+def _alike_axes(module: nn.Module, inputs: Inputs) -> set[int]:
+    """The lengths of those axes of the outputs, but the first, along which all are alike."""
+    with preserved(seed=0), torch.no_grad():
+        outputs = [*tree.tensors(inputs.call(module))]
+    return {
+        tensor.shape[axis]
+        for tensor in outputs
+        for axis in range(1, tensor.ndim - 1)
+        if tensor.is_floating_point() and share_of_twins(tensor, axis) >= NEARLY_ALL
     }
 
 
@@ -105,6 +138,12 @@ def share_of_twins(values: Tensor, axis: int) -> float:
     is_near = places.diff() <= ALIKE * scale
     has_twin = torch.cat([is_near, is_near.new_zeros(1)]) | torch.cat([is_near.new_zeros(1), is_near])
     return float(has_twin.double().mean())
+
+
+def _nudge(parameter: Tensor, *, seed: int) -> None:
+    noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        parameter.add_(NUDGE * noise.to(parameter.device, parameter.dtype))
 
 
 def _step(parameter: Tensor, gradient: Tensor) -> None:

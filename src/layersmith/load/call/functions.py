@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layersmith.load.call.clue import Clue
-from layersmith.load.call.syntax import integer, is_ellipsis_or_none
+from layersmith.load.call.syntax import integer
 from layersmith.load.call.torch_modules import pattern_clue
 
 Holds = Callable[[ast.AST], bool]  # whether an expression is the parameter that is followed
@@ -121,18 +121,6 @@ def picked_clue(node: ast.Call, holds: Holds) -> Clue:
         return Clue()
     is_vector = name in ("bincount", "index_select") or name.startswith("index_")
     return Clue(dtype=torch.int64, rank=1 if is_vector and holds(picks[0]) else None)
-
-
-def indexed_clue(index: ast.expr) -> Clue:
-    """`x[:, 0]` has two dimensions at least; `mask[:, None, :]`, which says the last one though it need not, just two."""
-    if not isinstance(index, ast.Tuple):
-        return Clue()
-    own = [part for part in index.elts if not is_ellipsis_or_none(part)]
-    if len(own) == len(index.elts):
-        return Clue(min_rank=len(own))
-    is_said = not any(isinstance(part, ast.Constant) and part.value is Ellipsis for part in index.elts)
-    is_full = is_said and all(ast.unparse(part) == ":" for part in own) and index.elts[-1] in own
-    return Clue(rank=len(own) if is_full else None)
 
 
 def operator_clue(node: ast.BinOp, holds: Holds, look_up: LookUp) -> Clue:

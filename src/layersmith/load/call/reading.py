@@ -13,18 +13,13 @@ import torch
 from torch import nn
 
 from layersmith.load.call.clue import PRIMES, Clue
-from layersmith.load.call.functions import (
-    function_clue,
-    indexed_clue,
-    method_clue,
-    operator_clue,
-    picked_clue,
-)
+from layersmith.load.call.functions import function_clue, method_clue, operator_clue, picked_clue
 from layersmith.load.call.held import Held, View
 from layersmith.load.call.lookup import ITERABLES, looked_up, named, picked_by, truth
 from layersmith.load.call.stated import documented_clue
 from layersmith.load.call.syntax import (
     Rebinding,
+    dimensions,
     element_size,
     found_in,
     in_order,
@@ -277,7 +272,8 @@ class _Reader:
             part = self.read_as(value.id, {}, index.value)
             if part.is_known and index.value not in dict(self.clue.items):
                 self.clue = replace(self.clue, items=(*self.clue.items, (index.value, part)))
-        self.add(indexed_clue(index))
+        rank, least = dimensions(index)
+        self.add(Clue(rank=rank, min_rank=least))
         if isinstance(index, ast.Tuple) and (size := element_size(index, self.numbered)):
             self.clue = replace(self.clue, reach=max(self.clue.reach, size))
         if isinstance(index, ast.Constant) and isinstance(index.value, str):

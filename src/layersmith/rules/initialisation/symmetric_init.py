@@ -7,7 +7,8 @@ Units with equal weights get equal gradients and stay copies of each other for e
 ## How it is tested
 Where nearly all rows, or all columns, of a trainable parameter are equal, a copy is trained for some steps under random
 objectives. Equal still, though drawn weights would not be: an error. A weight that is one constant, neither zero nor an
-average, and makes several units of several inputs: a warning, for all units of that layer see the same number.
+average, and makes several units of several inputs: a warning, for all units of that layer see the same number; and so
+are queries of one constant, by which all parts of the output start as copies.
 
 ## How to fix it
 Draw it: `nn.init.kaiming_uniform_(self.weight, a=5**0.5)` as torch does, or `nn.init.normal_(self.weight, std=0.02)`.
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.probe import reading, tree
 from layersmith.probe.closeness import ALIKE
-from layersmith.probe.first_steps import NEARLY_ALL, Twins, lasting, share_of_twins, twins
+from layersmith.probe.first_steps import NEARLY_ALL, Twins, lasting, share_of_twins, slots, twins
 from layersmith.probe.followed import Layer
 from layersmith.probe.layers import layers
 from layersmith.promises import Promise
@@ -54,9 +55,19 @@ def symmetric_init(case: Case) -> Iterator[Finding]:
     }
     found = {one.weight: one for one in layers(case.module, case.inputs)} if constants else {}
     blind = [layer for name, layer in found.items() if name in constants and _is_blind(case.module, layer)]
-    yield from (_of_constant(case.module, layer) for layer in blind)
-    if constants - set(found) and not blind and not copies and _is_one_number(case):
-        yield _of_one_number(case.module, min(constants - set(found)))
+    for layer in blind:
+        what = f"all its units start as the same sum of {layer.fan_in} inputs"
+        yield _of_constant(case.module, layer.weight, what)
+    if blind or copies:
+        return
+    if constants - set(found) and _is_one_number(case):
+        what = "all features of the output start as the same number"
+        yield _of_constant(case.module, min(constants - set(found)), what)
+        return
+    rest = {place: share for place, share in alike.items() if place[0] in constants}
+    for name, axis in [*slots(case.module, case.inputs, rest)][:1]:
+        count = case.module.get_parameter(name).shape[axis]
+        yield _of_constant(case.module, name, f"all {count} parts of the output start as copies")
 
 
 def _copies(case: Case, alike: Twins) -> dict[str, int]:
@@ -111,20 +122,9 @@ def _of_copies(module: nn.Module, copies: dict[str, int]) -> Finding:
     )
 
 
-def _of_one_number(module: nn.Module, name: str) -> Finding:
+def _of_constant(module: nn.Module, name: str, what: str) -> Finding:
     value = float(module.get_parameter(name).detach().flatten()[0])
-    message = f"{name} is {value:.3g} everywhere: all features of the output start as the same number"
-    return _finding(module, name, message, Severity.WARNING)
-
-
-def _of_constant(module: nn.Module, layer: Layer) -> Finding:
-    value = float(module.get_parameter(layer.weight).detach().flatten()[0])
-    return _finding(
-        module,
-        layer.weight,
-        f"{layer.weight} is {value:.3g} everywhere: all its units start as the same sum of {layer.fan_in} inputs",
-        Severity.WARNING,
-    )
+    return _finding(module, name, f"{name} is {value:.3g} everywhere: {what}", Severity.WARNING)
 
 
 def _finding(module: nn.Module, name: str, message: str, severity: Severity | None = None) -> Finding:
@@ -155,6 +155,29 @@ class OnesForWeights(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ self.weight
+
+
+@symmetric_init.bad("seeds is 1 everywhere: all 3 parts of the output", inputs=lambda: torch.randn(4, 5, 6))
+class OneQuestionThreeTimes(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seeds = nn.Parameter(torch.ones(1, 3, 6))
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.attention(self.seeds.expand(len(x), -1, -1), x, x, need_weights=False)[0]
+
+
+@symmetric_init.good(inputs=lambda: torch.randn(4, 3, 5))
+class GainsOfThreeParts(nn.Module):
+    """Ones that scale what differs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gains = nn.Parameter(torch.ones(3, 5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gains * x
 
 
 @symmetric_init.good
