@@ -8,7 +8,9 @@ only when samples are drawn, and then looks like a model that has not learnt.
 In eval mode and float64: the first output of forward goes through the method `inverse`, or through forward with
 `inverse=True` (`reverse=True` where the class speaks of flows or log-determinants). Where output and input have the same
 shape, the input must come back. What loses something on purpose, as a projection, passes: there forward gives the same
-output for what came back.
+output for what came back. Then parameters that are one number throughout, as gains of one and last layers of zeros, are
+moved a little, as training does: what came back must still do. So it is asked of methods of which one is the other's
+inverse by its name, `norm` and `denorm`, and that a call goes through.
 
 ## How to fix it
 Undo the steps in reverse order: `y = x * scale + shift` is undone by `(y - shift) / scale`.
@@ -32,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, source, tree
+from layersmith.probe import closeness, source, tree, undoing
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -48,20 +50,35 @@ OF_FLOWS = re.compile(r"log_?(?:abs_?)?det|jacobian|\bflow|invertib|coupling|bij
     after=("forward-raises", "nondeterministic-eval", "hard-coded-dtype"),
 )
 def wrong_inverse(case: Case) -> Iterator[Finding]:
-    """Go there and back, and there again."""
+    """Go there and back, and there again; then with gains that are no more one, as trained ones are not."""
+    fresh = case.fresh(dtype=torch.float64)
+    parted = [*undoing.undone(fresh.module, fresh.inputs)]
+    yield from map(_of_methods, parted)
     flag = _flag(case.module)
+    if parted:
+        return
     if not flag and not hasattr(type(case.module), "inverse"):
         raise NotApplicable("it has no inverse")
     asked = case.fresh(dtype=torch.float64)
     asked.run()  # the first call may initialise
+    gap, is_kept = _asked(asked, flag)
+    if gap.is_open and is_kept:
+        return
+    if not gap.is_open:
+        undoing.stir(asked.module)
+        gap, _ = _asked(asked, flag)
+    if gap.is_open:
+        yield _finding(case.module, flag, gap)
+
+
+def _asked(asked: Case, flag: str) -> tuple[closeness.Gap, bool]:
+    """How far off is what comes back, and whether forward makes the same of it nevertheless."""
     x, there = next(asked.inputs.tensors()), _first(asked.run())
     back = _back(asked, there, flag)
     if back is None or back.shape != x.shape or there.shape != x.shape:
         raise NotApplicable("its inverse does not take the output of forward and give its input")
-    gap = closeness.gap(x.float(), back.float())
     again = _first(asked.run(_given(asked.inputs, back)))
-    if gap.is_open and closeness.gap(there.float(), again.float()).is_open:
-        yield _finding(case.module, flag, gap)
+    return closeness.gap(x.float(), back.float()), not closeness.gap(there.float(), again.float()).is_open
 
 
 def _flag(module: nn.Module) -> str:
@@ -96,6 +113,19 @@ def _given(inputs: Inputs, first: Tensor) -> Inputs:
 
 def _first(output: Any) -> Tensor:
     return next((one for one in tree.tensors(output) if one.is_floating_point()), torch.empty(0))
+
+
+def _of_methods(one: undoing.Undone) -> Finding:
+    function = inspect.unwrap(one.method)
+    return Finding(
+        f"{one.back}() undoes {one.there}() only while gains are one and shifts zero, as they start: with others what "
+        f"comes back is off by {one.gap.max_abs:.2g}, limit {one.gap.limit:.2g}",
+        one.path,
+        function.__code__.co_filename,
+        function.__code__.co_firstlineno,
+        fix=f"undo the steps of {one.there} in reverse order",
+        numbers={"max_abs": one.gap.max_abs, "limit": one.gap.limit},
+    )
 
 
 def _finding(module: nn.Module, flag: str, gap: closeness.Gap) -> Finding:
@@ -142,6 +172,59 @@ class FlipsTwoWays(nn.Module):
 
     def forward(self, x: Tensor, *, reverse: bool = False) -> Tensor:
         return x.flip(-1) / self.scale if reverse else x.flip(-1) * self.scale
+
+
+@wrong_inverse.bad("inverse() does not undo forward()")
+class WrongOnceTrained(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain, self.shift = nn.Parameter(torch.ones(6)), nn.Parameter(torch.zeros(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gain + self.shift
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y / self.gain - self.shift
+
+
+class _Standardised(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain, self.shift = nn.Parameter(torch.ones(6)), nn.Parameter(torch.zeros(6))
+
+    def norm(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean = x.mean(1, keepdim=True)
+        return (x - mean) * self.gain + self.shift, mean
+
+    def denorm(self, y: Tensor, mean: Tensor) -> Tensor:
+        return (y - self.shift) / self.gain + mean
+
+
+class _StandardisedBadly(_Standardised):
+    def denorm(self, y: Tensor, mean: Tensor) -> Tensor:
+        return y / self.gain - self.shift + mean
+
+
+class _Forecast(nn.Module):
+    def __init__(self, norm: _Standardised) -> None:
+        super().__init__()
+        self.revin, self.linear = norm, nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, mean = self.revin.norm(x)
+        return self.revin.denorm(self.linear(x), mean)
+
+
+@wrong_inverse.bad("denorm() undoes norm() only while", inputs=lambda: torch.randn(3, 7, 6))
+class ForecastsBadly(_Forecast):
+    def __init__(self) -> None:
+        super().__init__(_StandardisedBadly())
+
+
+@wrong_inverse.good(inputs=lambda: torch.randn(3, 7, 6))
+class Forecasts(_Forecast):
+    def __init__(self) -> None:
+        super().__init__(_Standardised())
 
 
 @wrong_inverse.good
