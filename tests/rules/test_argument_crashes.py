@@ -111,3 +111,41 @@ def test_a_list_of_one_entry_a_layer_is_not_asked_for_more_layers() -> None:
     assert construction is not None
     said = replace(construction, arguments={"depth": 2, "rates": [0.0, 0.1]})
     assert not ask(replace(subject, construction=said), load("argument-crashes")).findings
+
+
+class ChompsItsPadding(nn.Module):
+    """Nothing comes before the end that is no padding, where there is none."""
+
+    def __init__(self, width: int = 4, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.pad = kernel_size - 1
+        self.conv = nn.Conv1d(width, width, kernel_size, padding=self.pad)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)[..., : -self.pad]
+
+
+class KeepsItsSteps(ChompsItsPadding):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)[..., : x.shape[-1]]
+
+
+def test_a_kernel_of_one_must_leave_something() -> None:
+    (found,) = result(ChompsItsPadding, torch.randn(2, 4, 9)).findings
+    assert "kernel_size=1" in found.message
+    assert "returned nothing" in found.message
+    assert not result(KeepsItsSteps, torch.randn(2, 4, 9)).findings
+
+
+def test_a_kernel_of_one_is_asked_for_only_where_another_works() -> None:
+    (found,) = result(PadsForAnother, torch.randn(2, 4, 9)).findings
+    assert "kernel_size=5" in found.message
+
+
+class PadsForAnother(nn.Module):
+    def __init__(self, width: int = 4, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(width, width, kernel_size, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x)

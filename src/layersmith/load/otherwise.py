@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.call.search import CallSearch
-from layersmith.probe import batch, influence
+from layersmith.probe import batch, influence, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 
@@ -23,7 +23,10 @@ STEPS = 3  # of rows x steps x features, or of rows x channels x steps
 
 
 class NothingReturnedError(TypeError):
-    """Forward came to its end without a `return`, or with nothing in it, and does not say that it may."""
+    """Forward came to its end without a `return`, or with nothing in it, and does not say that it may.
+
+    Its text is what forward did.
+    """
 
 
 def error_of(module: nn.Module, inputs: Inputs, deadline: Deadline, *, seed: int) -> Exception | None:
@@ -36,7 +39,19 @@ def error_of(module: nn.Module, inputs: Inputs, deadline: Deadline, *, seed: int
     except Exception as error:  # noqa: BLE001 - whatever forward raises
         return error
     says_so = re.search(r"None|Optional", str(inspect.signature(module.forward).return_annotation))
-    return NothingReturnedError("forward returned None") if output is None and not says_so else None
+    return NothingReturnedError("returned None") if output is None and not says_so else None
+
+
+def emptied(module: nn.Module, inputs: Inputs, deadline: Deadline) -> Exception | None:
+    """What there is to say of a call that works and gives no number at all."""
+    try:
+        with contained(deadline), torch.no_grad():
+            outputs = [*tree.tensors(inputs.call(module))]
+    except Exception:  # noqa: BLE001 - out of time
+        return None
+    if not outputs or any(one.numel() for one in outputs):
+        return None
+    return NothingReturnedError(f"returned nothing: an output of shape {tuple(outputs[0].shape)}")
 
 
 def may_work_otherwise(

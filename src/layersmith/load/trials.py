@@ -13,7 +13,7 @@ from torch import nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.constructor import fields
-from layersmith.load.otherwise import error_of, may_work_otherwise
+from layersmith.load.otherwise import emptied, error_of, may_work_otherwise
 from layersmith.probe import batch, options, refusal, sides, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
@@ -52,13 +52,13 @@ class Trials:
         sound = []
         for option in options.options(self.construction.cls, self._given(), [*self.fields]):
             failed, module = self._built((option,))
-            if failed is not None:
+            if failed is not None and option.why != options.LEAST:
                 yield failed
             elif module is not None:
                 sound.append(option)
-        working = []
+        working: list[Option] = []
         for option in sound:
-            found = self._tried((option,))
+            found = _is_worth_trying(option, working) and self._tried((option,))
             if isinstance(found, Failed):
                 yield found
             elif found:
@@ -133,6 +133,8 @@ class Trials:
                     return self._tried(wider)
                 is_excused = self._is_excused(chosen, module, raised)
                 return not is_excused and Failed(chosen, CALLING, raised)
+        if chosen[0].why == options.LEAST and (nothing := emptied(module, inputs, self.deadline)):
+            return Failed(chosen, CALLING, nothing)
         raised = self._backward(module, inputs) or self._of_rectangle(chosen, module)
         return Failed(chosen, BACKWARD, raised) if raised is not None else not self.deadline.is_over
 
@@ -205,6 +207,11 @@ class Trials:
 
 def _changes(chosen: tuple[Option, ...]) -> Mapping[str, Any]:
     return {name: value for option in chosen for name, value in option.changes.items()}
+
+
+def _is_worth_trying(option: Option, working: list[Option]) -> bool:
+    """Whether it is not the least kernel of those of which no other works."""
+    return option.why != options.LEAST or any(option.name == other.name for other in working)
 
 
 def _pairs(working: list[Option]) -> Iterator[tuple[Option, Option]]:
