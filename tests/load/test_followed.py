@@ -168,6 +168,19 @@ class WithValidKeys(nn.Module):
         return self.proj((scores.softmax(-1) @ v).transpose(1, 2).reshape(b, n, d))
 
 
+class PairsOfNodes(nn.Module):
+    """One colon less than there are dimensions."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.mlp = nn.Linear(2 * dim, dim)
+
+    def forward(self, h):
+        n = h.size(1)
+        one, other = h[:, :, None].expand(-1, -1, n, -1), h[:, None, :].expand(-1, n, -1, -1)
+        return self.mlp(torch.cat([one, other], dim=-1)).sum(2)
+
+
 class OfGraphs(nn.Module):
     """One number for each graph.
 
@@ -185,6 +198,7 @@ class OfGraphs(nn.Module):
 
 
 REAL = {
+    PairsOfNodes: "PairsOfNodes(32)(f32[5,7,32])",
     OfGraphs: "OfGraphs()(f32[11,9], i64[2,40]<11, i64[11]<2, 2)",
     WithValidKeys: "WithValidKeys(32, 4)(f32[5,7,32], bool[5,7])",
     OfTheFirst: "OfTheFirst(48)(f32[5,7,48])",

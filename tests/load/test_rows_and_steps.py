@@ -60,6 +60,27 @@ class ValueLoss(nn.Module):
         return (value - reward - later).square().mean()
 
 
+class Critic(nn.Module):
+    def __init__(self, obs_dim: int = 5, act_dim: int = 2) -> None:
+        super().__init__()
+        self.net = nn.Linear(obs_dim + act_dim, 1)
+
+    def forward(self, obs: Tensor, act: Tensor) -> Tensor:
+        return self.net(torch.cat([obs, act], dim=-1)).squeeze(-1)
+
+
+class CriticLoss(nn.Module):
+    """A loss that asks networks which it is given; reward is (B,)."""
+
+    def __init__(self, critic: Critic, target_critic: Critic) -> None:
+        super().__init__()
+        self.critic, self.target_critic = critic, target_critic
+
+    def forward(self, obs: Tensor, act: Tensor, reward: Tensor, next_obs: Tensor, next_act: Tensor) -> Tensor:
+        later = reward + self.target_critic(next_obs, next_act).detach()
+        return (self.critic(obs, act) - later).square().mean()
+
+
 class Routed(nn.Module):
     def __init__(self, dim: int = 16) -> None:
         super().__init__()
@@ -102,6 +123,10 @@ def test_a_failed_attempt_leaves_nothing_to_the_next() -> None:
 
 def test_a_loss_with_a_network_of_its_own_gets_what_that_takes() -> None:
     assert "(f32[5,8], f32[5,2], f32[5], f32[5,8], f32[5,2])" in call(ValueLoss)
+
+
+def test_a_loss_gets_what_the_networks_take_that_it_is_given() -> None:
+    assert "(f32[5,5], f32[5,2], f32[5], f32[5,5], f32[5,2])" in call(CriticLoss)
 
 
 def test_what_is_compared_with_numbers_of_layers_is_one_of_them() -> None:

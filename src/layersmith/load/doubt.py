@@ -44,7 +44,7 @@ def _open(call: Call, callee: Callee) -> str:
         return ""
     if callee.clues[name].is_known or not list(callee.module.parameters()):
         return ""
-    told = {value for value in callee.arguments.values() if type(value) is int}
+    told = {value for value in (*callee.arguments.values(), *callee.given.values()) if type(value) is int}
     if main.rank and main.shape[-1] in told:
         return ""
     return f"nothing says the shape of {name}" if main.free == frozenset(range(main.rank)) else ""

@@ -40,6 +40,7 @@ class Callee:
     clues: Mapping[str, Clue]
     scope: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, int] = field(default_factory=dict)  # the numbers of its config objects
+    given: Mapping[str, int] = field(default_factory=dict)  # those of the modules that it is given
 
     @classmethod
     def of(cls, module: nn.Module, arguments: Mapping[str, Any]) -> Callee:
@@ -58,7 +59,9 @@ class Callee:
             for position, (name, parameter) in enumerate(parameters.items())
         }
         clues |= {name: parameter_clue(module, name, within=rest) for name in wanted}
-        return cls(module, bound, parameters, _shared(clues), scope, _settings(arguments))
+        return cls(
+            module, bound, parameters, _shared(clues), scope, _settings(arguments), _given(module, arguments)
+        )
 
     @property
     def required(self) -> list[str]:
@@ -73,9 +76,13 @@ class Callee:
         return evaluated(self.parameters[name].annotation, self.scope)
 
     def namesake_size(self, word: str) -> int:
-        """What the constructor was told for the width of this very input: `state_dim` for `state`; or 0."""
+        """What the constructor, or that of a module which it is given, was told for the width of this very input.
+
+        It is `state_dim` for `state`; 0 where there is none.
+        """
         own = re.escape(re.sub(r"^(x|next|new|prev|last)_", "", word))
-        return self.told(re.compile(rf"^_?({own}_?{_WIDTH}|({_WIDTH}|n|num|d)_{own})$"))
+        pattern = re.compile(rf"^_?({own}_?{_WIDTH}|({_WIDTH}|n|num|d)_{own})$")
+        return self.told(pattern) or next((v for n, v in self.given.items() if pattern.match(n)), 0)
 
     def told(self, pattern: re.Pattern[str]) -> int:
         """A whole number that the constructor got for a parameter of such a name; 0 if there is none."""
@@ -91,6 +98,17 @@ def _settings(arguments: Mapping[str, Any]) -> dict[str, int]:
         made = value.make() if isinstance(value, Made) and CONFIG.search(plain(name)) else None
         held = made if isinstance(made, dict) else getattr(made, "__dict__", {})
         found |= {key: size for key, size in held.items() if type(size) is int}
+    return found
+
+
+def _given(module: nn.Module, arguments: Mapping[str, Any]) -> dict[str, int]:
+    """The whole numbers that the constructors of such modules were told, or take by default."""
+    made = {name for name, value in arguments.items() if isinstance(value, Made) and not value.is_stand_in}
+    found: dict[str, int] = {}
+    for part in (part for name, part in module.named_children() if name in made):
+        told = _defaults(type(part))
+        held = {name: vars(part).get(name, value) for name, value in told.items()}
+        found |= {name: value for name, value in held.items() if type(value) is int}
     return found
 
 

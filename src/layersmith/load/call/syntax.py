@@ -30,14 +30,16 @@ def is_ellipsis_or_none(node: ast.expr) -> bool:
 def dimensions(index: ast.expr) -> tuple[int | None, int]:
     """How many dimensions a subscript says, where it says them all, and how many at least.
 
-    `x[:, 0]` has two at least; `mask[:, None, :]`, which says the last one though it need not, just two.
+    `x[:, 0]` has two at least; `mask[:, None, None, :]`, which says the last one though it need not, just two, where
+    `x[:, None, :]` is written of three as well.
     """
     if not isinstance(index, ast.Tuple):
         return None, 0
     own = [part for part in index.elts if not is_ellipsis_or_none(part)]
     if len(own) == len(index.elts):
         return None, len(own)
-    is_said = not any(isinstance(part, ast.Constant) and part.value is Ellipsis for part in index.elts)
+    added = [part for part in index.elts if isinstance(part, ast.Constant) and part.value is None]
+    is_said = len(own) + len(added) == len(index.elts) and len(added) > 1
     is_full = is_said and index.elts[-1] in own and all(ast.unparse(part) == ":" for part in own)
     return (len(own) if is_full else None), 0
 

@@ -9,7 +9,7 @@ Finite differences say that the output depends on a tensor, and backward says th
 leads from any output to a parameter that forward reads, in several training steps on several inputs, in train and in
 eval mode; or every gradient of it is exactly zero there, because of a `round` or `sign`. Tensors are followed through
 forward to the operation where the gradient ends. What forward itself updates (a codebook) is left alone. It is a note
-where a stop is usual: in a loss, in train mode only, for an input. A loss, by its name, must not come out without any
+where a stop is usual: in a loss, in train mode only, for an input, for a part whose name says that it is a target or teacher. A loss, by its name, must not come out without any
 graph.
 
 ## How to fix it
@@ -34,6 +34,7 @@ from layersmith.finding import Finding, Severity
 from layersmith.observations import findings, gradient_reports, is_cut_off, places
 from layersmith.probe import closeness, reading, source, tree
 from layersmith.probe.flow import flow, is_moved_by
+from layersmith.probe.lost import MEANT
 from layersmith.probe.tracing import Lost, traced
 from layersmith.promises import Promise
 from layersmith.rule import rule
@@ -122,6 +123,7 @@ def _finding(names: list[str], place: Lost) -> Finding:
         file=place.file,
         line=place.line,
         fix=FIX,
+        severity=Severity.NOTE if place.operation in STOPS and all(map(MEANT.search, names)) else None,
     )
 
 
