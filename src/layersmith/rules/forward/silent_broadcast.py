@@ -45,7 +45,7 @@ def silent_broadcast(case: Case) -> Iterator[Finding]:
     """Watch two batch sizes; what has the batch on two axes in both is reported, once a line."""
     size = batch.batch_size(case.inputs, 0)
     more = batch.resized(case.inputs, size + 1, axis=0)
-    if size < 2 or more is None or batch.has_adjacency(case.inputs):  # noqa: PLR2004 - one row has no others
+    if size < 2 or more is None:  # noqa: PLR2004 - one row has no others
         raise NotApplicable("there is no batch of at least two rows")
     found = broadcasts.squares(case.fresh(training=True).module, case.inputs, size)
     again = _again(case, more, size + 1) if found else []
@@ -84,6 +84,21 @@ class ComparesColumnWithRow(nn.Module):
 
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         return (self.score(x) - target).square().mean()
+
+
+@silent_broadcast.bad(
+    "gives (4, 4): every row", inputs=lambda: (torch.randn(4, 4), torch.randn(4, 4), torch.randn(4))
+)
+class LearnsFromTheNextState(nn.Module):
+    """Which happens to be of as many numbers as there are rows, and is no table of neighbours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Linear(4, 1)
+
+    def forward(self, state: Tensor, later: Tensor, reward: Tensor) -> Tensor:
+        target = reward * 0.5 + self.value(later).detach()
+        return (self.value(state) - target).square().mean()
 
 
 @silent_broadcast.bad("mul() of (4, 1) and (4,) gives")

@@ -9,8 +9,8 @@ Finite differences say that the output depends on a tensor, and backward says th
 leads from any output to a parameter that forward reads, in several training steps on several inputs, in train and in
 eval mode; or every gradient of it is exactly zero there, because of a `round` or `sign`. Tensors are followed through
 forward to the operation where the gradient ends. What forward itself updates (a codebook) is left alone. It is a note
-where a stop is usual: in a loss, in train mode only, for an input, for a part whose name says that it is a target or teacher. A loss, by its name, must not come out without any
-graph.
+where a stop is usual: in a loss, in train mode only, for an input, for a part whose name says that it is a target or
+teacher. A loss, by its name, must not come out without any graph.
 
 ## How to fix it
 Keep the value in the graph: the parameter itself instead of `.data`, `torch.where` or a sigmoid instead of a
@@ -85,7 +85,7 @@ def _unreached(case: Case, told: set[str]) -> Iterator[Finding]:
         lost = {name: place for name, place in lost.items() if place.operation != "no_grad"}
     lost |= {name: place for name, place in seen.flat.items() if name in zero and _matters(case, name)}
     for place in dict.fromkeys(lost.values()):
-        yield _finding([name for name, where in lost.items() if where == place], place)
+        yield of_unreached([name for name, where in lost.items() if where == place], place)
 
 
 def _is_without_graph(case: Case) -> bool:
@@ -115,7 +115,8 @@ def _matters(case: Case, name: str) -> bool:
     return is_moved_by(fresh.run, fresh.module.get_parameter(name))
 
 
-def _finding(names: list[str], place: Lost) -> Finding:
+def of_unreached(names: list[str], place: Lost) -> Finding:
+    """What is said of parameters that a place cuts off."""
     named = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")  # noqa: PLR2004
     return Finding(
         f"{named} {'gets' if len(names) == 1 else 'get'} no gradient: it ends at `{place.operation}`",
