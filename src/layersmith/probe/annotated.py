@@ -20,11 +20,9 @@ ANY_SIZE = re.compile(
     r"\b(?:any|arbitrary) (?:input|image|spatial) (?:sizes?|resolutions?)\b",
     re.IGNORECASE,
 )
-ANY_LENGTH = re.compile(
-    r"\b(?:any|arbitrary) (?:input |sequence )?lengths?\b"
-    r"(?![^.]*(?:\b(?:multiples?|divisible|even|odd|powers?|up to|at most|that|which)\b|<|%))",
-    re.IGNORECASE,
-)
+BUT = r"(?![^.]*(?:\b(?:multiples?|divisible|even|odd|powers?|up to|at most|that|which)\b|<|%))"
+ANY_LENGTH = re.compile(rf"\b(?:any|arbitrary) (?:input |sequence )?lengths?\b{BUT}", re.IGNORECASE)
+ANY_OF_ITS = re.compile(rf"\b(\w+) of (?:any|arbitrary) (?:size|resolution|length)\b{BUT}", re.IGNORECASE)
 IMAGE = 4  # axes: rows x channels x height x width
 TIME = re.compile(
     r"^(?:t|l|s|seq\w*|time\w*|len\w*|length|steps?|frames?|tokens?|n_tokens|num_tokens)$", re.IGNORECASE
@@ -92,8 +90,12 @@ def _of_any_length(module: nn.Module, tensor: Tensor) -> Iterator[int]:
     said = _said(module)
     shapes = [match.group(1).replace(" ", "").split(",") for match in SHAPE.finditer(said)]
     names = next((names for names in shapes if len(names) == tensor.ndim), [])
-    places = [place for place, name in enumerate(names) if TIME.match(name)]
-    if ANY_LENGTH.search(said) and len(places) == 1:
+    places = (
+        [place for place, name in enumerate(names) if TIME.match(name)] if ANY_LENGTH.search(said) else []
+    )
+    if of_its := ANY_OF_ITS.search(said):  # "(batch, grid, 1) on a grid of any resolution"
+        places += [place for place, name in enumerate(names) if name == of_its[1] and place not in places]
+    if len(places) == 1:
         yield places[0] - len(names)
 
 

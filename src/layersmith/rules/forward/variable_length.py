@@ -6,8 +6,8 @@ any length. A mask or table that is made for one length fails on the next, longe
 
 ## How it is tested
 Asked only of axes that an annotation names as time, sequence, length, steps, frames or tokens, and that no argument
-or attribute fixes; and of the sides of images "of any size", and the steps of what is "(B, T, D), of any length", as a
-docstring says. The example is given one step
+or attribute fixes; and of the sides of images "of any size", and the steps of what is "(B, T, D), of any length", or
+of "(batch, grid, 1) on a grid of any resolution", as a docstring says. The example is given one step
 shorter and three steps longer; forward must not raise. What it refuses itself, by `assert` or `raise`, passes.
 
 ## How to fix it
@@ -93,6 +93,22 @@ class DoublesTheStepsThatItHalved(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.up(self.pool(x))
+
+
+@variable_length.bad("with length = 7 (it works with 8)", inputs=lambda: torch.randn(2, 8, 3))
+class ForgetsTheOddPoint(nn.Module):
+    """x: (batch, grid, channels) on a periodic grid of any resolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.fft.irfft(torch.fft.rfft(x, dim=1), dim=1)
+
+
+@variable_length.good(inputs=lambda: torch.randn(2, 8, 3))
+class KeepsTheOddPoint(nn.Module):
+    """x: (batch, grid, channels) on a periodic grid of any resolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.fft.irfft(torch.fft.rfft(x, dim=1), n=x.shape[1], dim=1)
 
 
 @variable_length.good(inputs=lambda: torch.randn(2, 3, 8))
