@@ -216,6 +216,6 @@ class ContrastsWithAll(nn.Module):
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         near = nn.functional.normalize(features, dim=1)
-        logp = (near @ near.T).log_softmax(1)
+        logp = (near @ near.mT).log_softmax(1)
         same = (labels[:, None] == labels) & (labels != self.ignore_index)[:, None]
         return -(logp * same).sum() / same.sum().clamp_min(1)
