@@ -91,7 +91,8 @@ def _statistics(case: Case, low: Case) -> Iterator[Finding]:
     with QuickHalves():
         what = halves.loss_of_a_norm(usual, full, low.run(loud.to(torch.float16)))
     if what:
-        step, cls = _start(case, loud), type(case.module)
+        step = _start(case, loud)
+        cls: type = type(case.module)
         place = (step.file, step.line) if step is not None else source.class_line(cls)
         is_meant = reading.file_mentions(place[0], HALVES) or "float32" in source.text_of(cls)
         message = f"a norm of inputs of some hundreds is {what} in float16: their squares overflow"
