@@ -33,8 +33,13 @@ class NotApplicable(Exception):  # noqa: N818 - nothing went wrong
     """Raised by a rule that has nothing to ask of this module; its text says why, and the result is SKIP."""
 
 
-def promised(case: Case, name: str) -> Any:
+def promised(case: Case, name: str, *, is_of_one: bool = True) -> Any:
     """What the contract of the case states under that keyword.
+
+    Args:
+        case: of the module.
+        name: the keyword.
+        is_of_one: what stands in words is asked of one input only.
 
     Raises:
         NotApplicable: if it states nothing.
@@ -42,7 +47,7 @@ def promised(case: Case, name: str) -> Any:
     contract = case.subject.contract
     if name not in contract.declared:
         raise NotApplicable(NOT_PROMISED)
-    if name in contract.stated and not _is_of_one_input(case):
+    if name in contract.stated and is_of_one and not _is_of_one_input(case):
         raise NotApplicable(
             "what a docstring states in words is asked where one input is all that is known to vary"
         )

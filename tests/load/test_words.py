@@ -64,6 +64,55 @@ def test_what_is_hedged_or_of_something_else_promises_nothing(text: str) -> None
     assert stated(text) == {}
 
 
+class Moves(nn.Module):
+    def forward(self, h: Tensor, pos: Tensor) -> Tensor:
+        moved = (pos.unsqueeze(2) - pos.unsqueeze(1)).sum(2) * h.mean(-1, keepdim=True)
+        return pos + 0.05 * moved.sign()
+
+
+def moves(text: str) -> type[nn.Module]:
+    return type("Moves", (Moves,), {"__doc__": text, "forward": Moves.forward, "__module__": __name__})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "E(n)-equivariant layer (Satorras et al., 2021) of atoms.",
+        "h: (B, N, C) is invariant and pos: (B, N, 3) equivariant to rotations and translations.",
+        "A rotation-invariant energy.",
+    ],
+)
+def test_rotations_that_a_docstring_promises(text: str) -> None:
+    assert {name: one.value for name, one in words.stated(moves(text)).items()} == {
+        "rotation_equivariant": "pos"
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Invariant to rotations about the vertical axis.",
+        "Equivariant under 90 degree rotations.",
+        "A layer with E(3)-equivariant messages.",
+        "E(n) Equivariant Graph Neural Networks",
+        "Approximately rotation invariant.",
+        "Unlike EGNN (Satorras et al., 2021), rotation invariant on average.",
+    ],
+)
+def test_some_rotations_or_those_of_a_part_promise_nothing(text: str) -> None:
+    assert words.stated(moves(text)) == {}
+
+
+def test_coordinates_that_do_not_turn_are_told_where_the_rest_is_said_to_be_invariant() -> None:
+    inputs = torch.randn(2, 5, 6), torch.randn(2, 5, 3)
+    told = moves("E(3)-equivariant; h is invariant.")
+    ((_, _, finding),) = layersmith.check(told, inputs, select=["rotation-equivariant"]).findings()
+    assert finding.severity is Severity.WARNING
+    assert "when pos is turned, output neither stays nor turns" in finding.message
+    silent = moves("E(3)-equivariant.")
+    assert layersmith.check(silent, inputs, select=["rotation-equivariant"]).ok
+
+
 class Force(nn.Module):
     """Restoring force, an odd function of the displacement."""
 

@@ -22,6 +22,7 @@ from layersmith.load.values import Call, Made, TensorSpec
 from layersmith.probe.gradients.duplicate import duplicate
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
+from layersmith.probe.registration import enclosed
 from layersmith.probe.snapshot import snapshot
 from layersmith.probe.surroundings import seed_all
 from layersmith.subject import Construction, MakeInputs
@@ -32,6 +33,8 @@ _ATOMS = (int, float, str, bool, bytes, complex, type(None), torch.dtype, torch.
 
 def found_of(seen: Seen, recording: Recording, how: str, deadline: Deadline) -> Found | None:
     """The way in which a module was built and called; None if it doesn't work a second time."""
+    if _holds_parts(seen.inputs):
+        return None
     cls = type(seen.module)
     given = arguments_of(seen, recording)
     build = _builder(cls, given, seen)
@@ -42,6 +45,12 @@ def found_of(seen: Seen, recording: Recording, how: str, deadline: Deadline) -> 
             construction = Construction(cls, given, construct, built) if given is not None else None
             return Found(build, make, f"{built}({call})", how, construction)
     return None
+
+
+def _holds_parts(inputs: Inputs) -> bool:
+    """Whether a function is handed on that calls modules of its own, which no other call can be given anew."""
+    values = [*inputs.args, *inputs.kwargs.values()]
+    return any(isinstance(held, nn.Module) for value in values for _, held in enclosed(value))
 
 
 def stated(inputs: Inputs) -> Call:

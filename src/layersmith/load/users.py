@@ -21,7 +21,6 @@ from layersmith.load.strategy import Found, Request
 from layersmith.probe import source
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
-from layersmith.probe.registration import enclosed
 
 _USERS = 3  # how many users are tried
 _DEEPEST = 2  # users of users
@@ -53,12 +52,6 @@ def as_used(request: Request, guess: Found) -> Found:
     used = by_users(Request(request.cls, deadline))
     is_other = used is not None and not used.doubt and _differ(request.cls, guess, used)
     return used if used is not None and is_other and used.size <= _LARGEST else guess
-
-
-def _holds_parts(inputs: Inputs) -> bool:
-    """Whether a function is handed on that calls modules of its own, which no other call can be given anew."""
-    values = [*inputs.args, *inputs.kwargs.values()]
-    return any(isinstance(held, nn.Module) for value in values for _, held in enclosed(value))
 
 
 def _differ(cls: type[nn.Module], guess: Found, used: Found) -> bool:
@@ -112,9 +105,7 @@ def _harvested(request: Request, user: type, found: Found) -> Found | None:
         module = in_mode(found.build(0), training=False)
         with contextlib.suppress(Exception):  # what was called before an error was called
             found.inputs(0).call(module)
-    ways = (
-        found_of(one, seen, how, deadline) for one in seen.of(request.cls) if not _holds_parts(one.inputs)
-    )
+    ways = (found_of(one, seen, how, deadline) for one in seen.of(request.cls))
     way = next((way for way in ways if way is not None), None)
     return (
         replace(way, doubt=found.doubt) if way is not None else None

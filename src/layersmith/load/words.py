@@ -33,6 +33,9 @@ _SENTENCES: dict[str, str] = {  # rule -> the words that promise what it asks
     "permutation_equivariant": r"\bpermutation[- ]equivariant\b|\bequivariant (?:to|under) (?:the )?permutations?\b",
     "equivariant": rf"\bequivariant (?:to|under) {_SHIFTS} (?:shifts?|translations?)\b"
     rf"|\b{_SHIFTS}[- ]shift[- ]equivariant\b",
+    "rotation_equivariant": r"\bS?[EO]\((?:n|d|2|3)\)[- ](?:equi|in)variant\b"
+    r"|\brotation(?:al|ally)?[- ](?:equi|in)variant\b"
+    r"|\b(?:equi|in)variant (?:to|under) [^.;:()]{0,30}\brotations?\b",
     "range": r"\b(?:outputs?|results?|returns?|actions?)\b[^.;()\[\]]{0,30}"
     rf"\b(?:in|within|between|lies?)\b[^.;()\d]{{0,24}}[(\[]({_NUMBER}), ?({_NUMBER})[)\]]",
 }
@@ -51,6 +54,7 @@ _NO_HEDGE = re.compile(
     r"\bnon-?(?=decreasing|increasing)|\b(?:does not|doesn't) matter|\bnever (?:in|de)creases? (?:when|as|if)\b",
     re.IGNORECASE,
 )
+_SOURCE = re.compile(r"\([^()]*\bet al\b[^()]*\)")  # whose idea it is
 _TITLE = re.compile(r"[- ](?:Invariant|Equivariant|Function|Preserving)")
 _SECTION = re.compile(r"^\s*(?:Args|Arguments|Parameters|Inputs?|Shapes?|Examples?)\b\s*:?\s*$", re.MULTILINE)
 _DOMAIN = re.compile(  # inputs that are not just any numbers
@@ -65,6 +69,12 @@ _MEMBERS = re.compile(
 _REDUCED = re.compile(
     r"\.(?:mean|sum|max|amax|logsumexp)\(\s*(?:\w+\s*,\s*)?(?:(?:dim|axis)\s*=\s*)?(-?\d)\b"
 )
+_SOME_ROTATIONS = re.compile(
+    r"\b(?:about|around|yaw|azimuth\w*|ax[ei]s|degrees?|discrete|planar|in-plane|augment\w*|learn\w*)\b",
+    re.IGNORECASE,
+)
+_COORDINATES = re.compile(r"(?:\w+_)?(?:pos|positions?|coords?|coors|coordinates|xyz)|points?")
+_X_IS = re.compile(r"\bx\b[^.\n]{0,60}\b(?:coordinates|positions|points)\b", re.IGNORECASE)
 SHOWN = 90  # characters of a sentence
 
 
@@ -90,7 +100,7 @@ def _sentences(cls: type) -> Iterator[str]:
 
 
 def _is_hedged(sentence: str, match: re.Match[str]) -> bool:
-    plain = _NO_HEDGE.sub("", sentence)
+    plain = _NO_HEDGE.sub("", _SOURCE.sub("", sentence))
     is_title = bool(_TITLE.search(sentence[match.start() + 1 : match.end()]))  # that of a paper
     return is_title or bool(_HEDGE.search(plain) or _OF_A_PART.search(sentence[: match.start()]))
 
@@ -102,6 +112,8 @@ def _value(cls: type, name: str, match: re.Match[str]) -> tuple[Any, str] | None
     value: Any = True
     if name.startswith("permutation"):
         value = _axis(cls)
+    elif name == "rotation_equivariant":
+        value = None if _SOME_ROTATIONS.search(match.string) else _coordinates(cls)
     elif name == "monotone":
         is_falling = re.search(r"(?<!non-)(?<!non)decreasing|non-?increasing|never increases", match.string)
         value = "decreasing" if is_falling else "increasing"
@@ -125,6 +137,16 @@ def _axis(cls: type) -> int | None:
             return axes[0]
     reduced = {*map(int, _REDUCED.findall(source.text_of(cls)))}
     return reduced.pop() if len(reduced) == 1 else None
+
+
+def _coordinates(cls: type) -> str | None:
+    """The one argument of forward that holds coordinates by its name; `x` where a docstring says that it does."""
+    forward = source.function_node(source.forward(cls))
+    names = [one.arg for one in (*forward.args.args, *forward.args.kwonlyargs)] if forward is not None else []
+    found = [name for name in names if _COORDINATES.fullmatch(name)]
+    said = "\n".join(text.__doc__ or "" for text in (cls, source.forward(cls)))
+    found = found or [name for name in names if name == "x" and _X_IS.search(said)]
+    return found[0] if len(found) == 1 else None
 
 
 def _rolled(x: Tensor) -> Tensor:

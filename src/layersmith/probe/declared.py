@@ -49,6 +49,13 @@ def one_of(name: str, value: object, choices: tuple[str, ...]) -> str:
     return value
 
 
+def argument(name: str, value: object) -> str:
+    """`rotation_equivariant="pos"`: an argument of forward."""
+    if not isinstance(value, str) or not value.isidentifier():
+        raise _wrong(name, f'an argument of forward, such as {name}="pos"', value)
+    return value
+
+
 def maps(name: str, value: object) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
     """`equivariant=(map_in, map_out)`: functions of the input and of the output."""
     if not isinstance(value, Sequence) or len(value) != 2 or not all(map(callable, value)):  # noqa: PLR2004 - in, out

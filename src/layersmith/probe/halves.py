@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from layersmith.probe import tree
+from layersmith.probe.closeness import NEARLY_ONE_HOT
 from layersmith.probe.operations import Operations
 
 aten = torch.ops.aten
@@ -38,3 +39,28 @@ def _half_of(operands: list[Any]) -> torch.dtype | None:
     kinds = {(tensor.dtype, tensor.device.type) for tensor in tree.tensors(operands)}
     dtype, device = next(iter(kinds), (None, ""))
     return dtype if len(kinds) == 1 and dtype in HALF and device == "cpu" else None
+
+
+def loss_of_a_norm(usual: object, full: object, half: object) -> str:
+    """What float16 makes of a norm of large inputs: "0", "inf or NaN"; "" where it answers, or where it is no norm.
+
+    Args:
+        usual: the output in float32.
+        full: that for inputs so many times as large: a norm's is the same.
+        half: the same in float16.
+    """
+    before, after, got = (_flat(output) for output in (usual, full, half))
+    if not len(after) or not _rms(after - before) < NEARLY_ONE_HOT * _rms(before):
+        return ""
+    if not bool(got.isfinite().all()):
+        return "inf or NaN"
+    return "" if _rms(got) > _rms(after) / 2 else "0"
+
+
+def _flat(output: object) -> Tensor:
+    found = [x.detach().flatten().double() for x in tree.tensors(output) if x.is_floating_point()]
+    return torch.cat(found) if found else torch.empty(0)
+
+
+def _rms(x: Tensor) -> float:
+    return float(x.square().mean().sqrt())

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 STEPS_BACK = 12  # operations before a tensor, in which its layer is looked for
-DEPTH = 3  # of plain objects (a torch.distributions.Normal) in an output
+DEPTH = 4  # of plain objects in an output: an Independent of a OneHotCategorical, which holds a Categorical
 
 
 def nodes_behind(outputs: Iterable[Tensor]) -> set[Any]:

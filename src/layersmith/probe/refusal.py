@@ -23,6 +23,7 @@ TOO_LARGE = (
     "out of memory",
     "Storage size calculation overflowed",
 )
+TOO_SMALL = ("greater than actual input size", "Output size is too small")  # the map, for a kernel or a pool
 SHORTCUT = re.compile(r"identity|resid|skip|shortcut", re.IGNORECASE)
 WIDTHS = re.compile(
     r"^(?:in|out)_?(?:c|chs?|channels|planes|dim|features)?$|dim_?(?:in|out)|(?:in|out)put_dim"
@@ -34,7 +35,7 @@ MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an a
 
 def is_refusal(error: BaseException) -> bool:
     """Whether a `raise` or an `assert` refused what was given, in whoever's code."""
-    if isinstance(error, MISSING) or any(text in str(error) for text in TOO_LARGE):
+    if isinstance(error, MISSING) or any(text in str(error) for text in (*TOO_LARGE, *TOO_SMALL)):
         return True
     frames = [*traceback.walk_tb(error.__traceback__)]
     if isinstance(error, ACCIDENTS) or not frames:

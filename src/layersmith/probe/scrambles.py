@@ -131,12 +131,11 @@ def _lies_across_rows(before: Shape, after: Shape) -> bool:
     Positions that become rows of the batch are a map that was larger than one position, for which nothing was written.
     """
     if (
-        before[0] != after[0]
+        before[:1] != after[:1]
         or len(before) != IMAGE
-        or len(after) < 2
-        or after[-1] < 2
+        or 1 in (len(after), after[-1])
         or before[1] % after[-1]
-    ):  # noqa: PLR2004
+    ):
         return False
     ends = {math.prod(side[place:]) for side in (before[1:], after[1:]) for place in range(len(side))}
     return any(larger % smaller for smaller, larger in pairwise(sorted(ends)))

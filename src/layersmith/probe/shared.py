@@ -52,3 +52,13 @@ def defaults(module: nn.Module, given: Collection[str]) -> Iterator[tuple[str, n
 
 def _learns(module: nn.Module) -> bool:
     return any(True for _ in module.parameters())
+
+
+def shallow_copies(part: nn.Module) -> list[list[str]]:
+    """The names of direct members that are other objects with the very same parameters, as `copy.copy` leaves them."""
+    groups: dict[tuple[int, int], dict[int, str]] = {}
+    for name, child in part.named_children():
+        if any(True for _ in child.parameters()):
+            own = groups.setdefault((id(child._parameters), id(child._modules)), {})  # noqa: SLF001 - the dictionaries
+            own[id(child)] = name
+    return [[*names.values()] for names in groups.values() if len(names) > 1]

@@ -15,6 +15,7 @@ from layersmith.probe.gradients.report import Element
 from layersmith.probe.gradients.specimen import Leaf
 
 _CLEAR = 0.5
+NOISE = 10.0  # times what a repetition changes, a gap may be noise
 _SHOWN = 24  # wrong elements, and as many right ones, that a pattern is read from
 
 
@@ -36,6 +37,12 @@ class Contrast:
     def wrong(self) -> list[int]:
         """Positions of the leaves whose gap is open; NaN on one side only is an open gap."""
         return [i for i, one in enumerate(self.gaps) if not one <= self.limit]
+
+    def beyond(self, repeated: Contrast) -> Contrast:
+        """The same where a gap is far wider than that of a mere repetition; the others count as equal."""
+        pairs = zip(self.gaps, repeated.gaps, strict=True)
+        gaps = [0.0 if gap <= NOISE * noise else gap for gap, noise in pairs]
+        return Contrast(self.got, self.expected, gaps, self.limit)
 
     def only(self, positions: Sequence[int]) -> Contrast:
         """The same for some leaves; the others count as equal."""

@@ -25,8 +25,11 @@ class Explosion:
     line: int
 
 
-def edges(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
-    """The inputs themselves, then the same with one floating input at an edge, or two of them equal."""
+def edges(module: nn.Module, inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
+    """The inputs themselves, then the same with one floating input at an edge, or two of them equal.
+
+    Also with rows that lie where a table of the module's has its own: an embedding in the centre of its class.
+    """
     yield "ordinary inputs", inputs
     named = [(name, one) for name, one in inputs.named_tensors() if one.is_floating_point() and one.numel()]
     for name, tensor in named:
@@ -34,9 +37,23 @@ def edges(inputs: Inputs) -> Iterator[tuple[str, Inputs]]:
         if tensor.dim() > 1:
             row = tensor.detach().flatten(end_dim=-2)[:1]
             yield f"all rows of {name} equal", _with(inputs, {id(tensor): row.expand(tensor.shape).clone()})
+        for path, table in _tables(module):
+            if tensor.dim() > 1 and tensor.shape[-1] == table.shape[-1]:
+                rows = table.detach().repeat(-(-tensor.numel() // table.numel()), 1).to(tensor)
+                rows = rows[: tensor.shape[:-1].numel()].reshape(tensor.shape).clone()
+                yield f"rows of {name} equal to those of {path}", _with(inputs, {id(tensor): rows})
     if len(named) > 1 and named[0][1].shape == named[1][1].shape:
         (a, one), (b, other) = named[:2]
         yield f"{a} equal to {b}", _with(inputs, {id(one): other.detach().clone()})
+
+
+def _tables(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The matrices that classes of the user's hold themselves, such as prototypes; those of torch's layers are maps."""
+    for path, part in module.named_modules():
+        if not source.is_torchs(type(part).__module__):
+            for name, held in part.named_parameters(prefix=path, recurse=False):
+                if held.ndim == 2 and held.is_floating_point() and held.numel():  # noqa: PLR2004 - rows of features
+                    yield name, held
 
 
 def explosion(module: nn.Module, inputs: Inputs, edge: str, *, seed: int) -> Explosion | None:

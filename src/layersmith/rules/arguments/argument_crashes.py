@@ -283,3 +283,15 @@ class EveryOptionRuns(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.linear(x)
         return y if self.context is None else y + self.context(x)
+
+
+@argument_crashes.good(inputs=lambda: torch.randn(2, 3, 4, 4))
+class NeedsAsMuchAsItsKernel(nn.Module):
+    """A map of 4 x 4 has no room for a kernel of 5: that says nothing of the option."""
+
+    def __init__(self, width: int = 3, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).mean((2, 3))

@@ -8,7 +8,8 @@ float32 and in bfloat16, and give inf or NaN under `.half()` and mixed precision
 Where float32 answers with ordinary numbers, float16 must answer with finite ones: for the example's inputs, for
 ten times those, and for zeros, where an eps that float16 cannot hold is 0 / 0; the latter two are notes. It is also
 called with steps hidden by each mask that forward takes; that a constant is too large for it then is a note, unless the
-file speaks of half precision.
+file speaks of half precision. A norm, whose answer does not depend on how large its input is, must answer alike for
+inputs of some hundreds: a note, unless the file speaks of half precision or the class of float32.
 
 ## How to fix it
 `torch.finfo(x.dtype).min` for masks; squares, sums and norms in float32, cast back; an eps of 1e-5 or
@@ -31,17 +32,17 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import maskings
-from layersmith.probe import closeness, masks, reading, source, steps, tree
+from layersmith.probe import closeness, halves, masks, reading, source, steps, tree
 from layersmith.probe.halves import QuickHalves
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-OWN = frozenset(
-    {"normalize", "cosine_similarity", "pairwise_distance", "cosine_embedding_loss", "layer_norm"}
-)
+AFTER = ("forward-raises", "nondeterministic-eval", "hard-coded-dtype", "nonfinite-output", "upcast-output")
+OWN = {"normalize", "cosine_similarity", "pairwise_distance", "cosine_embedding_loss", "layer_norm"}
 TOO_LARGE = "Half without overflow"
+LOUD = 300.0  # times an ordinary input: activations of trained networks are as large
 HALVES = (
     r"float16|\.half\(|autocast|\bamp\b|fp16"  # in a file written for them: elsewhere -1e9 hides well enough
 )
@@ -57,18 +58,7 @@ class _Call:
     is_masked: bool = False
 
 
-@rule(
-    severity=Severity.WARNING,
-    since="0.1",
-    promise=Promise.LOW_PRECISION,
-    after=(
-        "forward-raises",
-        "nondeterministic-eval",
-        "hard-coded-dtype",
-        "nonfinite-output",
-        "upcast-output",
-    ),
-)
+@rule(severity=Severity.WARNING, since="0.1", promise=Promise.LOW_PRECISION, after=AFTER)
 def half_overflow(case: Case) -> Iterator[Finding]:
     """Several calls in both precisions; the first that only float16 fails is the finding."""
     if not any(tensor.is_floating_point() for tensor in case.inputs.tensors()):
@@ -91,6 +81,23 @@ def half_overflow(case: Case) -> Iterator[Finding]:
         if (step := _start(case, call.inputs)) is None or step.operation not in OWN:
             yield _finding(case.module, step, call.name, call.severity)
             return
+    yield from _statistics(case, low)
+
+
+def _statistics(case: Case, low: Case) -> Iterator[Finding]:
+    """Of a norm, which answers alike however large its input is: whether its squares overflow at some hundreds."""
+    loud = case.inputs.map(lambda x: x * LOUD if x.is_floating_point() else x)
+    usual, full = case.run_fresh(case.inputs), case.run_fresh(loud)
+    with QuickHalves():
+        what = halves.loss_of_a_norm(usual, full, low.run(loud.to(torch.float16)))
+    if what:
+        step = _start(case, loud)
+        cls: type = type(case.module)
+        place = (step.file, step.line) if step is not None else source.class_line(cls)
+        is_meant = reading.file_mentions(place[0], HALVES) or "float32" in source.text_of(cls)
+        message = f"a norm of inputs of some hundreds is {what} in float16: their squares overflow"
+        fix = "take the statistics in float32 and cast back"
+        yield Finding(message, "output", *place, fix=fix, severity=None if is_meant else Severity.NOTE)
 
 
 def _calls(case: Case) -> Iterator[_Call]:
@@ -150,6 +157,21 @@ class PoolsByAnOptionalMask(nn.Module):
         if mask is not None:
             scores = torch.where(mask, scores, torch.full_like(scores, -1e9))
         return (scores.softmax(-1).unsqueeze(-1) * x).sum(1)
+
+
+@half_overflow.bad("a norm of inputs of some hundreds is 0 in float16", inputs=lambda: torch.randn(4, 16))
+class NormsInItsOwnPrecision(nn.Module):
+    """Says that its statistics are taken in float32, and takes them in whatever comes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+
+
+@half_overflow.good(inputs=lambda: torch.randn(4, 16))
+class NormsInFloat32(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.float()
+        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-6)).to(x.dtype)
 
 
 @half_overflow.good(inputs=lambda: torch.randn(2, 7, 6))

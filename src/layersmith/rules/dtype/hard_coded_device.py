@@ -8,7 +8,8 @@ on a GPU ends with "expected all tensors to be on the same device".
 Module and inputs are moved to the `meta` device, which needs no GPU, and forward is called. A tensor that it
 made on the CPU, and that meets a moved one in an operation, is reported with the line that made it. Numbers,
 indices, and lengths that have to be on the CPU pass, and so does whatever needs values that `meta` has not. Of a class
-that cannot be called here, `.cuda()` in a method is told, unless it asks for a card first.
+that cannot be called here, `.cuda()` in a method is told, unless it asks for a card first. Where the device is one that
+the constructor was told, it is a note.
 
 ## How to fix it
 `torch.zeros(n, device=x.device)`, `x.new_zeros(n)`, `torch.zeros_like(x)`; a buffer for what never changes.
@@ -28,6 +29,7 @@ that cannot be called here, `.cuda()` in a method is told, unless it asks for a 
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from typing import TypeGuard
@@ -42,6 +44,7 @@ from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
+KEPT = re.compile(r"self\.(?:\w+\.)*_?device\b")
 DEVICES = re.compile(r"(?:same|expected|correct) device|on the same device", re.IGNORECASE)
 
 
@@ -66,12 +69,27 @@ def hard_coded_device(case: Case) -> Iterator[Finding]:
                 file=one.file,
                 line=one.line,
                 fix="pass device=x.device",
+                severity=Severity.NOTE if _is_as_told(case.module, one.file, one.line) else None,
             )
 
     if not seen and error is not None and not plain and DEVICES.search(str(error)):
         file, line = source.error_line(error, case.module)
         text = " ".join(str(error).split())
         yield Finding(f"forward fails after .to(device): {text:.200}", "", file, line, "pass device=x.device")
+
+
+def _is_as_told(module: nn.Module, file: str, line: int) -> bool:
+    """Whether the line names a device that the module keeps, of a class that is told one: its builder sees to that."""
+    at = [
+        node
+        for node in ast.walk(source.tree_of(file))
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0)
+    ]
+    text = ast.unparse(at[-1]) if at else ""
+    kinds: set[type] = {type(part) for part in module.modules()}
+    owners = [kind for kind in kinds if source.file_of(kind) == file]
+    asks = any("device" in name for owner in owners for name in inspect.signature(owner).parameters)
+    return asks and KEPT.search(text) is not None
 
 
 @hard_coded_device.by_source

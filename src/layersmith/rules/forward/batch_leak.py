@@ -49,7 +49,9 @@ FIXES = {  # by the operations where it starts
 }
 BY_OPERATION = {operation: fix for names, fix in FIXES.items() for operation in names.split()}
 AFTER = ("forward-raises", "state-changes-in-eval", "silent-broadcast")
-MIXES = re.compile(r"^Random|mix_?up|cut_?mix|mosaic|loss$|criterion$", re.IGNORECASE)  # whose names say so
+MIXES = re.compile(
+    r"^Random|mini_?batch|(mix|cut)_?(up|mix)|mosaic|loss$|criterion$", re.IGNORECASE
+)  # names that say so  # whose names say so
 OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 
@@ -63,9 +65,8 @@ def batch_leak(case: Case) -> list[Finding]:
     are_apart = reading.has_batch_of_graphs(case.module, [x.ndim for x in case.inputs.tensors()])
     if has_nodes or (batch.is_graph(case.inputs, names) and not are_apart):
         raise NotApplicable("rows are nodes of a graph")
-    if (inputs := batch.distinct(case.module, case.inputs)) is None or batch.is_added(
-        inputs, case.run(inputs)
-    ):
+    inputs = batch.distinct(case.module, case.inputs)
+    if inputs is None or batch.is_added(inputs, case.run(inputs)):
         raise NotApplicable("which axis of its outputs is the batch cannot be told")
     case = replace(case, inputs=inputs)
     rows, is_guess = batch.axes(case.module, case.inputs), bool(case.subject.inferred_from)
@@ -190,12 +191,10 @@ class TagsTokensTimeFirst(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(9, 6)
-        self.rnn = nn.LSTM(6, 5)
-        self.head = nn.Linear(5, 4)
+        self.embedding, self.rnn = nn.Embedding(9, 6), nn.LSTM(6, 5)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.head(self.rnn(self.embedding(tokens))[0])
+        return self.rnn(self.embedding(tokens))[0]
 
 
 @batch_leak.good(inputs=lambda: torch.randint(0, 9, (7,)))

@@ -6,10 +6,11 @@ padded row, a logarithm behind `torch.where`, whose other branch counts in backw
 waits for the first zero in the data.
 
 ## How it is tested
-Forward and backward on the inputs as they are, with all zeros in one of them, with all its rows equal, and with two
-inputs equal. Only where every output is finite are the gradients asked; the operation whose backward first makes NaN
-or infinity is named. For the usual inputs it is an error, at an edge a warning. What a layer of torch does by itself
-is left alone, and at an edge what only overflows, as float64 tells.
+Forward and backward on the inputs as they are, with all zeros in one of them, with all its rows equal, with rows that
+are those of a table of the module's own (prototypes, centres of classes), and with two inputs equal. Only where every
+output is finite are the gradients asked; the operation whose backward first makes NaN or infinity is named. For the usual
+inputs it is an error, at an edge a warning. What a layer of torch does by itself is left alone, and at an edge what only
+overflows, as float64 tells.
 
 ## How to fix it
 Add a small number under the root (`(x.square().sum(-1) + eps).sqrt()`), clamp before `log` or a division, and choose
@@ -45,7 +46,7 @@ def nonfinite_gradient(case: Case) -> Iterator[Finding]:
     """Ask at each edge; one finding a line, that of the most usual inputs."""
     told: set[tuple[str, int]] = set()
     fresh = case.fresh(training=True)
-    for edge, inputs in edges(case.inputs):
+    for edge, inputs in edges(fresh.module, case.inputs):
         if _explodes(fresh, inputs, edge) is None:
             continue
         again = case.fresh(training=True)  # the other has seen other edges
@@ -118,6 +119,19 @@ class Triplets(nn.Module):
     def forward(self, x: Tensor, same: Tensor, other: Tensor) -> Tensor:
         near, far = ((x - one).square().sum(-1).sqrt() for one in (same, other))
         return (near - far + 1.0).relu()
+
+
+@nonfinite_gradient.bad("with rows of input[0] equal to those of centres")
+class AngleToCentres(nn.Module):
+    """The sine is zero where a row lies in its centre, and the root's derivative infinite."""
+
+    def __init__(self, width: int = 6, classes: int = 5) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.randn(classes, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        apart = (x[..., None, :] - self.centres).square().sum(-1)
+        return apart.clamp(min=0).sqrt()
 
 
 @nonfinite_gradient.good

@@ -6,10 +6,11 @@ right. `nn.ModuleList([layer for _ in range(6)])` is the same mistake.
 
 ## How it is tested
 Members of one container that hold exactly the same parameters are reported, and so are two attributes of one class that
-were given one object in one statement, or whose names differ by a number alone (`norm1`, `norm2`); a normalisation
-that three or more members of one container hold, each with layers of its own besides; and a module with parameters
-that is the default of an argument: all instances train it. Sharing that is meant is left alone: a head tied to an
-embedding, one layer called in a loop, and whatever a class speaks of as shared, tied or recurrent.
+were given one object in one statement, whose names differ by a number alone (`norm1`, `norm2`), or of which one is the
+other's `copy.copy`; a normalisation that three or more members of one container hold, each with layers of its own
+besides; and a module with parameters that is the default of an argument: all instances train it. Sharing that is meant is
+left alone: a head tied to an embedding, one layer called in a loop, and whatever a class speaks of as shared, tied or
+recurrent.
 
 ## How to fix it
 `nn.ModuleList([Block() for _ in range(6)])`, or `copy.deepcopy(layer)` for each. Where it is meant, call one layer in
@@ -23,6 +24,7 @@ a loop.
 
 from __future__ import annotations
 
+import copy
 import linecache
 import re
 from collections.abc import Iterator
@@ -56,6 +58,9 @@ def shared_parameter(case: Case) -> Iterator[Finding]:
                 yield _finding(part, names, where, source.attribute_line(own, attribute))
             elif _is_one_statement(own, names) or _are_numbered(own, names):
                 yield _finding(part, names, where, source.attribute_line(own, names[0]))
+        for names in shared.shallow_copies(part):
+            where = [f"{path}.{name}" if path else name for name in names]
+            yield _finding(part, names, where, source.attribute_line(own, names[-1]))
         if isinstance(part, nn.ModuleList | nn.Sequential) and (names := shared.norm(part)):
             where = [f"{path}.{name}" for name in names]
             yield _finding(part, names, where, source.attribute_line(own, attribute))
@@ -159,6 +164,19 @@ class OneGainTwice(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x * self.gains[0]).relu() * self.gains[1]
+
+
+@shared_parameter.bad("online, target are one and the same Linear")
+class CopiesItsTargetFlat(nn.Module):
+    """`copy.copy` of a module holds the very parameters of the original."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.online = nn.Linear(width, width)
+        self.target = copy.copy(self.online)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.online(x) - self.target(x.flip(-1)).detach()).square()
 
 
 @shared_parameter.good

@@ -62,7 +62,9 @@ def batched(complaint: Complaint) -> Iterator[State]:
     )
     for name in complaint.blamed if len(item) + 1 == len(weight) else ():
         value = complaint.state[name]
-        if isinstance(value, TensorSpec) and value.shape == (*item,):
+        if (
+            isinstance(value, TensorSpec) and value.rank == len(item) and value.shape[0] == item[0]
+        ):  # maybe padded
             yield complaint.with_rank(len(weight), [name])
 
 
