@@ -132,7 +132,8 @@ CASES = {
     "no_main_guard": Case(top("model = nn.Linear(4, 4); loss = model(torch.ones(2, 4)).sum(); loss.backward()"),
                           "checked"),
     "arguments": Case(top("import argparse; argparse.ArgumentParser().parse_args()"), "checked crashed"),
-    "needs_a_package": Case(top("import no_such_package"), "skipped", "needs no_such_package"),
+    "needs_a_package": Case(top("import no_such_one as n\nn.go()"), "skipped", "needs no_such_one"),
+    "names_a_package": Case(top("import no_such_one"), "checked"),
     "signal_handlers": Case(
         top("import signal\nfor n in (15, 2): signal.signal(n, signal.SIG_IGN)"), "checked"
     ),

@@ -110,7 +110,7 @@ def test_a_wrong_request_is_exit_code_2_with_a_clear_error(
     write("def f(:\n", "syntax.py")
     write("import sys; print('bye'); sys.exit(3)\n", "exits.py")
     write("raise ValueError('no')\n", "raises.py")
-    write("import no_such_package\n", "needs.py")
+    write("import no_such_package as n\nn.go()\n", "needs.py")
     ended = layersmith("check", *arguments)
     assert ended.code == 2, ended.out
     assert said in ended.err
@@ -321,7 +321,7 @@ def test_a_folder_with_a_file_that_cannot_be_imported_is_not_fine(
 ) -> None:
     write(GOOD, "pkg/good.py")
     write(GOOD + "1 / 0\n", "pkg/broken.py")
-    write(GOOD + "import no_such_package\n", "pkg/needy.py")
+    write(GOOD + "import no_such_package as n\nn.go()\n", "pkg/needy.py")
     ended = layersmith("check", "pkg", "--select", "forward", "--format", "json")
     assert ended.code == 1
     assert ended.subject("pkg/broken.py")["status"] == "crashed"

@@ -36,6 +36,7 @@ NORMALISING = {
 }
 
 SHRUNK = 2.0**-10  # so much smaller no tanh is saturated, and the result no less exact
+UNCHANGED = 1e-6  # relative: the same numbers, wherever they lie
 SMALL_FAN_OUT = 4  # below it N(0, 1) may look as if it were made for it
 
 
@@ -53,9 +54,8 @@ class Contraction:
     saturates_at: float = 0.0  # the rms that reached a tanh, sigmoid or softmax; 0 if none did
     is_normalised: bool = False
     is_constant: bool = False  # the parameter is one number everywhere
-    scale: float = (
-        1.0  # the number by which forward multiplies the product, as attention does: 1 / sqrt(width)
-    )
+    scale: float = 1.0  # by which forward shrinks the bare product, as attention does: 1 / sqrt(width)
+    is_bare: bool = True  # nothing has been done to the product yet
 
     @property
     def factor(self) -> float:
@@ -110,8 +110,8 @@ class _Watch(Operations):
             self.names[tree.place(result)] = name
             self.alive.append(result)
         for one, arg in before:
-            if packet in SCALING and _is_number(args[1]) and not one.saturates_at and (rms := _rms(arg)):
-                one.scale *= _rms(result) / rms
+            if one.is_bare:
+                _touch(one, packet in SCALING and _is_number(args[1]), _rms(arg), _rms(result))
             self._continue(one, packet, arg, result)
         for left, right, fan_in in _operands(packet, args):
             if not _averages(packet, left, -1):
@@ -163,6 +163,13 @@ class _Watch(Operations):
     def _follow(self, one: Contraction, result: Tensor) -> None:
         self.followed[tree.place(result)] = one
         self.alive.append(result)
+
+
+def _touch(one: Contraction, is_scaled: bool, before: float, after: float) -> None:  # noqa: FBT001 - of one caller
+    """Note what is done to a product: it is moved, or a bias of zeros is added; it is scaled; or it is no longer bare."""
+    if is_scaled and before:
+        one.scale *= min(1.0, after / before)
+    one.is_bare = not is_scaled and math.isclose(before, after, rel_tol=UNCHANGED)
 
 
 def _operands(packet: Any, args: tuple[Any, ...]) -> Iterator[tuple[Tensor, Tensor, int]]:

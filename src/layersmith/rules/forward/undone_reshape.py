@@ -80,5 +80,6 @@ class NormalisesGroups(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         b, c, n = x.shape
         y = x.view(b, 2, c // 2, n)
-        y = y / (y.square().mean((2, 3), keepdim=True) + 1e-5).sqrt()
+        wide = y.float()
+        y = (wide / (wide.square().mean((2, 3), keepdim=True) + 1e-5).sqrt()).to(x.dtype)
         return y.view(b, c, n)
