@@ -106,9 +106,7 @@ class Rule:
 
     def _keep(self, cls: M, inputs: Callable[[], object], expect: str) -> M:
         home = sys.modules[cls.__module__]
-        frame = (
-            inspect.currentframe()
-        )  # whose caller knows the line; inspect would read the file for each example
+        frame = inspect.currentframe()  # its caller knows the line, for which inspect would read the file
         while frame is not None and frame.f_globals is not vars(home):
             frame = frame.f_back
         subject = Subject(

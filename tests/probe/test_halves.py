@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
+from layersmith.probe import halves
 from layersmith.probe.halves import QuickHalves
 from layersmith.probe.operations import Operations
 
@@ -69,3 +70,18 @@ def test_a_gradient_is_a_half_too() -> None:
         (x @ x.mT).sum().backward()
     assert x.grad is not None
     assert x.grad.dtype is torch.bfloat16
+
+
+def test_an_output_of_another_length_is_not_that_of_a_norm() -> None:
+    x = torch.randn(5, 4)
+    assert halves.is_of_a_norm(x, x * 1.001)
+    assert not halves.is_of_a_norm(x, x[:3])
+    assert not halves.is_of_a_norm(x, 300 * x)
+    assert not halves.is_of_a_norm(torch.arange(3), torch.arange(3))
+
+
+def test_what_is_lost_is_said() -> None:
+    x = torch.randn(5, 4)
+    assert halves.lost(x, x.half()) == ""
+    assert halves.lost(x, torch.zeros(5, 4).half()) == "0"
+    assert halves.lost(x, torch.full((5, 4), torch.inf).half()) == "inf or NaN"

@@ -60,10 +60,15 @@ def text_of(path: Path) -> str:
         return ""
 
 
+def _beside(file: Path, suffixes: tuple[str, ...]) -> tuple[Path, ...]:
+    """The files of the project to which a file belongs; none where there is no project."""
+    folder = folder_of(file)
+    return files_of(folder, suffixes) if folder is not None else ()
+
+
 def only_loads_weights(file: Path) -> bool:
     """Whether its project takes weights from checkpoints, and nowhere trains any."""
-    folder = folder_of(file)
-    texts = [text_of(path) for path in files_of(folder, (".py",))] if folder is not None else []
+    texts = [text_of(path) for path in _beside(file, (".py",))]
     return any("load_state_dict(" in text for text in texts) and not any(map(_TRAINS.search, texts))
 
 
@@ -71,9 +76,7 @@ def leads_nowhere(cls: type, attribute: str) -> bool:
     """Whether only methods name an attribute that start weights, or that nothing calls; and no other object's is read."""
     methods = source.methods_using(cls, attribute)
     file = Path(source.file_of(cls))
-    folder = folder_of(file)
-    files = {file, *(files_of(folder, (".py", ".ipynb")) if folder is not None else ())}
-    texts = [text_of(path) for path in files]
+    texts = [text_of(path) for path in {file, *_beside(file, (".py", ".ipynb"))}]
     called = "|".join(rf"(?:\.|['\"]){method}" for method in methods)
     is_called = re.compile(rf"(?<!\bself)\.{attribute}\b|(?:{called or '(?!)'})\b")
     return all(_is_of_self_alone(cls, method) for method in methods) and not any(map(is_called.search, texts))
@@ -82,11 +85,10 @@ def leads_nowhere(cls: type, attribute: str) -> bool:
 def is_read_from_outside(cls: type, attribute: str) -> bool:
     """Whether another file of the project reads an attribute of this name: a loop has `model.head(features)`."""
     file = Path(source.file_of(cls))
-    folder = folder_of(file)
-    if folder is None or attribute in {"weight", "bias"}:  # which every layer has
+    if attribute in {"weight", "bias"}:  # which every layer has
         return False
     read = re.compile(rf"(?<!\bself)\.{attribute}\b(?!\s*=[^=])")
-    return any(read.search(text_of(path)) for path in files_of(folder, (".py", ".ipynb")) if path != file)
+    return any(read.search(text_of(path)) for path in _beside(file, (".py", ".ipynb")) if path != file)
 
 
 def _is_of_self_alone(cls: type, method: str) -> bool:

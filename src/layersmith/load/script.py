@@ -31,7 +31,7 @@ def settle(module: ModuleType) -> None:
     for statement in _needed(statements, wanted):
         with contextlib.suppress(
             Exception, SystemExit
-        ):  # what cannot be had without the rest, or without arguments
+        ):  # not to be had without the rest, or without arguments
             exec(compile(ast.Module([statement], []), file, "exec"), vars(module))  # noqa: S102 - as the import did
 
 

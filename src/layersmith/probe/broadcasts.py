@@ -31,9 +31,7 @@ class Square:
     shapes: tuple[Shape, Shape]
     result: Shape
     are_inputs: bool  # whether both operands are arguments of forward as they came, or views of them
-    lacks_axis: (
-        bool  # whether the one with fewer axes is, and the other has room for an axis more, as (N, 1, D)
-    )
+    lacks_axis: bool  # whether the one with fewer axes is, and the other has an axis of one for it: (N, 1, D)
     file: str
     line: int
 

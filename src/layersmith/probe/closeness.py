@@ -134,6 +134,11 @@ def gap(left: Tensor, right: Tensor, *, where: str = "") -> Gap:
     return Gap(where, float(difference.max()), RELATIVE.get(left.dtype, 0.0) * scale)
 
 
+def rms(tensor: Tensor) -> float:
+    """The root of the mean square of its numbers; 0 where it has none."""
+    return float(tensor.detach().double().square().mean().sqrt()) if tensor.numel() else 0.0
+
+
 def gaps(left: object, right: object, *, name: str = "output") -> list[Gap]:
     """Every open gap between two nested values; one of infinite size where their structures differ."""
     a, b = dict(tree.named_tensors(left, name=name)), dict(tree.named_tensors(right, name=name))

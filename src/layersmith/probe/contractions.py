@@ -111,7 +111,9 @@ class _Watch(Operations):
             self.alive.append(result)
         for one, arg in before:
             if one.is_bare:
-                _touch(one, packet in SCALING and _is_number(args[1]), _rms(arg), _rms(result))
+                _touch(
+                    one, packet in SCALING and _is_number(args[1]), closeness.rms(arg), closeness.rms(result)
+                )
             self._continue(one, packet, arg, result)
         for left, right, fan_in in _operands(packet, args):
             if not _averages(packet, left, -1):
@@ -139,8 +141,10 @@ class _Watch(Operations):
         name = self.names.get(tree.place(parameter))
         if name is None:
             return
-        rms = _rms(result)
-        one = Contraction(name, fan_in, _rms(parameter), _rms(signal), _spread(signal), rms, rms)
+        rms = closeness.rms(result)
+        one = Contraction(
+            name, fan_in, closeness.rms(parameter), closeness.rms(signal), _spread(signal), rms, rms
+        )
         before = self._followed(signal)
         if before is not None and one.rms == 0.0:
             before.is_normalised = True  # a zero-initialised factor, as LoRA's second, makes nothing of it
@@ -152,12 +156,12 @@ class _Watch(Operations):
         if packet in NORMALISING:
             one.is_normalised = True
         elif packet in SATURATING:
-            one.saturates_at = max(one.saturates_at, _rms(arg))
+            one.saturates_at = max(one.saturates_at, closeness.rms(arg))
             self._follow(one, result)
         elif tree.place(result) == tree.place(arg) and result.shape != arg.shape:
             self._follow(one, result)  # a view
         elif result.shape == arg.shape and packet not in PRODUCTS and packet not in CONVOLUTIONS:
-            one.arriving_rms = _rms(result)
+            one.arriving_rms = closeness.rms(result)
             self._follow(one, result)
 
     def _follow(self, one: Contraction, result: Tensor) -> None:
@@ -199,11 +203,7 @@ def _averages(packet: Any, signal: Tensor, axis: int) -> bool:
 
 
 def _spread(signal: Tensor) -> float:
-    return _rms(signal - signal.mean(0, keepdim=True)) if len(signal) > 1 else math.nan
-
-
-def _rms(tensor: Tensor) -> float:
-    return float(tensor.detach().double().square().mean().sqrt()) if tensor.numel() else 0.0
+    return closeness.rms(signal - signal.mean(0, keepdim=True)) if len(signal) > 1 else math.nan
 
 
 def keeps_gradients(module: nn.Module, one: Contraction) -> bool:

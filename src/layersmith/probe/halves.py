@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from layersmith.probe import tree
-from layersmith.probe.closeness import NEARLY_ONE_HOT
+from layersmith.probe.closeness import NEARLY_ONE_HOT, rms
 from layersmith.probe.operations import Operations
 
 aten = torch.ops.aten
@@ -41,26 +41,26 @@ def _half_of(operands: list[Any]) -> torch.dtype | None:
     return dtype if len(kinds) == 1 and dtype in HALF and device == "cpu" else None
 
 
-def loss_of_a_norm(usual: object, full: object, half: object) -> str:
-    """What float16 makes of a norm of large inputs: "0", "inf or NaN"; "" where it answers, or where it is no norm.
+def is_of_a_norm(usual: object, full: object) -> bool:
+    """Whether an output is the same for inputs so many times as large, as a norm's is.
 
     Args:
-        usual: the output in float32.
-        full: that for inputs so many times as large: a norm's is the same.
-        half: the same in float16.
+        usual: the output.
+        full: that for the larger inputs.
     """
-    before, after, got = (_flat(output) for output in (usual, full, half))
-    if not len(after) or not _rms(after - before) < NEARLY_ONE_HOT * _rms(before):
-        return ""
+    before, after = _flat(usual), _flat(full)
+    is_comparable = len(after) > 0 and len(after) == len(before)
+    return is_comparable and rms(after - before) < NEARLY_ONE_HOT * rms(before)
+
+
+def lost(full: object, half: object) -> str:
+    """What float16 made of an output that float32 gives: "0", "inf or NaN"; "" where it is about as large."""
+    got = _flat(half)
     if not bool(got.isfinite().all()):
         return "inf or NaN"
-    return "" if _rms(got) > _rms(after) / 2 else "0"
+    return "" if rms(got) > rms(_flat(full)) / 2 else "0"
 
 
 def _flat(output: object) -> Tensor:
     found = [x.detach().flatten().double() for x in tree.tensors(output) if x.is_floating_point()]
     return torch.cat(found) if found else torch.empty(0)
-
-
-def _rms(x: Tensor) -> float:
-    return float(x.square().mean().sqrt())

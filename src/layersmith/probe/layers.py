@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import tree
+from layersmith.probe import closeness, tree
 from layersmith.probe.calls import Trace, traced
 from layersmith.probe.contractions import CONVOLUTIONS, NORMALISING, PRODUCTS, aten
 from layersmith.probe.followed import Layer, Signal, extended, viewed
@@ -164,7 +164,7 @@ class _Watch(Operations):
         if layer.weight in self.found:
             self.found[layer.weight].is_reused = True
             return self.found[layer.weight]
-        layer.input_rms = float(taken.double().square().mean().sqrt()) if taken.numel() else 0.0
+        layer.input_rms = closeness.rms(taken)
         layer.path = self.trace.current.path
         signal = self.signals.get(tree.place(taken))
         if signal is not None and signal.feature_axis == axis and signal.features == taken.shape[axis]:

@@ -87,9 +87,11 @@ def half_overflow(case: Case) -> Iterator[Finding]:
 def _statistics(case: Case, low: Case) -> Iterator[Finding]:
     """Of a norm, which answers alike however large its input is: whether its squares overflow at some hundreds."""
     loud = case.inputs.map(lambda x: x * LOUD if x.is_floating_point() else x)
-    usual, full = case.run_fresh(case.inputs), case.run_fresh(loud)
+    full = case.run_fresh(loud)
+    if not halves.is_of_a_norm(case.run_fresh(case.inputs), full):
+        return
     with QuickHalves():
-        what = halves.loss_of_a_norm(usual, full, low.run(loud.to(torch.float16)))
+        what = halves.lost(full, low.run(loud.to(torch.float16)))
     if what:
         step = _start(case, loud)
         cls: type = type(case.module)

@@ -50,8 +50,8 @@ FIXES = {  # by the operations where it starts
 BY_OPERATION = {operation: fix for names, fix in FIXES.items() for operation in names.split()}
 AFTER = ("forward-raises", "state-changes-in-eval", "silent-broadcast")
 MIXES = re.compile(
-    r"^Random|mini_?batch|(mix|cut)_?(up|mix)|mosaic|loss$|criterion$", re.IGNORECASE
-)  # names that say so  # whose names say so
+    r"^Random|mini_?batch|mix_?up|cut_?mix|mosaic|loss$|criterion$", re.IGNORECASE
+)  # whose names say so
 OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 

@@ -86,7 +86,7 @@ def _is_guessed(case: Case, one: Contraction) -> bool:
         if isinstance(value, float) and value:
             with preserved(seed=case.seed), contextlib.suppress(Exception):
                 halved = made.build(**{name: value / 2}).get_parameter(one.parameter)
-                rms = float(halved.detach().double().square().mean().sqrt())
+                rms = closeness.rms(halved)
                 if abs(2 * rms / one.rms - 1) < closeness.DEFAULT_SPREAD:
                     return True
     return False
@@ -106,7 +106,7 @@ def _finding(module: nn.Module, inputs: Inputs, one: Contraction, severity: Seve
     std = float(parameter.detach().double().std())
     layer = next((layer for layer in layers(module, inputs) if layer.weight == one.parameter), None)
     gain_wanted, follower = _gain(layer)
-    scale = one.rms / rms if (rms := float(parameter.detach().double().square().mean().sqrt())) else 1.0
+    scale = one.rms / rms if (rms := closeness.rms(parameter)) else 1.0
     is_scaled = abs(scale - 1) > closeness.DEFAULT_SPREAD
     wanted = gain_wanted / math.sqrt(one.fan_in) / (scale if is_scaled else 1.0)
     at = f"at fan_in {one.fan_in}" + (", as at any other (plain torch.randn)" if severity else "")

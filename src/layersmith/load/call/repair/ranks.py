@@ -62,9 +62,8 @@ def batched(complaint: Complaint) -> Iterator[State]:
     )
     for name in complaint.blamed if len(item) + 1 == len(weight) else ():
         value = complaint.state[name]
-        if (
-            isinstance(value, TensorSpec) and value.rank == len(item) and value.shape[0] == item[0]
-        ):  # maybe padded
+        is_item = isinstance(value, TensorSpec) and value.rank == len(item)  # maybe padded before
+        if is_item and value.shape[0] == item[0]:
             yield complaint.with_rank(len(weight), [name])
 
 
