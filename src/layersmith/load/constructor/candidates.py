@@ -48,10 +48,10 @@ class Wanted:
 def candidates(wanted: Wanted) -> list[Any]:
     """Values for a parameter; never empty."""
     annotation = evaluated(wanted.annotation, wanted.scope)
-    told = list(_by_annotation(wanted.of(annotation)))
+    texts, told = evidence.texts(wanted.usage), list(_by_annotation(wanted.of(annotation)))
     if told and not _is_vague(annotation):
         return unique(told)
-    return unique([*wanted.usage.strings, *told, *_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)])
+    return unique([*texts, *told, *_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)])
 
 
 def evaluated(annotation: Any, scope: Mapping[str, Any]) -> Any:

@@ -20,6 +20,7 @@ _SHRUNK = re.compile(
     r"size|dim|embd|embed|model|width|hidden|inner|ff|layers?$|depth|blocks?$|heads?$|vocab|channels|experts|len|ctx|top_?k"
 )
 _METHODS = frozenset(name for name in dir(dict) if not name.startswith("__"))  # of what reads like a dict
+_NUMBERS = re.compile(r"^\d+([+,;x \-/_]+\d+)*$")
 _MODES = 3  # how many texts a setting is compared with are tried
 _LARGE = 64  # what is at most this stays as the author wrote it
 
@@ -128,9 +129,16 @@ def _as_told(usage: Usage, cls: type | None) -> list[Any]:
     """Stand-ins with what the project says of lists and texts, and with all that it says; none where it says nothing."""
     known = _known(usage)
     said = settings.told(known, cls) if cls is not None else {}
+    said = {name: _as_read(value, usage.fields.get(name, Usage())) for name, value in said.items()}
     guessed = {name: _field(name, usage.fields.get(name, Usage())) for name in known}
     other = settings.structured(said, guessed)
     return [_written_out(guessed | more, usage) for more in (other, said) if said]
+
+
+def _as_read(value: Any, usage: Usage) -> Any:
+    """The numbers of an option's text where the class goes through a list: `"2+3+4"` is taken apart before."""
+    is_list = "sequence" in usage.kinds and not usage.strings and isinstance(value, str)
+    return [int(number) for number in re.split(r"\D+", value)] if is_list and _NUMBERS.match(value) else value
 
 
 def _stand_ins(usage: Usage) -> list[Any]:

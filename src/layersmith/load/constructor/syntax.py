@@ -52,8 +52,10 @@ def conditions(test: ast.expr) -> list[ast.expr]:
 
 
 def compared(node: ast.Compare) -> tuple[ast.expr, list[str]]:
-    """What is compared, and the texts that it may be: `mode == "sum"`, `mode.lower() in ("sum", "mean")`."""
+    """What is compared, and the texts that it may be: `mode == "sum"`, `mode.lower() in ("sum", "mean")`; or has."""
     left, right = node.left, node.comparators[0]
+    if isinstance(node.ops[0], ast.In) and isinstance(left, ast.Constant) and len(node.ops) == 1:
+        return right, [left.value] if isinstance(left.value, str) else []
     if isinstance(left, ast.Call) and isinstance(left.func, ast.Attribute):
         left = left.func.value
     options = (

@@ -292,7 +292,7 @@ class _Reader:
 
     def comparison(self, node: ast.Compare) -> None:
         (left, texts), right = compared(node), node.comparators[0]
-        if isinstance(node.ops[0], ast.In | ast.NotIn) and not isinstance(left, ast.Constant):
+        if isinstance(node.ops[0], ast.In | ast.NotIn) and not isinstance(node.left, ast.Constant):
             self.mark(right, "sequence")  # `if depth in attended`
         trace = self.trace(left)
         if trace is not None:
