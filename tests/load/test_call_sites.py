@@ -1,4 +1,5 @@
 """What the places that build a class say of its arguments: options of parsers, names, arithmetic of these."""
+# ruff: noqa: ANN001, ANN201, ANN202
 # mypy: ignore-errors
 
 from __future__ import annotations
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from layersmith.load.build import subject_of_class
 from layersmith.load.constructor import callsites
@@ -61,7 +63,9 @@ def told(folder: Path, name: str, call: str) -> list[dict]:
 
 
 def test_options_of_a_parser_and_arithmetic_of_them_are_followed(tmp_path):
-    found = told(tmp_path, "sites_a", "model = Net(args.num_atoms * 2, beta=args.hidden, gain=not args.plain)\n")
+    found = told(
+        tmp_path, "sites_a", "model = Net(args.num_atoms * 2, beta=args.hidden, gain=not args.plain)\n"
+    )
     assert found == [{"alpha": 6, "beta": 8, "gain": True}]
 
 
@@ -178,3 +182,26 @@ def test_settings_that_are_asked_for_a_key_and_lists_stay_what_they_are(tmp_path
     found = subject_of_class(of_project(tmp_path, "sites_i", KEYS)).inferred_from
     assert "dict(width=32)" in found
     assert "'skip'" not in found
+
+
+class ByKind(nn.Module):
+    """Settings that are read by methods of their kind, some with defaults; one is handed on."""
+
+    def __init__(self, conf):
+        super().__init__()
+        self.use_gain = conf.get_bool("use_gain")
+        self.map = nn.Linear(conf.get_int("width"), conf.get_int("out_width", 7))
+        self.drop = make_drop(conf["dropping"])
+
+    def forward(self, x):
+        return self.drop(self.map(x)) * (2 if self.use_gain else 1)
+
+
+def make_drop(conf):
+    return nn.Dropout(conf.get_float("rate", 0.0))
+
+
+def test_settings_that_are_read_by_kind_have_values_of_it():
+    found = subject_of_class(ByKind)
+    assert found.inferred_from.startswith("ByKind(dict(dropping=SimpleNamespace(), use_gain=False, width=32))")
+    assert found.build(0).map.out_features == 7

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.load.constructor import configs, evidence, names, standins
+from layersmith.load.constructor.any_settings import AnyDict
 from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import TensorSpec
 
@@ -48,10 +49,11 @@ class Wanted:
 def candidates(wanted: Wanted) -> list[Any]:
     """Values for a parameter; never empty."""
     annotation = evaluated(wanted.annotation, wanted.scope)
-    texts, told = evidence.texts(wanted.usage), list(_by_annotation(wanted.of(annotation)))
-    if told and not _is_vague(annotation):
+    told = list(_by_annotation(wanted.of(annotation)))
+    if told and annotation not in (None, Any, object):
         return unique(told)
-    return unique([*texts, *told, *_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)])
+    told[:0] = evidence.texts(wanted.usage)
+    return unique([*told, *_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)])
 
 
 def evaluated(annotation: Any, scope: Mapping[str, Any]) -> Any:
@@ -80,10 +82,6 @@ def _same(one: Any, other: Any) -> bool:
         return one is other or bool(one == other)
     except Exception:  # noqa: BLE001 - objects that cannot be compared are not the same
         return False
-
-
-def _is_vague(annotation: Any) -> bool:
-    return annotation in (None, Any, object)
 
 
 def _by_annotation(wanted: Wanted) -> Iterator[Any]:
@@ -194,7 +192,7 @@ def _by_config(wanted: Wanted) -> Iterator[Any]:
     if is_config and not wanted.usage.kinds & {"number", "module", "tensor", "sequence"}:
         yield from configs.configs(wanted.usage, wanted.scope, None, wanted.cls)
     elif "dict" in wanted.usage.kinds:
-        yield configs.AnyDict()
+        yield AnyDict()
 
 
 def _by_usage(wanted: Wanted) -> Iterator[Any]:

@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from layersmith.load.constructor import names, settings, standins
+from layersmith.load.constructor.any_settings import AnyConfig, AnyDict, consistent, scalar
 from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import Made, realise, written
 
@@ -76,13 +76,13 @@ def _small_arguments(cls: type) -> dict[str, Any]:
         if default is parameter.empty:
             chosen[parameter.name] = scalar(parameter.name, parameter.annotation)
         elif type(default) is int and default < 0 and known:  # to be filled in later: vocab_size: int = -1
-            chosen[parameter.name] = _consistent(parameter.name, known)
+            chosen[parameter.name] = consistent(parameter.name, known)
         elif (
             type(default) is int
             and default > _limit(parameter.name, known)
             and _is_size(parameter.name, known)
         ):
-            value = _consistent(parameter.name, known)
+            value = consistent(parameter.name, known)
             if value < default:
                 chosen[parameter.name] = value
     return chosen
@@ -97,28 +97,6 @@ def _limit(name: str, known: list[Any]) -> int:
     if known[:1] == [names.HEAD_WIDTH]:  # heads times their width is the width
         return names.HEAD_WIDTH
     return 3 if re.search(r"layers?$|depth|blocks?$|heads?$|per_tok|top_?k", name) else _LARGE
-
-
-def _consistent(name: str, known: list[Any]) -> int:
-    """One width for all that must be equal in a config: its sizes are those of one residual stream."""
-    value = known[0] if known else names.WIDTH
-    is_width = value in (names.INPUT, names.OUTPUT) or re.search(r"^hidden_(size|dim)$", name)
-    return names.WIDTH if is_width else int(value)
-
-
-def scalar(name: str, annotation: Any = None) -> Any:
-    """One number, flag, string or dtype for a name, used where nothing else is known."""
-    if "dtype" in name or "device" in name:
-        return torch.float32 if "dtype" in name else "cpu"
-    said = getattr(annotation, "__name__", str(annotation))
-    if said == "bool" or (said in ("_empty", "None") and names.is_flag(name)):
-        return False
-    if said == "float" or (said in ("_empty", "None") and names.is_real(name)):
-        return names.floats(name)[0]
-    if said == "str" or (said in ("_empty", "None") and names.TEXT.search(name)):
-        return names.texts(name)[0]
-    known = names.known_integers(name)
-    return "gelu" if names.ACTIVATION.search(name) else _consistent(name, known)
 
 
 def _known(usage: Usage) -> list[str]:
@@ -178,7 +156,8 @@ def _field(name: str, usage: Usage, mode: int = 0) -> Any:
         return options[mode % len(options)]
     if "tensor" in usage.kinds:  # where a table may be left out, it is
         return None if "optional" in usage.kinds else next(standins.tensors(name))
-    if usage.keys or (own and "sequence" not in usage.kinds):
+    becomes_settings = any(names.CONFIG.search(names.plain(parameter.name)) for parameter in usage.passed_as)
+    if usage.keys or (own and "sequence" not in usage.kinds) or becomes_settings:
         return _stand_ins(usage)[0]
     is_number = any(names.known_integers(parameter.name) for parameter in usage.passed_as)
     if "shape" in name and not is_number:
@@ -188,38 +167,3 @@ def _field(name: str, usage: Usage, mode: int = 0) -> Any:
     value = scalar(name, float if names.is_real(name) else None)
     is_list = "sequence" in usage.kinds and not isinstance(value, str)
     return [value] * max(2, usage.length) if is_list else value
-
-
-class AnyConfig:
-    """Has a value, chosen by name, for every attribute and key."""
-
-    def __init__(self, known: Mapping[str, Any]) -> None:
-        vars(self).update(known)
-
-    def __getattr__(self, name: str) -> Any:
-        """A value by name; remembered."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        value = scalar(name)
-        setattr(self, name, value)
-        return value
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
-
-    def __contains__(self, name: str) -> bool:
-        """As in what argparse returns."""
-        return name in vars(self)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """As a dict's."""
-        return vars(self).get(name, default)
-
-
-class AnyDict(dict[str, Any]):
-    """A dict that has a value, chosen by name, for every key."""
-
-    def __missing__(self, key: str) -> Any:
-        """A value by name; remembered."""
-        self[key] = scalar(str(key).lower())
-        return self[key]

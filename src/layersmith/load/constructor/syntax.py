@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
@@ -11,6 +12,9 @@ from torch import Tensor, nn
 _TENSOR_MAKERS = {"tensor", "as_tensor", "FloatTensor", "Tensor"}
 _OTHERS = {name for kind in (str, bytes, int, float, list, dict, set, nn.Module) for name in dir(kind)}
 TENSOR_METHODS = set(dir(Tensor)) - _OTHERS  # what is done with nothing but tensors: `bias.unsqueeze(1)`
+TYPED_GETTER = re.compile(
+    r"^get_?(bool|boolean|int|float|string|str)$"
+)  # of pyhocon, configparser and others
 _LISTS = {"ModuleList", "Sequential", "list", "tuple"}
 
 
@@ -20,11 +24,21 @@ def is_slice(node: ast.expr) -> TypeGuard[ast.Subscript]:
 
 
 def field_name(node: ast.AST) -> str:
-    """The attribute or key of `config.width`, `config["width"]`."""
+    """The attribute or key of `config.width`, `config["width"]`, `config.get_int("width")`."""
     if isinstance(node, ast.Attribute):
         return node.attr
+    if isinstance(node, ast.Call):
+        is_one = len(node.args) == 1 and isinstance(node.args[0], ast.Constant)
+        asks = is_one and isinstance(node.func, ast.Attribute) and TYPED_GETTER.match(node.func.attr)
+        return str(node.args[0].value) if asks and isinstance(node.args[0], ast.Constant) else ""
     key = node.slice.value if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) else ""
     return key if isinstance(key, str) else ""
+
+
+def owner_of(node: ast.AST) -> ast.AST:
+    """The `config` of what has a field name."""
+    inner = node.func if isinstance(node, ast.Call) else node
+    return getattr(inner, "value", inner)
 
 
 def last_name(node: ast.expr) -> str:
@@ -42,6 +56,11 @@ def resolved(node: ast.AST, scope: Mapping[str, Any]) -> Any:
         except Exception:  # noqa: BLE001 - a package's stand-in for what is not installed raises what it likes
             return None
     return None
+
+
+def activations(owner: Any) -> list[str]:
+    """The names of activations that an object has, for `getattr(nn, config.activation)`."""
+    return [word for word in ("ReLU", "relu", "GELU", "gelu") if hasattr(owner, word)]
 
 
 def conditions(test: ast.expr) -> list[ast.expr]:
