@@ -1,5 +1,5 @@
 """What the places that build a class say of its arguments: options of parsers, names, arithmetic of these."""
-# ruff: noqa: ANN001, ANN201, ANN202
+# ruff: noqa: ANN001, ANN201, ANN202, ANN204
 # mypy: ignore-errors
 
 from __future__ import annotations
@@ -203,5 +203,7 @@ def make_drop(conf):
 
 def test_settings_that_are_read_by_kind_have_values_of_it():
     found = subject_of_class(ByKind)
-    assert found.inferred_from.startswith("ByKind(dict(dropping=SimpleNamespace(), use_gain=False, width=32))")
+    assert found.inferred_from.startswith(
+        "ByKind(dict(dropping=SimpleNamespace(), use_gain=False, width=32))"
+    )
     assert found.build(0).map.out_features == 7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import typing
@@ -14,10 +15,11 @@ from torch import nn
 
 from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import BATCH, PRIMES, shaped
+from layersmith.load.call.lookup import looked_up
 from layersmith.load.call.loss import has_labels, is_loss, loss_states
 from layersmith.load.call.named import NOTHING, Asked, by_name, count
 from layersmith.load.call.structure import structure
-from layersmith.load.call.syntax import compared_texts
+from layersmith.load.call.syntax import compared_texts, rest_of
 from layersmith.load.constructor.names import WIDTH, plain
 from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.values import TensorSpec
@@ -148,11 +150,28 @@ def _state(callee: Callee, rank: int, spatial: int | None) -> State:
         if isinstance(value, TensorSpec) and main is not None:
             value = _as_named(value, callee.clues[name].names, _sizes_by_name(callee, state))
         if callee.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
-            value = (value,) if name == "args" else (value, value)
+            value = (value,) * (_taken(callee) or (1 if name == "args" else 2))
         state[name] = value
         if main is None and isinstance(value, TensorSpec):
             main = value
     return state
+
+
+def _taken(callee: Callee) -> int:
+    """How many of `*inputs` the module requires to which forward hands them on; 0 where it does not."""
+    function = source.function_node(source.forward(type(callee.module)))
+    for node in (one for one in ast.walk(function or ast.Pass()) if isinstance(one, ast.Call)):
+        handed = function is not None and any(rest_of(given, function) for given in node.args)
+        called = looked_up(node.func, callee.module, {}) if handed else None
+        if isinstance(called, nn.Module):
+            parameters = [*inspect.signature(source.forward(type(called))).parameters.values()][1:]
+            needed = [
+                one
+                for one in parameters
+                if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD
+            ]
+            return max(0, len(needed) - len(node.args) + 1)
+    return 0
 
 
 def _sizes_by_name(callee: Callee, state: State) -> dict[str, int]:

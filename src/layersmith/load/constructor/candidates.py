@@ -199,7 +199,8 @@ def _by_usage(wanted: Wanted) -> Iterator[Any]:
     name, kinds, is_sequence = names.plain(wanted.name), wanted.usage.kinds, "sequence" in wanted.usage.kinds
     if "tensor" in kinds:
         yield from standins.tensors(name)
-    if names.SHAPE.search(name) and wanted.usage.length in (0, 1, 3):
+    is_shape = names.SHAPE.search(name) or (is_sequence and names.OUTPUT_SHAPE.search(name))
+    if is_shape and wanted.usage.length in (0, 1, 3):
         yield from names.SHAPES
     if names.ACTIVATION.search(name) and not wanted.usage.strings:
         if not kinds & {"callable", "module"}:
