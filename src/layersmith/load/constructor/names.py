@@ -19,7 +19,7 @@ _FEATURES = (
     r"(features?|feats?|dims?|sizes?|channels?|chan(nel)?s?|chs?|planes|width|units|nodes|neurons|c|nc|d|f)"
 )
 
-INDEX = re.compile(r"(^|_)(ind|idx)$")
+INDEX = re.compile(r"(^|_)(ind|idx|ind(ex|ice)(es|s)?)$")
 
 _INTEGERS: list[tuple[str, list[Any]]] = [
     (r"(^|_)batch_?size$|^bsz?$", [BATCH]),

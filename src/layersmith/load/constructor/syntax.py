@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 from collections.abc import Mapping
 from typing import Any, TypeGuard
@@ -39,6 +40,18 @@ def owner_of(node: ast.AST) -> ast.AST:
     """The `config` of what has a field name."""
     inner = node.func if isinstance(node, ast.Call) else node
     return getattr(inner, "value", inner)
+
+
+def given_beside(node: ast.Call, callee: Any, rest: str) -> set[str] | None:
+    """What a module class is given beside `**rest`; None for a call of something else, or without it."""
+    is_handed = rest and any(
+        word.arg is None and getattr(word.value, "id", "") == rest for word in node.keywords
+    )
+    if not is_handed or not inspect.isclass(callee) or not issubclass(callee, nn.Module):
+        return None
+    told = [given for given in node.args if not isinstance(given, ast.Starred)]
+    names = list(inspect.signature(callee).parameters)[: len(told)]
+    return {*names, *(word.arg for word in node.keywords if word.arg)}
 
 
 def last_name(node: ast.expr) -> str:

@@ -20,6 +20,7 @@ from layersmith.load.constructor.syntax import (
     conditions,
     contents,
     field_name,
+    given_beside,
     is_slice,
     last_name,
     owner_of,
@@ -150,8 +151,11 @@ class _Reader:
             return self.looped.get(node.id)
         if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self":
             return self.kept_as.get(node.attr)
+        is_picked = isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Constant | ast.Slice)
         name = field_name(node)
-        held = self.trace(owner_of(node)) if name else None
+        held = self.trace(owner_of(node)) if name or is_picked else None
+        if held is not None and is_picked:  # `sizes[i]`
+            return held.one() if "dict" not in held.kinds else None
         return held.fields.setdefault(name, Usage()) if held is not None else None
 
     def mark(self, node: ast.AST, kind: str) -> None:
@@ -279,17 +283,10 @@ class _Reader:
 
     def rest(self, node: ast.Call, callee: Any) -> None:
         """`Layers(dim, **kwargs)`: which class takes the rest, and which arguments it is given beside."""
-        rest = self.variadic
-        is_handed = rest and any(
-            word.arg is None and getattr(word.value, "id", "") == rest for word in node.keywords
-        )
-        if not is_handed or not inspect.isclass(callee) or not issubclass(callee, nn.Module):
-            return
-        names = [p.name for p in list(inspect.signature(callee).parameters.values())]
-        trace = self.found[REST]
-        trace.passed_as.append(inspect.Parameter("cls", inspect.Parameter.KEYWORD_ONLY, annotation=callee))
-        told = [given for given in node.args if not isinstance(given, ast.Starred)]
-        trace.keys |= {*names[: len(told)], *(word.arg for word in node.keywords if word.arg)}
+        beside = given_beside(node, callee, self.variadic)
+        if beside is not None:
+            cls = inspect.Parameter("cls", inspect.Parameter.KEYWORD_ONLY, annotation=callee)
+            self.found[REST].take(Usage(passed_as=[cls], keys=beside))
 
     def comparison(self, node: ast.Compare) -> None:
         (left, texts), right = compared(node), node.comparators[0]
