@@ -80,6 +80,49 @@ class Policy(nn.Module):
         return torch.distributions.Independent(torch.distributions.Normal(mean, torch.ones_like(mean)), 1)
 
 
+class Diffusion(nn.Module):
+    """As many matrices of nodes as its constructor is told."""
+
+    def __init__(self, c_in, c_out, support_len=3):
+        super().__init__()
+        self.mix = nn.Conv2d((1 + support_len) * c_in, c_out, 1)
+
+    def forward(self, x, support):
+        out = [x]
+        for a in support:
+            out += [torch.einsum("ncvl,vw->ncwl", (x, a))]
+        return self.mix(torch.cat(out, dim=1))
+
+
+class Relations(nn.Module):
+    """An edge from each node to each other."""
+
+    def __init__(self, n_in, n_out, edge_types):
+        super().__init__()
+        self.maps = nn.ModuleList(nn.Linear(2 * n_in, n_out) for _ in range(edge_types))
+
+    def forward(self, inputs, rel_type, rel_rec, rel_send):
+        edges = torch.cat([torch.matmul(rel_rec, inputs), torch.matmul(rel_send, inputs)], dim=-1)
+        edges = edges.view(inputs.size(0), inputs.size(1) * (inputs.size(1) - 1), -1)
+        parts = [one(edges) * rel_type[:, :, i : i + 1] for i, one in enumerate(self.maps)]
+        return torch.matmul(rel_rec.t(), sum(parts))
+
+
+class Bands(nn.Module):
+    """Lists of numbers that pick columns, each of which is measured."""
+
+    def __init__(self, hidden_size, band_indices):
+        super().__init__()
+        self.band_indices = band_indices
+        counts = range(len(band_indices))
+        self.maps = nn.ModuleList([nn.Linear(len(band_indices[i]), hidden_size) for i in counts])
+
+    def forward(self, x):
+        return torch.stack(
+            [one(x[..., at]) for one, at in zip(self.maps, self.band_indices, strict=True)], -2
+        )
+
+
 @pytest.mark.parametrize(
     ("cls", "said"),
     [
@@ -88,6 +131,9 @@ class Policy(nn.Module):
         (Unset, "Unset(z_dim=24, a_size=32, hidden_dim=48)((f32[5,24], f32[5,32]))"),
         (Decoder, "Decoder(96, (3, 14, 14))(f32[5,96])"),
         (Thirds, "Thirds(48)(f32[5,7,144])"),
+        (Diffusion, "Diffusion(96, 64)(f32[5,96,11,13], [f32[11,11]<1, f32[11,11]<1, f32[11,11]<1])"),
+        (Relations, "Relations(96, 64, 32)(f32[5,7,96], f32[5,42,32]<1, f32[42,7]<1, f32[42,7]<1)"),
+        (Bands, "Bands(48, [[0, 1], [0, 1]])(f32[5,"),
         (Policy, "Policy(96, 64)(f32[5,96])"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

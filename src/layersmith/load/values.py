@@ -78,6 +78,8 @@ class Made:
     text: str
     make: Callable[[], object] = field(compare=False)
     is_stand_in: bool = False  # for a module that nobody knows
+    parts: Mapping[str, Any] = field(default_factory=dict, compare=False)  # of settings, by name
+    remade: Callable[[str, Any], Made] | None = field(default=None, compare=False)  # with another part
 
     def __str__(self) -> str:
         """The text that stands for it."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from layersmith.load import failure
 from layersmith.load.attempt import Deadline, OutOfBudget
 from layersmith.load.call.batched import ranks_without_batch
 from layersmith.load.call.callee import Callee, State
@@ -30,7 +31,7 @@ from layersmith.load.call.start import starts
 from layersmith.load.call.verdict import fails_alike, is_unmendable, meets_its_own_doubles, told_by
 from layersmith.load.constructor.names import WIDTH
 from layersmith.load.values import Call, TensorSpec, map_specs, specs
-from layersmith.probe import tree
+from layersmith.probe import source, tree
 
 _TRIES, _TRIES_A_START, _DEEPEST, _UNCHANGED = 140, 25, 14, 12
 _MATRIX = 2
@@ -263,14 +264,12 @@ def _essence(error: Exception) -> object:
     return pairs or (type(error), str(error))
 
 
-def _progress(error: Exception) -> int:
-    trace, line = error.__traceback__, 0
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name == "forward":
-            line = trace.tb_lineno
-            break
-        trace = trace.tb_next
-    return line
+def _progress(error: Exception) -> list[int]:
+    """The line of forward that was reached, and that of the user's forward which is called there, and so on."""
+    codes = ((frame.f_code, line) for frame, line in reversed(failure.frames(error)))
+    return [
+        line for code, line in codes if code.co_name == "forward" and source.TORCH not in code.co_filename
+    ]
 
 
 def _widened(spec: TensorSpec) -> TensorSpec:

@@ -78,7 +78,7 @@ def value_for(callee: Callee, name: str, rank: int, *, spatial: int | None = Non
     node = source.function_node(source.forward(type(callee.module)))
     if texts := compared_texts(node, name) if node is not None else []:
         return texts[0]
-    structured = structure(callee, name)
+    structured = structure(callee, name, main)
     if structured is not None:
         return structured
     by_kind = _by_annotation(callee, name, rank, spatial)

@@ -142,9 +142,14 @@ def _stand_in(known: list[str], usage: Usage, mode: int) -> Made:
 
 def _written_out(values: dict[str, Any], usage: Usage) -> Made:
     text = ", ".join(f"{name}={written(value)}" for name, value in values.items())
-    if "dict" in usage.kinds:
-        return Made(f"dict({text})", lambda: AnyDict(realise(values)))
-    return Made(f"SimpleNamespace({text})", lambda: AnyConfig(realise(values)))
+    is_dict = "dict" in usage.kinds
+    kind: type[AnyDict | AnyConfig] = AnyDict if is_dict else AnyConfig
+    return Made(
+        f"dict({text})" if is_dict else f"SimpleNamespace({text})",
+        lambda: kind(realise(values)),
+        parts=values,
+        remade=lambda name, value: _written_out({**values, name: value}, usage),
+    )
 
 
 def _field(name: str, usage: Usage, mode: int = 0) -> Any:

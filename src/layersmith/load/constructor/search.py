@@ -140,12 +140,12 @@ class ConstructorSearch:
                 continue
             seen.add(repr(arguments))
             tries -= 1
-            result = self._attempt(arguments, deadline)
-            if isinstance(result, nn.Module):
+            if isinstance(result := self._attempt(arguments, deadline), nn.Module):
                 yield Construction(self.cls, arguments, how, result)
                 asked = [*self._of_one_width(arguments), *self._asked_by_forward(arguments)]
-                queue[:0] = [(f"{how.removesuffix(', varied')}, varied", other) for other in asked]
-                queue[:0] = self._built_elsewhere()
+                varied = f"{how.removesuffix(', varied')}, varied"
+                ways = [(varied, other) for other in asked if repr(other) not in seen]
+                queue[:0] = [*ways[:1], *self._built_elsewhere(), *ways[1:]]
                 if not how.endswith("varied"):
                     queue += [(f"{how}, varied", other) for other in self._varied(arguments)]
             elif isinstance(result, OutOfBudget):
