@@ -63,7 +63,7 @@ def relation(word: str, others: Iterable[str], nodes: tuple[int, ...], kinds: in
         return None
     edges = nodes[1] * (nodes[1] - 1)
     if _RELATION.match(word):
-        return TensorSpec((edges, nodes[1]), high=1, free=frozenset({0, 1}))
+        return TensorSpec((edges, nodes[1]), high=1)
     return TensorSpec((BATCH, edges, kinds or 2), high=1) if _KIND.match(word) else None
 
 

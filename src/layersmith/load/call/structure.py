@@ -137,6 +137,11 @@ def _floats(word: str, width: int, others: Iterable[str]) -> TensorSpec:
     return TensorSpec((BATCH, channels, side, side), free=frozenset({1}))
 
 
+def is_of_image(value: Any) -> bool:
+    """Whether this is the shape of one image, (3, 32, 32), and no list of widths."""
+    return len(value) == _SEQUENCE and value[0] in (1, 3, 4) and value[0] < value[1] == value[2]
+
+
 def _maps(callee: Callee, name: str) -> Any:
     """Feature maps whose channels the constructor was told in a list, each half as large as the one before."""
     clue = callee.clues[name]
@@ -146,7 +151,7 @@ def _maps(callee: Callee, name: str) -> Any:
         list(value)
         for argument, value in callee.arguments.items()
         if isinstance(value, list | tuple) and len(value) > 1 and all(type(item) is int for item in value)
-        if _CHANNELS.search(plain(argument))
+        if _CHANNELS.search(plain(argument)) and not is_of_image(value)
     ]
     if not listed:
         return None

@@ -27,6 +27,7 @@ _ADVICE = (
     sizes.too_small,
     divisors.divisible,
     relations.halved,
+    relations.cut,
     relations.doubled,
     sizes.paired,
     sizes.reshaped,

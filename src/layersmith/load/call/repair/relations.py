@@ -54,8 +54,23 @@ def halved(complaint: Complaint) -> Iterator[State]:
         return
     if sides & {*pair} and not _is_rounded(complaint, *sorted(pair)):
         return
+    yield from _in_any_units(complaint, pair)
+
+
+def cut(complaint: Complaint) -> Iterator[State]:
+    """Sides that come out even where a view cuts them into squares: `x.view(b, c, h // 2, 2, w // 2, 2)`."""
+    view = complaint.says(r"shape '\[([\d, ]+)\]' is invalid for input of size")
+    parts = [int(size) for size in view[1].split(",")] if view else []
+    cuts = {(one, other) for one, other in itertools.pairwise(parts) if other > 1}
+    images = [spec for spec in specs(list(complaint.state.values())) if spec.rank == _IMAGE]
+    sides = {spec.shape[index] for spec in images for index in open_sides(spec)}
+    if any(size // by == count and size % by for size in sides for count, by in cuts):
+        yield from _in_any_units(complaint, (0, 0))
+
+
+def _in_any_units(complaint: Complaint, avoided: Pair) -> Iterator[State]:
     for unit in _UNITS:
-        yield complaint.with_specs(lambda spec, unit=unit: _in_units(spec, unit, pair))  # type: ignore[misc]
+        yield complaint.with_specs(lambda spec, unit=unit: _in_units(spec, unit, avoided))  # type: ignore[misc]
 
 
 def _is_rounded(complaint: Complaint, low: int, high: int) -> bool:

@@ -157,13 +157,15 @@ def _concatenated(complaint: Complaint, given: int, missing: int) -> Iterator[St
     """One of several tensors smaller or larger by what the concatenation has too many or too few.
 
     Along the axis whose sizes add up to what was given, if there is one. The later tensor first: a skip connection
-    follows what it is joined to. Features that were flattened are of no one part.
+    follows what it is joined to. Features that were flattened are of no one part; masks and matrices of shares are no
+    features.
     """
     if not complaint.says("channels") and any(
         flattened.open_sides(s) for s in specs(list(complaint.state.values()))
     ):
         return
-    names = [name for name in complaint.tensors if isinstance(complaint.state[name], TensorSpec)]
+    values = {n: v for n, v in complaint.state.items() if isinstance(v, TensorSpec)}
+    names = [name for name, spec in values.items() if not (spec.high == 1 and spec.dtype.is_floating_point)]
     for name in reversed(names if len(names) > 1 else []):
         spec = complaint.state[name]
         for index in sorted(range(1, spec.rank), key=lambda index: _width(complaint, names, index) != given):
