@@ -90,12 +90,39 @@ class Mixed(nn.Module):
         return self.drop(self.norm(torch.cat([emb1, emb2], dim=2))).sum(-1) + first.sum(-1) + second.sum(-1)
 
 
+class Squeezed(nn.Module):
+    """Cuts its sides into squares, twice."""
+
+    def forward(self, x):
+        for _ in range(2):
+            b, c, h, w = x.shape
+            x = (
+                x.reshape(b, c, h // 2, 2, w // 2, 2)
+                .permute(0, 1, 3, 5, 2, 4)
+                .reshape(b, 4 * c, h // 2, w // 2)
+            )
+        return x
+
+
+class OfShape(nn.Module):
+    """Told the shape of an image, which is no list of widths."""
+
+    def __init__(self, width, input_dims=(3, 16, 16)):
+        super().__init__()
+        self.map = nn.Linear(3 * 16 * 16, width)
+
+    def forward(self, x):
+        return self.map((x - 0.5 * x[0].numel()).flatten(1))
+
+
 @pytest.mark.parametrize(
     ("cls", "said"),
     [
         (Fused, "Fused(32)((f32[5,32,32,32], f32[5,32,16,16], f32[5,32,8,8]))"),
         (Levels, "Levels()(f32[5,8,32,64], f32[5,16,16,32], f32[5,32,8,16])"),
         (Joined, "Joined(96, 64)(f32[5,96,11,13], f32[5,64,6,7])"),
+        (Squeezed, "Squeezed()(f32[5,7,12,16])"),
+        (OfShape, "OfShape(32)(f32[5,3,16,16])"),
         (Hourglass, "Hourglass()(f32[5,3,128,256])"),
         (
             Mixed,

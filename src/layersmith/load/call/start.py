@@ -228,11 +228,8 @@ def _by_annotation(callee: Callee, name: str, rank: int, spatial: int | None) ->
 def _main(callee: Callee, name: str, rank: int, spatial: int | None) -> TensorSpec:
     clue = callee.clues[name]
     spec = shaped(clue, clue.rank or _named_rank(callee, name) or max(rank, clue.min_rank), spatial=spatial)
-    channels = (
-        callee.told(_CHANNEL_ARGUMENTS)
-        or next(iter(_told_image(callee)), 0)
-        or (3 if _IMAGES.match(plain(name)) else 0)
-    )
+    told = next(iter(_told_image(callee)), 3 if _IMAGES.match(plain(name)) else 0)
+    channels = callee.told(_CHANNEL_ARGUMENTS) or told
     if clue.names[1:2] == ("c",):
         channels = channels or callee.told(_FEATURE_ARGUMENTS)
     if spec.rank >= _IMAGE:
