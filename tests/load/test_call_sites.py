@@ -207,3 +207,48 @@ def test_settings_that_are_read_by_kind_have_values_of_it():
         "ByKind(dict(dropping=SimpleNamespace(), use_gain=False, width=32))"
     )
     assert found.build(0).map.out_features == 7
+
+
+CALLED = """
+class Net(nn.Module):
+    '''Its text is compared as if it were the only one.'''
+
+    def __init__(self, plan):
+        super().__init__()
+        self.parts = nn.ModuleList()
+        for name, sizes in plan:
+            if name is 'linear':
+                self.parts.append(nn.Linear(*sizes))
+            elif name is 'tanh':
+                self.parts.append(nn.Tanh())
+            else:
+                raise NotImplementedError
+
+    def forward(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+"""
+CALLERS = """
+import argparse
+from sites_j import Net
+
+class Engine:
+    def __init__(self, args, plan):
+        self.net = Net(plan)
+
+def main(args):
+    plan = [("linear", [6, args.ways]), ("tanh", []), ("linear", [args.ways, 2 * args.ways])]
+    Engine(args, plan)
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--ways", type=int, default=5)
+main(parser.parse_args())
+"""
+
+
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")
+def test_what_a_class_hands_on_is_what_its_own_callers_give_it(tmp_path):
+    subject = subject_of_class(of_project(tmp_path, "sites_j", CALLED, **{"train.py": CALLERS}))
+    plan = "[('linear', [6, 5]), ('tanh', []), ('linear', [5, 10])]"
+    assert subject.inferred_from.startswith(f"Net({plan})(f32[5,6])")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -125,6 +126,8 @@ def realise(value: Any, generator: torch.Generator | None = None) -> Any:
         return value.make(generator or torch.Generator().manual_seed(_INPUT_STREAM))
     if isinstance(value, Made):
         return value.make()
+    if type(value) is str:
+        return sys.intern(value)  # as in source: `if kind is "conv"` holds there
     if isinstance(value, list | tuple) and type(value) in (list, tuple):
         return type(value)(realise(item, generator) for item in value)
     if type(value) in (dict, Bundle):

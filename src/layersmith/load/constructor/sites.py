@@ -43,6 +43,22 @@ def near(cls: type) -> tuple[Site, ...]:
     return _own(cls) or elsewhere(cls)
 
 
+def of_function(function: source.Function, site: Site) -> tuple[Site, ...]:
+    """The calls, in the project of a site, of a function that surrounds it, or of the class whose constructor it is."""
+    classes = (node for node in ast.walk(site.tree) if isinstance(node, ast.ClassDef))
+    owner = next((node.name for node in classes if function in node.body), "")
+    is_method = bool(owner) and function.name != "__init__"
+    return () if is_method else _named(owner or function.name, Path(site.file))
+
+
+@functools.lru_cache(maxsize=256)
+def _named(name: str, file: Path) -> tuple[Site, ...]:
+    folder = project.folder_of(file)
+    files = project.files_of(folder, (".py",)) if folder is not None else (file,)
+    likely = [path for path in files if re.search(rf"\b{name}\(", project.text_of(path))][:_USERS]
+    return tuple(one for path in likely for one in _calls_in(source.tree_of(str(path)), name, str(path)))
+
+
 @functools.lru_cache(maxsize=256)
 def elsewhere(cls: type) -> tuple[Site, ...]:
     """The calls of the class in other files of its project that import it."""

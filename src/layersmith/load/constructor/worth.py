@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from layersmith.load.constructor import settings
+from layersmith.load.constructor import settings, sites
 from layersmith.load.constructor.settings import UNKNOWN
 from layersmith.load.constructor.sites import Site
 from layersmith.load.constructor.syntax import field_name
@@ -96,8 +96,22 @@ def _of_name(node: ast.Name, site: Site, depth: int) -> Any:
         if name in defaults:
             default = defaults[name]
             said = worth(default, site, depth + 1) if default is not None else UNKNOWN
-            return settings.option(name, Path(site.file)) if said in (UNKNOWN, None) else said
+            said = _as_called(function, name, site, depth) if (said is UNKNOWN or said is None) else said
+            return settings.option(name, Path(site.file)) if said is UNKNOWN else said
     return _only([*_bound(site.tree, name)], site, depth)
+
+
+def _as_called(function: source.Function, name: str, site: Site, depth: int) -> Any:
+    """What the project's calls of a function, or of the class whose constructor it is, give to a parameter."""
+    parameters = [*_defaults(function)]
+    for caller in sites.of_function(function, site):
+        call, place = caller.call, parameters.index(name) - (parameters[0] == "self")
+        words = {word.arg: word.value for word in call.keywords}
+        given = words.get(name, call.args[place] if place < len(call.args) else None)
+        value = worth(given, caller, depth + 1) if given is not None else UNKNOWN
+        if value is not UNKNOWN:
+            return value
+    return UNKNOWN
 
 
 def _of_field(node: ast.expr, site: Site, depth: int) -> Any:
