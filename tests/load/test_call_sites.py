@@ -89,6 +89,24 @@ model = Net(args.num_atoms, beta, config())
     assert told(tmp_path, "sites_c", call) == [{"alpha": 3}]
 
 
+def test_of_several_values_of_a_name_the_last_before_the_call_counts(tmp_path):
+    call = """
+def build(size=7):
+    h = size
+    first = Net(h, h, 1)
+    h = 2 * args.hidden
+    second = Net(args.num_atoms, h, 2)
+    h = 0
+    if size:
+        g = 3
+    else:
+        g = 4
+    return Net(args.hidden, args.hidden, g)
+"""
+    found = told(tmp_path, "sites_k", call)
+    assert found == [{"alpha": 7, "beta": 7, "gain": 1}, {"alpha": 3, "beta": 16, "gain": 2}]
+
+
 def test_no_attribute_of_another_object_is_an_option(tmp_path):
     assert told(tmp_path, "sites_d", "model = Net(data.hidden, beta=args.hidden, gain=2)\n") == [
         {"beta": 8, "gain": 2}
