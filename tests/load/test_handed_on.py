@@ -147,7 +147,7 @@ class Bands(nn.Module):
         (Thirds, "Thirds(48)(f32[5,7,144])"),
         (Diffusion, "Diffusion(96, 64)(f32[5,96,11,13], [f32[11,11]<1, f32[11,11]<1, f32[11,11]<1])"),
         (Relations, "Relations(96, 64, 32)(f32[5,7,96], f32[5,42,32]<1, f32[42,7]<1, f32[42,7]<1)"),
-        (Spectra, "Spectra(64, 16)(f32[5,64])"),
+        (Spectra, "Spectra(64, 16)(f32[5,512])"),
         (Bands, "Bands(48, [[0, 1], [0, 1]])(f32[5,"),
         (Policy, "Policy(96, 64)(f32[5,96])"),
     ],
