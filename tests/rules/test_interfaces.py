@@ -34,3 +34,22 @@ def test_what_another_class_takes_as_well_is_a_note() -> None:
     found = {finding.where: result.severity_of(finding) for _, result, finding in report.findings()}
     assert len(found) >= 2
     assert set(found.values()) == {Severity.NOTE}
+
+
+class TakesABatch(nn.Module):
+    """The dict is the loader's: what the loss takes of it is not for the model, and what it takes itself is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        if batch["length"] is None:
+            return batch["x"]
+        return self.linear(batch["x"])
+
+
+def test_an_entry_of_a_dict_counts_where_the_class_names_it() -> None:
+    batch = {"x": torch.randn(4, 6), "length": torch.rand(4), "label": torch.rand(4)}
+    report = layersmith.check(TakesABatch(), (batch,), select=["ignored-input"])
+    assert [finding.where for *_, finding in report.findings()] == ["input[0]['length']"]

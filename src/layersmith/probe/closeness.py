@@ -116,6 +116,12 @@ class Gap:
         """Whether the two differ by more than rounding; a NaN on one side only always does."""
         return not self.max_abs <= self.limit
 
+    @property
+    def extent(self) -> str:
+        """How far, in words that follow `differs`."""
+        is_number = self.max_abs != float("inf") or self.limit
+        return f"by {self.max_abs:.2g}, limit {self.limit:.2g}" if is_number else "in shape or dtype"
+
 
 def gap(left: Tensor, right: Tensor, *, where: str = "") -> Gap:
     """The largest difference of two tensors of one shape, beside the rounding that its dtype explains."""

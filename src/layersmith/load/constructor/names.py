@@ -124,7 +124,7 @@ _FLAG = re.compile(
     rf"masked|only|normalize|requires|keep|(last|first)(?!_{_FEATURES}$))(_|$)|_bias$|pretrained|(^|_)flag"
 )
 _REAL = re.compile(
-    r"drop|prob$|(^|_)eps|momentum|temperature|alpha|beta|gamma|lambda|tau|slope|theta|sigma|weight$|_rate$|"
+    r"drop|prob$|(^|_)eps|momentum|temperature|alpha(?!bet)|beta|gamma|lambda|tau|slope|theta|sigma|weight$|_rate$|"
     r"quantile|mlp_ratio|^p$|threshold|coef|init_value|margin|decay|min_|max_val|minval|maxval"
 )
 ACTIVATION = re.compile(r"(^|_)act(_?(fn|func|layer|type|cls|name|\d))?$|activation|non_?lin")

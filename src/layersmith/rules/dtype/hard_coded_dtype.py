@@ -6,7 +6,8 @@ precision and gradient checks, far from the line that made it.
 
 ## How it is tested
 Module and inputs are moved to float64 and called; what worked in float32 must work there. If that fails only
-because a kernel does not exist in float64, nothing is said.
+because a kernel does not exist in float64, nothing is said. A line that casts to float32 and back, as a norm whose
+weights stay float32 in a model of any dtype, and a module that is told a dtype to which it casts, are notes.
 
 ## How to fix it
 Make tensors like the ones at hand: `torch.zeros(n, device=x.device, dtype=x.dtype)`, `x.new_zeros(n)`,
@@ -20,6 +21,8 @@ Make tensors like the ones at hand: `torch.zeros(n, device=x.device, dtype=x.dty
 
 from __future__ import annotations
 
+import linecache
+import re
 from collections.abc import Iterator
 
 import torch
@@ -31,6 +34,7 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+BACK = re.compile(r"\.(?:to|type|type_as)\(")
 FIRST = (
     "forward-raises unregistered-parameter unregistered-module parameter-not-a-leaf unregistered-buffer "
     "mode-not-propagated"
@@ -60,7 +64,22 @@ def hard_coded_dtype(case: Case) -> Iterator[Finding]:
             file=file,
             line=line,
             fix="make tensors in forward with device=x.device, dtype=x.dtype",
+            severity=Severity.NOTE if _is_meant(double.module, file, line) else None,
         )
+
+
+def _is_meant(module: nn.Module, file: str, line: int) -> bool:
+    """Whether the line casts to float32 and back, as a norm whose weights stay float32, or the module is told a dtype."""
+    text = linecache.getline(file, line)
+    if ".float()" in text and BACK.search(text.partition(".float()")[2]):
+        return True
+    told = {
+        (type(part), name)
+        for part in module.modules()
+        for name, value in vars(part).items()
+        if value is torch.float32
+    }
+    return any(re.search(rf"\.(?:to|type)\(self\.{name}\b", source.text_of(cls)) for cls, name in told)
 
 
 @hard_coded_dtype.bad("fails after .double()")

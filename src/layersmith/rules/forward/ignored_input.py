@@ -52,14 +52,15 @@ KEPT = re.compile(r"mask|pad|length|lens|^_|edge|adj|size|shape|hidden|state|^h0
 def ignored_input(case: Case) -> Iterator[Finding]:
     """Ask of each input, then of its features."""
     cls: type = type(case.module)
-    named = [one for one in arguments.named(case.module, case.inputs) if not KEPT.search(one[1])]
+    every = [*arguments.named(case.module, case.inputs)]
+    named = [one for one in every if not (KEPT.search(one[1]) or usage.is_unnamed_entry(cls, one[0]))]
     for path, name, tensor in named:
         if tensor.dtype is torch.bool or not tensor.numel():
             continue
         if not _matters(case, tensor):
             if len(named) > 1 and not _may_be_ignored(case, name, tensor):
                 severity = Severity.NOTE if usage.is_demanded(cls, name) else None
-                said = f"{name or path} has no effect on any output"
+                said = f"{path if usage.ENTRY.search(path) else name or path} has no effect on any output"
                 yield _finding(case.module, path, said, severity=severity)
             continue
         dead = _dead(case, tensor)
@@ -67,7 +68,7 @@ def ignored_input(case: Case) -> Iterator[Finding]:
             size = tensor.shape[influence.feature_axis(case.module, tensor) or 0]
             said = f"{len(dead)} of {size} features of {name or path} ({_span(dead)}) have no effect on any output"
             yield _finding(case.module, path, said)
-    given = {name for _, name in [one[:2] for one in arguments.named(case.module, case.inputs)]}
+    given = {name for _, name, _ in every}
     for one in usage.idle(cls):
         if one.name not in given and not KEPT.search(one.name):
             yield _finding(case.module, one.name, f"{one.name} has no effect: it is {one.how}", line=one.line)
@@ -139,8 +140,7 @@ def _finding(
     module: nn.Module, path: str, message: str, *, line: int = 0, severity: Severity | None = None
 ) -> Finding:
     cls: type = type(module)
-    node = source.function_node(getattr(cls, "forward", None))
-    line = line or (node.lineno if node is not None else 0)
+    line = line or getattr(source.function_node(getattr(cls, "forward", None)), "lineno", 0)
     fix = "use it, or name it _unused where an interface demands it"
     return Finding(message, path, source.file_of(cls), line, fix, severity=severity)
 
