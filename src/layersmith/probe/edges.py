@@ -38,9 +38,6 @@ SCALED: dict[str, Edit] = {
     "inputs x 3": lambda x: x * 3,  # a product of inputs times 10 leaves float64 as well as float32
     "inputs x 10": lambda x: x * 10,
     "inputs x 100": lambda x: x * 100,
-    "inputs x 300": lambda x: (
-        x * 300
-    ),  # a tanh or sigmoid of float32 has no more steps to 1, where one of float64 has
     "inputs of +-25": lambda x: x.sign() * 25,
     "inputs x 1e4": lambda x: x * 1e4,
 }
