@@ -12,7 +12,7 @@ from torch import nn
 
 from layersmith.load import failure
 from layersmith.load.abstract import unwritten
-from layersmith.load.call.repair.messages import directed_pairs
+from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.values import TensorSpec
 from layersmith.probe import source, unset
 
@@ -80,6 +80,23 @@ def told_by(inputs: Iterator[TensorSpec]) -> Iterator[int]:
         yield from (
             a * b for a, b in itertools.combinations_with_replacement(open_sizes, 2)
         )  # an outer product
+
+
+def essence(error: Exception) -> object:
+    """What an error says, but for sizes that have nothing to do with it: the pair that does not match."""
+    pairs = {frozenset(pair) for pair in (*directed_pairs(str(error)), *undirected_pairs(str(error)))}
+    return pairs or (type(error), str(error))
+
+
+def progress(error: Exception) -> int:
+    """The line of forward that it came to; 0 if it did not begin."""
+    trace, line = error.__traceback__, 0
+    while trace is not None:
+        if trace.tb_frame.f_code.co_name == "forward":
+            line = trace.tb_lineno
+            break
+        trace = trace.tb_next
+    return line
 
 
 def _end_alike(errors: Sequence[Exception]) -> bool:
