@@ -259,7 +259,7 @@ def _lengths(asked: Asked) -> Any:
 
 
 def _mask(asked: Asked) -> Any:
-    if "mask" not in asked.word:
+    if not re.search("mask|msk", asked.word):
         return None
     rank, length = asked.clue.rank, PRIMES[0]
     if asked.may_be_none and (not rank or asked.callee.parameters[asked.name].default is None):
