@@ -12,7 +12,7 @@ that does nothing with it, or counts into a sum that nothing reads, is not read.
 (those that it lists, or a constant), or that a `Literal` or an enumeration lists, at most one may be left to the other
 cases: two that no comparison names do the same, unless one is a short or another name of the other, or said to be an
 alias. Whatever may have an effect counts as one. Arguments that a comment or docstring says are unused, and those that
-another class of the file with the same constructor uses, are not reported; that the size of the input is only kept
+another class of the file uses whose constructor begins alike, are not reported; that the size of the input is only kept
 (`in_dim`) is a note.
 
 ## How to fix it
@@ -139,6 +139,28 @@ class MisspellsItsPooling(nn.Module):
         if self.pooling == "maximum":
             return x.amax(-1)
         return x[..., 0] if self.pooling == "first" else x.mean(-1)
+
+
+class _AttendsWithinImages(nn.Module):
+    def __init__(self, width: int, ahead: int, size: tuple[int, int], heads: int = 4) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(heads, size[0] * size[1]))
+
+
+@ignored_argument.good
+class TakesTheSizeAsItsNeighbour(nn.Module):
+    """One call makes either: `block(width, ahead, size)`."""
+
+    def __init__(
+        self, width: int = 6, ahead: int = 6, size: tuple[int, int] = (4, 4), ratio: int = 2
+    ) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(width, ratio * width), nn.ReLU(), nn.Linear(ratio * width, ahead)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
 
 
 @ignored_argument.good
