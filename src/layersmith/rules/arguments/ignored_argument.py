@@ -141,28 +141,6 @@ class MisspellsItsPooling(nn.Module):
         return x[..., 0] if self.pooling == "first" else x.mean(-1)
 
 
-class _AttendsWithinImages(nn.Module):
-    def __init__(self, width: int, ahead: int, size: tuple[int, int], heads: int = 4) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(heads, size[0] * size[1]))
-
-
-@ignored_argument.good
-class TakesTheSizeAsItsNeighbour(nn.Module):
-    """One call makes either: `block(width, ahead, size)`."""
-
-    def __init__(
-        self, width: int = 6, ahead: int = 6, size: tuple[int, int] = (4, 4), ratio: int = 2
-    ) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(width, ratio * width), nn.ReLU(), nn.Linear(ratio * width, ahead)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x)
-
-
 @ignored_argument.good
 class PoolsAsItIsTold(nn.Module):
     """Two names of one thing, said to be so, and one value that is left to the last case."""

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import arguments, executed, influence, source, usage
+from layersmith.probe import arguments, executed, influence, scored, source, usage
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -94,6 +94,8 @@ def _may_be_dead(case: Case, tensor: Tensor, dead: list[int]) -> bool:
         or influence.is_too_short(module, inputs, tensor, seeds=SEEDS)
     ):
         return True
+    if (found := scored.given(inputs)) is not None and found.scores is tensor:
+        return True  # of classes that are no row's target
     axis = influence.feature_axis(module, tensor) or 0
     part = torch.zeros_like(tensor, dtype=torch.bool).index_fill_(axis, torch.tensor(dead), value=True)
     return (
