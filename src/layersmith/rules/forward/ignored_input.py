@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import arguments, executed, influence, scored, source, usage
+from layersmith.probe import arguments, executed, influence, scored, source, usage, wording
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -66,7 +66,7 @@ def ignored_input(case: Case) -> Iterator[Finding]:
         dead = _dead(case, tensor)
         if len(dead) > 1 and not _may_be_dead(case, tensor, dead):  # one may be where a window is zero
             size = tensor.shape[influence.feature_axis(case.module, tensor) or 0]
-            said = f"{len(dead)} of {size} features of {name or path} ({_span(dead)}) have no effect on any output"
+            said = f"{len(dead)} of {size} features of {name or path} ({wording.span(dead)}) have no effect on any output"
             yield _finding(case.module, path, said)
     given = {name for _, name, _ in every}
     for one in usage.idle(cls):
@@ -131,11 +131,6 @@ def _dead(case: Case, tensor: Tensor) -> list[int]:
         if not found:
             return []
     return sorted(found or ())
-
-
-def _span(dead: list[int]) -> str:
-    is_run = len(dead) > 1 and dead == list(range(dead[0], dead[-1] + 1))
-    return f"{dead[0]} to {dead[-1]}" if is_run else ", ".join(map(str, dead[:6]))
 
 
 def _finding(
