@@ -88,15 +88,12 @@ def essence(error: Exception) -> object:
     return pairs or (type(error), str(error))
 
 
-def progress(error: Exception) -> int:
-    """The line of forward that it came to; 0 if it did not begin."""
-    trace, line = error.__traceback__, 0
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name == "forward":
-            line = trace.tb_lineno
-            break
-        trace = trace.tb_next
-    return line
+def progress(error: Exception) -> list[int]:
+    """The line of forward that was reached, and that of the user's forward which is called there, and so on."""
+    codes = ((frame.f_code, line) for frame, line in reversed(failure.frames(error)))
+    return [
+        line for code, line in codes if code.co_name == "forward" and source.TORCH not in code.co_filename
+    ]
 
 
 def _end_alike(errors: Sequence[Exception]) -> bool:

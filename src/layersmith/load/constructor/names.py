@@ -19,7 +19,7 @@ _FEATURES = (
     r"(features?|feats?|dims?|sizes?|channels?|chan(nel)?s?|chs?|planes|width|units|nodes|neurons|c|nc|d|f)"
 )
 
-INDEX = re.compile(r"(^|_)(ind|idx)$")
+INDEX = re.compile(r"(^|_)(ind|idx|ind(ex|ice)(es|s)?)$")
 
 _INTEGERS: list[tuple[str, list[Any]]] = [
     (r"(^|_)batch_?size$|^bsz?$", [BATCH]),
@@ -140,6 +140,7 @@ CONFIG = re.compile(
     r"^(args?|cfg|config|configs|conf|opts?|hps|hparams|params|hyperparams|options|configuration|.*_(cfg|config|args|params))$"
 )
 SHAPE = re.compile(r"^(in|input|img|image|obs|observation|state|frame)_?shape$")
+OUTPUT_SHAPE = re.compile(r"^(out|output|target)_?shape$")
 SHAPES = ((3, 32, 32), (1, 32, 32), (3, 84, 84), (WIDTH,))
 TEXT = re.compile(r"(^|_)(mode|type|name|method|kind|arch|version|reduction)$")
 

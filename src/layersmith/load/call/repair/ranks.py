@@ -49,6 +49,8 @@ def unpacked(complaint: Complaint) -> Iterator[State]:
     match = complaint.says(r"too many values to unpack \(expected (\d+)")
     if match:
         wanted = int(match.group(1))
+        if re.search(r"split|chunk", complaint.line):
+            yield from _in_parts(complaint, wanted)
         if not re.search(r"\.shape|\.size\(", complaint.line):
             yield from _split(complaint, wanted)
         yield from _ranked(complaint, wanted, complaint.blamed)
@@ -178,6 +180,16 @@ def _split(complaint: Complaint, count: int) -> Iterator[State]:
         value = complaint.state[name]
         if isinstance(value, TensorSpec):
             yield complaint.with_value(name, (value,) * count)
+
+
+def _in_parts(complaint: Complaint, count: int) -> Iterator[State]:
+    """Features that are so many of the module's own widths: what was split into parts of a third left a fourth."""
+    told = {value for value in complaint.callee.arguments.values() if type(value) is int and value > 1}
+    for name in complaint.blamed:
+        spec = complaint.state[name]
+        is_open = isinstance(spec, TensorSpec) and spec.rank > 1 and spec.rank - 1 in spec.free
+        for width in sorted(told, reverse=True) if is_open else ():
+            yield complaint.with_value(name, spec.resized(spec.rank - 1, count * width))
 
 
 def _rank(complaint: Complaint, name: str) -> int:
