@@ -69,6 +69,14 @@ class Trials:
             if isinstance(found := self._tried(both), Failed):
                 yield found
 
+    def choices(self) -> Iterator[tuple[Option, nn.Module]]:
+        """The modules with another flag or choice, of those that can be built and called."""
+        self._make_quick()
+        for option in options.options(self.construction.cls, self._given(), [*self.fields]):
+            module = self._built((option,))[1] if option.is_choice and not self.deadline.is_over else None
+            if module is not None:
+                yield option, module
+
     def _given(self, chosen: tuple[Option, ...] = ()) -> dict[str, Any]:
         """The arguments and, beside them, the fields of configs, with these options."""
         read = {field.name: value for field, value in self.fields.items()}
