@@ -6,10 +6,9 @@ DistributedDataParallel refuses the module, and its numbers are saved and counte
 makes and forward detaches: `learnable=True` trains nothing.
 
 ## How it is tested
-The class is built with one flag, or one choice of which its source or annotation knows, changed; autograd's graph is read in
-train and eval mode. A parameter that is there with this option only, changes the output, and has no path to it, is reported;
-so is one that was reached before, in a part that the constructor makes without asking. Not asked of what an option lets
-forward return without a gradient at all, nor of what other code of the project reads.
+The class is built with one flag, or one choice that its source or annotation lists, changed; autograd's graph is read
+in train and eval mode. A parameter that is there with this option only, changes the output, and has no path to it, is
+reported; so is one that was reached before and is made all the same, unless another file of the project reads it.
 
 ## How to fix it
 Make it under the same condition under which it is used; remove the `detach()`.

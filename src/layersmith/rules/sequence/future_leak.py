@@ -5,11 +5,11 @@ A model that sees ahead learns to copy: the training loss is wonderful, and gene
 future yet, is noise. One diagonal too many, a symmetric padding or a statistic over time is enough.
 
 ## How it is tested
-Asked where causality is promised: by contract (`causal=1`, the time axis), by a flag (`causal=True`), by the class's
-name or the first word of its documentation, or by a triangular mask in its source, used or forgotten. A flag that is
-off is turned on, alone and with each other flag turned as well. All steps from some step on are replaced, quietly and loudly, and the outputs before it must not move; a gradient would miss what a
-top-k sees. Of several inputs one is enough: a decoder sees all of its source. Then the output of a prefix must be the
-prefix of the output.
+Asked where causality is promised: by contract (`causal=1`, the time axis), by a flag (`causal=True`, which is also turned
+on, alone and with each other flag), by the class's name or the first word of its documentation, or by a triangular mask
+in its source, used or forgotten. All steps from some step on are replaced, quietly and loudly, and the outputs before it
+must not move; a gradient would miss what a top-k sees. Of several inputs one is enough: a decoder sees all of its
+source. Then the output of a prefix must be the prefix of the output.
 
 ## How to fix it
 `torch.triu(ones, diagonal=1)` is what to hide; pad a convolution by `(kernel_size - 1) * dilation` on the
@@ -57,16 +57,10 @@ def future_leak(case: Case) -> Iterator[Finding]:
     for said, other in switched.switched_on(case, causality.FLAGS, Deadline.after(SECONDS)):
         open_ = replace(other, inputs=masks.without(other.module, other.inputs))
         with contextlib.suppress(NotApplicable):
-            found = [replace(one, severity=_milder(said, one)) for one in _asked(open_, None, said)]
-            if found:
-                yield from found
+            for one in _asked(open_, None, said):  # of two flags the second may allow what the first promises
+                yield replace(one, severity=Severity.WARNING if "," in said else one.severity)
                 return
     yield from _asked(case, *_promised(case))
-
-
-def _milder(said: str, finding: Finding) -> Severity | None:
-    """A warning where another flag may allow what the first promises not to do."""
-    return Severity.WARNING if "," in said else finding.severity
 
 
 def _asked(case: Case, axis: int | None, why: str) -> Iterator[Finding]:
