@@ -6,7 +6,7 @@ no error, only a model that is not the one you asked for. One in five real fixes
 
 ## How it is tested
 The constructor's source is read and what becomes of each argument is followed: it must not be unread, replaced before
-it is read, only checked, kept in an attribute that nothing reads (`extra_repr` does not count; a function made of it is
+it is read, the value of a tensor that is then filled anew, only checked, kept in an attribute that nothing reads (`extra_repr` does not count; a function made of it is
 no more than kept), or asked for in a choice whose branches are all the same; what is given to a function of the user's
 that does nothing with it, or counts into a sum that nothing reads, is not read. Of the values that a check accepts
 (those that it lists, or a constant), or that a `Literal` or an enumeration lists, at most one may be left to the other
