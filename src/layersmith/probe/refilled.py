@@ -1,4 +1,4 @@
-"""Attributes of a constructor that are filled with a parameter's value, and then, before anything reads them, filled anew."""
+"""Attributes that a constructor fills with a parameter's value and then, before anything reads them, fills anew."""
 
 from __future__ import annotations
 
