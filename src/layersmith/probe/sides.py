@@ -11,6 +11,7 @@ from torch import Tensor
 from layersmith.probe.inputs import Inputs
 
 IMAGE = 4  # axes: rows, channels and a plane, in either order
+ROWS = 3  # axes: rows, steps and features
 
 
 def stretched(inputs: Inputs, sides: Sequence[int]) -> Inputs | None:
@@ -45,6 +46,22 @@ def grown(inputs: Inputs, more: int, columns: int | None = None) -> Inputs | Non
     has_images = any(tensor.ndim == IMAGE for tensor in inputs.tensors())
     across = more if columns is None else columns
     return _resized(inputs, lambda side: side + more, lambda side: side + across) if has_images else None
+
+
+def least(inputs: Inputs) -> Inputs | None:
+    """The inputs with images of two rows and three columns, and rows of two steps; None where none is larger."""
+
+    def cut(tensor: Tensor) -> Tensor:
+        return (
+            tensor[..., :2, :3] if tensor.ndim == IMAGE else tensor[:, :2] if tensor.ndim == ROWS else tensor
+        )
+
+    found = inputs.map(cut)
+    return found if [*map(_shape, found.tensors())] != [*map(_shape, inputs.tensors())] else None
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
 
 
 def _resized(inputs: Inputs, *sizes: Callable[[int], int]) -> Inputs:
