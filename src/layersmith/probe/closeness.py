@@ -123,6 +123,10 @@ class Gap:
         return f"by {self.max_abs:.2g}, limit {self.limit:.2g}" if is_number else "in shape or dtype"
 
 
+# Root mean squares of two outputs of one norm: an epsilon or a share of the features explains no factor of two.
+NORM_RATIO = 2.0
+
+
 def gap(left: Tensor, right: Tensor, *, where: str = "") -> Gap:
     """The largest difference of two tensors of one shape, beside the rounding that its dtype explains."""
     if left.shape != right.shape or left.dtype != right.dtype:

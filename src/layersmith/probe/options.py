@@ -30,6 +30,7 @@ RECTANGLE = "a rectangle"
 SPACE = "a number of dimensions"
 SHARED = "keys shared by two heads each"
 HEADED = "another number of heads"
+KERNELS = "a kernel"
 LEAST = "the least kernel"
 ODD = "an odd size"
 TREATED = "an odd size, which the source treats"
@@ -179,7 +180,7 @@ def _otherwise(name: str, current: Any, *, is_optional: bool, axes: int, is_padd
     if is_optional and isinstance(current, int | float | str):
         yield Option(name, None, NONE)
     if type(current) is int and KERNEL.search(name) and current % 2 and not is_padded:
-        yield Option(name, 3 if current != 3 else 5, "a kernel")  # noqa: PLR2004 - the usual odd ones
+        yield Option(name, 3 if current != 3 else 5, KERNELS)  # noqa: PLR2004 - the usual odd ones
         yield Option(name, 1, LEAST)
     if current == 1 and DILATION.match(name) and not is_padded:
         yield Option(name, 2, "a dilation")

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from layersmith.probe import dataflow, source
+from layersmith.probe import dataflow, refilled, source
 
 HARMLESS = re.compile(
     r"^(?:_.*|device|dtype|name|verbose|debug|log\w*|unused\w*|deprecated\w*|dummy\w*|args|kwargs|factory_kwargs|"
@@ -54,15 +54,16 @@ def idle(cls: type, values: dataflow.Names = frozenset()) -> tuple[Idle, ...]:
     found = []
     for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs][1:]:
         name, overwritten = argument.arg, _overwritten(node, argument.arg)
+        attribute, again = refilled.refilled(cls, node, name)
         is_meant = name in reading.deleted or HARMLESS.match(name) or _is_said(cls, node, name)
-        if is_meant or (name in live and not overwritten) or _is_interface(owner, node, name):
+        if is_meant or (name in live and not (overwritten or again)) or _is_interface(owner, node, name):
             continue
-        how = (
-            f"replaced in line {overwritten} before it is read"
-            if overwritten
-            else reading.end(name, dataflow.loads(node))
-        )
-        found.append(Idle(name, overwritten or argument.lineno, how))
+        how = reading.end(name, dataflow.loads(node))
+        if overwritten:
+            how = f"replaced in line {overwritten} before it is read"
+        elif again:
+            how = f"what self.{attribute} is made of, which line {again} fills anew"
+        found.append(Idle(name, overwritten or again or argument.lineno, how))
     return tuple(found)
 
 
