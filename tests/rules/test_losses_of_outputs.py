@@ -64,3 +64,13 @@ def test_an_output_of_probabilities_may_not_go_to_a_cross_entropy(
     (tmp_path / "model.py").write_text(MODEL + loop)
     report = layersmith.check(str(tmp_path / "model.py"), select=["wrong-loss-input"])
     assert [finding.line for *_, finding in report.findings()] == ([line] if line else [])
+
+
+def test_a_loop_in_another_file_of_the_project_counts(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("A project.")
+    (tmp_path / "model.py").write_text(MODEL)
+    (tmp_path / "train.py").write_text("from torch import nn\nfrom model import Net\n" + CRITERION)
+    report = layersmith.check(str(tmp_path / "model.py"), select=["wrong-loss-input"])
+    assert [(Path(finding.file).name, finding.line) for *_, finding in report.findings()] == [
+        ("train.py", 10)
+    ]

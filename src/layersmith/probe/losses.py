@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from layersmith.probe import source, tree
+from layersmith.probe import tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.steps import caller
 from layersmith.probe.surroundings import preserved
@@ -83,43 +82,9 @@ class _Watch(TorchFunctionMode):
         return "scores, some of them positive" if is_score else ""
 
 
-def are_probabilities(given: Tensor, axes: Iterator[int] | range | list[int]) -> bool:
+def are_probabilities(given: Tensor, axes: Iterable[int]) -> bool:
     """Whether along one of these axes its numbers are positive and sum to one."""
     if not given.numel() or not given.is_floating_point() or bool((given < 0).any()):
         return False
     sums = (given.float().sum(axis) for axis in axes if given.shape[axis] > 1)
     return any(bool(((one - 1).abs() < NEAR).all()) for one in sums)
-
-
-def trained_by_scores(cls: type) -> int:
-    """The line of its file at which a cross entropy of torch gets what an object of the class returned; 0 for none."""
-    tree_of_file = source.tree_of(source.file_of(cls))
-    made = [(ast.unparse(node.targets[0]), node.value) for node in _assignments(tree_of_file)]
-    models = _only(made, lambda value: cls.__name__ in _called(value))
-    criteria = _only(made, lambda value: "CrossEntropyLoss" in _called(value))
-    outputs = _only(made, lambda value: isinstance(value, ast.Call) and ast.unparse(value.func) in models)
-    for node in ast.walk(tree_of_file):
-        if isinstance(node, ast.Call) and node.args:
-            function, first = ast.unparse(node.func), node.args[0]
-            is_output = ast.unparse(first) in outputs or (
-                isinstance(first, ast.Call) and ast.unparse(first.func) in models
-            )
-            if is_output and (function in criteria or function.endswith("cross_entropy")):
-                return node.lineno
-    return 0
-
-
-def _assignments(node: ast.AST) -> Iterator[ast.Assign]:
-    return (one for one in ast.walk(node) if isinstance(one, ast.Assign) and len(one.targets) == 1)
-
-
-def _only(made: list[tuple[str, ast.expr]], is_wanted: Any) -> set[str]:
-    """The names that are given nothing but what is wanted."""
-    names = {name for name, value in made if is_wanted(value)}
-    return names - {name for name, value in made if not is_wanted(value)}
-
-
-def _called(node: ast.expr) -> set[str]:
-    """The names of what is called in `Net(3).to(device)`."""
-    calls = [one.func for one in ast.walk(node) if isinstance(one, ast.Call)]
-    return {getattr(one, "attr", getattr(one, "id", "")) for one in calls}

@@ -8,22 +8,22 @@ logarithms: of probabilities they give a number of the wrong sign that still has
 ## How it is tested
 What forward gives to `cross_entropy`, `nll_loss`, `kl_div` and `binary_cross_entropy_with_logits` (or their modules) is
 looked at: probabilities that sum to one, the result of a sigmoid, or scores of both signs where logarithms are taken.
-What the caller gave is not. Where forward itself returns probabilities, the file is read: an object of the class must
-not go to a cross entropy there.
+What the caller gave is not. Where forward itself returns probabilities, the file is read, and those of its project that
+import it: what an object of the class returns must not go to a cross entropy there.
 
 ## How to fix it
 Leave the softmax out and return scores; take `log_softmax` before `nll_loss` and `kl_div`.
 
 ## How to reproduce it
     from unittest import mock
-    import torch.nn.functional as F
-    taken = []
+    F, taken = nn.functional, []
     def watch(loss):
         return lambda x, *rest, **more: taken.append(x.detach()) or loss(x, *rest, **more)
     names = ("cross_entropy", "nll_loss", "kl_div", "binary_cross_entropy_with_logits")
     with mock.patch.multiple(F, **{name: watch(getattr(F, name)) for name in names}):
         run()
     assert not any((x >= 0).all() for x in taken), "a loss gets probabilities"
+    assert where != "output" or (run() < 0).any(), "it returns probabilities, and is trained by a cross entropy"
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import losses, reading, source, tree
+from layersmith.load import loops
+from layersmith.probe import losses, reading, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -43,31 +44,28 @@ from layersmith.subject import Case
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.SHAPES_MEANT, after=("forward-raises",))
 def wrong_loss_input(case: Case) -> Iterator[Finding]:
     """Watch the losses that forward takes; read the file for those that are taken of what it returns."""
-    if not reading.mentions(case.module, losses.CALLS):
-        raise NotApplicable("its files name no such loss")
-    lines = set()
-    for one in losses.misfits(case.fresh().module, case.inputs):
-        if (one.file, one.line) not in lines:
-            lines.add((one.file, one.line))
-            yield _finding(one)
+    is_asked, is_probable = reading.mentions(case.module, losses.CALLS), _returns_probabilities(case)
+    if not (is_asked or is_probable):
+        raise NotApplicable("its files name no such loss, and it returns no probabilities")
+    for one in dict.fromkeys(losses.misfits(case.module, case.inputs) if is_asked else ()):
+        yield _finding(one, "")
+    place = loops.trained_by_scores(type(case.module)) if is_probable else None
+    if place is not None:
+        yield _finding(losses.Misfit("cross_entropy", "probabilities", *place), "output")
+
+
+def _returns_probabilities(case: Case) -> bool:
     first = next(iter(tree.tensors(case.run())), None)
-    if (
+    return (
         first is not None
-        and first.ndim
+        and first.ndim > 0
         and losses.are_probabilities(first.detach(), [min(1, first.ndim - 1)])
-    ):
-        cls = type(case.module)
-        if line := losses.trained_by_scores(cls):
-            yield _finding(losses.Misfit("cross_entropy", "probabilities", source.file_of(cls), line))
-
-
-def _finding(one: losses.Misfit) -> Finding:
-    return Finding(
-        f"{one.function}() takes {losses.TAKES[one.function]} and gets {one.given}",
-        file=one.file,
-        line=one.line,
-        fix=losses.FIX[one.function],
     )
+
+
+def _finding(one: losses.Misfit, where: str) -> Finding:
+    message = f"{one.function}() takes {losses.TAKES[one.function]} and gets {one.given}"
+    return Finding(message, where, one.file, one.line, losses.FIX[one.function])
 
 
 def _scored() -> tuple[Tensor, Tensor]:
