@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -61,6 +61,13 @@ class Subject:
     def anew(self) -> nn.Module:
         """A module that is really built, under the generators as they are; a copy of an object the user passed."""
         return self.construction.build() if self.construction is not None else self.build(UNUSED)
+
+    def otherwise(self, **changes: Any) -> Subject:
+        """The same recipe with some of the constructor's arguments changed: that it can be built is not said."""
+        if self.construction is None:
+            raise ValueError(f"how {self.name} was constructed is not known")
+        construction = replace(self.construction, arguments={**self.construction.arguments, **changes})
+        return replace(self, build=copying(lambda _: construction.build()), construction=construction)
 
     def case(self, *, seed: int = 0, training: bool = False, dtype: torch.dtype | None = None) -> Case:
         """One fresh module with its inputs; what the user holds is never handed out."""

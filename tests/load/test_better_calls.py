@@ -142,3 +142,22 @@ class JoinsItsGroups(nn.Module):
 
 def test_the_rest_of_a_reshape_is_no_size() -> None:
     assert subject_of_class(JoinsItsGroups).inferred_from
+
+
+class AddsToScores(nn.Module):
+    """Its last axes are named, and none of them is the batch."""
+
+    def forward(self, scores: Tensor) -> Tensor:
+        h, i, j, device = *scores.shape[-3:], scores.device
+        return scores + torch.zeros(h, i, j, device=device)
+
+
+class AddsToRows(nn.Module):
+    def forward(self, scores: Tensor) -> Tensor:
+        b, i, j = scores.shape[-3:]
+        return scores + torch.zeros(b, i, j).to(scores)
+
+
+def test_a_batch_comes_before_the_last_axes() -> None:
+    assert subject_of_class(AddsToScores).inferred_from.startswith("AddsToScores()(f32[5,7,11,13])")
+    assert subject_of_class(AddsToRows).inferred_from.startswith("AddsToRows()(f32[5,7,32])")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from layersmith.probe import options, parameters
@@ -49,6 +50,26 @@ class FixedForItsBase(nn.Conv2d):
         super().__init__(width, out, kernel_size, stride, 0)
 
 
+class FillsItsScaleAnew(Plain):
+    def __init__(self, width: int = 4, scale: float = 0.5) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((width,), scale))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.ones_(self.scale)
+
+
+class FillsItsScaleWithIt(Plain):
+    def __init__(self, width: int = 4, start: float = 0.5) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((width,), start))
+        self.gain = nn.Parameter(torch.empty(width))
+        self.first = float(self.scale[0])
+        nn.init.constant_(self.gain, 2.0)
+        nn.init.ones_(self.scale)
+
+
 class ShownOnly(Plain):
     def __init__(self, rate: float = 0.1) -> None:
         super().__init__()
@@ -66,6 +87,8 @@ class ShownOnly(Plain):
         (RefusesAllButOne, []),
         (HandsItselfOut, []),
         (FixedForItsBase, []),
+        (FillsItsScaleAnew, ["scale"]),
+        (FillsItsScaleWithIt, []),
         (ShownOnly, ["-rate"[1:]]),  # a text of that name would count as a reading
         (nn.Conv2d, []),
         (nn.MultiheadAttention, []),

@@ -14,7 +14,7 @@ from torch import nn
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.constructor import fields
 from layersmith.load.otherwise import emptied, error_of, may_work_otherwise
-from layersmith.probe import batch, options, refusal, sides, tree
+from layersmith.probe import batch, options, refusal, sides, source, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.probe.options import Option
@@ -25,6 +25,7 @@ SEARCH = 0.75  # of the time left, for calls that may work with one option
 QUICK = 0.3  # seconds of CPU for building and calling, above which a smaller module is asked
 LARGE = 4_000_000  # parameters, which take as long to draw
 ROWS = 2
+LARGER = (8, 5)  # rows and columns more
 IN_PLACE = ("inplace operation", "in-place operation", "modified inplace")
 BUILDING, CALLING, BACKWARD = "the constructor", "forward", "backward"
 
@@ -68,6 +69,14 @@ class Trials:
                 return
             if isinstance(found := self._tried(both), Failed):
                 yield found
+
+    def choices(self) -> Iterator[tuple[Option, nn.Module]]:
+        """The modules with another flag or choice, of those that can be built and called."""
+        self._make_quick()
+        for option in options.options(self.construction.cls, self._given(), [*self.fields]):
+            module = self._built((option,))[1] if option.is_choice and not self.deadline.is_over else None
+            if module is not None:
+                yield option, module
 
     def _given(self, chosen: tuple[Option, ...] = ()) -> dict[str, Any]:
         """The arguments and, beside them, the fields of configs, with these options."""
@@ -131,11 +140,16 @@ class Trials:
             if raised is not None:
                 if wider := self._of_equal_widths(chosen, raised):
                     return self._tried(wider)
-                is_excused = self._is_excused(chosen, module, raised)
+                is_excused = self._of_larger(chosen, module) is None and self._is_excused(
+                    chosen, module, raised
+                )
                 return not is_excused and Failed(chosen, CALLING, raised)
         if chosen[0].why == options.LEAST and (nothing := emptied(module, inputs, self.deadline)):
             return Failed(chosen, CALLING, nothing)
-        raised = self._backward(module, inputs) or self._of_rectangle(chosen, module)
+        raised = self._of_rectangle(chosen, module) or self._of_larger(chosen, module)
+        if raised is not None:
+            return Failed(chosen, CALLING, raised)
+        raised = self._backward(module, inputs)
         return Failed(chosen, BACKWARD, raised) if raised is not None else not self.deadline.is_over
 
     def _inputs(self, option: Option) -> Inputs | None:
@@ -155,6 +169,15 @@ class Trials:
             return None
         raised = error_of(module, wide, self.deadline, seed=self.case.seed)
         return None if raised is None or self._is_refused(chosen, raised) else raised
+
+    def _of_larger(self, chosen: tuple[Option, ...], module: nn.Module) -> Exception | None:
+        """What a module with another kernel raises of larger images, which the usual one takes: it ties their sides."""
+        larger = sides.grown(self.inputs, *LARGER) if chosen[0].why == options.KERNELS else None
+        if larger is None or not self._works(self.construction, larger):
+            return None
+        raised = error_of(in_mode(module, training=False), larger, self.deadline, seed=self.case.seed)
+        is_told = raised is not None and (refusal.is_too_small(raised) or source.is_refusal(raised, module))
+        return None if is_told else raised
 
     def _backward(self, module: nn.Module, inputs: Inputs) -> Exception | None:
         """That of a gradient which an operation in place has made impossible."""
@@ -189,9 +212,19 @@ class Trials:
             options.RECTANGLE,
             options.SPACE,
         )  # the inputs were made for it
+        if not is_slip and (self.case.subject.doubt or self._works_padded(given)):
+            return True
         return not is_slip and may_work_otherwise(
             module, self.inputs, given, error, self.deadline.part(SEARCH), is_guess=self.is_guess
         )
+
+    def _works_padded(self, given: Mapping[str, Any]) -> bool:
+        """Whether a guess at a padding was for what an option changes: `causal=True` wants it all on one side."""
+        pads = {
+            name: 2 * value for name, value in given.items() if "pad" in name and type(value) is int and value
+        }
+        wider = replace(self.construction, arguments={**given, **pads})
+        return self.is_guess and bool(pads) and self._works(wider, self.inputs)
 
     def _wants_equal_widths(self, chosen: tuple[Option, ...], error: Exception) -> bool:
         cls, given = self.construction.cls, self._given(chosen)

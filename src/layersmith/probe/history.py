@@ -61,6 +61,8 @@ def variants(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Variant]:
         yield Variant("with few steps", laid.prefix(inputs, 2))
     yield from _otherwise_set(module, inputs)
     if (sides := _sides(inputs)) is not None:
+        if min(sides) > 1:
+            yield Variant("with smaller sides", inputs.map(lambda x: _smaller(x, sides)))
         yield Variant("with the last two axes' sizes exchanged", inputs.map(lambda x: _turned(x, sides)))
 
 
@@ -129,6 +131,12 @@ def _sides(inputs: Inputs) -> tuple[int, int] | None:
     """Of the first image, or what else has four axes: of three the last is a width, which a module may rely on."""
     shapes = [tensor.shape for tensor in inputs.tensors() if tensor.ndim >= sequence.STACK]
     return (shapes[0][-2], shapes[0][-1]) if shapes else None
+
+
+def _smaller(tensor: Tensor, sides: tuple[int, int]) -> Tensor:
+    """One row and one column less, where these are its sides."""
+    has_sides = tensor.ndim >= len(sides) and tuple(tensor.shape[-2:]) == sides
+    return tensor[..., :-1, :-1] if has_sides else tensor
 
 
 def _turned(tensor: Tensor, sides: tuple[int, int]) -> Tensor:

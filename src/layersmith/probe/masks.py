@@ -49,6 +49,15 @@ def given(module: nn.Module, inputs: Inputs, name: str) -> Any:
     return inspect.signature(module.forward).bind_partial(*inputs.args, **inputs.kwargs).arguments.get(name)
 
 
+def without(module: nn.Module, inputs: Inputs) -> Inputs:
+    """The same call with None for every mask that may be None: rows of which all is hidden see whatever there is."""
+    parameters = tuple(inspect.signature(module.forward).parameters)
+    for name in arguments(module):
+        if isinstance(given(module, inputs, name), Tensor) and _may_be_none(module, name):
+            inputs = with_argument(parameters, inputs, name, None)
+    return inputs
+
+
 def studied(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Masking]:
     """Every mask argument that can be asked about: its shape is known or found, and steps to hide matter without it.
 

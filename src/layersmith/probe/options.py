@@ -29,6 +29,8 @@ SIDES = re.compile(r"size|resolution|shape")
 RECTANGLE = "a rectangle"
 SPACE = "a number of dimensions"
 SHARED = "keys shared by two heads each"
+HEADED = "another number of heads"
+KERNELS = "a kernel"
 LEAST = "the least kernel"
 ODD = "an odd size"
 TREATED = "an odd size, which the source treats"
@@ -97,7 +99,7 @@ def options(
         parameter, current = parameters[name], values[name]
         found = (
             *_of(Argument(name, parameter.default, parameter.annotation), current, compared, treated),
-            *_shared(name, current, values),
+            *_of_heads(name, current, values),
             *_otherwise(
                 name,
                 current,
@@ -111,7 +113,7 @@ def options(
             yield replace(option, beside=_of_axes(several, current, option.value)) if is_space else option
     for field in fields:
         current = given[field.name]
-        found = (*_of(field, current, compared, treated), *_shared(field.name, current, given))
+        found = (*_of(field, current, compared, treated), *_of_heads(field.name, current, given))
         yield from _once(found, current)
 
 
@@ -123,14 +125,19 @@ def _once(found: Iterable[Option], current: Any) -> Iterator[Option]:
             yield option
 
 
-def _shared(name: str, current: Any, values: Mapping[str, Any]) -> Iterator[Option]:
-    """Half as many heads of keys and values as there are of queries, where there are as many."""
+def _of_heads(name: str, current: Any, values: Mapping[str, Any]) -> Iterator[Option]:
+    """Half as many heads of keys and values as of queries, where there are as many; a number that is no power of two."""
     owner, dot, plain = name.rpartition(".")
     beside = {one: value for one, value in values.items() if one.rpartition(".")[:2] == (owner, dot)}
     heads = next((v for one, v in beside.items() if HEADS.search(one.rpartition(".")[2])), None)
     is_even = type(heads) is int and heads % 2 == 0
     if is_even and KEY_HEADS.search(plain) and (current is None or current == heads):
         yield Option(name, heads // 2, SHARED)  # type: ignore[operator]
+    if type(current) is int and HEADS.search(plain):
+        others = [value for one, value in beside.items() if one != name and type(value) is int]
+        shared = [value for value in others if value >= current and value % current == 0]
+        fitting = [n for n in (6, 3, 12, 5) if n != current and all(value % n == 0 for value in shared)]
+        yield from (Option(name, n, HEADED) for n in fitting[:1] if max(shared, default=0) > current)
 
 
 def _of(
@@ -173,7 +180,7 @@ def _otherwise(name: str, current: Any, *, is_optional: bool, axes: int, is_padd
     if is_optional and isinstance(current, int | float | str):
         yield Option(name, None, NONE)
     if type(current) is int and KERNEL.search(name) and current % 2 and not is_padded:
-        yield Option(name, 3 if current != 3 else 5, "a kernel")  # noqa: PLR2004 - the usual odd ones
+        yield Option(name, 3 if current != 3 else 5, KERNELS)  # noqa: PLR2004 - the usual odd ones
         yield Option(name, 1, LEAST)
     if current == 1 and DILATION.match(name) and not is_padded:
         yield Option(name, 2, "a dilation")

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from layersmith.probe import dataflow, source
+from layersmith.probe import dataflow, refilled, source
 
 HARMLESS = re.compile(
     r"^(?:_.*|device|dtype|name|verbose|debug|log\w*|unused\w*|deprecated\w*|dummy\w*|args|kwargs|factory_kwargs|"
@@ -24,6 +24,7 @@ SAID_UNUSED = re.compile(
     re.IGNORECASE,
 )
 ACTS = re.compile(r"(?:^|_)(?:kernel|ksize|dilation|dropout|drop)(?:_size|_rate|_prob|_p)?$")
+_INTERFACE = 3  # parameters, self among them, with which two constructors may begin by chance
 SHOWS = {"extra_repr", "__repr__", "__str__"}
 
 
@@ -53,15 +54,16 @@ def idle(cls: type, values: dataflow.Names = frozenset()) -> tuple[Idle, ...]:
     found = []
     for argument in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs][1:]:
         name, overwritten = argument.arg, _overwritten(node, argument.arg)
+        attribute, again = refilled.refilled(cls, node, name)
         is_meant = name in reading.deleted or HARMLESS.match(name) or _is_said(cls, node, name)
-        if is_meant or (name in live and not overwritten) or _is_interface(owner, node, name):
+        if is_meant or (name in live and not (overwritten or again)) or _is_interface(owner, node, name):
             continue
-        how = (
-            f"replaced in line {overwritten} before it is read"
-            if overwritten
-            else reading.end(name, dataflow.loads(node))
-        )
-        found.append(Idle(name, overwritten or argument.lineno, how))
+        how = reading.end(name, dataflow.loads(node))
+        if overwritten:
+            how = f"replaced in line {overwritten} before it is read"
+        elif again:
+            how = f"what self.{attribute} is made of, which line {again} fills anew"
+        found.append(Idle(name, overwritten or again or argument.lineno, how))
     return tuple(found)
 
 
@@ -170,16 +172,19 @@ def _is_said(cls: type, node: source.Function, name: str) -> bool:
 
 
 def _is_interface(owner: Any, node: source.Function, name: str) -> bool:
-    """Whether another class of the file has the same constructor and does use the parameter: one call makes either."""
+    """Whether another class of the file begins with the same parameters and does use this one: one call makes either."""
     if _is_fixed_for_base(node, name):
         return True
     if any(name == getattr(part.value, "id", "") for part in ast.walk(node) if isinstance(part, ast.Assign)):
         return False  # who keeps it means to use it
     signature = [argument.arg for argument in node.args.args]
+    first = signature[: signature.index(name) + 1] if name in signature else []
     for other in ast.walk(source.tree_of(source.file_of(owner))):
         if not isinstance(other, ast.FunctionDef) or other.name != "__init__" or other.lineno == node.lineno:
             continue
-        if [argument.arg for argument in other.args.args] == signature and name in _loads_in(other):
+        theirs = [argument.arg for argument in other.args.args]
+        is_alike = theirs == signature or (len(first) > _INTERFACE and theirs[: len(first)] == first)
+        if is_alike and name in _loads_in(other):
             return True
     return False
 

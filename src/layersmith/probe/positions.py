@@ -18,8 +18,9 @@ from layersmith.probe.surroundings import preserved
 
 TURNS = frozenset({"sin", "cos"})  # what matters of an angle is how far it is, not by which share it is off
 SUMS = frozenset({"add", "sub", "rsub"})
+ORDERS = frozenset({"lt", "le", "gt", "ge"})  # of positions with positions, which come first
 SCALES = SUMS | {"mul", "div", "neg", "abs", "mm", "bmm", "mv"}
-MOVES = frozenset({"_to_copy", "clone", "cat", "stack", "repeat", "flip", "index_select"})
+MOVES = frozenset({"_to_copy", "clone", "cat", "stack", "repeat", "flip", "index_select", "constant_pad_nd"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,10 @@ class _Watch(Operations):
         name = func.overloadpacket.__name__.rstrip("_")
         counted = next((x for x in operands if tree.place(x) in self.rounded), None)
         is_signal = any(tree.place(x) in self.signals for x in operands)
-        if counted is not None and (name in TURNS or (name in SUMS and is_signal)):
+        are_counted = len(operands) > 1 and all(tree.place(x) in self.rounded for x in operands)
+        if counted is not None and (
+            name in TURNS or (name in SUMS and is_signal) or (name in ORDERS and are_counted)
+        ):
             origin = self.rounded[tree.place(counted)]
             self.uses.append(Use(origin, name, float(counted.abs().max()) if counted.numel() else 0.0))
         result = func(*args, **(kwargs or {}))

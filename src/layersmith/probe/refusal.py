@@ -46,6 +46,11 @@ def is_refusal(error: BaseException) -> bool:
     return _raises(file, line)
 
 
+def is_too_small(error: BaseException) -> bool:
+    """Whether a map has no room for a kernel or a pool."""
+    return any(text in str(error) for text in TOO_SMALL)
+
+
 def is_of_a_call(error: BaseException) -> bool:
     """Whether a module raised it while it was called, or autograd behind it, not what watched the call."""
     files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]

@@ -121,8 +121,9 @@ def _time(module: nn.Module, inputs: Inputs, x: Tensor, rows: int, run: Run, fir
     if x.ndim == ROWS:
         is_sequence = not x.is_floating_point() or _is_one_convolved(module, x)
         return 1 if is_sequence or _is_waveform(module, first, inputs) else None
-    if x.ndim == STACK and len(_together(module, inputs, first)) > 1:
-        return STACK - ROWS
+    has_channels_last = x.ndim == STACK or (x.ndim == MATRIX and not _convolves(module))
+    if has_channels_last and len(_together(module, inputs, first)) > 1:
+        return x.ndim - ROWS
     return _of_matrix(module, inputs, x, run, first) if x.ndim == MATRIX and x.is_floating_point() else None
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from layersmith.probe.inputs import Inputs
 
 IMAGE = 4  # axes: rows, channels and a plane, in either order
+ROWS = 3  # axes: rows, steps and features
 
 
 def stretched(inputs: Inputs, sides: Sequence[int]) -> Inputs | None:
@@ -40,17 +41,34 @@ def odd(inputs: Inputs) -> Inputs | None:
     return _resized(inputs, lambda side: side + 1 - side % 2) if any(even) else None
 
 
-def grown(inputs: Inputs, more: int) -> Inputs | None:
-    """The inputs with images of so many rows and columns more; None where there is none."""
+def grown(inputs: Inputs, more: int, columns: int | None = None) -> Inputs | None:
+    """The inputs with images of so many rows and columns more, equally many if not said; None where there is none."""
     has_images = any(tensor.ndim == IMAGE for tensor in inputs.tensors())
-    return _resized(inputs, lambda side: side + more) if has_images else None
+    across = more if columns is None else columns
+    return _resized(inputs, lambda side: side + more, lambda side: side + across) if has_images else None
 
 
-def _resized(inputs: Inputs, size: Callable[[int], int]) -> Inputs:
-    """The inputs with images that are continued by their own beginning."""
+def least(inputs: Inputs) -> Inputs | None:
+    """The inputs with images of two rows and three columns, and rows of two steps; None where none is larger."""
+
+    def cut(tensor: Tensor) -> Tensor:
+        return (
+            tensor[..., :2, :3] if tensor.ndim == IMAGE else tensor[:, :2] if tensor.ndim == ROWS else tensor
+        )
+
+    found = inputs.map(cut)
+    return found if [*map(_shape, found.tensors())] != [*map(_shape, inputs.tensors())] else None
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
+
+
+def _resized(inputs: Inputs, *sizes: Callable[[int], int]) -> Inputs:
+    """The inputs with images that are continued by their own beginning; of rows and columns, or of both."""
 
     def resized(tensor: Tensor) -> Tensor:
-        for axis in (-2, -1) if tensor.ndim == IMAGE else ():
+        for axis, size in zip((-2, -1), (sizes[0], sizes[-1]), strict=True) if tensor.ndim == IMAGE else ():
             places = torch.arange(size(tensor.shape[axis])) % tensor.shape[axis]
             tensor = tensor.index_select(axis, places)
         return tensor

@@ -80,6 +80,11 @@ class Clue:
         return bool(self.rank or self.says_size or self.min_rank or self.dtype or self.parts)
 
 
+def is_batch(name: str) -> bool:
+    """Whether an axis is called so because it is that of the rows."""
+    return bool(_BATCH.match(name)) or name in ("n", "N")
+
+
 def shaped(clue: Clue, rank: int, *, spatial: int | None = None) -> TensorSpec:
     """A tensor of the given rank that agrees with the clue; what it leaves open gets primes, or `spatial`."""
     shape = [BATCH, *PRIMES[: rank - 1]][:rank]

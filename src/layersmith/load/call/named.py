@@ -158,7 +158,9 @@ def _among_nodes(asked: Asked) -> Any:
 
 def _integers(asked: Asked) -> Any:
     is_said = asked.clue.dtype is torch.int64
-    is_named = asked.is_open and _IDS.search(asked.word) and not re.search("emb|feat", asked.word)
+    are_labels = asked.clue.rank == 1 and "label" in asked.word and not asked.clue.says_size
+    is_named = (asked.is_open or are_labels) and _IDS.search(asked.word)
+    is_named = is_named and not re.search("emb|feat", asked.word)
     if not is_said and (not is_named or _are_features(asked)):
         return None
     main, clue = asked.main, asked.clue
@@ -222,7 +224,7 @@ def _lengths(asked: Asked) -> Any:
 
 
 def _mask(asked: Asked) -> Any:
-    if "mask" not in asked.word:
+    if not re.search("mask|msk", asked.word):
         return None
     rank, length = asked.clue.rank, PRIMES[0]
     if asked.may_be_none and (not rank or asked.callee.parameters[asked.name].default is None):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from layersmith.load.call.clue import PRIMES, Clue
+from layersmith.load.call.clue import PRIMES, Clue, is_batch
 from layersmith.load.call.functions import function_clue, method_clue, operator_clue, picked_clue
 from layersmith.load.call.held import Held, View
 from layersmith.load.call.lookup import ITERABLES, looked_up, named, picked_by, truth
@@ -25,6 +25,7 @@ from layersmith.load.call.syntax import (
     in_order,
     integer,
     is_super,
+    last_axes,
     parameter_at,
     picked_parts,
     rest_of,
@@ -191,19 +192,17 @@ class _Reader:
             return
         starred = any(isinstance(part, ast.Starred) for part in target.elts)
         count = len(target.elts)
+        names = tuple(getattr(part, "id", "_") for part in target.elts)
         if (owner := shape_owner(value)) is not None:
-            names = tuple(getattr(part, "id", "_") for part in target.elts)
             self.add(Clue(min_rank=count - 1) if starred else Clue(rank=count, names=names), owner)
+        elif (last := last_axes(value)) is not None:  # h, i, j = x.shape[-3:]: the batch comes before
+            self.add(Clue(min_rank=last[1] + (not is_batch(names[0]))), last[0])
         elif isinstance(value, ast.Tuple) and value.elts and isinstance(value.elts[0], ast.Starred):
             owner = shape_owner(value.elts[0].value)
             if owner is not None and not starred:  # (*x.shape, self.heads)
                 self.add(Clue(rank=count - len(value.elts) + 1), owner)
         elif self.holds(value) and not starred and isinstance(value, ast.Name):
-            names_of_parts = [getattr(part, "id", "") for part in target.elts]
-            clues = [
-                self.read_as(name, {}, after=node) if name not in ("", "_") else Clue()
-                for name in names_of_parts
-            ]
+            clues = [self.read_as(name, {}, after=node) if name != "_" else Clue() for name in names]
             says = any(clue.is_known or clue.is_sequence for clue in clues)
             self.add(Clue(parts=count, items=tuple(enumerate(clues)) if says else ()))
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from layersmith.load import failure
 from layersmith.load.attempt import Deadline, OutOfBudget
 from layersmith.load.call.batched import ranks_without_batch
 from layersmith.load.call.callee import Callee, State
@@ -18,7 +17,7 @@ from layersmith.load.call.kept import Kept
 from layersmith.load.call.loss import is_loss
 from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
-from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
+from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.call.run import (
     call_of,
     is_blank,
@@ -28,10 +27,17 @@ from layersmith.load.call.run import (
     trains,
 )
 from layersmith.load.call.start import starts
-from layersmith.load.call.verdict import fails_alike, is_unmendable, meets_its_own_doubles, told_by
+from layersmith.load.call.verdict import (
+    essence,
+    fails_alike,
+    is_unmendable,
+    meets_its_own_doubles,
+    progress,
+    told_by,
+)
 from layersmith.load.constructor.names import WIDTH
 from layersmith.load.values import Call, TensorSpec, map_specs, specs
-from layersmith.probe import source, tree
+from layersmith.probe import tree
 
 _TRIES, _TRIES_A_START, _DEEPEST, _UNCHANGED = 140, 25, 14, 12
 _MATRIX = 2
@@ -112,7 +118,7 @@ class CallSearch:
     def _count_unchanged(self, error: Exception, state: State) -> None:
         """The same words whatever the input: after some of them it is clear that no input helps."""
         earlier = self.attempts.errors[-2:-1]
-        is_same = bool(earlier) and _essence(earlier[0]) == _essence(error)
+        is_same = bool(earlier) and essence(earlier[0]) == essence(error)
         free = {spec.shape[index] for spec in specs(list(state.values())) for index in spec.free}
         is_inner = any(given not in free for given, _ in directed_pairs(str(error)))  # a size of no input
         self.unchanged = self.unchanged + 1 + is_inner if is_same else 0
@@ -135,7 +141,7 @@ class CallSearch:
         """The closest attempt is the one that came furthest into forward."""
         self.attempts.errors.append(error)
         self.attempts.sizes.append(set(told_by(specs(list(state.values())))))
-        if self.attempts.error is None or _progress(error) > _progress(self.attempts.error):
+        if self.attempts.error is None or progress(error) > progress(self.attempts.error):
             self.attempts.closest = call_of(self.callee, state)
             self.attempts.error = error
 
@@ -145,7 +151,7 @@ class CallSearch:
         if wide != state and self._works(wide):
             state = wide
         try:
-            state = self._finite(self._batched(self._as_high(self._of_several(state))))
+            state = self._finite(self._batched(self._as_high(self._of_several(self._filled(state)))))
             return self._with_rows_apart(self._with_steps(state))
         except Exception:  # noqa: BLE001 - out of time, or an output that can't be looked at: the call as it was found
             return state
@@ -198,6 +204,22 @@ class CallSearch:
             if other != state and self._works(other):
                 return other
         return state
+
+    def _filled(self, state: State) -> State:
+        """Longer inputs where nothing is left of them: a `Chomp1d(32)` of 32 steps."""
+        name, main = next(iter(state.items()), ("", None))
+        if not isinstance(main, TensorSpec) or not self._is_empty(state):
+            return state
+        longer = (
+            {**state, name: main.resized(axis, 2 * main.shape[axis], fix=False)}
+            for axis in sorted(main.free - {0})
+        )
+        return next((one for one in longer if self._works(one) and not self._is_empty(one)), state)
+
+    def _is_empty(self, state: State) -> bool:
+        return not any(
+            tensor.numel() for tensor in tree.tensors(output_of(self.callee, state, self.deadline))
+        )
 
     def _finite(self, state: State) -> State:
         """Positive numbers where others give NaN."""
@@ -256,20 +278,6 @@ class CallSearch:
 def _sequence_of(matrix: TensorSpec) -> TensorSpec:
     """Of so many features, with the usual batch and length."""
     return TensorSpec((BATCH, PRIMES[0], matrix.shape[-1]), matrix.dtype, matrix.high, free=frozenset({0, 1}))
-
-
-def _essence(error: Exception) -> object:
-    """What an error says, but for sizes that have nothing to do with it: the pair that does not match."""
-    pairs = {frozenset(pair) for pair in (*directed_pairs(str(error)), *undirected_pairs(str(error)))}
-    return pairs or (type(error), str(error))
-
-
-def _progress(error: Exception) -> list[int]:
-    """The line of forward that was reached, and that of the user's forward which is called there, and so on."""
-    codes = ((frame.f_code, line) for frame, line in reversed(failure.frames(error)))
-    return [
-        line for code, line in codes if code.co_name == "forward" and source.TORCH not in code.co_filename
-    ]
 
 
 def _widened(spec: TensorSpec) -> TensorSpec:

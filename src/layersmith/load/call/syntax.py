@@ -89,6 +89,22 @@ def shape_owner(node: ast.expr) -> ast.expr | None:
     return attribute.value if isinstance(attribute, ast.Attribute) and attribute.attr == wanted else None
 
 
+def last_axes(node: ast.expr) -> tuple[ast.expr, int] | None:
+    """`x` and 3 for `x.shape[-3:]`, also where more is unpacked behind it: `*x.shape[-3:], x.device`."""
+    first = node.elts[0] if isinstance(node, ast.Tuple) and node.elts else node
+    part = first.value if isinstance(first, ast.Starred) else first
+    is_slice = (
+        isinstance(part, ast.Subscript) and isinstance(part.slice, ast.Slice) and part.slice.upper is None
+    )
+    if not is_slice or not isinstance(part, ast.Subscript) or not isinstance(part.slice, ast.Slice):
+        return None
+    count, owner = (
+        integer(part.slice.lower) if part.slice.lower is not None else None,
+        shape_owner(part.value),
+    )
+    return (owner, -count) if owner is not None and count is not None and count < -1 else None
+
+
 def is_super(node: ast.expr) -> bool:
     """Whether this is `super().name`."""
     inner = node.value if isinstance(node, ast.Attribute) else None

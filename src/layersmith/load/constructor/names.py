@@ -123,10 +123,10 @@ _ANY_INTEGER = [WIDTH, 4, 1, 2, 3, 16, 64, 8]
 _FLAG = re.compile(
     r"^(use|is|has|with|add|do|enable|apply|return|include|learn\w*|share|tie|norm_first|causal|affine|bidirectional|"
     r"residual|shortcut|pretrained|bias|batch_first|inplace|bilinear|verbose|training|deterministic|gated|flash|"
-    rf"masked|only|normalize|requires|keep|(last|first)(?!_{_FEATURES}$))(_|$)|_bias$|pretrained|(^|_)flag"
+    rf"masked|only|normalize|requires|keep|cuda|gpu|(last|first)(?!_{_FEATURES}$))(_|$)|_bias$|pretrained|(^|_)flag|_(cuda|gpu)$"
 )
 _REAL = re.compile(
-    r"drop|prob$|(^|_)eps|momentum|temperature|alpha|beta|gamma|lambda|tau|slope|theta|sigma|weight$|_rate$|"
+    r"drop|prob$|(^|_)eps|momentum|temperature|alpha(?!bet)|beta|gamma|lambda|tau|slope|theta|sigma|weight$|_rate$|"
     r"quantile|mlp_ratio|^p$|threshold|coef|init_value|margin|decay|min_|max_val|minval|maxval"
 )
 ACTIVATION = re.compile(r"(^|_)act(_?(fn|func|layer|type|cls|name|\d))?$|activation|non_?lin")

@@ -34,6 +34,7 @@ Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -59,12 +60,13 @@ def argument_crashes(case: Case) -> Iterator[Finding]:
     if construction is None:
         raise NotApplicable("how it was constructed is not known")
     trials = Trials(case, construction, Deadline.after(SECONDS))
-    lines: set[tuple[str, int]] = set()
+    lines: dict[tuple[str, int], list[Finding]] = {}
     for failed in trials.failures(pairs=Deadline.after(SECONDS * PAIRS)):
         found = _finding(construction, failed)
-        if (found.file, found.line) not in lines:
-            lines.add((found.file, found.line))
-            yield found
+        lines.setdefault((found.file, found.line), []).append(found)
+    for first, *others in lines.values():
+        too = [one.message.partition(" (")[0] for one in others if one.where == first.where]
+        yield replace(first, message=f"{first.message}; so does {', '.join(too)}") if too else first
 
 
 def _finding(construction: Construction, failed: Failed) -> Finding:

@@ -6,14 +6,14 @@ no error, only a model that is not the one you asked for. One in five real fixes
 
 ## How it is tested
 The constructor's source is read and what becomes of each argument is followed: it must not be unread, replaced before
-it is read, only checked, kept in an attribute that nothing reads (`extra_repr` does not count; a function made of it is
-no more than kept), or asked for in a choice whose branches are all the same; what is given to a function of the user's
-that does nothing with it, or counts into a sum that nothing reads, is not read. Of the values that a check accepts
-(those that it lists, or a constant), or that a `Literal` or an enumeration lists, at most one may be left to the other
-cases: two that no comparison names do the same, unless one is a short or another name of the other, or said to be an
-alias. Whatever may have an effect counts as one. Arguments that a comment or docstring says are unused, and those that
-another class of the file with the same constructor uses, are not reported; that the size of the input is only kept
-(`in_dim`) is a note.
+it is read, made a tensor that is then filled anew, only checked, kept in an attribute that nothing reads (`extra_repr`
+does not count; a function made of it is no more than kept), or asked for in a choice whose branches are all the same;
+what is given to a function of the user's that does nothing with it, or counts into a sum that nothing reads, is not
+read. Of the values that a check accepts (those that it lists, or a constant), or that a `Literal` or an enumeration
+lists, at most one may be left to the other cases: two that no comparison names do the same, unless one is a short or
+another name of the other, or said to be an alias. Whatever may have an effect counts as one. Arguments that a comment
+or docstring says are unused, and those that another class of the file uses whose constructor begins alike, are not
+reported; that the size of the input is only kept (`in_dim`) is a note.
 
 ## How to fix it
 Use the argument, or remove it from the signature. Where an interface demands it, say so: name it `_unused`, or add

@@ -5,8 +5,10 @@ A tensor made in float32 inside forward, whatever the module's dtype, breaks `.d
 precision and gradient checks, far from the line that made it.
 
 ## How it is tested
-Module and inputs are moved to float64 and called; what worked in float32 must work there. If that fails only
-because a kernel does not exist in float64, nothing is said.
+Module and inputs are moved to float64 and called; what worked in float32 must work there, also with images of two
+rows and three columns, or two steps, for which forward may have another way. If that fails only because a kernel does
+not exist in float64, nothing is said. A line that casts to float32 and back, as a norm whose weights stay float32 in a
+model of any dtype, and a module that is told a dtype to which it casts, are notes.
 
 ## How to fix it
 Make tensors like the ones at hand: `torch.zeros(n, device=x.device, dtype=x.dtype)`, `x.new_zeros(n)`,
@@ -20,17 +22,21 @@ Make tensors like the ones at hand: `torch.zeros(n, device=x.device, dtype=x.dty
 
 from __future__ import annotations
 
+import linecache
+import re
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import source
+from layersmith.probe import sides, source
+from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+BACK = re.compile(r"\.(?:to|type|type_as)\(")
 FIRST = (
     "forward-raises unregistered-parameter unregistered-module parameter-not-a-leaf unregistered-buffer "
     "mode-not-propagated"
@@ -44,23 +50,51 @@ FIRST = (
     after=tuple(FIRST.split()),
 )
 def hard_coded_dtype(case: Case) -> Iterator[Finding]:
-    """Run it in float64."""
+    """Run it in float64, as it is and with little, for which it may have another way."""
     if not any(tensor.is_floating_point() for tensor in (*case.inputs.tensors(), *case.module.parameters())):
         raise NotApplicable("no floating inputs and no parameters")
     double = case.fresh(dtype=torch.float64)
+    little = sides.least(case.inputs)
+    for inputs, where in ((case.inputs, ""), *([(little, " with inputs of least size")] if little else [])):
+        if where and not _runs(case, inputs):
+            continue
+        try:
+            double.run(inputs.to(torch.float64))
+        except Exception as error:
+            text = " ".join(str(error).split())
+            if "not implemented for" in text:
+                raise NotApplicable(f"no float64 kernel: {text:.120}") from error
+            file, line = source.error_line(error, double.module)
+            yield Finding(
+                f"forward fails after .double(){where}: {text:.200}",
+                file=file,
+                line=line,
+                fix="make tensors in forward with device=x.device, dtype=x.dtype",
+                severity=Severity.NOTE if _is_meant(double.module, file, line) else None,
+            )
+            return
+
+
+def _runs(case: Case, inputs: Inputs) -> bool:
     try:
-        double.run()
-    except Exception as error:
-        text = " ".join(str(error).split())
-        if "not implemented for" in text:
-            raise NotApplicable(f"no float64 kernel: {text:.120}") from error
-        file, line = source.error_line(error, double.module)
-        yield Finding(
-            f"forward fails after .double(): {text:.200}",
-            file=file,
-            line=line,
-            fix="make tensors in forward with device=x.device, dtype=x.dtype",
-        )
+        case.run(inputs)
+    except Exception:  # noqa: BLE001 - then nothing is asked of such inputs
+        return False
+    return True
+
+
+def _is_meant(module: nn.Module, file: str, line: int) -> bool:
+    """Whether the line casts to float32 and back, as a norm whose weights stay float32, or the module is told a dtype."""
+    text = linecache.getline(file, line)
+    if ".float()" in text and BACK.search(text.partition(".float()")[2]):
+        return True
+    told = {
+        (type(part), name)
+        for part in module.modules()
+        for name, value in vars(part).items()
+        if value is torch.float32
+    }
+    return any(re.search(rf"\.(?:to|type)\(self\.{name}\b", source.text_of(cls)) for cls, name in told)
 
 
 @hard_coded_dtype.bad("fails after .double()")
@@ -77,6 +111,28 @@ class CastsTheInput(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x.float())
+
+
+@hard_coded_dtype.bad(
+    "fails after .double() with inputs of least size", inputs=lambda: torch.randn(2, 4, 5, 7)
+)
+class WeighsFewPixelsInFloat32(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(2)
+        if flat.shape[-1] > 9:  # noqa: PLR2004
+            return x.relu()
+        scores = (flat.mT @ flat).float()
+        return (flat @ scores.softmax(-1)).reshape(x.shape)
+
+
+@hard_coded_dtype.good(inputs=lambda: torch.randn(2, 4, 5, 7))
+class WeighsFewPixels(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(2)
+        if flat.shape[-1] > 9:  # noqa: PLR2004
+            return x.relu()
+        scores = (flat.mT @ flat).float()
+        return (flat @ scores.softmax(-1).to(x.dtype)).reshape(x.shape)
 
 
 @hard_coded_dtype.good

@@ -8,9 +8,9 @@ rotary or sinusoidal angles are off by radians.
 ## How it is tested
 Module and inputs are moved to bfloat16. Followed is what `arange` makes in that dtype, or is cast to it: through
 views, products with weights or constants, and differences. Reported is where its sine or cosine is taken, or
-where it is added to what comes of the input, if it grows when an axis of the input is twice as long, or is beyond 256
-already. What is normalised by the length, is only compared, or multiplies the input passes; so do images, whose
-sides are short.
+where it is added to what comes of the input or ordered against other positions (`i < j`), if it grows when an axis of the
+input is twice as long, or is beyond 256 already; also with a flag `causal` on that is off. What is normalised by the
+length, is compared with anything else, or multiplies the input passes; so do images, whose sides are short.
 
 ## How to fix it
 Count in float32 and cast what is computed of it: `torch.arange(T, device=x.device, dtype=torch.float32)`, then
@@ -31,16 +31,20 @@ Count in float32 and cast what is computed of it: `torch.arange(T, device=x.devi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, positions, sequence, source
+from layersmith.load import switched
+from layersmith.load.attempt import Deadline
+from layersmith.probe import batch, causality, masks, positions, sequence, source
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+SECONDS = 1.0  # of CPU for a flag
 LAST = 256  # up to here bfloat16 holds every whole number
 
 
@@ -51,10 +55,20 @@ LAST = 256  # up to here bfloat16 holds every whole number
     after=("forward-raises", "hard-coded-dtype"),
 )
 def rounded_positions(case: Case) -> Iterator[Finding]:
+    """Ask it as it is, and where nothing is found with its mask switched on."""
+    found = [*_asked(case)]
+    deadline = Deadline.after(SECONDS)
+    for _, other in () if found else switched.switched_on(case, causality.FLAGS, deadline):
+        found = [*_asked(replace(other, inputs=masks.without(other.module, other.inputs)))]
+        break
+    yield from found
+
+
+def _asked(case: Case) -> Iterator[Finding]:
     """Run it in bfloat16, and where positions are counted in it, longer."""
     low = case.fresh(dtype=torch.bfloat16)
     try:
-        uses = positions.uses(low.module, low.inputs)
+        uses = positions.uses(low.module, case.inputs.to(torch.bfloat16))
     except Exception as error:
         raise NotApplicable(f"it does not run in bfloat16: {error!s:.100}") from error
     uses = [one for one in uses if not source.is_machinery(one.origin.file)]
@@ -78,7 +92,7 @@ def _longer(case: Case, uses: list[positions.Use]) -> list[positions.Use]:
     for size in sizes:
         low = case.fresh(dtype=torch.bfloat16)
         try:
-            longer = positions.uses(low.module, positions.doubled(low.inputs, size, rows))
+            longer = positions.uses(low.module, positions.doubled(case.inputs.to(torch.bfloat16), size, rows))
         except Exception:  # noqa: BLE001, S112 - a width, which is what it is
             continue
         if size in sides and any(one.grows_into(other) for one in uses for other in longer):
@@ -120,6 +134,34 @@ class DistancesOfCastPlaces(nn.Module):
         places = torch.arange(x.shape[1], device=x.device).type_as(self.slope)
         far = (places[:, None] - places[None, :]).abs()
         scores = self.linear(x) @ x.transpose(1, 2) + self.slope * far
+        return scores.softmax(-1) @ x
+
+
+@rounded_positions.bad("lt() gets them rounded", inputs=lambda: torch.randn(2, 7, 6))
+class OrdersRoundedPlaces(nn.Module):
+    def __init__(self, *, causal: bool = False) -> None:
+        super().__init__()
+        self.linear, self.causal = nn.Linear(6, 6), causal
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.linear(x) @ x.transpose(1, 2)
+        if self.causal:
+            places = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)
+            scores = scores.masked_fill(places[:, None] < places, torch.finfo(x.dtype).min)
+        return scores.softmax(-1) @ x
+
+
+@rounded_positions.good(inputs=lambda: torch.randn(2, 7, 6))
+class OrdersPlaces(nn.Module):
+    def __init__(self, *, causal: bool = False) -> None:
+        super().__init__()
+        self.linear, self.causal = nn.Linear(6, 6), causal
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.linear(x) @ x.transpose(1, 2)
+        if self.causal:
+            places = torch.arange(x.shape[1], device=x.device)
+            scores = scores.masked_fill(places[:, None] < places, torch.finfo(x.dtype).min)
         return scores.softmax(-1) @ x
 
 

@@ -90,10 +90,10 @@ def _differs(case: Case, outputs: Mapping[str, Tensor], output: Any, axis: int, 
             continue
         if tensor.ndim != full.ndim:
             return _rank(case, path, tensor, full, axis, count)
-        same = min(count, size)  # rows at the same places
-        if tensor.ndim <= axis or tensor.shape[axis] != count:
+        if tensor.ndim <= axis or tensor.shape[axis] != count or axes.changed(full, tensor) > 1:
             continue
-        gap = closeness.gap(full.narrow(axis, 0, same), tensor.narrow(axis, 0, same), where=path)
+        one, other = (rows.narrow(axis, 0, min(count, size)) for rows in (full, tensor))  # at the same places
+        gap = closeness.gap(one, other, where=path)
         if gap.is_open:
             return Finding(
                 f"in a batch of {count}, {path} of a row differs by {gap.max_abs:.2g} from a batch of {size}, "
@@ -233,3 +233,12 @@ class OnePositionARow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.positions
+
+
+@batch_size_fails.good(inputs=lambda: torch.randn(5, 6))
+class ComparesAllRows(nn.Module):
+    """Rows by rows: both axes grow with the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = nn.functional.normalize(x, dim=-1)
+        return near @ near.mT

@@ -5,11 +5,11 @@ A model that sees ahead learns to copy: the training loss is wonderful, and gene
 future yet, is noise. One diagonal too many, a symmetric padding or a statistic over time is enough.
 
 ## How it is tested
-Asked where causality is promised: by contract (`causal=1`, the time axis), by a flag (`causal=True`), by the class's
-name or the first word of its documentation, or by a triangular mask in its source, used or forgotten. All steps from
-some step on are replaced, quietly and loudly, and the outputs before it must not move; a gradient would miss what a
-top-k sees. Of several inputs one is enough: a decoder sees all of its source. Then the output of a prefix must be the
-prefix of the output.
+Asked where causality is promised: by contract (`causal=1`, the time axis), by a flag (`causal=True`, which is also turned
+on, alone and with each other flag), by the class's name or the first word of its documentation, or by a triangular mask
+in its source, used or forgotten. All steps from some step on are replaced, quietly and loudly, and the outputs before it
+must not move; a gradient would miss what a top-k sees. Of several inputs one is enough: a decoder sees all of its
+source. Then the output of a prefix must be the prefix of the output.
 
 ## How to fix it
 `torch.triu(ones, diagonal=1)` is what to hide; pad a convolution by `(kernel_size - 1) * dilation` on the
@@ -26,18 +26,24 @@ left only; normalise each step by itself or with running sums.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.load import switched
+from layersmith.load.attempt import Deadline
 from layersmith.probe import causality, masks, sequence, source
 from layersmith.probe.closeness import Gap
 from layersmith.probe.sequence import Layout
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
+
+SECONDS = 3.0  # of CPU for all that a flag is turned with
 
 
 @rule(
@@ -47,8 +53,17 @@ from layersmith.subject import Case
     after=("forward-raises", "nondeterministic-eval", "causal"),
 )
 def future_leak(case: Case) -> Iterator[Finding]:
-    """Replace the future; then cut it off."""
-    axis, why = _promised(case)
+    """Replace the future; then cut it off. Where a flag that is off would promise it, the same with the flag on."""
+    for said, other in switched.switched_on(case, causality.FLAGS, Deadline.after(SECONDS)):
+        open_ = replace(other, inputs=masks.without(other.module, other.inputs))
+        with contextlib.suppress(NotApplicable):
+            for one in _asked(open_, None, said):  # of two flags the second may allow what the first promises
+                yield replace(one, severity=Severity.WARNING if "," in said else one.severity)
+                return
+    yield from _asked(case, *_promised(case))
+
+
+def _asked(case: Case, axis: int | None, why: str) -> Iterator[Finding]:
     layout = (
         sequence.layout(case.module, case.inputs, case.run_fresh) if axis is None else _stated(case, axis)
     )
@@ -238,6 +253,25 @@ class AttentionBothWays(nn.Module):
         scores = q @ k.mT / 6**0.5
         if self.causal:
             hidden = torch.ones_like(scores, dtype=torch.bool).triu(1)
+            scores = scores.masked_fill(hidden, float("-inf"))
+        return scores.softmax(-1) @ v
+
+
+@future_leak.bad("causal=True, banded=True", inputs=_sequence)
+class HidesBothOrNothing(nn.Module):
+    """The band is a reason to hide steps, not a condition for it."""
+
+    def __init__(self, *, causal: bool = False, banded: bool = False) -> None:
+        super().__init__()
+        self.qkv, self.causal, self.banded = nn.Linear(6, 18), causal, banded
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        scores = q @ k.mT / 6**0.5
+        if self.causal:
+            hidden = torch.ones_like(scores, dtype=torch.bool).triu(1)
+            if self.banded:
+                hidden = hidden & torch.ones_like(scores, dtype=torch.bool).tril(-3)
             scores = scores.masked_fill(hidden, float("-inf"))
         return scores.softmax(-1) @ v
 

@@ -7,9 +7,9 @@ depend on what was asked before.
 
 ## How it is tested
 One module is called with other inputs first: other values, fewer rows, fewer steps, another number for an optional
-argument (`window=None`, where `self.window` is a number), an image of other sides and as many pixels. Each call after
-that, also after `.double()`, `.bfloat16()` and a step of the parameters, must give what a fresh module gives for the
-same inputs, and must not raise where the fresh one does not.
+argument (`window=None`, where `self.window` is a number), an image of smaller sides, or of others and as many pixels.
+Each call after that, also after `.double()`, `.bfloat16()` and a step of the parameters, must give what a fresh module
+gives for the same inputs, and must not raise where the fresh one does not.
 
 ## How to fix it
 Compare the cache with what is asked (`if self.table.shape[0] < t or self.table.device != x.device`), slice
@@ -185,6 +185,20 @@ class RampOfAsManyPixels(nn.Module):
             across = torch.linspace(0, 1, columns).expand(rows, columns)
             self.kept[size] = across.reshape(-1)
         return x + self.kept[size].to(x).reshape(rows, columns)
+
+
+@call_history.bad("after a call with smaller sides the next one raises", inputs=_image)
+class FloorsOfTheFirstSides(nn.Module):
+    """Of a wider plane the columns are cut off, of a lower one no rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.floor: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.floor is None or self.floor.shape[1] > x.shape[-1] + 9:
+            self.floor = torch.zeros(x.shape[-2:], dtype=x.dtype, device=x.device)
+        return x.maximum(self.floor[:, : x.shape[-1]])
 
 
 @call_history.bad("with window = 1 the next one gives another output", inputs=_steps)
