@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def _last(body: source.Function | ast.Module, name: str, site: Site, depth: int)
     return _only([value for _, value in bound] if len(bound) == 1 else [value] * is_straight, site, depth)
 
 
-def _only(values: list[ast.expr | None], site: Site, depth: int) -> Any:
+def _only(values: Sequence[ast.expr | None], site: Site, depth: int) -> Any:
     found = values[0] if len(values) == 1 else None
     return UNKNOWN if found is None else worth(found, site, depth + 1)
 
