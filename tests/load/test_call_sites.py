@@ -14,6 +14,7 @@ from layersmith.load.build import subject_of_class
 from layersmith.load.constructor import callsites
 from layersmith.load.importing import import_target
 from layersmith.load.target import Target
+from layersmith.load.unbuildable import Unbuildable
 
 HEAD = "import torch\nfrom torch import nn\n"
 
@@ -270,3 +271,15 @@ def test_what_a_class_hands_on_is_what_its_own_callers_give_it(tmp_path):
     subject = subject_of_class(of_project(tmp_path, "sites_j", CALLED, **{"train.py": CALLERS}))
     plan = "[('linear', [6, 5]), ('tanh', []), ('linear', [5, 10])]"
     assert subject.inferred_from.startswith(f"Net({plan})(f32[5,6])")
+
+
+class Listed(nn.Module):
+    def __init__(self, blocks=None):
+        super().__init__()
+        assert isinstance(blocks, list), "blocks should be a list"
+        self.map = nn.Linear(blocks[0].width, blocks[0].width)
+
+
+def test_the_arguments_that_are_told_are_those_of_the_error():
+    with pytest.raises(Unbuildable, match=r"Listed\(\) raised AssertionError: blocks should be a list"):
+        subject_of_class(Listed)
