@@ -121,6 +121,18 @@ class Tasks(nn.Module):
         return sum(losses) / tasks
 
 
+class Gated(nn.Module):
+    """A cell that takes one score a row beside its input."""
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__()
+        self.inner, self.outer = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, inputs, hx, att_score):
+        share = att_score.view(-1, 1) * torch.sigmoid(self.inner(inputs))
+        return (1.0 - share) * hx + share * torch.tanh(self.outer(hx))
+
+
 class Spectra(nn.Module):
     """A window that is moved by no more than its length."""
 
@@ -161,6 +173,7 @@ class Bands(nn.Module):
         (Diffusion, "Diffusion(96, 64)(f32[5,96,11,13], [f32[11,11]<1, f32[11,11]<1, f32[11,11]<1])"),
         (Relations, "Relations(96, 64, 32)(f32[5,7,96], f32[5,42,32]<1, f32[42,7]<1, f32[42,7]<1)"),
         (Tasks, "Tasks(96, 10)(f32[5,7,96], i64[5,7]<4)"),
+        (Gated, "Gated(96, 48)(f32[5,96], f32[5,48], f32[5])"),
         (Spectra, "Spectra(64, 16)(f32[5,512])"),
         (Bands, "Bands(48, [[0, 1], [0, 1]])(f32[5,"),
         (Policy, "Policy(96, 64)(f32[5,96])"),

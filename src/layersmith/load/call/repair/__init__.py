@@ -24,6 +24,7 @@ _ADVICE = (
     ranks.stated,
     ranks.indexed,
     ranks.counted,
+    ranks.one_a_row,
     sizes.too_small,
     divisors.divisible,
     relations.halved,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 from layersmith.load.call.callee import State
 from layersmith.load.call.clue import Clue, shaped
 from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.repair.messages import undirected_pairs
 from layersmith.load.values import TensorSpec, specs
 from layersmith.probe.sequence import TOGETHER
 
@@ -29,7 +31,7 @@ _STATED = (
     (r"(\d) dimensions", 1),
     (r"must be batches of images with (\d) dim", 1),
 )
-_HIGHEST = 6
+_MATRIX, _HIGHEST = 2, 6
 _SPELLED = re.compile(r"\(?\[?\b[BN](?:[x, ]+[A-Z*]\w?){1,5}\b")  # "we expect BxNxCxHxW", "(B, C, H, W)"
 _DRAWN = re.compile(
     r"[(\[](?:\*|[A-Z]\w?)(?:, ?(?:[A-Z]\w?|\d{1,2})){1,5}[)\]]|\b[BN](?:x(?:[A-Z]|\d{1,2})){1,5}\b"
@@ -141,6 +143,16 @@ def counted(complaint: Complaint) -> Iterator[State]:
             for name in complaint.blamed:
                 if 0 < _rank(complaint, name) + change <= _HIGHEST:
                     yield complaint.with_rank(_rank(complaint, name) + change, [name])
+
+
+def one_a_row(complaint: Complaint) -> Iterator[State]:
+    """One number a row where so many are laid in one line: `score.view(-1, 1) * x` of 480 = 5 * 96 scores and 5 rows."""
+    for one, other in undirected_pairs(complaint.text):
+        for name in reversed([*complaint.tensors]):
+            spec = complaint.state[name]
+            is_matrix = isinstance(spec, TensorSpec) and spec.rank == _MATRIX
+            if is_matrix and {one, other} == {math.prod(spec.shape), spec.shape[0]}:
+                yield complaint.with_rank(1, [name])
 
 
 def fewer_indices(complaint: Complaint) -> Iterator[State]:
