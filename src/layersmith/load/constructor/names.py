@@ -110,6 +110,10 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
 _FLOATS: list[tuple[str, list[Any]]] = [
     (r"drop|^p$|prob|rate|jitter", [0.0, 0.1]),
     (r"eps", [1e-5]),
+    (
+        r"^beta_(1|0|t|start|end|min|max)$",
+        [0.02],
+    ),  # of a noise schedule: of one nothing is left of the signal
     (r"quantile", [0.5]),
     (r"momentum", [0.1]),
     (r"ratio|mult|factor|expan", [4.0, 2.0, 1.0, 0.5]),
