@@ -73,7 +73,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         [24, WIDTH],
     ),
     (
-        r"(num|n)_?(layers?|blocks?|stages?|levels?|steps?|iters?|repeats?|stacks?|res\w*|cells?|scales|hops|convs?|modules|flows)|depths?|layers?$|^n$|repeat|nlayers|blocks?$|levels?|(^|_)order",
+        r"(num|n)_?(layers?|blocks?|stages?|levels?|steps?|iters?|repeats?|stacks?|res\w*|cells?|scales|hops|convs?|modules|flows?|coupling\w*)|depths?|layers?$|^n$|repeat|nlayers|blocks?$|levels?|(^|_)order",
         [2, 1, 3, 4],
     ),
     (r"(num|n)_?(nodes?|vert\w*|atoms|joints|agents)$", [24]),
