@@ -14,6 +14,7 @@ from layersmith.load.build import subject_of_class
 from layersmith.load.constructor import callsites
 from layersmith.load.importing import import_target
 from layersmith.load.target import Target
+from layersmith.load.unbuildable import Unbuildable
 
 HEAD = "import torch\nfrom torch import nn\n"
 
@@ -87,6 +88,24 @@ beta = beta + unknown()
 model = Net(args.num_atoms, beta, config())
 """
     assert told(tmp_path, "sites_c", call) == [{"alpha": 3}]
+
+
+def test_of_several_values_of_a_name_the_last_before_the_call_counts(tmp_path):
+    call = """
+def build(size=7):
+    h = size
+    first = Net(h, h, 1)
+    h = 2 * args.hidden
+    second = Net(args.num_atoms, h, 2)
+    h = 0
+    if size:
+        g = 3
+    else:
+        g = 4
+    return Net(args.hidden, args.hidden, g)
+"""
+    found = told(tmp_path, "sites_k", call)
+    assert found == [{"alpha": 7, "beta": 7, "gain": 1}, {"alpha": 3, "beta": 16, "gain": 2}]
 
 
 def test_no_attribute_of_another_object_is_an_option(tmp_path):
@@ -252,3 +271,15 @@ def test_what_a_class_hands_on_is_what_its_own_callers_give_it(tmp_path):
     subject = subject_of_class(of_project(tmp_path, "sites_j", CALLED, **{"train.py": CALLERS}))
     plan = "[('linear', [6, 5]), ('tanh', []), ('linear', [5, 10])]"
     assert subject.inferred_from.startswith(f"Net({plan})(f32[5,6])")
+
+
+class Listed(nn.Module):
+    def __init__(self, blocks=None):
+        super().__init__()
+        assert isinstance(blocks, list), "blocks should be a list"
+        self.map = nn.Linear(blocks[0].width, blocks[0].width)
+
+
+def test_the_arguments_that_are_told_are_those_of_the_error():
+    with pytest.raises(Unbuildable, match=r"Listed\(\) raised AssertionError: blocks should be a list"):
+        subject_of_class(Listed)

@@ -108,6 +108,33 @@ class Relations(nn.Module):
         return torch.matmul(rel_rec.t(), sum(parts))
 
 
+class Tasks(nn.Module):
+    """Class numbers that are picked one task at a time."""
+
+    def __init__(self, in_features, num_classes):
+        super().__init__()
+        self.map = nn.Linear(in_features, num_classes)
+
+    def forward(self, x_spt, y_spt):
+        tasks, _, _ = x_spt.size()
+        losses = [nn.functional.cross_entropy(self.map(x_spt[i]), y_spt[i]) for i in range(tasks)]
+        return sum(losses) / tasks
+
+
+class Spectra(nn.Module):
+    """A window that is moved by no more than its length."""
+
+    def __init__(self, n_fft: int, hop_length: int):
+        super().__init__()
+        self.n_fft, self.hop_length = n_fft, hop_length
+        self.gain = nn.Parameter(torch.ones(n_fft // 2 + 1, 1))
+
+    def forward(self, x):
+        window = torch.hann_window(self.n_fft)
+        found = torch.stft(x, self.n_fft, self.hop_length, window=window, return_complex=True)
+        return torch.istft(found * self.gain, self.n_fft, self.hop_length, window=window)
+
+
 class Bands(nn.Module):
     """Lists of numbers that pick columns, each of which is measured."""
 
@@ -133,6 +160,8 @@ class Bands(nn.Module):
         (Thirds, "Thirds(48)(f32[5,7,144])"),
         (Diffusion, "Diffusion(96, 64)(f32[5,96,11,13], [f32[11,11]<1, f32[11,11]<1, f32[11,11]<1])"),
         (Relations, "Relations(96, 64, 32)(f32[5,7,96], f32[5,42,32]<1, f32[42,7]<1, f32[42,7]<1)"),
+        (Tasks, "Tasks(96, 10)(f32[5,7,96], i64[5,7]<4)"),
+        (Spectra, "Spectra(64, 16)(f32[5,512])"),
         (Bands, "Bands(48, [[0, 1], [0, 1]])(f32[5,"),
         (Policy, "Policy(96, 64)(f32[5,96])"),
     ],

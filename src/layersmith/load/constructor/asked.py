@@ -88,10 +88,13 @@ def _of_settings(text: str, arguments: Arguments) -> Iterator[Arguments]:
 
 
 def _resized(settings: Made, old: int, new: int) -> Iterator[Made]:
-    for name, value in settings.parts.items() if settings.remade is not None else ():
+    remade = settings.remade
+    if remade is None:
+        return
+    for name, value in settings.parts.items():
         inner = _resized(value, old, new) if isinstance(value, Made) else ()
         others = [new] if type(value) is int and value == old else inner
-        yield from (settings.remade(name, other) for other in others)
+        yield from (remade(name, other) for other in others)
 
 
 def _as_large(text: str, arguments: Arguments) -> Iterator[Arguments]:

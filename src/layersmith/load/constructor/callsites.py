@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from layersmith.load.constructor import devices, sites
+from layersmith.load.constructor.settings import UNKNOWN
 from layersmith.load.constructor.syntax import resolved
-from layersmith.load.constructor.worth import UNKNOWN, worth
+from layersmith.load.constructor.worth import worth
 
 _LARGE = 1024
 _FARTHEST = 2  # how many calls whose arguments take more reading are told

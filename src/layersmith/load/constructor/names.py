@@ -24,6 +24,8 @@ INDEX = re.compile(r"(^|_)(ind|idx|ind(ex|ice)(es|s)?)$")
 _INTEGERS: list[tuple[str, list[Any]]] = [
     (r"(^|_)batch_?size$|^bsz?$", [BATCH]),
     (r"emb\w*_?(len|length|width)$", [WIDTH]),
+    (r"(^|_)n_?fft$|(^|_)fft_?(size|len\w*)$|(^|_)win_?(size|len\w*)$", [64, 512]),
+    (r"(^|_)hop_?(size|len\w*)$|^hop$", [16, 128]),  # of a window: at most as long as it
     (r"(kv|key_value).*heads?$|num_kv|n_kv", [2, 4]),
     (
         r"(^|_)(dim_?head|head_?dim|d_?head|head_size|head_width|d_[kqv]|d_kv|dim_?[kqv]|head_channels|per_head)s?$",

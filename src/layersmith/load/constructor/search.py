@@ -120,7 +120,7 @@ class ConstructorSearch:
         self.depth = depth
         self.errors: list[str] = []  # of constructor calls that failed, in order
         self.slip: Arguments | None = None  # of the first that no arguments mend
-        self.closest: Arguments = {}
+        self.closest: Arguments = {}  # of the first error
         self.complaints: list[str] = []  # of forward, about what was built
         parameters = list(inspect.signature(constructor(cls)).parameters.values())[1:]
         self.parameters = {p.name: p for p in parameters if p.kind not in _VARIADIC}
@@ -161,13 +161,13 @@ class ConstructorSearch:
         return self.known[name]
 
     def _attempt(self, arguments: Arguments, deadline: Deadline) -> nn.Module | Exception:
-        self.closest = self.closest or arguments
         try:
             with contained(deadline):
                 return construct(self.cls, arguments)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the user's constructor raises
+            self.closest = self.closest if self.errors else arguments
             self.errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
             self.slip = arguments if self.slip is None and refusal.is_slip(error) else self.slip
             return error

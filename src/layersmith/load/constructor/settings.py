@@ -69,6 +69,7 @@ def _sets(node: ast.Assign) -> bool:
     return isinstance(target, ast.Attribute) and is_of_settings(target.value)
 
 
+@functools.lru_cache(maxsize=512)
 def option(name: str, file: Path) -> Any:
     """What a parser or another place of settings gives to one of them, that of a file itself first; UNKNOWN if none."""
     folder = project.folder_of(file)
@@ -89,6 +90,7 @@ def is_of_settings(node: ast.expr) -> bool:
     return bool(_CONFIG.search(ast.unparse(node)) or _FLAGS.search(ast.unparse(node)))
 
 
+@functools.lru_cache(maxsize=512)
 def _words(path: Path) -> frozenset[str]:
     """The words of a file; those of options as attributes: `num_atoms` of `--num-atoms`."""
     text = project.text_of(path)

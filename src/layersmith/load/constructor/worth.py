@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,16 +89,15 @@ def _of_name(node: ast.Name, site: Site, depth: int) -> Any:
     """Of a name that is bound once, of a parameter with a default, of one that is called as an option is."""
     name = node.id
     for function in site.around:
-        bound = [*_bound(function, name)]
-        if bound:
-            return _only(bound, site, depth)
+        if any(True for _ in _bound(function, name)):
+            return _last(function, name, site, depth)
         defaults = _defaults(function)
         if name in defaults:
             default = defaults[name]
             said = worth(default, site, depth + 1) if default is not None else UNKNOWN
             said = _as_called(function, name, site, depth) if (said is UNKNOWN or said is None) else said
             return settings.option(name, Path(site.file)) if said is UNKNOWN else said
-    return _only([*_bound(site.tree, name)], site, depth)
+    return _last(site.tree, name, site, depth)
 
 
 def _as_called(function: source.Function, name: str, site: Site, depth: int) -> Any:
@@ -129,24 +128,32 @@ def _of_field(node: ast.expr, site: Site, depth: int) -> Any:
     return settings.option(name, Path(site.file)) if settings.is_of_settings(node.value) else UNKNOWN
 
 
-def _only(values: list[ast.expr | None], site: Site, depth: int) -> Any:
+def _last(body: source.Function | ast.Module, name: str, site: Site, depth: int) -> Any:
+    """Of the one value that is given to a name; of several the last before the call, if no branch or loop gives it."""
+    bound = [*_bound(body, name)]
+    before = [(line, value) for line, value in bound if line < site.call.lineno]
+    line, value = max(before, key=lambda pair: pair[0]) if len(bound) > 1 and before else (0, None)
+    is_straight = any(part.lineno == line for part in body.body)
+    return _only([value for _, value in bound] if len(bound) == 1 else [value] * is_straight, site, depth)
+
+
+def _only(values: Sequence[ast.expr | None], site: Site, depth: int) -> Any:
     found = values[0] if len(values) == 1 else None
     return UNKNOWN if found is None else worth(found, site, depth + 1)
 
 
-def _bound(body: source.Function | ast.Module, name: str) -> Iterator[ast.expr | None]:
-    """The values that a function or file gives to a name itself; None where it is no plain assignment."""
+def _bound(body: source.Function | ast.Module, name: str) -> Iterator[tuple[int, ast.expr | None]]:
+    """The values that a function or file gives to a name itself, by line; None where it is no plain assignment."""
     left: list[ast.AST] = [*body.body]
     while left:
         node = left.pop()
         if isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            plain = [target for target in targets if getattr(target, "id", "") == name]
-            if plain:
-                yield node.value
+            if any(getattr(target, "id", "") == name for target in targets):
+                yield node.lineno, node.value
                 continue
         if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
-            yield None
+            yield node.lineno, None
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
             left += ast.iter_child_nodes(node)
 

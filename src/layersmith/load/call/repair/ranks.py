@@ -132,6 +132,8 @@ def counted(complaint: Complaint) -> Iterator[State]:
     missing = int(spatial.group(1)) - int(spatial.group(2)) if spatial else 0
     for name in complaint.blamed if missing else ():
         yield complaint.with_rank(_rank(complaint, name) + missing, [name])
+    for name in reversed(complaint.blamed) if complaint.says("multi-target not supported") else ():
+        yield complaint.with_rank(max(1, _rank(complaint, name) - 1), [name])
     if complaint.says(
         r"(right|correct|wrong|invalid|incorrect|proper) number of (ax[ei]s|dim)|[Nn]umber of spatial dim"
     ):

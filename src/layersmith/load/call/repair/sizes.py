@@ -44,7 +44,8 @@ def too_small(complaint: Complaint) -> Iterator[State]:
 
 def _longer(complaint: Complaint) -> Iterator[State]:
     """More samples of a signal [batch, samples] that a window of hundreds is laid over."""
-    if not complaint.says("Padding size should be less|[Kk]ernel size"):
+    is_signal = all(spec.rank < _SEQUENCE for spec in specs(list(complaint.state.values())))
+    if not is_signal or not complaint.says("Padding size should be less|[Kk]ernel size"):
         return
     for length in _SAMPLES:
         yield complaint.with_specs(
