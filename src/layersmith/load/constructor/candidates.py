@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layersmith.load.constructor import configs, evidence, names, standins
+from layersmith.load.constructor import configs, evidence, names, ranges, standins
 from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import TensorSpec
 
@@ -48,10 +48,10 @@ class Wanted:
 def candidates(wanted: Wanted) -> list[Any]:
     """Values for a parameter; never empty."""
     annotation = evaluated(wanted.annotation, wanted.scope)
-    told = list(_by_annotation(wanted.of(annotation)))
-    if told and not _is_vague(annotation):
-        return unique(told)
-    return unique([*wanted.usage.strings, *told, *_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)])
+    found = list(_by_annotation(wanted.of(annotation)))
+    if not found or _is_vague(annotation):
+        found = [*wanted.usage.strings, *found, *_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)]
+    return ranges.within(wanted.cls, wanted.name, unique(found))
 
 
 def evaluated(annotation: Any, scope: Mapping[str, Any]) -> Any:
