@@ -6,8 +6,8 @@ last, smaller batch of an epoch. Training often never shows it, the first reques
 
 ## How it is tested
 The example's rows are given again as batches of 1, 2, 3 and 5, in eval mode. Forward must not raise, outputs must
-keep their number of axes, and each row its answer. Only asked where rows are
-seen to be independent. What an `assert` or `raise` of the module itself refuses is its contract.
+keep their number of axes, and each row its answer. Only asked where rows are seen to be independent; of an example of
+one row, whether three work where two do. What an `assert` or `raise` of the module itself refuses is its contract.
 
 ## How to fix it
 `squeeze(-1)` instead of `squeeze()`; `x.view(x.shape[0], -1)` or `flatten(1)` instead of a number.
@@ -78,7 +78,26 @@ def _joins_one(case: Case) -> Iterator[Finding]:
         if JOINED.search(str(error)):
             yield from _failures(case, {2: error}, 1, 0, is_joined=True)
             return
+    if (third := _third_row(case)) is not None:
+        yield _raised(case, 3, third, "it works with 1 and 2")
+        return
     raise NotApplicable("no axis is seen to hold independent rows")
+
+
+def _third_row(case: Case) -> Exception | None:
+    """What three rows raise, and five, where the example has one and two of it work."""
+    if not all(len(one) == 1 for one in case.inputs.tensors() if one.ndim):
+        return None
+    raised: dict[int, Exception] = {}
+    for count in SIZES[1:]:
+        try:  # a vector of one number may be of all rows
+            case.run(case.inputs.map(lambda x, n=count: torch.cat([x] * n) if x.ndim > 1 else x))
+        except Exception as error:  # noqa: BLE001 - that it raises is what is asked
+            raised[count] = error
+    is_told = set(raised) == {3, 5} and not any(
+        source.is_refusal(one, case.module) for one in raised.values()
+    )
+    return raised[3] if is_told else None
 
 
 def _differs(case: Case, outputs: Mapping[str, Tensor], output: Any, axis: int, count: int) -> Finding | None:
@@ -129,9 +148,12 @@ def _failures(
     if not errors or is_doubtful or any(source.is_refusal(error, case.module) for error in errors.values()):
         return
     count, error = next(iter(errors.items()))
+    yield _raised(case, count, error, f"only a batch of {size} works" if is_only else f"it works with {size}")
+
+
+def _raised(case: Case, count: int, error: Exception, works: str) -> Finding:
     file, line = source.error_line(error, case.module)
-    works = f"only a batch of {size} works" if is_only else f"it works with {size}"
-    yield Finding(
+    return Finding(
         f"forward raised {type(error).__name__} for a batch of {count} ({works}): {' '.join(str(error).split()):.200}",
         file=file,
         line=line,
@@ -163,6 +185,21 @@ class JoinsOneToken(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.token, x], dim=1)
+
+
+@batch_size_fails.bad("a batch of 3 (it works with 1 and 2)", inputs=lambda: torch.randn(1, 1, 6))
+class GathersTwoScores(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        scores = x[:1].square().mean()
+        for row in x[1:]:
+            scores = torch.cat([scores.view(1), row.square().mean().view(1)])
+        return scores.view(-1, 1).mean()
+
+
+@batch_size_fails.good(inputs=lambda: torch.randn(1, 1, 6))
+class GathersAllScores(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([row.square().mean() for row in x]).mean()
 
 
 @batch_size_fails.good(inputs=lambda: (torch.randint(9, (1,)), torch.randn(1, 1, 6)))
