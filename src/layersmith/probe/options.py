@@ -256,6 +256,12 @@ def current(cls: type[nn.Module], given: Mapping[str, Any], name: str) -> Any:
     return given[name] if name in given else inspect.signature(cls.__init__).parameters[name].default
 
 
+def zero_rates(cls: type[nn.Module], given: Mapping[str, Any]) -> list[str]:
+    """The arguments that are rates, as of a dropout, and zero."""
+    rates = ((name, current(cls, given, name)) for name in names(cls) if PROBABILITY.search(name))
+    return [name for name, value in rates if type(value) in (int, float) and value == 0]
+
+
 def names(cls: type[nn.Module], given: Iterable[str] = ()) -> list[str]:
     """The names of the arguments, variadic ones left out; and of the fields of configs among those given."""
     parameters = [*inspect.signature(cls.__init__).parameters.values()][1:]
