@@ -13,7 +13,7 @@ An f-string: `f"expected 3 axes, got {len(shape)}"`.
 
 ## How to reproduce it
     try:
-        eval(where, {"len": lambda _: 1, **{name: torch.zeros(1) for name in ("x", "y", "shape", "sizes")}})
+        eval(where or "0", {"len": lambda _: 1, **{name: torch.zeros(1) for name in ("x", "y", "shape", "sizes")}})
     except TypeError as error:
         assert "concatenate" not in str(error), error
 """

@@ -14,8 +14,11 @@ reported; so is one that was reached before and is made all the same, unless ano
 Make it under the same condition under which it is used; remove the `detach()`.
 
 ## How to reproduce it
-    run().sum().backward()
-    idle = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+    import inspect
+    usual = inspect.signature(type(module)).parameters[where].default if where else None
+    changed = type(module)(**{where: not usual}) if where else module
+    changed(*args, **kwargs).sum().backward()
+    idle = [name for name, p in changed.named_parameters() if p.requires_grad and p.grad is None]
     assert not idle, f"no gradient reaches {idle}"
 """
 
@@ -98,7 +101,7 @@ def _finding(kind: type, option: Option, attribute: str, *, is_new: bool) -> Fin
     what = "changes the output, but no gradient reaches it" if is_new else "is made, and never used"
     return Finding(
         f"with {said} {attribute} {what}",
-        attribute,
+        option.name,
         *source.attribute_line(kind, attribute),
         fix="do not detach it" if is_new else "make it under the condition under which it is used",
     )
