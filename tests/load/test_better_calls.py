@@ -152,6 +152,21 @@ class AddsToScores(nn.Module):
         return scores + torch.zeros(h, i, j, device=device)
 
 
+class SqueezesWithin(nn.Module):
+    """Of a ratio it wants a share; by its name it may be anything."""
+
+    def __init__(self, dim: int, se_ratio: float) -> None:
+        super().__init__()
+        self.gate = nn.Linear(dim, dim) if 0.0 < se_ratio <= 1.0 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(x).sigmoid()
+
+
+def test_a_number_is_one_of_those_that_the_constructor_asks_for() -> None:
+    assert subject_of_class(SqueezesWithin).inferred_from.startswith("SqueezesWithin(32, 1.0)(")
+
+
 class AddsToRows(nn.Module):
     def forward(self, scores: Tensor) -> Tensor:
         b, i, j = scores.shape[-3:]

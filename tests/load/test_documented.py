@@ -55,6 +55,25 @@ class Broken(nn.Module):
         return x
 
 
+class Blended(nn.Module):
+    """Blends.
+
+    Example:
+        .. code-block:: python
+
+            x = torch.rand(4, 3)
+            # the following line should print 1.0
+            print(Blended(0.25)(x))
+    """
+
+    def __init__(self, share):
+        super().__init__()
+        self.share = share
+
+    def forward(self, x):
+        return x * self.share
+
+
 def test_odd():
     Odd({"in": 7})(torch.rand(4, 7))
 
@@ -75,6 +94,11 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleT
 def test_a_docstring_shows_how_a_class_is_called(written: ModuleType) -> None:
     said = subject_of_class(written.Gate, may_run_examples=True).inferred_from
     assert said == "Gate(6, strict=True)(f32[3,6]<1) as its docstring does it"
+
+
+def test_a_block_of_several_lines_shows_it(written: ModuleType) -> None:
+    said = subject_of_class(written.Blended, may_run_examples=True).inferred_from
+    assert said == "Blended(0.25)(f32[4,3]<1) as its docstring does it"
 
 
 def test_a_test_of_the_file_shows_it_too(written: ModuleType) -> None:

@@ -175,3 +175,24 @@ def test_inputs_are_so_long_that_something_is_left() -> None:
 
 def test_labels_that_a_model_hands_to_its_loss_are_whole_numbers() -> None:
     assert [one.dtype for one in subject_of_class(Scores).inputs(0).tensors()] == [torch.float32, torch.int64]
+
+
+class PassesMessages(nn.Module):
+    """Built for one feature of each edge, which its signature lets out."""
+
+    def __init__(self, input_dim: int, hidden_nf: int) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(input_dim, hidden_nf)
+        self.message = nn.Linear(2 * hidden_nf + 1, hidden_nf)
+
+    def forward(self, nodes: Tensor, edges: Tensor, edge_attr: Tensor | None = None) -> Tensor:
+        h = self.embedding(nodes)
+        rows, cols = edges
+        said = torch.cat([h[rows], h[cols]], dim=1)
+        said = said if edge_attr is None else torch.cat([said, edge_attr], dim=1)
+        return torch.zeros_like(h).index_add(0, rows, self.message(said))
+
+
+def test_features_of_edges_are_given_where_layers_were_built_for_them() -> None:
+    assert "edge_attr=f32[40,1]" in call(PassesMessages)
+    assert not subject_of_class(PassesMessages).doubt

@@ -41,8 +41,12 @@ def names(module: ModuleType) -> list[str]:
     return [one.name for one in undefined.names(module.Layer)]
 
 
+def of_source(module: ModuleType) -> list[str]:
+    return [one.name for one in undefined.attributes(module.Layer, None)]
+
+
 def attributes(module: ModuleType) -> list[str]:
-    return [one.name for one in undefined.attributes(module.Layer())]
+    return [one.name for one in undefined.attributes(module.Layer, module.Layer())]
 
 
 PLAIN = """
@@ -133,3 +137,47 @@ def test_an_attribute_is_unknown_when_nothing_sets_it_on_the_class(
     load: Load, text: str, beside: str, expected: list[str]
 ) -> None:
     assert attributes(load(text, beside=beside)) == expected
+
+
+READS_WHAT_NONE_SETS = """
+class Layer(nn.Module):
+    def __init__(self, unknown):
+        super().__init__()
+        self.known = unknown.width
+
+    def noise(self, model):
+        model.eval()
+        return torch.randn(self.known, device=self.place) if self.training else missing
+"""
+HEIR_DEFINES = """
+class Layer(nn.Module):
+    def forward(self, x):
+        return self.inner(x) * self.gain
+
+class Heir(Layer):
+    gain = 2.0
+
+    def inner(self, x):
+        return x
+"""
+NAMES_BY_NUMBER = """
+class Layer(nn.Module):
+    def __init__(self, unknown):
+        super().__init__()
+        for i in range(unknown.count):
+            setattr(self, f"token_{i}", nn.Parameter(torch.zeros(1)))
+
+    def forward(self, x):
+        return x + self.token_0
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "unset"), [(READS_WHAT_NONE_SETS, ["place"]), (HEIR_DEFINES, []), (NAMES_BY_NUMBER, [])]
+)
+def test_a_class_that_was_never_built_is_read(load: Load, text: str, unset: list[str]) -> None:
+    assert of_source(load(text)) == unset
+
+
+def test_that_a_model_is_put_into_eval_mode_says_nothing_of_names(load: Load) -> None:
+    assert names(load(READS_WHAT_NONE_SETS)) == ["missing"]

@@ -89,3 +89,27 @@ class Smooths(nn.Module):
 def test_classes_that_are_no_targets_are_no_dead_features() -> None:
     inputs = torch.randn(5, 32).log_softmax(-1), torch.randint(4, (5,))
     assert [*layersmith.check(Smooths(), inputs, select=["ignored-input"]).findings()] == []
+
+
+class Halves(nn.Module):
+    """Of a list in which some layers take the time, and all are called alike."""
+
+    def forward(self, x: Tensor, temb: Tensor) -> Tensor:
+        return x[..., ::2] + x[..., 1::2]
+
+
+class Doubles(nn.Module):
+    def forward(self, x: Tensor, temb: Tensor) -> Tensor:
+        return torch.cat([x, x], dim=-1)
+
+
+class Shifts(nn.Module):
+    def forward(self, x: Tensor, temb: Tensor) -> Tensor:
+        return x + temb
+
+
+def test_two_others_that_take_the_same_are_an_interface() -> None:
+    calls = torch.randn(3, 6), torch.randn(3, 6)
+    report = layersmith.check(Halves(), calls, select=["ignored-input"])
+    found = [(finding.where, result.severity_of(finding)) for _, result, finding in report.findings()]
+    assert found == [("input[1]", Severity.NOTE)]

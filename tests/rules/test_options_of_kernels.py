@@ -66,3 +66,50 @@ def test_all_values_that_a_line_fails_for_are_told_in_one_finding() -> None:
     (found,) = findings(ForgetsTwoNorms, torch.randn(4, 6))
     assert "ForgetsTwoNorms(norm='batch') (compared in the source)" in found.message
     assert found.message.endswith("; so does ForgetsTwoNorms(norm=None)")
+
+
+class NamesARecurrentLayer(nn.Module):
+    """Takes "GRU" and, so it says, "gru"."""
+
+    def __init__(self, width: int = 6, kind: str = "GRU") -> None:
+        super().__init__()
+        assert kind.upper() in ("GRU", "LSTM")
+        self.kind = kind.upper()
+        self.rnn = getattr(nn, kind)(width, width, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.rnn(x)[0]
+        return y
+
+
+class NamesItInAnyCase(NamesARecurrentLayer):
+    def __init__(self, width: int = 6, kind: str = "GRU") -> None:
+        assert kind.upper() in ("GRU", "LSTM")
+        super().__init__(width, kind.upper())
+
+
+def test_what_is_compared_in_any_case_is_tried_in_the_other() -> None:
+    (found,) = findings(NamesARecurrentLayer, torch.randn(2, 5, 6))
+    assert (
+        "NamesARecurrentLayer(kind='gru') (compared in the source): the constructor raised" in found.message
+    )
+    assert not findings(NamesItInAnyCase, torch.randn(2, 5, 6))
+
+
+class CallsOneTooMany(nn.Module):
+    """Right for an even number of layers."""
+
+    def __init__(self, width: int = 6, num_convs: int = 2) -> None:
+        super().__init__()
+        self.num_convs = num_convs
+        self.convs = nn.ModuleList(nn.Linear(width, width) for _ in range(num_convs // 2 * 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i in range(self.num_convs):
+            x = self.convs[i](x)
+        return x
+
+
+def test_another_number_of_parts_is_tried() -> None:
+    (found,) = findings(CallsOneTooMany, torch.randn(4, 6))
+    assert "CallsOneTooMany(num_convs=1) (a count): forward raised IndexError" in found.message

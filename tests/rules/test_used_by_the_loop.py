@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor, nn
 
+import layersmith
 from layersmith import runner
 from layersmith.finding import Outcome, Severity
 from layersmith.load.build import subject_of_class

@@ -6,7 +6,6 @@ They run whatever they run, so this is done only where the process is confined (
 from __future__ import annotations
 
 import ast
-import contextlib
 import doctest
 import inspect
 import os
@@ -30,7 +29,7 @@ from layersmith.probe import source
 _DEMO = re.compile(r"^_*(test|demo|example|main|run|unit_?test|check)s?(_|$)")
 _FENCED = re.compile(r"```(?:python|py|pycon)?[ ]*\n(.*?)```", re.DOTALL)
 _INDENTED = re.compile(
-    r"(?:::|code-block:: *python|[Ee]xamples?:|[Uu]sage:)[ ]*\n\s*\n?((?:[ \t]+\S.*\n|\s*\n)+)"
+    r"(?:::|code-block:: *python|[Ee]xamples?:|[Uu]sage:)[ ]*\n((?:[ \t]+\S.*\n|[ \t]*\n)+)"
 )
 _PROJECT = ("pyproject.toml", "setup.py", "setup.cfg", ".git", "requirements.txt")
 _LEVELS = 4  # how far up the README may stand
@@ -158,8 +157,11 @@ def _pieces(text: str) -> Iterator[str]:
         return
     for match in [*_FENCED.finditer(text), *_INDENTED.finditer(text)]:
         code = textwrap.dedent(match.group(1))
-        with contextlib.suppress(SyntaxError, ValueError):
+        try:
             ast.parse(code)
+        except (SyntaxError, ValueError):
+            yield from _pieces(code)  # `Example:`, and only then `.. code-block:: python`
+        else:
             yield code
 
 

@@ -139,7 +139,7 @@ def _asked(node: ast.AST, place: Place) -> Iterator[tuple[ast.AST, Texts]]:
     """What is compared with strings here, looked up in a table, or matched; and with which."""
     if isinstance(node, ast.Compare) and len(node.ops) == 1:
         if isinstance(node.ops[0], ast.Eq | ast.NotEq | ast.In | ast.NotIn):
-            yield node.left, place.values_of(node.comparators[0])
+            yield _in_any_case(node.left, place.values_of(node.comparators[0]))
     elif isinstance(node, ast.Subscript) and (table := place.table(node.value)) is not None:
         yield node.slice, place.values_of(table)
     elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "get" and node.args:
@@ -148,6 +148,15 @@ def _asked(node: ast.AST, place: Place) -> Iterator[tuple[ast.AST, Texts]]:
     elif isinstance(node, ast.Match):
         patterns = [one.value for one in ast.walk(node) if isinstance(one, ast.MatchValue)]
         yield node.subject, [value for one in patterns for value in place.values_of(one)]
+
+
+def _in_any_case(node: ast.expr, values: Texts) -> tuple[ast.expr, Texts]:
+    """What is compared, without `.lower()` behind it; with that, the values may be in the other case, too."""
+    is_turned = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("lower", "upper")
+    if not is_turned or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+        return node, values
+    others = [one.swapcase() for one in values if one and (one.islower() or one.isupper())]
+    return node.func.value, [*values, *others]
 
 
 def _handed_on(call: ast.Call, place: Place, found: Uses) -> None:

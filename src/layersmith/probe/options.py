@@ -17,6 +17,7 @@ from layersmith.probe.standing import Texts, kept_as, methods
 PROBABILITY = re.compile(r"drop|(?:^|_)prob|^p$|droprate")
 MOST = 48  # layers of a stage: what is more is a width
 COUNT = re.compile(r"(?:layers?|depth|blocks?|stages?|num_hidden)$")
+PARTS = re.compile(r"^(?:num|n)_(?:kernels|branches|convs|repeats|scales|units|convolutions)$")
 WIDTH = re.compile(
     r"^(?:d_?model|dim|embed_dim|emb_dim|hidden_(?:size|dim)|width|channels|num_features|features)$"
 )
@@ -161,7 +162,7 @@ def _of(
         yield from (Option(name, value, "a rate") for value in (0.0, 0.5))
     if type(current) is int and WIDTH.search(name) and current % 2 == 0:
         yield Option(name, current + 1, TREATED if is_treated else ODD)
-    if type(current) is int and COUNT.search(name):
+    if type(current) is int and (COUNT.search(name) or PARTS.match(name)):
         yield from (Option(name, value, "a count") for value in (1, 3))
 
 
@@ -253,6 +254,12 @@ def _attribute(node: ast.AST) -> str:
 def current(cls: type[nn.Module], given: Mapping[str, Any], name: str) -> Any:
     """The value that an argument has."""
     return given[name] if name in given else inspect.signature(cls.__init__).parameters[name].default
+
+
+def zero_rates(cls: type[nn.Module], given: Mapping[str, Any]) -> list[str]:
+    """The arguments that are rates, as of a dropout, and zero."""
+    rates = ((name, current(cls, given, name)) for name in names(cls) if PROBABILITY.search(name))
+    return [name for name, value in rates if type(value) in (int, float) and value == 0]
 
 
 def names(cls: type[nn.Module], given: Iterable[str] = ()) -> list[str]:

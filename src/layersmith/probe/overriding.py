@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
 import inspect
@@ -54,6 +55,7 @@ class Taken:
     owner: type
     signature: str = ""  # of a method that cannot be called as nn.Module's; "" for an attribute
     value: Any = None
+    made: str = ""  # the class of the value, where only the source is known
     is_found: bool = True  # what is registered under a method's name is not: its name gives the method
 
 
@@ -79,6 +81,22 @@ def methods(cls: type, path: str = "") -> Iterator[Taken]:
         elif not all(_accepts(member, args, kwargs) for args, kwargs in calls):
             arguments = ", ".join(inspect.signature(member).parameters)
             yield Taken(name, path, owner, f"{name}({arguments})")
+
+
+def registered(cls: type) -> Iterator[Taken]:
+    """What the source of a class registers under the name of a method: `self.modules = nn.ModuleList(layers)`."""
+    for method in source.methods(cls):
+        for part in ast.walk(method):
+            call = part.value if isinstance(part, ast.Assign) else None
+            if not isinstance(part, ast.Assign) or not isinstance(call, ast.Call):
+                continue
+            made = ast.unparse(call.func).rpartition(".")[2]
+            kind = getattr(nn, made, None)
+            is_module = isinstance(kind, type) and issubclass(kind, nn.Module | nn.Parameter)
+            for target in part.targets:
+                is_own = isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self"
+                if is_own and is_module and isinstance(target, ast.Attribute) and target.attr in CALLS:
+                    yield Taken(target.attr, "", cls, made=made, is_found=False)
 
 
 def _attributes(part: nn.Module, path: str) -> Iterator[Taken]:

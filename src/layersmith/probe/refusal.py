@@ -31,6 +31,7 @@ WIDTHS = re.compile(
 LISTS = re.compile(r"isinstance\((\w+), .*\b(?:tuple|list)\b")
 AUTOGRAD = f"{source.TORCH}/autograd/"
 MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an attribute that was never set
+CONTAINER = f"{source.TORCH}/nn/modules/container.py"  # a layer that a list has not
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -41,7 +42,7 @@ def is_refusal(error: BaseException) -> bool:
     if isinstance(error, ACCIDENTS) or not frames:
         return False
     file, line = frames[-1][0].f_code.co_filename, frames[-1][1]
-    if file == MODULE:
+    if file in (MODULE, CONTAINER):
         return False
     return _raises(file, line)
 

@@ -19,11 +19,14 @@ from torch import nn
 
 from layersmith.probe import source
 
-DYNAMIC = re.compile(r"\bglobals\(\)|\bexec\(|\beval\(|\blocals\(\)|\bvars\(|__dict__|__getattr|__setattr__")
+DYNAMIC = re.compile(
+    r"\bglobals\(\)|\bexec\(|(?<![.\w])eval\(|\blocals\(\)|\bvars\(|__dict__|__getattr|__setattr__"
+)
 NAMING = {"setattr", "__setattr__", "getattr", "hasattr", "register_buffer", "register_parameter"}
 NAMING |= {"add_module", "register_module"}
 GUARDS = {"", "NameError", "AttributeError", "Exception", "BaseException"}
 ASKED = re.compile(r"version|PY2|PY3|platform|TYPE_CHECKING|hasattr|is_scripting|__torch|_available")
+_OF_MODULES = frozenset(vars(nn.Module()))  # as `training`
 _NEIGHBOURS = 200  # files beside the class's
 _LONGEST = 400_000  # characters of a file
 
@@ -56,10 +59,18 @@ def names(cls: type[nn.Module]) -> Iterator[Unknown]:
                 yield Unknown(name, file, line)
 
 
-def attributes(module: nn.Module) -> Iterator[Unknown]:
-    """Attributes of `self` that a method of its class reads, that it hasn't got, and that nothing ever sets."""
-    cls = type(module)
+def attributes(cls: type[nn.Module], module: nn.Module | None) -> Iterator[Unknown]:
+    """Attributes of `self` that a method of the class reads, that it hasn't got, and that nothing ever sets.
+
+    Args:
+        cls: the class.
+        module: one of it; without, nothing is said of what inherits from more than its own package and nn.Module.
+    """
     if any(DYNAMIC.search(source.text_of(owner)) for owner in owners(cls)):
+        return
+    others = {base for base in cls.__mro__ if source.is_torchs(base.__module__)} - {nn.Module}
+    tops = {owner.__module__.partition(".")[0] for owner in owners(cls)}
+    if module is None and (others or len(tops) > 1 or any(map(_computes_names, owners(cls)))):
         return
     for owner in owners(cls):
         node, file = source.class_node(owner), source.file_of(owner)
@@ -67,9 +78,31 @@ def attributes(module: nn.Module) -> Iterator[Unknown]:
             continue
         for name, line in _read_of_self(node):
             kept = _mangled(name, owner)
-            if hasattr(cls, kept) or _has(module, kept) or is_guarded(file, line) or _is_set(cls, file, name):
+            has_it = hasattr(cls, kept) or (_defines(file, name) if module is None else _has(module, kept))
+            if has_it or name in _OF_MODULES or is_guarded(file, line) or _is_set(cls, file, name):
                 continue
             yield Unknown(name, file, line)
+
+
+def _computes_names(owner: type) -> bool:
+    """Whether a class sets what is called by a text of its making: `setattr(self, f"token_{i}", ...)`."""
+    node = source.class_node(owner)
+    calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)] if node is not None else []
+    for one in calls:
+        setter = ast.unparse(one.func).rpartition(".")[2]
+        place = 1 if "setattr" in setter else 0
+        is_setter = setter in NAMING - {"getattr", "hasattr"} and len(one.args) > place
+        if is_setter and isinstance(one.args[place], ast.JoinedStr | ast.BinOp | ast.Call):
+            return True
+    return False
+
+
+def _defines(file: str, name: str) -> bool:
+    """Whether a class of the file, as one that derives from this one, has a method or an attribute of that name."""
+    classes = [part for part in ast.walk(source.tree_of(file)) if isinstance(part, ast.ClassDef)]
+    named = {getattr(child, "name", "") for one in classes for child in one.body}
+    set_ = {getattr(t, "id", "") for one in classes for c in one.body for t in getattr(c, "targets", [])}
+    return name in named | set_
 
 
 def _mangled(name: str, owner: type) -> str:

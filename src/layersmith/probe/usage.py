@@ -67,7 +67,8 @@ def is_demanded(cls: type, name: str) -> bool:
     if forward is None or name in dataflow.loads(ast.Module(forward.body, [])):
         return False
     own = _names(forward)
-    return len(own) > _INTERFACE and any(_names(other) == own for other in _others(cls, forward))
+    alike = sum(_names(other) == own for other in _others(cls, forward))
+    return alike > (len(own) <= _INTERFACE)  # one is enough where it takes many
 
 
 def _names(forward: source.Function) -> list[str]:

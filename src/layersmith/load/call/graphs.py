@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -48,6 +49,12 @@ def graph_part(word: str, width: int) -> Any:
     if word in ("num_nodes", "num_graphs"):
         return NODES if word == "num_nodes" else 2
     return EDGES.get(word) or TensorSpec((NODES, width or WIDTH), free=frozenset({1}))
+
+
+def left_out(parameters: Mapping[str, inspect.Parameter]) -> dict[str, TensorSpec]:
+    """Features of edges that may be left out, beside edges: layers may have been built for them."""
+    words = {plain(name): name for name, one in parameters.items() if one.default is None}
+    return {words[word]: EDGES[word] for word in words if word in EDGES and PAIRS & {*map(plain, parameters)}}
 
 
 def relation(word: str, others: Iterable[str], nodes: tuple[int, ...], kinds: int) -> TensorSpec | None:

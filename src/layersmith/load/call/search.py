@@ -68,15 +68,19 @@ class CallSearch:
         """A call that returns a tensor, in train mode, too, if there is one; None if none was found in time."""
         is_one_of_many = is_loss(self.callee)  # pairs of shapes that have nothing to do with each other
         found: State | None = None
+        given: set[str] = set()
         for start in starts(self.callee):
-            self.unchanged = 0 if is_one_of_many else self.unchanged
+            if is_one_of_many or given != {*start}:  # more inputs may help where no other size did
+                self.unchanged, given = 0, {*start}
+            elif self._is_over():
+                continue
             state = self._from(start)
             if state is not None and trains(self.callee, state, self.deadline):
                 return call_of(self.callee, self._canonical(state))
             found = found or state
             if self._are_rows_mixed() and not self.deadline.is_over:
                 self.unchanged = 0  # another rank may help, though no other size did
-            if self._is_over() or self._is_hopeless():
+            if self._is_hopeless():
                 break
         return None if found is None else call_of(self.callee, self._canonical(found))
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from layersmith.load.call import graphs
 from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import BATCH, PRIMES, shaped
 from layersmith.load.call.lookup import looked_up
@@ -71,7 +72,9 @@ def starts(callee: Callee) -> list[State]:
         told = [name for name in callee.required[:2] if callee.clues[name].names]
         are_told = len(told) > 1 and not has_labels(callee)
         weighed += [(_LATER_RANK if are_told else -1.0, state) for state in loss_states(callee)]
-    return [state for _, state in sorted(weighed, key=lambda pair: pair[0])]
+    found = [state for _, state in sorted(weighed, key=lambda pair: pair[0])]
+    left_out = graphs.left_out(callee.parameters)
+    return [found[0], {**found[0], **left_out}, *found[1:]] if left_out else found
 
 
 def value_for(callee: Callee, name: str, rank: int, *, spatial: int | None = None, main: Any = None) -> Any:

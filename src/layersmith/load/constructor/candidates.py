@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layersmith.load.constructor import configs, evidence, names, standins
+from layersmith.load.constructor import configs, evidence, names, ranges, standins
 from layersmith.load.constructor.any_settings import AnyDict
 from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import TensorSpec
@@ -49,11 +49,11 @@ class Wanted:
 def candidates(wanted: Wanted) -> list[Any]:
     """Values for a parameter; never empty."""
     annotation = evaluated(wanted.annotation, wanted.scope)
-    told = list(_by_annotation(wanted.of(annotation)))
-    if told and annotation not in (None, Any, object):
-        return unique(told)
-    told[:0] = evidence.texts(wanted.usage)
-    return unique([*told, *_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)])
+    found = list(_by_annotation(wanted.of(annotation)))
+    if not found or annotation in (None, Any, object):
+        said = [*evidence.texts(wanted.usage), *found]
+        found = [*said, *_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)]
+    return ranges.within(wanted.cls, wanted.name, unique(found))
 
 
 def evaluated(annotation: Any, scope: Mapping[str, Any]) -> Any:

@@ -75,7 +75,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         [24, WIDTH],
     ),
     (
-        r"(num|n)_?(layers?|blocks?|stages?|levels?|steps?|iters?|repeats?|stacks?|res\w*|cells?|scales|hops|convs?|modules|flows)|depths?|layers?$|^n$|repeat|nlayers|blocks?$|levels?|(^|_)order",
+        r"(num|n)_?(layers?|blocks?|stages?|levels?|steps?|iters?|repeats?|stacks?|res\w*|cells?|scales|hops|convs?|modules|flows?|coupling\w*)|depths?|layers?$|^n$|repeat|nlayers|blocks?$|levels?|(^|_)order",
         [2, 1, 3, 4],
     ),
     (r"(num|n)_?(nodes?|vert\w*|atoms|joints|agents)$", [24]),
@@ -112,6 +112,10 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
 _FLOATS: list[tuple[str, list[Any]]] = [
     (r"drop|^p$|prob|rate|jitter", [0.0, 0.1]),
     (r"eps", [1e-5]),
+    (
+        r"^beta_(1|0|t|start|end|min|max)$",
+        [0.02],
+    ),  # of a noise schedule: of one nothing is left of the signal
     (r"quantile", [0.5]),
     (r"momentum", [0.1]),
     (r"ratio|mult|factor|expan", [4.0, 2.0, 1.0, 0.5]),

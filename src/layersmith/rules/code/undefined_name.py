@@ -39,11 +39,20 @@ from layersmith.subject import Case
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.PLAIN_CODE, after=())
 def undefined_name(case: Case) -> Iterator[Finding]:
     """One finding for every name, at its first use."""
-    cls: type = type(case.module)
-    found = [*names_of(cls)]
+    yield from _findings(type(case.module), case.module)
+
+
+@undefined_name.by_source
+def names_of(cls: type) -> Iterator[Finding]:
+    """The same of a class that was never built."""
+    yield from _findings(cls, None)
+
+
+def _findings(cls: type, module: nn.Module | None) -> Iterator[Finding]:
+    found = [*_global(cls)]
     yield from found
     told = {one.where for one in found}
-    for one in undefined.attributes(case.module):
+    for one in undefined.attributes(cls, module):
         if one.name not in told:
             told.add(one.name)
             said = f"nothing ever sets self.{one.name}: {cls.__name__} raises AttributeError where it comes to this line"
@@ -52,9 +61,8 @@ def undefined_name(case: Case) -> Iterator[Finding]:
             )
 
 
-@undefined_name.by_source
-def names_of(cls: type) -> Iterator[Finding]:
-    """The global names among them, each once."""
+def _global(cls: type) -> Iterator[Finding]:
+    """The global names among them, each once; and what is set under a condition only."""
     for one in {one.name: one for one in reversed([*undefined.names(cls)])}.values():
         said = f"{one.name} is not defined: {cls.__name__} raises NameError where it comes to this line"
         yield _finding(one, said, f"import or define {one.name}", Severity.ERROR)

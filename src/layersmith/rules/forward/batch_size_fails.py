@@ -6,8 +6,8 @@ last, smaller batch of an epoch. Training often never shows it, the first reques
 
 ## How it is tested
 The example's rows are given again as batches of 1, 2, 3 and 5, in eval mode. Forward must not raise, outputs must
-keep their number of axes, and each row its answer. Only asked where rows are
-seen to be independent. What an `assert` or `raise` of the module itself refuses is its contract.
+keep their number of axes, and each row its answer. Only asked where rows are seen to be independent; of an example of
+one row, whether three work where two do. What an `assert` or `raise` of the module itself refuses is its contract.
 
 ## How to fix it
 `squeeze(-1)` instead of `squeeze()`; `x.view(x.shape[0], -1)` or `flatten(1)` instead of a number.
@@ -21,7 +21,6 @@ seen to be independent. What an `assert` or `raise` of the module itself refuses
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,14 +28,11 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import axes, batch, closeness, source, steps, tree
+from layersmith.probe import axes, batch, closeness, single_rows, source, steps, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-JOINED = re.compile(
-    r"must match except in dimension [1-9]\d*. Expected size (?:1 but got size 2|2 but got size 1) "
-)
 SIZES = (1, 2, 3, 5)
 REMOVES = ("squeeze", "squeeze_", "squeeze_copy")
 
@@ -50,7 +46,7 @@ REMOVES = ("squeeze", "squeeze_", "squeeze_copy")
 def batch_size_fails(case: Case) -> Iterator[Finding]:
     """Give the rows again in batches of other sizes."""
     if (axis := batch.independent_axis(case.module, case.inputs, case.run)) is None:
-        yield from _joins_one(case)
+        yield from _of_one_row(case)
         return
     outputs = dict(tree.named_tensors(case.run(), name="output"))
     size = batch.batch_size(case.inputs, axis)
@@ -69,16 +65,14 @@ def batch_size_fails(case: Case) -> Iterator[Finding]:
     yield from _failures(case, errors, size, axis)
 
 
-def _joins_one(case: Case) -> Iterator[Finding]:
-    """A batch of one is the only one that works, since something of one row is joined to the rows."""
-    inputs = batch.resized(case.inputs, 2, axis=0) if axes.is_one_row(case.inputs) else None
-    try:
-        case.run(inputs)
-    except Exception as error:  # noqa: BLE001 - whatever it raises is looked at
-        if JOINED.search(str(error)):
-            yield from _failures(case, {2: error}, 1, 0, is_joined=True)
-            return
-    raise NotApplicable("no axis is seen to hold independent rows")
+def _of_one_row(case: Case) -> Iterator[Finding]:
+    """A batch of one is the only one that works, since something of one row is joined to the rows; or two do."""
+    if (error := single_rows.joined(case.inputs, case.run)) is not None:
+        yield from _failures(case, {2: error}, 1, 0, is_joined=True)
+    elif (error := single_rows.third(case.module, case.inputs, case.run)) is not None:
+        yield _raised(case, 3, error, "it works with 1 and 2")
+    else:
+        raise NotApplicable("no axis is seen to hold independent rows")
 
 
 def _differs(case: Case, outputs: Mapping[str, Tensor], output: Any, axis: int, count: int) -> Finding | None:
@@ -129,9 +123,12 @@ def _failures(
     if not errors or is_doubtful or any(source.is_refusal(error, case.module) for error in errors.values()):
         return
     count, error = next(iter(errors.items()))
+    yield _raised(case, count, error, f"only a batch of {size} works" if is_only else f"it works with {size}")
+
+
+def _raised(case: Case, count: int, error: Exception, works: str) -> Finding:
     file, line = source.error_line(error, case.module)
-    works = f"only a batch of {size} works" if is_only else f"it works with {size}"
-    yield Finding(
+    return Finding(
         f"forward raised {type(error).__name__} for a batch of {count} ({works}): {' '.join(str(error).split()):.200}",
         file=file,
         line=line,
@@ -163,6 +160,21 @@ class JoinsOneToken(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.token, x], dim=1)
+
+
+@batch_size_fails.bad("a batch of 3 (it works with 1 and 2)", inputs=lambda: torch.randn(1, 1, 6))
+class GathersTwoScores(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        scores = x[:1].square().mean()
+        for row in x[1:]:
+            scores = torch.cat([scores.view(1), row.square().mean().view(1)])
+        return scores.view(-1)
+
+
+@batch_size_fails.good(inputs=lambda: torch.randn(1, 1, 6))
+class GathersAllScores(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([row.square().mean() for row in x])
 
 
 @batch_size_fails.good(inputs=lambda: (torch.randint(9, (1,)), torch.randn(1, 1, 6)))

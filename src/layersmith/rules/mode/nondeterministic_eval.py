@@ -6,10 +6,10 @@ A model that answers differently each time cannot be validated, cached, exported
 
 ## How it is tested
 Two calls in eval mode, under different seeds, and more where random numbers are drawn (a coin may fall twice on
-one side); then two under the same seed, on the same module. Random operations are recorded with their line. A
-dropout that is active in eval is an error; other noise is a warning, as sampling can be meant: where a method, a
-class or the line itself is named after sampling, and in a loss (random masks, steps, negatives), it is a note. So is
-state that a method such as `reset` puts back.
+one side); then two under the same seed, on the same module, and two with the dropouts on that are off in the example.
+Random operations are recorded with their line. A dropout that is active in eval is an error; other noise is a warning,
+as sampling can be meant: where a method, a class or the line itself is named after sampling, and in a loss (random
+masks, steps, negatives), it is a note. So is state that a method such as `reset` puts back.
 
 ## How to fix it
 `F.dropout(x, p, training=self.training)`, or an `nn.Dropout` submodule; noise under `if self.training:`.
@@ -22,24 +22,25 @@ state that a method such as `reset` puts back.
 
 from __future__ import annotations
 
-import ast
 import linecache
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, contents, reading, source, tree
+from layersmith.probe import closeness, contents, options, reading, tree
 from layersmith.probe.randomness import Draw, Draws, draws_outside
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
+IN_TRAINING = "pass training=self.training (dropout_p=0 in eval)"
+RATE = 0.5
 COINS = 6  # calls more where random numbers are drawn: all alike in 1 of 128 cases for a fair coin
 OUTSIDE = r"\brandom\b|rng|shuffle|choice"
-RESET = re.compile(r"^_?(?:reset|clear|detach|init|zero|new)_?(?!_|param|weight)", re.IGNORECASE)
 MEANT = re.compile(
     r"sampl|reparam|variational|vae|gumbel|diffusion|stochastic(?!_?depth)|bayes|^random|augment",
     re.IGNORECASE,
@@ -67,6 +68,24 @@ def nondeterministic_eval(case: Case) -> Iterator[Finding]:
     used = case.fresh()
     if gaps := closeness.gaps(used.run(), used.run()):
         yield from _stateful(case, gaps[0])
+        return
+    yield from _dropping(case)
+
+
+def _dropping(case: Case) -> Iterator[Finding]:
+    """The same with the dropouts on that are off in the example."""
+    given = case.subject.construction
+    off = dict.fromkeys(options.zero_rates(given.cls, given.arguments) if given is not None else (), RATE)
+    try:
+        other = case.subject.otherwise(**off).case(seed=case.seed) if off else None
+        first = other.run(seed=1) if other is not None else None
+        with Draws() as draws:
+            gaps = closeness.gaps(first, other.run(seed=2)) if other is not None else []
+    except Exception:  # noqa: BLE001 - that an option cannot be built or called, another rule tells
+        return
+    if gaps and any(draw.is_dropout for draw in draws.seen):
+        found = _random(case, gaps[0], draws.seen, is_loss=False)
+        yield replace(found, message=f"with {', '.join(f'{one}={RATE}' for one in off)} {found.message}")
 
 
 def _random(case: Case, gap: closeness.Gap, draws: list[Draw], *, is_loss: bool) -> Finding:
@@ -77,11 +96,7 @@ def _random(case: Case, gap: closeness.Gap, draws: list[Draw], *, is_loss: bool)
     else:
         file, line = draw.file, draw.line
         what = f"{draw.operation}()"
-        fix = (
-            "pass training=self.training (dropout_p=0 in eval)"
-            if draw.is_dropout
-            else "draw only `if self.training:`"
-        )
+        fix = IN_TRAINING if draw.is_dropout else "draw only `if self.training:`"
     return Finding(
         f"{what} changes {gap.where} between two eval calls, by up to {gap.max_abs:.2g}",
         where=gap.where,
@@ -120,18 +135,7 @@ def _stateful(case: Case, gap: closeness.Gap) -> Iterator[Finding]:
         line=line,
         fix="update state only `if self.training:`, or take it as an argument and return it",
         numbers={"max_abs": gap.max_abs, "limit": gap.limit},
-        severity=Severity.NOTE if changed and all(map(_is_put_back, changed)) else Severity.WARNING,
-    )
-
-
-def _is_put_back(held: contents.Held) -> bool:
-    """Whether a method of its owner sets it to start anew: that calls depend on each other is meant then."""
-    node = source.class_node(held.owner)
-    return node is not None and any(
-        isinstance(method, ast.FunctionDef)
-        and RESET.match(method.name)
-        and re.search(rf"self\.{re.escape(held.attribute)}\b", ast.unparse(method))
-        for method in node.body
+        severity=Severity.NOTE if changed and all(map(contents.is_put_back, changed)) else Severity.WARNING,
     )
 
 
@@ -160,12 +164,32 @@ class AverageMovesInEval(nn.Module):
         return x - self.mean
 
 
+@nondeterministic_eval.bad("with dropout=0.5 dropout() changes output")
+class DropsInEvalIfAsked(nn.Module):
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, self.dropout)
+
+
 @nondeterministic_eval.bad("rand() changes output")
 class FlipsAtRandom(nn.Module):
     """Under the first two seeds the coin falls on the same side."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.where(torch.rand(()) < 0.3, x.flip(-1), x)  # noqa: PLR2004 - a coin
+
+
+@nondeterministic_eval.good
+class DropsInTrainingIfAsked(nn.Module):
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, self.dropout, training=self.training)
 
 
 @nondeterministic_eval.good

@@ -17,7 +17,10 @@ Begin `__init__` with `super().__init__()`. A dataclass: call it in `__post_init
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -28,6 +31,8 @@ from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
+
+LEADS_ON = re.compile(r"super\b|__init__$|^self\.\w*(?:init|setup|build)\w*$")
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.REGISTERED, after=())
@@ -55,6 +60,20 @@ def missing_super_init(case: Case) -> Iterator[Finding]:
         line=line or source.class_line(cls)[1],
         fix="super().__init__() as the first line of __init__",
     )
+
+
+@missing_super_init.by_source
+def read(cls: Any) -> Iterator[Finding]:
+    """A class that was not called: its own constructor, where nothing in it leads to another."""
+    node = source.function_node(vars(cls).get("__init__"))
+    names = [ast.unparse(one.func) for one in ast.walk(node) if isinstance(one, ast.Call)] if node else []
+    if node is not None and not node.decorator_list and not any(LEADS_ON.search(name) for name in names):
+        yield Finding(
+            f"{cls.__name__}.__init__ never calls super().__init__(): it cannot be called",
+            file=source.file_of(cls),
+            line=node.lineno,
+            fix="super().__init__() as the first line of __init__",
+        )
 
 
 @missing_super_init.bad("NoSuperInit.__init__ assigns modules or parameters before super().__init__()")

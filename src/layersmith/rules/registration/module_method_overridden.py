@@ -60,14 +60,15 @@ def module_method_overridden(case: Case) -> Iterator[Finding]:
 
 @module_method_overridden.by_source
 def read(cls: type) -> Iterator[Finding]:
-    """The methods that the class itself defines; it may stumble over them while it is built."""
-    yield from (_finding(one) for one in overriding.methods(cls) if one.owner is cls)
+    """What the class itself defines, or registers, under such a name; it may stumble over it while it is built."""
+    found = (*overriding.methods(cls), *overriding.registered(cls))
+    yield from (_finding(one) for one in found if one.owner is cls)
 
 
 def _finding(one: overriding.Taken) -> Finding:
     file, line = source.member_line(one.owner, one.name)
     hidden = f"nn.Module.{one.name}" + ("" if one.name == "training" else "()")
-    what = one.signature or f"{one.name} = {type(one.value).__name__}"
+    what = one.signature or f"{one.name} = {one.made or type(one.value).__name__}"
     how = f"cannot be called as {hidden}" if one.signature else f"takes the place of {hidden}"
     if not one.is_found:
         how = f"is out of reach: self.{one.name} is {hidden}, and functional_call and export stumble over it"

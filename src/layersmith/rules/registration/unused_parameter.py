@@ -123,7 +123,7 @@ def _dropped(case: Case, path: str, unreached: set[str], runs: list[reach.Reach]
 def _finding(root: nn.Module, places: list[Place]) -> Finding:
     where, attribute, owner, severity = places[0]
     paths = [place[0] for place in places]
-    file, line = source.attribute_line(owner, attribute)
+    file, line = source.member_line(owner, attribute)
     count = sum(
         p.numel() for n, p in root.named_parameters() if f"{n}.".startswith(tuple(f"{p}." for p in paths))
     )

@@ -14,8 +14,11 @@ reported; so is one that was reached before and is made all the same, unless ano
 Make it under the same condition under which it is used; remove the `detach()`.
 
 ## How to reproduce it
-    run().sum().backward()
-    idle = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+    import inspect
+    usual = inspect.signature(type(module)).parameters[where].default if where else None
+    changed = type(module)(**{where: not usual}) if where else module
+    changed(*args, **kwargs).sum().backward()
+    idle = [name for name, p in changed.named_parameters() if p.requires_grad and p.grad is None]
     assert not idle, f"no gradient reaches {idle}"
 """
 
@@ -59,9 +62,12 @@ def unused_with_option(case: Case) -> Iterator[Finding]:
     before = {name for name, _ in case.module.named_parameters()}
     told: set[str] = set()
     for option, module in trials.choices():
-        for name in sorted(_unreached(module, trials.inputs, case.seed) - usual):
+        unreached = _unreached(module, trials.inputs, case.seed)
+        does_nothing = unreached >= {name for name, one in module.named_parameters() if one.requires_grad}
+        for name in sorted(unreached - usual):
             attribute, is_new = name.partition(".")[0], name not in before
-            if attribute in told or not (is_new or _is_its_own(type(module), attribute)):
+            is_asked = is_new or (not does_nothing and _is_its_own(type(module), attribute))
+            if attribute in told or not is_asked:
                 continue
             if is_new == _changes(module, trials.inputs, name, case.seed):
                 told.add(attribute)
@@ -95,7 +101,7 @@ def _finding(kind: type, option: Option, attribute: str, *, is_new: bool) -> Fin
     what = "changes the output, but no gradient reaches it" if is_new else "is made, and never used"
     return Finding(
         f"with {said} {attribute} {what}",
-        attribute,
+        option.name,
         *source.attribute_line(kind, attribute),
         fix="do not detach it" if is_new else "make it under the condition under which it is used",
     )
@@ -143,6 +149,20 @@ class MakesWhatItUses(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         x = self.out(self.mix(x))
         return x if context is None or self.other is None else x + self.other(context)
+
+
+@unused_with_option.good
+class DoesNothingAtAll(nn.Module):
+    """Whoever wants neither has no use for it."""
+
+    def __init__(self, width: int = 6, *, scales: bool = True, adds: bool = False) -> None:
+        super().__init__()
+        self.mix, self.scales, self.adds = nn.Linear(width, width), scales, adds
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.mix(x)
+        x = x * y.sigmoid() if self.scales else x
+        return x + y if self.adds else x
 
 
 @unused_with_option.good

@@ -170,7 +170,10 @@ def _concatenated(complaint: Complaint, given: int, missing: int) -> Iterator[St
     for name in reversed(names if len(names) > 1 else []):
         spec = complaint.state[name]
         for index in sorted(range(1, spec.rank), key=lambda index: _width(complaint, names, index) != given):
-            if index not in spec.free and spec.shape[index] + missing > 0:
+            is_open = (
+                index in spec.free and "edge" not in name
+            )  # what is said of edges comes beside their two ends
+            if not is_open and spec.shape[index] + missing > 0:
                 yield complaint.with_value(name, spec.resized(index, spec.shape[index] + missing))
 
 
