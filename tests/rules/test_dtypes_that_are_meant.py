@@ -52,6 +52,8 @@ class IsNotTold(nn.Module):
 class WaitsForItsRange(nn.Module):
     """Before it has seen a batch, its scale is the least that there is."""
 
+    range: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("range", torch.tensor(0.0))

@@ -114,10 +114,8 @@ def _fits_once(module: nn.Module, found: Inputs, usual: Inputs, deadline: Deadli
 
 def _fits_a_pair(module: nn.Module, found: Inputs, deadline: Deadline) -> bool:
     """Whether an axis of two works, and of three, not: one of the two was dropped, and what is left broadcasts."""
-    first = next((one for one in found.tensors() if one.is_floating_point()), None)
-    pairs = (
-        [axis for axis, size in enumerate(first.shape) if axis and size == PAIR] if first is not None else []
-    )
+    first = next((one for one in found.tensors() if one.is_floating_point()), torch.empty(0))
+    pairs = [axis for axis, size in enumerate(first.shape) if axis and size == PAIR]
     others = (
         found.map(lambda one, axis=axis: _longer(one, axis, 1) if one is first else one) for axis in pairs
     )

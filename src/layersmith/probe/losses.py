@@ -64,8 +64,7 @@ class _Watch(TorchFunctionMode):
         """Look at what a loss is given, and do the operation."""
         name = getattr(func, "__name__", "")
         first = args[0] if args else (kwargs or {}).get("input")
-        is_asked = name in TAKES and isinstance(first, Tensor) and tree.place(first) not in self.given
-        if is_asked and (said := self._wrong(name, first.detach())):
+        if name in TAKES and isinstance(first, Tensor) and (said := self._wrong(name, first.detach())):
             self.found.append(Misfit(name, said, *caller()))
         result = func(*args, **(kwargs or {}))
         if name.strip("_") == "sigmoid" and isinstance(result, Tensor):
@@ -73,6 +72,8 @@ class _Watch(TorchFunctionMode):
         return result
 
     def _wrong(self, name: str, given: Tensor) -> str:
+        if tree.place(given) in self.given:
+            return ""
         if name == "binary_cross_entropy_with_logits":
             return "what a sigmoid gave" if tree.place(given) in self.squashed else ""
         axes = range(given.ndim) if name == "kl_div" else [min(1, given.ndim - 1)]

@@ -159,8 +159,8 @@ def _among_nodes(asked: Asked) -> Any:
 def _integers(asked: Asked) -> Any:
     is_said = asked.clue.dtype is torch.int64
     are_labels = asked.clue.rank == 1 and "label" in asked.word and not asked.clue.says_size
-    is_named = (asked.is_open or are_labels) and _IDS.search(asked.word)
-    is_named = is_named and not re.search("emb|feat", asked.word)
+    is_named = _IDS.search(asked.word) is not None and not re.search("emb|feat", asked.word)
+    is_named &= asked.is_open or are_labels
     if not is_said and (not is_named or _are_features(asked)):
         return None
     main, clue = asked.main, asked.clue

@@ -88,13 +88,12 @@ def _is_meant(module: nn.Module, file: str, line: int) -> bool:
     text = linecache.getline(file, line)
     if ".float()" in text and BACK.search(text.partition(".float()")[2]):
         return True
-    told = {
-        (type(part), name)
+    kinds: dict[type, list[str]] = {
+        type(part): [name for name, value in vars(part).items() if value is torch.float32]
         for part in module.modules()
-        for name, value in vars(part).items()
-        if value is torch.float32
     }
-    return any(re.search(rf"\.(?:to|type)\(self\.{name}\b", source.text_of(cls)) for cls, name in told)
+    told = ((source.text_of(kind), name) for kind, names in kinds.items() for name in names)
+    return any(re.search(rf"\.(?:to|type)\(self\.{name}\b", text) for text, name in told)
 
 
 @hard_coded_dtype.bad("fails after .double()")

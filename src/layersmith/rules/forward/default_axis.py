@@ -7,7 +7,8 @@ vector has length one.
 
 ## How it is tested
 Forward is watched: `F.normalize` or `F.cosine_similarity`, called without an axis, must not be given three axes of which
-a linear layer, a norm or an embedding has just made the last.
+a linear layer, a norm or an embedding has just made the last. Not asked where that it takes sequences is but a guess, and
+it takes rows as well.
 
 ## How to fix it
 Say it: `F.normalize(x, dim=-1)`.
@@ -25,13 +26,14 @@ Say it: `F.normalize(x, dim=-1)`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import features_last, reading
+from layersmith.probe import arguments, features_last, reading
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -42,13 +44,27 @@ def default_axis(case: Case) -> Iterator[Finding]:
     """Watch one call."""
     if not reading.mentions(case.module, features_last.CALLS):
         raise NotApplicable("its files call neither normalize() nor cosine_similarity()")
-    for one in dict.fromkeys(features_last.misplaced(case.module, case.inputs)):
+    found = dict.fromkeys(features_last.misplaced(case.module, case.inputs))
+    if found and case.subject.inferred_from and _takes_rows(case):
+        raise NotApplicable("it takes rows of features, too: that they are sequences is a guess")
+    for one in found:
         yield Finding(
             f"{one.function}() without dim works along axis 1 of {one.shape}, and a layer made the last one",
             file=one.file,
             line=one.line,
             fix="dim=-1",
         )
+
+
+def _takes_rows(case: Case) -> bool:
+    """Whether it takes the first step alone of what it takes."""
+    sequences = [
+        x for x in case.inputs.tensors() if x.ndim == features_last.SEQUENCE and x.is_floating_point()
+    ]
+    with contextlib.suppress(Exception):
+        case.run_fresh(arguments.replaced(case.inputs, {id(x): x[:, 0] for x in sequences}))
+        return bool(sequences)
+    return False
 
 
 @default_axis.bad(
