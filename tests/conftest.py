@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 HEADER = "import torch\nfrom torch import nn\n"
+
+# Tests never depend on wall-clock: on a busy machine examples are drawn slowly, and that is no fault.
+settings.register_profile("without_clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("without_clock")
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,37 @@ def call(cls: type[nn.Module]) -> str:
     return subject_of_class(cls).inferred_from
 
 
+class Crops(nn.Module):
+    """Of as many steps as it cuts off, nothing is left."""
+
+    def __init__(self, chomp_size: int) -> None:
+        super().__init__()
+        self.chomp_size = chomp_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, : -self.chomp_size].contiguous()
+
+
+class Scores(nn.Module):
+    """The loss of labels within a model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(20, 8)
+        self.loss = Contrast()
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        return self.loss(self.net(x), labels)
+
+
+class Contrast(nn.Module):
+    """features: (N, D). labels: (N,)."""
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        same = labels[:, None] == labels[None, :]
+        return -(features @ features.mT).log_softmax(1)[same].mean()
+
+
 def test_rows_that_a_layer_takes_for_features_ask_for_another_rank() -> None:
     assert "(f32[5,7,12], f32[5,7,3])" in call(Steps)
 
@@ -135,3 +166,33 @@ def test_what_is_compared_with_numbers_of_layers_is_one_of_them() -> None:
 
 def test_windows_come_by_several() -> None:
     assert "f32[5,8,32]" in call(Windows)
+
+
+def test_inputs_are_so_long_that_something_is_left() -> None:
+    subject = subject_of_class(Crops)
+    assert subject.inputs(0).call(subject.build(0)).numel()
+
+
+def test_labels_that_a_model_hands_to_its_loss_are_whole_numbers() -> None:
+    assert [one.dtype for one in subject_of_class(Scores).inputs(0).tensors()] == [torch.float32, torch.int64]
+
+
+class PassesMessages(nn.Module):
+    """Built for one feature of each edge, which its signature lets out."""
+
+    def __init__(self, input_dim: int, hidden_nf: int) -> None:
+        super().__init__()
+        self.embedding = nn.Linear(input_dim, hidden_nf)
+        self.message = nn.Linear(2 * hidden_nf + 1, hidden_nf)
+
+    def forward(self, nodes: Tensor, edges: Tensor, edge_attr: Tensor | None = None) -> Tensor:
+        h = self.embedding(nodes)
+        rows, cols = edges
+        said = torch.cat([h[rows], h[cols]], dim=1)
+        said = said if edge_attr is None else torch.cat([said, edge_attr], dim=1)
+        return torch.zeros_like(h).index_add(0, rows, self.message(said))
+
+
+def test_features_of_edges_are_given_where_layers_were_built_for_them() -> None:
+    assert "edge_attr=f32[40,1]" in call(PassesMessages)
+    assert not subject_of_class(PassesMessages).doubt

@@ -216,3 +216,22 @@ def test_a_product_of_the_input_with_itself_is_no_fault_of_the_code():
     subject = subject_of_class(Crossed)
     assert "(f32[5,96," in subject.inferred_from
     assert not subject.doubt
+
+
+class Spells(nn.Module):
+    """An alphabet is counted, and whether there is a card is a flag."""
+
+    def __init__(self, args, alphabet_size):
+        super().__init__()
+        self.use_cuda = args.cuda
+        self.letters = nn.Embedding(alphabet_size, args.hidden)
+
+    def forward(self, ids):
+        found = self.letters(ids)
+        return found.cuda() if self.use_cuda else found
+
+
+def test_cards_are_flags_and_alphabets_are_counted():
+    subject = subject_of_class(Spells)
+    assert "cuda=False" in subject.inferred_from
+    assert subject.build(0).letters.num_embeddings > 1

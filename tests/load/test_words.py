@@ -36,6 +36,10 @@ def stated(text: str, forward: str = "") -> dict[str, object]:
             "Set.\n\nx: (batch, width, points). The order of the points does not matter.",
             {"permutation_invariant": 2},
         ),
+        (
+            "A code of clouds.\n\nx: (B, 3, N). It is invariant to the order of the points.",
+            {"permutation_invariant": 2},
+        ),
         ("Permutation equivariant.", {"permutation_equivariant": 1}),
         ("Every action lies within [low, high] = [-0.5, 2.0].", {"range": (-0.5, 2.0)}),
     ],

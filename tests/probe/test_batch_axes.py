@@ -32,3 +32,21 @@ def test_positions_are_counted_along_the_axis_of_time() -> None:
     inputs = Inputs((torch.randint(10, (5, 7)),))
     assert batch.axes(CountsAlongTheSecond(), inputs) == (0,)
     assert batch.axes(CountsAlongTheFirst(), inputs) == (0, 1)  # perhaps of one sequence
+
+
+class NamesTheSecond(nn.Module):
+    def forward(self, w: Tensor, r: Tensor) -> Tensor:
+        qlen, rlen, bsz = w.size(0), r.size(0), w.size(1)
+        return (w.reshape(qlen * bsz, -1) @ r.reshape(rlen, -1).mT).view(qlen, bsz, rlen)
+
+
+class NamesTheFirst(nn.Module):
+    def forward(self, w: Tensor, r: Tensor) -> Tensor:
+        bsz, steps = w.size(0), w.size(1)
+        return w.reshape(bsz, steps, -1) + r
+
+
+def test_the_axis_whose_size_is_called_the_batch_is_it() -> None:
+    inputs = Inputs((torch.randn(5, 4, 6), torch.randn(5, 4, 6)))
+    assert batch.axes(NamesTheSecond(), inputs) == (0, 1)
+    assert batch.axes(NamesTheFirst(), inputs) == (0,)

@@ -70,3 +70,14 @@ def test_a_clone_shares_nothing_and_keeps_strides_and_grad() -> None:
 
 def test_kinds_of_dicts_are_kept() -> None:
     assert isinstance(tree.clone(OrderedDict(x=torch.ones(1))), OrderedDict)
+
+
+def test_a_distribution_holds_the_tensors_that_it_is_drawn_by() -> None:
+    normal = torch.distributions.Normal(torch.zeros(2, 3), torch.ones(2, 3))
+    joint = torch.distributions.Independent(normal, 1)
+    assert [name for name, _ in tree.named_tensors((joint, 1))] == [
+        "[0].base_dist.loc",
+        "[0].base_dist.scale",
+    ]
+    logits = torch.distributions.Categorical(logits=torch.zeros(2, 3))
+    assert [tuple(one.shape) for one in tree.tensors(logits)] == [(2, 3)]

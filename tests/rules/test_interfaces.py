@@ -34,3 +34,82 @@ def test_what_another_class_takes_as_well_is_a_note() -> None:
     found = {finding.where: result.severity_of(finding) for _, result, finding in report.findings()}
     assert len(found) >= 2
     assert set(found.values()) == {Severity.NOTE}
+
+
+class TakesABatch(nn.Module):
+    """The dict is the loader's: what the loss takes of it is not for the model, and what it takes itself is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        if batch["length"] is None:
+            return batch["x"]
+        return self.linear(batch["x"])
+
+
+def test_an_entry_of_a_dict_counts_where_the_class_names_it() -> None:
+    batch = {"x": torch.randn(4, 6), "length": torch.rand(4), "label": torch.rand(4)}
+    report = layersmith.check(TakesABatch(), (batch,), select=["ignored-input"])
+    assert [finding.where for *_, finding in report.findings()] == ["input[0]['length']"]
+
+
+class AttendsWithinImages(nn.Module):
+    def __init__(self, width: int, ahead: int, size: tuple[int, int], heads: int = 4) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(heads, size[0] * size[1]))
+        self.linear = nn.Linear(width, ahead)
+
+
+class Convolves(nn.Module):
+    """One call makes either: `block(width, ahead, size)`; the ratio is its own."""
+
+    def __init__(self, width: int, ahead: int, size: tuple[int, int], ratio: int = 2) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, ahead))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def test_an_argument_is_demanded_where_another_constructor_begins_alike() -> None:
+    report = layersmith.check(Convolves(6, 6, (4, 4)), torch.randn(3, 6), select=["ignored-argument"])
+    assert [finding.where for *_, finding in report.findings()] == ["ratio"]
+
+
+class Smooths(nn.Module):
+    """A divergence from targets that are certain: only their scores count."""
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        certain = torch.zeros_like(x).scatter_(1, target[:, None], 1.0)
+        return nn.functional.kl_div(x, certain, reduction="sum")
+
+
+def test_classes_that_are_no_targets_are_no_dead_features() -> None:
+    inputs = torch.randn(5, 32).log_softmax(-1), torch.randint(4, (5,))
+    assert [*layersmith.check(Smooths(), inputs, select=["ignored-input"]).findings()] == []
+
+
+class Halves(nn.Module):
+    """Of a list in which some layers take the time, and all are called alike."""
+
+    def forward(self, x: Tensor, temb: Tensor) -> Tensor:
+        return x[..., ::2] + x[..., 1::2]
+
+
+class Doubles(nn.Module):
+    def forward(self, x: Tensor, temb: Tensor) -> Tensor:
+        return torch.cat([x, x], dim=-1)
+
+
+class Shifts(nn.Module):
+    def forward(self, x: Tensor, temb: Tensor) -> Tensor:
+        return x + temb
+
+
+def test_two_others_that_take_the_same_are_an_interface() -> None:
+    calls = torch.randn(3, 6), torch.randn(3, 6)
+    report = layersmith.check(Halves(), calls, select=["ignored-input"])
+    found = [(finding.where, result.severity_of(finding)) for _, result, finding in report.findings()]
+    assert found == [("input[1]", Severity.NOTE)]

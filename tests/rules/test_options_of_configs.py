@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from layersmith.load.constructor.configs import AnyConfig
+from layersmith.load.constructor.any_settings import AnyConfig
 from layersmith.load.constructor.fields import fields
 from tests.trying import findings
 

@@ -37,6 +37,28 @@ class HoldsRawBuffers(nn.Module):
         return x * self.scales
 
 
+class IsFilledByItsUser(HoldsRawParameters):
+    """Of a model that gives values to all parameters at the end of its constructor."""
+
+
+class Fills(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = IsFilledByItsUser()
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -0.1, 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.part(x)
+
+
+def test_what_another_class_of_the_file_fills_is_a_note() -> None:
+    rule = next(rule for rule in RULES if rule.id == "unseeded-init")
+    for cls, severities in ((IsFilledByItsUser, [Severity.NOTE]), (Fills, [])):
+        result = runner.ask(subject_of_class(cls, inputs="f32[5,32]"), rule)
+        assert [result.severity_of(finding) for finding in result.findings] == severities
+
+
 @pytest.mark.parametrize(
     ("cls", "severity"), [(HoldsRawParameters, Severity.ERROR), (HoldsRawBuffers, Severity.NOTE)]
 )

@@ -39,9 +39,22 @@ class Forgetful(nn.Module):
         return torch.zeros(len(ids), self.size).scatter_(1, ids, 1.0)
 
 
+class FollowsACard(nn.Module):
+    def forward(self, ids: Tensor) -> Tensor:
+        found = torch.zeros(len(ids), 10)
+        if ids.is_cuda:
+            found = found.cuda()
+        return found.scatter_(1, ids, 1.0)
+
+
 @pytest.mark.parametrize(
     ("cls", "severity"),
-    [(Told, Severity.NOTE), (Written, Severity.ERROR), (Forgetful, Severity.ERROR)],
+    [
+        (Told, Severity.NOTE),
+        (Written, Severity.ERROR),
+        (Forgetful, Severity.ERROR),
+        (FollowsACard, Severity.NOTE),
+    ],
 )
 def test_a_told_device_is_but_a_note(cls: type[nn.Module], severity: Severity) -> None:
     subject = subject_of_class(cls, inputs="i64[5,7]<10")

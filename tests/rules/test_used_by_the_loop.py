@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor, nn
 
+import layersmith
 from layersmith import runner
 from layersmith.finding import Outcome, Severity
 from layersmith.load.build import subject_of_class
@@ -40,3 +43,17 @@ def test_what_the_loop_uses_is_but_a_note(tmp_path: Path, use: str, severity: Se
     result = runner.ask(subject, load("unused-parameter"))
     assert result.outcome is Outcome.FAIL
     assert [result.severity_of(finding) for finding in result.findings] == [severity]
+
+
+class HoldsSomethingForTheOptimiser(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dummy = nn.Linear(1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2
+
+
+def test_what_is_called_a_dummy_is_meant_so() -> None:
+    report = layersmith.check(HoldsSomethingForTheOptimiser(), torch.randn(3, 6), select=["unused-parameter"])
+    assert [*report.findings()] == []

@@ -14,6 +14,7 @@ from types import FunctionType, ModuleType
 from typing import TypeGuard
 
 from torch import nn
+from torch.jit import ScriptModule
 
 from layersmith.errors import EmptyTargetError, TargetError
 from layersmith.load.abstract import only_raises
@@ -137,12 +138,11 @@ def _named(module: ModuleType, name: str) -> type[nn.Module]:
 
 def _none_there(module: ModuleType) -> TargetError:
     called = _called(module)
-    abstract = [cls.__name__ for cls in _defined(module)]
-    if abstract:
-        names = ", ".join(abstract)
-        return TargetError(
-            f"skipped: every nn.Module class in {called} is abstract (without a forward): {names}"
-        )
+    if unasked := _defined(module):
+        names = ", ".join(cls.__name__ for cls in unasked)
+        are_scripts = all(issubclass(cls, ScriptModule) for cls in unasked)
+        kind = "TorchScript, which cannot be looked into" if are_scripts else "abstract (without a forward)"
+        return TargetError(f"skipped: every nn.Module class in {called} is {kind}: {names}")
     inside = _inside_functions(module)
     if inside:
         names = ", ".join(dict.fromkeys(one.name for one in inside))

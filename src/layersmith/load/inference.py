@@ -26,7 +26,7 @@ from layersmith.probe.modes import in_mode
 from layersmith.probe.refusal import is_refusal
 from layersmith.subject import MakeInputs
 
-_CONSTRUCTIONS = 8  # how many different constructions are called before the search gives up
+_CONSTRUCTIONS = 10  # how many different constructions are called before the search gives up
 _ALIKE = 3  # after how many that fail with the same words none is tried any more
 _ADAPTATIONS = 4  # how many widths may be changed to those of the given inputs
 _FIRST_SHARE, _LATER_SHARE = 0.5, 0.25  # of the time left: the likeliest construction gets most

@@ -19,6 +19,7 @@ from layersmith.probe.modes import in_mode
 
 ROWS = 2  # axes of rows x features
 NO_BROADCAST = "must match the size of tensor"
+PAIR = 2
 STEPS = 3  # of rows x steps x features, or of rows x channels x steps
 
 
@@ -83,7 +84,10 @@ def may_work_otherwise(
     other = found.make(0)
     if batch.has_single_rows(other, inputs) or _is_square(other, inputs):
         return False
-    return not (NO_BROADCAST in str(error) and _fits_once(module, other, inputs, deadline))
+    is_broadcast = NO_BROADCAST in str(error) and (
+        _fits_once(module, other, inputs, deadline) or _fits_a_pair(module, other, deadline)
+    )
+    return not is_broadcast
 
 
 def _is_square(found: Inputs, usual: Inputs) -> bool:
@@ -106,6 +110,18 @@ def _fits_once(module: nn.Module, found: Inputs, usual: Inputs, deadline: Deadli
         for more in (1, 2, size)
     )
     return all(error_of(module, other, deadline, seed=0) is not None for other in others)
+
+
+def _fits_a_pair(module: nn.Module, found: Inputs, deadline: Deadline) -> bool:
+    """Whether an axis of two works, and of three, not: one of the two was dropped, and what is left broadcasts."""
+    first = next((one for one in found.tensors() if one.is_floating_point()), None)
+    pairs = (
+        [axis for axis, size in enumerate(first.shape) if axis and size == PAIR] if first is not None else []
+    )
+    others = (
+        found.map(lambda one, axis=axis: _longer(one, axis, 1) if one is first else one) for axis in pairs
+    )
+    return any(NO_BROADCAST in str(error_of(module, other, deadline, seed=0)) for other in others)
 
 
 def _longer(tensor: Tensor, axis: int, more: int) -> Tensor:

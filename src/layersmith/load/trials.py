@@ -212,9 +212,19 @@ class Trials:
             options.RECTANGLE,
             options.SPACE,
         )  # the inputs were made for it
+        if not is_slip and (self.case.subject.doubt or self._works_padded(given)):
+            return True
         return not is_slip and may_work_otherwise(
             module, self.inputs, given, error, self.deadline.part(SEARCH), is_guess=self.is_guess
         )
+
+    def _works_padded(self, given: Mapping[str, Any]) -> bool:
+        """Whether a guess at a padding was for what an option changes: `causal=True` wants it all on one side."""
+        pads = {
+            name: 2 * value for name, value in given.items() if "pad" in name and type(value) is int and value
+        }
+        wider = replace(self.construction, arguments={**given, **pads})
+        return self.is_guess and bool(pads) and self._works(wider, self.inputs)
 
     def _wants_equal_widths(self, chosen: tuple[Option, ...], error: Exception) -> bool:
         cls, given = self.construction.cls, self._given(chosen)

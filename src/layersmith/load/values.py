@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -78,6 +79,8 @@ class Made:
     text: str
     make: Callable[[], object] = field(compare=False)
     is_stand_in: bool = False  # for a module that nobody knows
+    parts: Mapping[str, Any] = field(default_factory=dict, compare=False)  # of settings, by name
+    remade: Callable[[str, Any], Made] | None = field(default=None, compare=False)  # with another part
 
     def __str__(self) -> str:
         """The text that stands for it."""
@@ -123,6 +126,8 @@ def realise(value: Any, generator: torch.Generator | None = None) -> Any:
         return value.make(generator or torch.Generator().manual_seed(_INPUT_STREAM))
     if isinstance(value, Made):
         return value.make()
+    if type(value) is str:
+        return sys.intern(value)  # as in source: `if kind is "conv"` holds there
     if isinstance(value, list | tuple) and type(value) in (list, tuple):
         return type(value)(realise(item, generator) for item in value)
     if type(value) in (dict, Bundle):

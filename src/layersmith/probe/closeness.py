@@ -116,6 +116,12 @@ class Gap:
         """Whether the two differ by more than rounding; a NaN on one side only always does."""
         return not self.max_abs <= self.limit
 
+    @property
+    def extent(self) -> str:
+        """How far, in words that follow `differs`."""
+        is_number = self.max_abs != float("inf") or self.limit
+        return f"by {self.max_abs:.2g}, limit {self.limit:.2g}" if is_number else "in shape or dtype"
+
 
 # Root mean squares of two outputs of one norm: an epsilon or a share of the features explains no factor of two.
 NORM_RATIO = 2.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layersmith.probe import source
 from layersmith.probe.registration import OWN
+
+RESET = re.compile(r"^_?(?:reset|clear|detach|init|zero|new)_?(?!_|param|weight)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +96,14 @@ def _is_same(left: Any, right: Any) -> bool:
         return bool(left == right)
     raw = getattr(left, "tobytes", None)  # of a NumPy array
     return not callable(raw) or bool(raw() == right.tobytes())
+
+
+def is_put_back(held: Held) -> bool:
+    """Whether a method of its owner sets it to start anew: that calls depend on each other is meant then."""
+    node = source.class_node(held.owner)
+    return node is not None and any(
+        isinstance(method, ast.FunctionDef)
+        and RESET.match(method.name)
+        and re.search(rf"self\.{re.escape(held.attribute)}\b", ast.unparse(method))
+        for method in node.body
+    )

@@ -17,7 +17,7 @@ Edit = Callable[[Tensor], Tensor]
 
 # Arguments that are no signal: what they may hold is known to their author only.
 KEPT = re.compile(
-    r"mask|pad|target|label|var|sigma|std|scale|weight|prob|length|lens|time|delta|dt$|eps|temp|mu$",
+    r"mask|msk|pad|target|label|var|sigma|std|scale|weight|prob|length|lens|time|delta|dt$|eps|temp|mu$",
     re.IGNORECASE,
 )
 

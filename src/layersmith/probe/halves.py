@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from layersmith.probe import tree
 from layersmith.probe.closeness import NEARLY_ONE_HOT, rms
+from layersmith.probe.inputs import Inputs
 from layersmith.probe.operations import Operations
+from layersmith.probe.surroundings import preserved
 
 aten = torch.ops.aten
 HALF = (torch.bfloat16, torch.float16)
@@ -64,3 +67,12 @@ def lost(full: object, half: object) -> str:
 def _flat(output: object) -> Tensor:
     found = [x.detach().flatten().double() for x in tree.tensors(output) if x.is_floating_point()]
     return torch.cat(found) if found else torch.empty(0)
+
+
+def are_sound_once_used(module: nn.Module, inputs: Inputs) -> bool:
+    """Whether float16 gives numbers after a call in train mode: the module waits for statistics, as an observer does."""
+    with contextlib.suppress(Exception), preserved(seed=0), QuickHalves():  # it need not run in train mode
+        inputs.call(module.train())
+        module.eval().to(torch.float16)
+        return tree.is_finite(inputs.to(torch.float16).call(module))
+    return False

@@ -30,6 +30,7 @@ SIDES = re.compile(r"size|resolution|shape")
 RECTANGLE = "a rectangle"
 SPACE = "a number of dimensions"
 SHARED = "keys shared by two heads each"
+HEADED = "another number of heads"
 KERNELS = "a kernel"
 OWN = "a width of its own"
 LEAST = "the least kernel"
@@ -101,7 +102,7 @@ def options(
         parameter, current = parameters[name], values[name]
         found = (
             *_of(Argument(name, parameter.default, parameter.annotation), current, compared, treated),
-            *_shared(name, current, values),
+            *_of_heads(name, current, values),
             *_wider(name, current, own.get(name)),
             *_otherwise(
                 name,
@@ -116,7 +117,7 @@ def options(
             yield replace(option, beside=_of_axes(several, current, option.value)) if is_space else option
     for field in fields:
         current = given[field.name]
-        found = (*_of(field, current, compared, treated), *_shared(field.name, current, given))
+        found = (*_of(field, current, compared, treated), *_of_heads(field.name, current, given))
         yield from _once(found, current)
 
 
@@ -128,14 +129,19 @@ def _once(found: Iterable[Option], current: Any) -> Iterator[Option]:
             yield option
 
 
-def _shared(name: str, current: Any, values: Mapping[str, Any]) -> Iterator[Option]:
-    """Half as many heads of keys and values as there are of queries, where there are as many."""
+def _of_heads(name: str, current: Any, values: Mapping[str, Any]) -> Iterator[Option]:
+    """Half as many heads of keys and values as of queries, where there are as many; a number that is no power of two."""
     owner, dot, plain = name.rpartition(".")
     beside = {one: value for one, value in values.items() if one.rpartition(".")[:2] == (owner, dot)}
     heads = next((v for one, v in beside.items() if HEADS.search(one.rpartition(".")[2])), None)
     is_even = type(heads) is int and heads % 2 == 0
     if is_even and KEY_HEADS.search(plain) and (current is None or current == heads):
         yield Option(name, heads // 2, SHARED)  # type: ignore[operator]
+    if type(current) is int and HEADS.search(plain):
+        others = [value for one, value in beside.items() if one != name and type(value) is int]
+        shared = [value for value in others if value >= current and value % current == 0]
+        fitting = [n for n in (6, 3, 12, 5) if n != current and all(value % n == 0 for value in shared)]
+        yield from (Option(name, n, HEADED) for n in fitting[:1] if max(shared, default=0) > current)
 
 
 def _wider(name: str, current: Any, other: Any) -> Iterator[Option]:
@@ -257,6 +263,12 @@ def _attribute(node: ast.AST) -> str:
 def current(cls: type[nn.Module], given: Mapping[str, Any], name: str) -> Any:
     """The value that an argument has."""
     return given[name] if name in given else inspect.signature(cls.__init__).parameters[name].default
+
+
+def zero_rates(cls: type[nn.Module], given: Mapping[str, Any]) -> list[str]:
+    """The arguments that are rates, as of a dropout, and zero."""
+    rates = ((name, current(cls, given, name)) for name in names(cls) if PROBABILITY.search(name))
+    return [name for name, value in rates if type(value) in (int, float) and value == 0]
 
 
 def names(cls: type[nn.Module], given: Iterable[str] = ()) -> list[str]:

@@ -24,6 +24,7 @@ SAID_UNUSED = re.compile(
     re.IGNORECASE,
 )
 ACTS = re.compile(r"(?:^|_)(?:kernel|ksize|dilation|dropout|drop)(?:_size|_rate|_prob|_p)?$")
+_INTERFACE = 3  # parameters, self among them, with which two constructors may begin by chance
 SHOWS = {"extra_repr", "__repr__", "__str__"}
 
 
@@ -171,16 +172,19 @@ def _is_said(cls: type, node: source.Function, name: str) -> bool:
 
 
 def _is_interface(owner: Any, node: source.Function, name: str) -> bool:
-    """Whether another class of the file has the same constructor and does use the parameter: one call makes either."""
+    """Whether another class of the file begins with the same parameters and does use this one: one call makes either."""
     if _is_fixed_for_base(node, name):
         return True
     if any(name == getattr(part.value, "id", "") for part in ast.walk(node) if isinstance(part, ast.Assign)):
         return False  # who keeps it means to use it
     signature = [argument.arg for argument in node.args.args]
+    first = signature[: signature.index(name) + 1] if name in signature else []
     for other in ast.walk(source.tree_of(source.file_of(owner))):
         if not isinstance(other, ast.FunctionDef) or other.name != "__init__" or other.lineno == node.lineno:
             continue
-        if [argument.arg for argument in other.args.args] == signature and name in _loads_in(other):
+        theirs = [argument.arg for argument in other.args.args]
+        is_alike = theirs == signature or (len(first) > _INTERFACE and theirs[: len(first)] == first)
+        if is_alike and name in _loads_in(other):
             return True
     return False
 

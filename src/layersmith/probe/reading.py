@@ -20,6 +20,8 @@ BATCH_COMES_FIRST = r"[\[(]\s*(?i:b|bs|bsz|batch\w*)\s*,"  # as a docstring give
 FILLING = r"(?:init\.\w|\.data\b|_\()"  # how a parameter is given values: nn.init, `.data = `, `.fill_(`
 QUICK = 100_000  # numbers drawn in a few milliseconds
 BATCH_SIZE = re.compile(r"^(?:b|bs|bsz|bz|batch|batch_size|n_batch|nbatch)$", re.IGNORECASE)
+FIRST_SIZE = re.compile(r"\.size\((?:dim=)?0\)$|\.shape\[0\]$|^len\(")
+SECOND_SIZE = re.compile(r"\.size\((?:dim=)?1\)$|\.shape\[1\]$")
 POSITIONS_SECOND = re.compile(
     r"\barange\((?:0, *)?\w+\.(?:shape\[1\]|size\(1\))|\[:, *:\w+\.(?:shape\[1\]|size\(1\))\]"
 )
@@ -45,7 +47,7 @@ def axis_hint(cls: type) -> str:
     batch = bool(BATCH_FIRST.search(text) or POSITIONS_SECOND.search(text)) or any(
         _says_batch(part) for part in ast.walk(node)
     )
-    time = bool(TIME_FIRST.search(text)) or _loops_over_input(node)
+    time = bool(TIME_FIRST.search(text)) or _loops_over_input(node) or any(map(_says_time, ast.walk(node)))
     return "" if batch == time else "batch" if batch else "time"
 
 
@@ -221,7 +223,7 @@ def _methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef]:
 def _says_batch(node: ast.AST) -> bool:
     """`batch_size = x.size(0)`, `x.shape[0]`; and `out[:, -1]`."""
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return bool(BATCH_SIZE.match(node.targets[0].id)) and _is_first_size(node.value)
+        return bool(BATCH_SIZE.match(node.targets[0].id)) and bool(FIRST_SIZE.search(ast.unparse(node.value)))
     if not isinstance(node, ast.Subscript) or not isinstance(node.slice, ast.Tuple):
         return False
     first, second, *_ = [*node.slice.elts, None, None]
@@ -230,9 +232,17 @@ def _says_batch(node: ast.AST) -> bool:
     )
 
 
-def _is_first_size(node: ast.expr) -> bool:
-    text = ast.unparse(node)
-    return text.endswith((".size(0)", ".shape[0]", ".size(dim=0)")) or text.startswith("len(")
+def _says_time(node: ast.AST) -> bool:
+    """`batch_size = x.size(1)`, also as one of several: `steps, batch_size = x.size(0), x.size(1)`."""
+    target, value = (node.targets[0], node.value) if isinstance(node, ast.Assign) else (None, None)
+    pairs = [(target, value)]
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        pairs = [*zip(target.elts, value.elts, strict=False)]
+    return any(
+        isinstance(name, ast.Name) and BATCH_SIZE.match(name.id) and SECOND_SIZE.search(ast.unparse(size))
+        for name, size in pairs
+        if size is not None
+    )
 
 
 def _is_minus_one(node: ast.expr | None) -> bool:

@@ -1,4 +1,4 @@
-"""Nested values (tuples, lists, dicts, dataclasses) and the tensors in them."""
+"""Nested values (tuples, lists, dicts, dataclasses, distributions) and the tensors in them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 
 def named_tensors(tree: object, *, name: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -95,6 +96,9 @@ def _children(tree: object) -> Iterator[tuple[str, object]]:
         yield from ((f"[{key!r}]", item) for key, item in tree.items())
     elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         yield from ((f".{field.name}", getattr(tree, field.name)) for field in dataclasses.fields(tree))
+    elif isinstance(tree, Distribution):  # of what a policy returns: what its numbers are drawn by
+        told = (name for name in ("base_dist", *tree.arg_constraints) if name in vars(tree))
+        yield from ((f".{name}", getattr(tree, name)) for name in told)
 
 
 def _same_kind_of_dict(old: dict[Any, Any], new: dict[Any, Any]) -> Any:

@@ -20,6 +20,7 @@ OF_SHAPE = frozenset(
 OF_KIND = frozenset(
     "len zeros_like ones_like empty_like full_like rand_like randn_like isinstance is_tensor".split()
 )
+ENTRY = re.compile(r"\['([^']+)'\]$")  # of a dict, in the path of a tensor
 _INTERFACE = 3  # arguments, self among them, that two classes may share by chance
 UNUSED = r"un-?used|ignored|not used|compat|placeholder|dummy"
 
@@ -53,6 +54,12 @@ def _is_shared(cls: type, forward: source.Function, name: str) -> bool:
     return any(name in _names(other) for other in _others(cls, forward))
 
 
+def is_unnamed_entry(cls: type, path: str) -> bool:
+    """Whether a path ends in a key of a dict that the class does not name: a batch may hold more than it takes."""
+    entry = ENTRY.search(path)
+    return entry is not None and not re.search(rf"\b{re.escape(entry[1])}\b", source.text_of(cls))
+
+
 @functools.lru_cache(maxsize=512)
 def is_demanded(cls: type, name: str) -> bool:
     """Whether an interface has the argument, which forward never reads: a base or another class takes the same."""
@@ -60,7 +67,8 @@ def is_demanded(cls: type, name: str) -> bool:
     if forward is None or name in dataflow.loads(ast.Module(forward.body, [])):
         return False
     own = _names(forward)
-    return len(own) > _INTERFACE and any(_names(other) == own for other in _others(cls, forward))
+    alike = sum(_names(other) == own for other in _others(cls, forward))
+    return alike > (len(own) <= _INTERFACE)  # one is enough where it takes many
 
 
 def _names(forward: source.Function) -> list[str]:

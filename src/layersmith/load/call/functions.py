@@ -83,6 +83,8 @@ def method_clue(node: ast.Call, name: str, repeated: int | None) -> Clue:
         return Clue(is_flat=[integer(argument) for argument in node.args] == [None, -1])
     if name == "flatten" and [integer(argument) for argument in node.args] == [1]:
         return Clue(is_flat=True, min_rank=2)
+    if name == "t" and not node.args:
+        return Clue(rank=2)
     if name == "long" and "mask" not in ast.unparse(node.func):
         return Clue(dtype=torch.int64)  # whole numbers are meant, whatever they come as
     return _dimensions_clue(name, node.args, node.keywords)

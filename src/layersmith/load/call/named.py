@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from layersmith.load.call import graphs
 from layersmith.load.call.callee import Callee
 from layersmith.load.call.clue import BATCH, PRIMES, Clue, shaped
 from layersmith.load.call.syntax import is_asked_for
@@ -46,41 +47,6 @@ _SIZES = re.compile(r"(^|_)(size|shape|resolution|hw|x_size|output_size|input_si
 _HIDDEN_ARGUMENTS = re.compile(
     r"^(hidden_(size|dim|features|units)|n_?hidden|d_hidden|hid_dim|num_units|state_size)$"
 )
-_ADJACENCY = re.compile(r"^(adj\w*|a_hat|laplacian|graph)$")
-NODES, _LINKS = 11, 40
-_PAIRS = TensorSpec((2, _LINKS), torch.int64, NODES)
-EDGES: Mapping[str, TensorSpec] = {
-    "edge_index": _PAIRS,
-    "edge_indices": _PAIRS,
-    "edges": _PAIRS,
-    "edge_list": _PAIRS,
-    "edge_attr": TensorSpec((_LINKS, WIDTH), free=frozenset({1})),
-    "edge_attrs": TensorSpec((_LINKS, WIDTH), free=frozenset({1})),
-    "edge_feat": TensorSpec((_LINKS, WIDTH), free=frozenset({1})),
-    "edge_features": TensorSpec((_LINKS, WIDTH), free=frozenset({1})),
-    "edge_weight": TensorSpec((_LINKS,), high=1),
-    "edge_weights": TensorSpec((_LINKS,), high=1),
-    "edge_type": TensorSpec((_LINKS,), torch.int64, 2),
-    "edge_types": TensorSpec((_LINKS,), torch.int64, 2),
-    "batch": TensorSpec((NODES,), torch.int64, 2),
-    "batch_idx": TensorSpec((NODES,), torch.int64, 2),
-    "batch_index": TensorSpec((NODES,), torch.int64, 2),
-    "pos": TensorSpec((NODES, 3)),
-    "z": TensorSpec((NODES,), torch.int64, 10),
-    "adj": TensorSpec((NODES, NODES), high=1),
-    "num_nodes": TensorSpec((), torch.int64, NODES),
-}
-_ROW_NAMES = {"batch", "batch_index", "batch_idx"}  # which graph each node belongs to
-_PAIR_NAMES = {"edge_index", "edge_indices", "edges", "edge_list"}
-
-
-def graph_part(word: str, width: int) -> Any:
-    """A part of a graph by its name; node features where the name is no other part's."""
-    if word in ("num_nodes", "num_graphs"):
-        return NODES if word == "num_nodes" else 2
-    return EDGES.get(word) or TensorSpec((NODES, width or WIDTH), free=frozenset({1}))
-
-
 _HIGHEST = 100  # token ids in messages stay readable
 _FEW = 4
 
@@ -135,14 +101,14 @@ def count(word: str) -> int:
 
 def _graph(asked: Asked) -> Any:
     clues = asked.callee.clues
-    has_rows = any(clues[n].rank == 1 and clues[n].dtype is torch.int64 for n in _ROW_NAMES & set(clues))
-    if not (_PAIR_NAMES & set(asked.callee.parameters) or has_rows):
+    has_rows = any(clues[n].rank == 1 and clues[n].dtype is torch.int64 for n in graphs.ROWS & set(clues))
+    if not (graphs.PAIRS & set(asked.callee.parameters) or has_rows):
         return None
     if asked.main is None and not asked.clue.dtype:
         return TensorSpec(
-            (NODES, asked.clue.last or WIDTH), free=frozenset() if asked.clue.last else frozenset({1})
+            (graphs.NODES, asked.clue.last or WIDTH), free=frozenset() if asked.clue.last else frozenset({1})
         )
-    return EDGES.get(asked.word)
+    return graphs.EDGES.get(asked.word)
 
 
 def _number(asked: Asked) -> Any:
@@ -179,21 +145,22 @@ def _recurrent_state(layer: nn.RNNBase) -> Any:
     return (state, state) if isinstance(layer, nn.LSTM) else state
 
 
-def _adjacency(asked: Asked) -> Any:
-    """Which node knows which: [nodes, nodes] of each graph, and of each relation where it has an axis more."""
-    main = asked.main
-    if not isinstance(main, TensorSpec) or main.rank < 2 or not _ADJACENCY.search(asked.word):  # noqa: PLR2004
+def _among_nodes(asked: Asked) -> Any:
+    """Which node knows which, and how."""
+    callee, main = asked.callee, asked.main
+    if not isinstance(main, TensorSpec) or main.rank < 2:  # noqa: PLR2004 - nodes and their features
         return None
-    is_shared = asked.clue.rank == 2 or main.rank > 3  # noqa: PLR2004 - one graph for all rows, channels and steps
-    graphs, nodes = () if is_shared else main.shape[:-2], main.shape[-2]
-    more = max(0, (asked.clue.rank or 0) - main.rank) if graphs else 0
-    relations = range(len(graphs), len(graphs) + more)
-    return TensorSpec((*graphs, *PRIMES[2 : 2 + more], nodes, nodes), high=1, free=frozenset(relations))
+    kinds = callee.told(graphs.KINDS)
+    return graphs.relation(asked.word, callee.parameters, main.shape, kinds) or graphs.adjacency(
+        asked.word, asked.clue, main.shape
+    )
 
 
 def _integers(asked: Asked) -> Any:
     is_said = asked.clue.dtype is torch.int64
-    is_named = asked.is_open and _IDS.search(asked.word) and not re.search("emb|feat", asked.word)
+    are_labels = asked.clue.rank == 1 and "label" in asked.word and not asked.clue.says_size
+    is_named = (asked.is_open or are_labels) and _IDS.search(asked.word)
+    is_named = is_named and not re.search("emb|feat", asked.word)
     if not is_said and (not is_named or _are_features(asked)):
         return None
     main, clue = asked.main, asked.clue
@@ -257,7 +224,7 @@ def _lengths(asked: Asked) -> Any:
 
 
 def _mask(asked: Asked) -> Any:
-    if "mask" not in asked.word:
+    if not re.search("mask|msk", asked.word):
         return None
     rank, length = asked.clue.rank, PRIMES[0]
     if asked.may_be_none and (not rank or asked.callee.parameters[asked.name].default is None):
@@ -288,7 +255,7 @@ _RULES: tuple[Callable[[Asked], Any], ...] = (
     _graph,
     _number,
     _state,
-    _adjacency,
+    _among_nodes,
     _lengths,
     _integers,
     _time,

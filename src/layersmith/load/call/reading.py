@@ -28,6 +28,7 @@ from layersmith.load.call.syntax import (
     last_axes,
     parameter_at,
     picked_parts,
+    rest_of,
     shape_owner,
 )
 from layersmith.load.call.torch_modules import clue_of
@@ -213,7 +214,7 @@ class _Reader:
                 self.repeated[inner] = len(node.args)
         if isinstance(node.func, ast.Attribute):
             self.add(method_clue(node, node.func.attr, self.repeated.get(node)), node.func.value)
-        view, args = self.held.view, node.args
+        view, args = self.held.view, [rest_of(one, self.function) or one for one in node.args]
         if getattr(node.func, "attr", "") == "einsum" and isinstance(args[-1], ast.Tuple | ast.List):
             args = [*args[:-1], *args[-1].elts]  # torch.einsum("ncv,vw->ncw", (x, a))
         position = next((i for i, given in enumerate(args) if view(given) is not None), None)
@@ -271,8 +272,7 @@ class _Reader:
             part = self.read_as(value.id, {}, index.value)
             if part.is_known and index.value not in dict(self.clue.items):
                 self.clue = replace(self.clue, items=(*self.clue.items, (index.value, part)))
-        rank, least = dimensions(index)
-        self.add(Clue(rank=rank, min_rank=least))
+        self.add(Clue(*dimensions(index)))
         if isinstance(index, ast.Tuple) and (size := element_size(index, self.numbered)):
             self.clue = replace(self.clue, reach=max(self.clue.reach, size))
         if isinstance(index, ast.Constant) and isinstance(index.value, str):

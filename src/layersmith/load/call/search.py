@@ -17,7 +17,7 @@ from layersmith.load.call.kept import Kept
 from layersmith.load.call.loss import is_loss
 from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
-from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
+from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.call.run import (
     call_of,
     is_blank,
@@ -27,7 +27,14 @@ from layersmith.load.call.run import (
     trains,
 )
 from layersmith.load.call.start import starts
-from layersmith.load.call.verdict import fails_alike, is_unmendable, meets_its_own_doubles, told_by
+from layersmith.load.call.verdict import (
+    essence,
+    fails_alike,
+    is_unmendable,
+    meets_its_own_doubles,
+    progress,
+    told_by,
+)
 from layersmith.load.constructor.names import WIDTH
 from layersmith.load.values import Call, TensorSpec, map_specs, specs
 from layersmith.probe import tree
@@ -61,15 +68,19 @@ class CallSearch:
         """A call that returns a tensor, in train mode, too, if there is one; None if none was found in time."""
         is_one_of_many = is_loss(self.callee)  # pairs of shapes that have nothing to do with each other
         found: State | None = None
+        given: set[str] = set()
         for start in starts(self.callee):
-            self.unchanged = 0 if is_one_of_many else self.unchanged
+            if is_one_of_many or given != {*start}:  # more inputs may help where no other size did
+                self.unchanged, given = 0, {*start}
+            elif self._is_over():
+                continue
             state = self._from(start)
             if state is not None and trains(self.callee, state, self.deadline):
                 return call_of(self.callee, self._canonical(state))
             found = found or state
             if self._are_rows_mixed() and not self.deadline.is_over:
                 self.unchanged = 0  # another rank may help, though no other size did
-            if self._is_over() or self._is_hopeless():
+            if self._is_hopeless():
                 break
         return None if found is None else call_of(self.callee, self._canonical(found))
 
@@ -111,7 +122,7 @@ class CallSearch:
     def _count_unchanged(self, error: Exception, state: State) -> None:
         """The same words whatever the input: after some of them it is clear that no input helps."""
         earlier = self.attempts.errors[-2:-1]
-        is_same = bool(earlier) and _essence(earlier[0]) == _essence(error)
+        is_same = bool(earlier) and essence(earlier[0]) == essence(error)
         free = {spec.shape[index] for spec in specs(list(state.values())) for index in spec.free}
         is_inner = any(given not in free for given, _ in directed_pairs(str(error)))  # a size of no input
         self.unchanged = self.unchanged + 1 + is_inner if is_same else 0
@@ -134,7 +145,7 @@ class CallSearch:
         """The closest attempt is the one that came furthest into forward."""
         self.attempts.errors.append(error)
         self.attempts.sizes.append(set(told_by(specs(list(state.values())))))
-        if self.attempts.error is None or _progress(error) > _progress(self.attempts.error):
+        if self.attempts.error is None or progress(error) > progress(self.attempts.error):
             self.attempts.closest = call_of(self.callee, state)
             self.attempts.error = error
 
@@ -144,7 +155,7 @@ class CallSearch:
         if wide != state and self._works(wide):
             state = wide
         try:
-            state = self._finite(self._batched(self._as_high(self._of_several(state))))
+            state = self._finite(self._batched(self._as_high(self._of_several(self._filled(state)))))
             return self._with_rows_apart(self._with_steps(state))
         except Exception:  # noqa: BLE001 - out of time, or an output that can't be looked at: the call as it was found
             return state
@@ -197,6 +208,22 @@ class CallSearch:
             if other != state and self._works(other):
                 return other
         return state
+
+    def _filled(self, state: State) -> State:
+        """Longer inputs where nothing is left of them: a `Chomp1d(32)` of 32 steps."""
+        name, main = next(iter(state.items()), ("", None))
+        if not isinstance(main, TensorSpec) or not self._is_empty(state):
+            return state
+        longer = (
+            {**state, name: main.resized(axis, 2 * main.shape[axis], fix=False)}
+            for axis in sorted(main.free - {0})
+        )
+        return next((one for one in longer if self._works(one) and not self._is_empty(one)), state)
+
+    def _is_empty(self, state: State) -> bool:
+        return not any(
+            tensor.numel() for tensor in tree.tensors(output_of(self.callee, state, self.deadline))
+        )
 
     def _finite(self, state: State) -> State:
         """Positive numbers where others give NaN."""
@@ -255,22 +282,6 @@ class CallSearch:
 def _sequence_of(matrix: TensorSpec) -> TensorSpec:
     """Of so many features, with the usual batch and length."""
     return TensorSpec((BATCH, PRIMES[0], matrix.shape[-1]), matrix.dtype, matrix.high, free=frozenset({0, 1}))
-
-
-def _essence(error: Exception) -> object:
-    """What an error says, but for sizes that have nothing to do with it: the pair that does not match."""
-    pairs = {frozenset(pair) for pair in (*directed_pairs(str(error)), *undirected_pairs(str(error)))}
-    return pairs or (type(error), str(error))
-
-
-def _progress(error: Exception) -> int:
-    trace, line = error.__traceback__, 0
-    while trace is not None:
-        if trace.tb_frame.f_code.co_name == "forward":
-            line = trace.tb_lineno
-            break
-        trace = trace.tb_next
-    return line
 
 
 def _widened(spec: TensorSpec) -> TensorSpec:

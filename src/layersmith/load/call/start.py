@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import typing
@@ -12,12 +13,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from layersmith.load.call import graphs
 from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import BATCH, PRIMES, shaped
+from layersmith.load.call.lookup import looked_up
 from layersmith.load.call.loss import has_labels, is_loss, loss_states
 from layersmith.load.call.named import NOTHING, Asked, by_name, count
-from layersmith.load.call.structure import structure
-from layersmith.load.call.syntax import compared_texts
+from layersmith.load.call.structure import is_of_image, structure
+from layersmith.load.call.syntax import compared_texts, rest_of
 from layersmith.load.constructor.names import WIDTH, plain
 from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.values import TensorSpec
@@ -41,6 +44,7 @@ _CHANNEL_ARGUMENTS = re.compile(
 _IMAGE_ARGUMENTS = re.compile(
     r"^(image_?size|img_?size|input_resolution|resolution|fmap_size|spatial_size|sample_size|size|input_s(ize|hape))$"
 )
+_IMAGE_SHAPES = re.compile(r"^(in|input|img|image)_?(dims?|shape|size)$")
 _LENGTH_ARGUMENTS = re.compile(
     r"^(seq_?len\w*|sequence_length|num_patches|n_patches|seq_size|window_size|window|num_tokens|num_nodes|n_nodes)$"
 )
@@ -68,7 +72,9 @@ def starts(callee: Callee) -> list[State]:
         told = [name for name in callee.required[:2] if callee.clues[name].names]
         are_told = len(told) > 1 and not has_labels(callee)
         weighed += [(_LATER_RANK if are_told else -1.0, state) for state in loss_states(callee)]
-    return [state for _, state in sorted(weighed, key=lambda pair: pair[0])]
+    found = [state for _, state in sorted(weighed, key=lambda pair: pair[0])]
+    left_out = graphs.left_out(callee.parameters)
+    return [found[0], {**found[0], **left_out}, *found[1:]] if left_out else found
 
 
 def value_for(callee: Callee, name: str, rank: int, *, spatial: int | None = None, main: Any = None) -> Any:
@@ -76,7 +82,7 @@ def value_for(callee: Callee, name: str, rank: int, *, spatial: int | None = Non
     node = source.function_node(source.forward(type(callee.module)))
     if texts := compared_texts(node, name) if node is not None else []:
         return texts[0]
-    structured = structure(callee, name)
+    structured = structure(callee, name, main)
     if structured is not None:
         return structured
     by_kind = _by_annotation(callee, name, rank, spatial)
@@ -107,6 +113,8 @@ def _ranks(callee: Callee) -> list[int]:
     dimensions = _OF_DIMENSIONS.findall(type(callee.module).__name__)
     if clue.rank:
         likely = [clue.rank]
+    elif _told_image(callee) and not clue.says_size:
+        likely = [_IMAGE]
     elif len(dimensions) == 1 and not clue.last:
         likely = [2 + int(dimensions[0]), _SEQUENCE, _MATRIX]
     elif clue.channels is not None:
@@ -122,7 +130,7 @@ def _ranks(callee: Callee) -> list[int]:
 
 def _spatial_sizes(callee: Callee) -> list[int | None]:
     """Heights and widths to try; those that the constructor was told first."""
-    told = [sides[-1] for sides in _told_sides(callee) if sides]
+    told = [*_told_image(callee)[2:], *(sides[-1] for sides in _told_sides(callee) if sides)]
     known = [size for size in told if type(size) is int and 1 < size <= _LARGEST_IMAGE]
     return list(dict.fromkeys([*known, *_SPATIAL]))
 
@@ -132,6 +140,14 @@ def _told_sides(callee: Callee) -> list[tuple[Any, ...]]:
     known = [*callee.arguments.items(), *vars(callee.module).items()]
     told = [value for name, value in known if _IMAGE_ARGUMENTS.match(name)]
     return [tuple(value) if isinstance(value, tuple | list) else (value,) for value in told]
+
+
+def _told_image(callee: Callee) -> tuple[int, ...]:
+    """Channels, height and width, where the constructor was told them together: `input_dims=(3, 32, 32)`; or ()."""
+    told = (value for name, value in callee.arguments.items() if _IMAGE_SHAPES.match(name))
+    return next(
+        (tuple(value) for value in told if isinstance(value, list | tuple) and is_of_image(value)), ()
+    )
 
 
 def _sizes_at(rank: int, spatial: list[int | None]) -> list[int | None]:
@@ -148,11 +164,28 @@ def _state(callee: Callee, rank: int, spatial: int | None) -> State:
         if isinstance(value, TensorSpec) and main is not None:
             value = _as_named(value, callee.clues[name].names, _sizes_by_name(callee, state))
         if callee.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
-            value = (value,) if name == "args" else (value, value)
+            value = (value,) * (_taken(callee) or (1 if name == "args" else 2))
         state[name] = value
         if main is None and isinstance(value, TensorSpec):
             main = value
     return state
+
+
+def _taken(callee: Callee) -> int:
+    """How many of `*inputs` the module requires to which forward hands them on; 0 where it does not."""
+    function = source.function_node(source.forward(type(callee.module)))
+    for node in (one for one in ast.walk(function or ast.Pass()) if isinstance(one, ast.Call)):
+        handed = function is not None and any(rest_of(given, function) for given in node.args)
+        called = looked_up(node.func, callee.module, {}) if handed else None
+        if isinstance(called, nn.Module):
+            parameters = [*inspect.signature(source.forward(type(called))).parameters.values()][1:]
+            needed = [
+                one
+                for one in parameters
+                if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD
+            ]
+            return max(0, len(needed) - len(node.args) + 1)
+    return 0
 
 
 def _sizes_by_name(callee: Callee, state: State) -> dict[str, int]:
@@ -198,7 +231,8 @@ def _by_annotation(callee: Callee, name: str, rank: int, spatial: int | None) ->
 def _main(callee: Callee, name: str, rank: int, spatial: int | None) -> TensorSpec:
     clue = callee.clues[name]
     spec = shaped(clue, clue.rank or _named_rank(callee, name) or max(rank, clue.min_rank), spatial=spatial)
-    channels = callee.told(_CHANNEL_ARGUMENTS) or (3 if _IMAGES.match(plain(name)) else 0)
+    told = next(iter(_told_image(callee)), 3 if _IMAGES.match(plain(name)) else 0)
+    channels = callee.told(_CHANNEL_ARGUMENTS) or told
     if clue.names[1:2] == ("c",):
         channels = channels or callee.told(_FEATURE_ARGUMENTS)
     if spec.rank >= _IMAGE:

@@ -54,7 +54,7 @@ def annotated_clue(annotation: Any, sizes: Mapping[str, int]) -> Clue | None:
 
 
 def documented_axes(cls: type, parameter: str, *, is_only: bool = False) -> tuple[str, ...]:
-    """The names of a parameter's axes, where docstrings or comments of the class give them behind its own name.
+    """The names of a parameter's axes, or their numbers, where docstrings or comments give them behind its own name.
 
     Args:
         cls: the class.
@@ -64,7 +64,7 @@ def documented_axes(cls: type, parameter: str, *, is_only: bool = False) -> tupl
     match = re.search(rf"\b{re.escape(parameter)}\b{_GAP}{_SHAPE}", _texts(cls)) if parameter else None
     match = match or (re.search(_SHAPE, _docstrings(cls)) if is_only else None)
     axes = [axis.strip() for axis in match.group(1).split(",")] if match else []
-    return tuple(axes) if all(re.fullmatch(r"[A-Za-z]\w*", axis) for axis in axes) else ()
+    return tuple(axes) if all(re.fullmatch(r"[A-Za-z]\w*|\d+", axis) for axis in axes) else ()
 
 
 def documented_least(cls: type) -> dict[str, int]:

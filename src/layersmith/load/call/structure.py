@@ -11,8 +11,8 @@ from torch import Tensor
 
 from layersmith.load.call.callee import Callee
 from layersmith.load.call.clue import BATCH, PRIMES, Clue, shaped
+from layersmith.load.call.graphs import ADJACENCY, EDGES, graph_part
 from layersmith.load.call.loss import CLASSES
-from layersmith.load.call.named import EDGES, graph_part
 from layersmith.load.constructor.names import WIDTH, plain
 from layersmith.load.values import Bundle, TensorSpec
 
@@ -23,11 +23,12 @@ _LABELS = re.compile(r"^(labels?|targets?|y|class(es)?)$")
 _TOKENS = re.compile(r"ids|token|index|labels?$|targets?$|words|text")
 _METHODS = frozenset(dir(Tensor)) | {"items", "keys", "values", "get", "last_hidden_state"}
 _SIDE, _SMALLEST = 32, 4  # of the largest of a few feature maps, and of the smallest of many
-_SEQUENCE, _IMAGE = 3, 4  # ranks
+_MATRIX, _SEQUENCE, _IMAGE = 2, 3, 4  # ranks
+_MOST = 16  # tensors in a list
 
 
-def structure(callee: Callee, name: str) -> Any:
-    """A value for a parameter that is no single tensor; None where it seems to be one."""
+def structure(callee: Callee, name: str, main: Any = None) -> Any:
+    """A value for a parameter that is no single tensor, beside the main input; None where it seems to be one."""
     if plain(name) in EDGES and "edge" in plain(name):
         return graph_part(plain(name), 0)
     if callee.annotation(name) is Tensor:
@@ -40,13 +41,22 @@ def structure(callee: Callee, name: str) -> Any:
     parts = sorted(part for part in attributes if part not in _METHODS and not part.startswith("_"))
     if parts:
         return Bundle({part: _part(callee, part, parts) for part in parts})
-    return _maps(callee, name) or _items(callee, name)
+    found = _maps(callee, name) or _items(callee, name)
+    return _among_nodes(name, found, main) if found and isinstance(main, TensorSpec) else found
+
+
+def _among_nodes(name: str, items: Any, main: TensorSpec) -> Any:
+    """Matrices that say which node knows which: as many rows and columns as there are nodes."""
+    are_matrices = all(isinstance(one, TensorSpec) and one.rank == _MATRIX for one in items)
+    if not (ADJACENCY.search(plain(name)) and are_matrices and main.rank > _MATRIX):
+        return items
+    return type(items)(TensorSpec((main.shape[-2],) * 2, high=1) for _ in items)
 
 
 def _items(callee: Callee, name: str) -> Any:
     """A list of the tensors that forward takes from the argument one by one."""
     clue = callee.clues[name]
-    known, parts = dict(clue.items), clue.parts or clue.picked
+    known, parts = dict(clue.items), clue.parts or clue.picked or _count_told(callee, name)
     is_maps = any((one.rank or 0) > _SEQUENCE or one.channels for one in known.values())
     numbers = [key for key in known if type(key) is int]
     is_counted = bool(numbers) and all(one.says_size for one in known.values())
@@ -64,11 +74,21 @@ def _items(callee: Callee, name: str) -> Any:
     return tuple([one, one] if _is_list(said) else one for said, one in zip(clues, items, strict=True))
 
 
+def _count_told(callee: Callee, name: str) -> int:
+    """How many the constructor was told of what forward goes through: `support_len`, `num_supports`; or 0."""
+    word = re.escape(plain(name).rstrip("s"))
+    is_walked = callee.clues[name].is_sequence and None in dict(callee.clues[name].items)
+    count = (
+        callee.told(re.compile(rf"^(n|num|len)_?{word}s?$|^{word}s?_?(len|num|count)$")) if is_walked else 0
+    )
+    return count if count <= _MOST else 0
+
+
 def _is_list(clue: Clue) -> bool:
     return clue.is_sequence and not clue.rank
 
 
-def _side(level: int, count: int) -> int:
+def side(level: int, count: int) -> int:
     """Of one of so many feature maps, each half as large as the one before."""
     return max(_SIDE, _SMALLEST << max(0, count - 1)) >> level
 
@@ -76,7 +96,7 @@ def _side(level: int, count: int) -> int:
 def _map(clue: Clue, level: int, count: int) -> TensorSpec:
     """A tensor as the clue says; a feature map at such a level of so many."""
     rank = clue.rank or max(clue.min_rank, _IMAGE if clue.channels else len(clue.sizes) or 2)
-    return shaped(clue, rank, spatial=_side(level, count) if rank >= _IMAGE else None)
+    return shaped(clue, rank, spatial=side(level, count) if rank >= _IMAGE else None)
 
 
 def _part(callee: Callee, part: str, others: Iterable[str], clue: Clue | None = None) -> Any:
@@ -117,6 +137,11 @@ def _floats(word: str, width: int, others: Iterable[str]) -> TensorSpec:
     return TensorSpec((BATCH, channels, side, side), free=frozenset({1}))
 
 
+def is_of_image(value: Any) -> bool:
+    """Whether this is the shape of one image, (3, 32, 32), and no list of widths."""
+    return len(value) == _SEQUENCE and value[0] in (1, 3, 4) and value[0] < value[1] == value[2]
+
+
 def _maps(callee: Callee, name: str) -> Any:
     """Feature maps whose channels the constructor was told in a list, each half as large as the one before."""
     clue = callee.clues[name]
@@ -126,11 +151,11 @@ def _maps(callee: Callee, name: str) -> Any:
         list(value)
         for argument, value in callee.arguments.items()
         if isinstance(value, list | tuple) and len(value) > 1 and all(type(item) is int for item in value)
-        if _CHANNELS.search(plain(argument))
+        if _CHANNELS.search(plain(argument)) and not is_of_image(value)
     ]
     if not listed:
         return None
-    sides = [_side(level, len(listed[0])) for level in range(len(listed[0]))]
+    sides = [side(level, len(listed[0])) for level in range(len(listed[0]))]
     return [
         TensorSpec((BATCH, channels, side, side)) for channels, side in zip(listed[0], sides, strict=True)
     ]

@@ -194,6 +194,13 @@ def keys_of(function: source.Function, name: str) -> list[str]:
     return [key for key in dict.fromkeys(found) if key.isidentifier()]
 
 
+def rest_of(node: ast.expr, function: source.Function) -> ast.Name | None:
+    """The `inputs` of `*inputs` in a call, if those are what the function is given in any number."""
+    rest = function.args.vararg.arg if function.args.vararg is not None else ""
+    inner = node.value if isinstance(node, ast.Starred) else None
+    return inner if isinstance(inner, ast.Name) and inner.id == rest else None
+
+
 def parameter_at(function: Any, position: int, *, skipped: int = 1) -> str:
     """The parameter that a function takes at a position, behind those skipped; "" where it takes fewer."""
     names = list(inspect.signature(function).parameters)[skipped:]

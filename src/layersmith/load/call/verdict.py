@@ -12,7 +12,7 @@ from torch import nn
 
 from layersmith.load import failure
 from layersmith.load.abstract import unwritten
-from layersmith.load.call.repair.messages import directed_pairs
+from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.values import TensorSpec
 from layersmith.probe import source, unset
 
@@ -80,6 +80,20 @@ def told_by(inputs: Iterator[TensorSpec]) -> Iterator[int]:
         yield from (
             a * b for a, b in itertools.combinations_with_replacement(open_sizes, 2)
         )  # an outer product
+
+
+def essence(error: Exception) -> object:
+    """What an error says, but for sizes that have nothing to do with it: the pair that does not match."""
+    pairs = {frozenset(pair) for pair in (*directed_pairs(str(error)), *undirected_pairs(str(error)))}
+    return pairs or (type(error), str(error))
+
+
+def progress(error: Exception) -> list[int]:
+    """The line of forward that was reached, and that of the user's forward which is called there, and so on."""
+    codes = ((frame.f_code, line) for frame, line in reversed(failure.frames(error)))
+    return [
+        line for code, line in codes if code.co_name == "forward" and source.TORCH not in code.co_filename
+    ]
 
 
 def _end_alike(errors: Sequence[Exception]) -> bool:

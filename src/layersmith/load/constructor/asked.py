@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Iterator, Mapping
 
@@ -14,6 +15,7 @@ from layersmith.load.constructor.repair import Arguments, Values
 from layersmith.load.values import Made
 from layersmith.probe import unset
 
+_IMAGE = 3  # channels, height and width
 Parameters = Mapping[str, inspect.Parameter]
 _SIDES = re.compile("size|resolution|shape|window|hw|stride|patch")
 
@@ -35,6 +37,8 @@ def asked_by(
     yield from _wide_stand_ins(text, arguments)
     yield from _fitting_sizes(text, arguments, parameters)
     yield from _filled(text, arguments, parameters, values)
+    yield from _as_large(text, arguments)
+    yield from _of_settings(text, arguments)
     if re.search(r"non-iterable int|'int' object is not (iterable|subscriptable)", text):
         sides = [n for n, v in arguments.items() if type(v) is int and _SIDES.search(n)]
         yield from ({**arguments, name: (arguments[name],) * 2} for name in sides)
@@ -73,6 +77,37 @@ def _wide_stand_ins(text: str, arguments: Arguments) -> Iterator[Arguments]:
     widths = [wanted for given, wanted in directed_pairs(text) if given == names.WIDTH]
     for name, stand_in in stand_ins:
         yield from ({**arguments, name: standins.as_wide(stand_in, width)} for width in widths)
+
+
+def _of_settings(text: str, arguments: Arguments) -> Iterator[Arguments]:
+    """Settings in which a size is as the features that meet it: `norm = LayerNorm(config.width)`."""
+    pairs = [*directed_pairs(text), *(way for a, b in undirected_pairs(text) for way in ((a, b), (b, a)))]
+    for name, made in arguments.items():
+        for given, wanted in pairs if isinstance(made, Made) else ():
+            yield from ({**arguments, name: other} for other in _resized(made, wanted, given))
+
+
+def _resized(settings: Made, old: int, new: int) -> Iterator[Made]:
+    remade = settings.remade
+    if remade is None:
+        return
+    for name, value in settings.parts.items():
+        inner = _resized(value, old, new) if isinstance(value, Made) else ()
+        others = [new] if type(value) is int and value == old else inner
+        yield from (remade(name, other) for other in others)
+
+
+def _as_large(text: str, arguments: Arguments) -> Iterator[Arguments]:
+    """A shape, at whose end a view fails, with the sides that its layers make of as many channels: (3, 64, 64)."""
+    view = re.search(r"shape '\[([\d, ]+)\]' is invalid for input of size (\d+)", text)
+    sizes = tuple(map(int, view[1].split(","))) if view else ()
+    for name, value in arguments.items():
+        is_image = isinstance(value, list | tuple) and len(value) == _IMAGE and 0 not in value
+        if view and is_image and sizes[-_IMAGE:] == tuple(value):
+            rows = math.prod(sizes[:-_IMAGE]) * value[0]
+            side = math.isqrt(int(view[2]) // rows)
+            if side * side * rows == int(view[2]):
+                yield {**arguments, name: type(value)((value[0], side, side))}
 
 
 def _filled(text: str, arguments: Arguments, parameters: Parameters, values: Values) -> Iterator[Arguments]:

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import ast
-import functools
 import inspect
-import re
 import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from layersmith.load import project
+from layersmith.load.constructor import devices, sites
+from layersmith.load.constructor.settings import UNKNOWN
 from layersmith.load.constructor.syntax import resolved
-from layersmith.probe import source
+from layersmith.load.constructor.worth import worth
 
 _LARGE = 1024
-_USERS = 8  # how many files that name a class are read
+_FARTHEST = 2  # how many calls whose arguments take more reading are told
 
 
 def whole(cls: type) -> list[dict[str, Any]]:
     """Every call of the class in its file whose arguments are all literal, as arguments by name."""
     found = []
-    for call in _calls(cls):
-        bound = _bound(cls, call)
+    for site in sites.near(cls):
+        bound = _bound(cls, site)
         if bound and all(is_literal for is_literal, _ in bound.values()):
             found.append({name: value for name, (_, value) in bound.items()})
     unique = [one for index, one in enumerate(found) if one not in found[:index]]
@@ -33,12 +31,33 @@ def whole(cls: type) -> list[dict[str, Any]]:
 def literals(cls: type) -> dict[str, list[Any]]:
     """For each parameter the literals that calls of the class in its file give to it."""
     found: dict[str, list[Any]] = {}
-    for call in _calls(cls):
-        for name, (is_literal, value) in _bound(cls, call).items():
+    for site in sites.near(cls):
+        for name, (is_literal, value) in _bound(cls, site).items():
             known = found.setdefault(name, [])
             if is_literal and _is_small(value) and value not in known:
                 known.append(value)
     return found
+
+
+def farther(cls: type) -> list[dict[str, Any]]:
+    """What calls of the class give to it that is no literal but can be found out, of those that say most.
+
+    `Net(nodes, args.hidden * 8)`: options of the project's parsers and names that are bound once are followed.
+    """
+    scope = vars(sys.modules.get(cls.__module__, object))
+    found: list[dict[str, Any]] = []
+    for site in dict.fromkeys([*sites.near(cls), *sites.elsewhere(cls)]):
+        told = {name: _told(node, scope, site) for name, node in site.arguments(cls).items()}
+        known = {name: value for name, value in told.items() if value is not UNKNOWN and _is_small(value)}
+        if known and known not in found:
+            found.append(known)
+    return sorted(found, key=len, reverse=True)[:_FARTHEST]
+
+
+def _told(node: ast.expr, scope: Mapping[str, Any], site: sites.Site) -> Any:
+    is_literal, value = _literal(node, scope)
+    value = value if is_literal else worth(node, site)
+    return devices.here(value)
 
 
 def relations(cls: type, chosen: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,17 +67,16 @@ def relations(cls: type, chosen: Mapping[str, Any]) -> dict[str, Any]:
         cls: the class.
         chosen: the arguments so far.
     """
-    for call in _calls(cls):
-        given = _expressions(cls, call)
-        worth = {node.id: chosen.get(name) for name, node in given.items() if isinstance(node, ast.Name)}
+    for site in sites.near(cls):
+        given = site.arguments(cls)
+        held = {node.id: chosen.get(name) for name, node in given.items() if isinstance(node, ast.Name)}
         found: dict[str, Any] = {}
         for name, node in given.items():
             used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
-            is_said = (
-                isinstance(node, ast.BinOp) and used and all(type(worth.get(one)) is int for one in used)
-            )
+            are_known = bool(used) and all(type(held.get(one)) is int for one in used)
+            is_said = isinstance(node, ast.BinOp) and are_known
             if is_said and type(chosen.get(name)) is int:
-                found[name] = _computed(node, {one: worth[one] for one in used})
+                found[name] = _computed(node, {one: held[one] for one in used})
         found = {name: value for name, value in found.items() if type(value) is int and value > 0}
         if found:
             return found
@@ -73,58 +91,10 @@ def _computed(node: ast.expr, values: Mapping[str, Any]) -> Any:
         return None
 
 
-@functools.lru_cache(maxsize=256)
-def _calls(cls: type) -> tuple[ast.Call, ...]:
-    """The calls of the class in its own file; where there are none, in files of its project that import it."""
-    file = source.file_of(cls)
-    own = tuple(_calls_in(source.tree_of(file), cls.__name__))
-    folder = project.folder_of(Path(file).resolve()) if file and not own else None
-    if folder is None:
-        return own
-    named = re.compile(rf"\b{cls.__name__}\(")
-    likely = (path for path in project.files_of(folder, (".py",)) if named.search(project.text_of(path)))
-    trees = (source.tree_of(str(path)) for path in list(likely)[:_USERS])
-    return tuple(call for tree in trees if _imports(tree, cls) for call in _calls_in(tree, cls.__name__))
-
-
-def _calls_in(tree: ast.Module, name: str) -> Iterator[ast.Call]:
-    for node in ast.walk(tree):
-        called = node.func if isinstance(node, ast.Call) else None
-        if isinstance(node, ast.Call) and name == getattr(called, "id", getattr(called, "attr", "")):
-            yield node
-
-
-def _imports(tree: ast.Module, cls: type) -> bool:
-    """Whether a file may mean this class by its name: it imports it, or its module, and has none of its own."""
-    parts = set(cls.__module__.split(".")) | {Path(source.file_of(cls)).stem}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
-            return False
-        if isinstance(node, ast.ImportFrom) and parts & set((node.module or "").split(".")):
-            return True
-        if isinstance(node, ast.ImportFrom | ast.Import) and any(
-            parts & set(alias.name.split(".")) for alias in node.names
-        ):
-            return True
-    return False
-
-
-def _bound(cls: type, call: ast.Call) -> dict[str, tuple[bool, Any]]:
-    """The arguments by parameter name, each with whether it is a literal; nothing for a call with stars."""
+def _bound(cls: type, site: sites.Site) -> dict[str, tuple[bool, Any]]:
+    """The arguments by parameter name, each with whether it is a literal."""
     scope = vars(sys.modules.get(cls.__module__, object))
-    return {name: _literal(node, scope) for name, node in _expressions(cls, call).items()}
-
-
-def _expressions(cls: type, call: ast.Call) -> dict[str, ast.expr]:
-    starred = any(isinstance(a, ast.Starred) for a in call.args) or any(w.arg is None for w in call.keywords)
-    if starred:
-        return {}
-    try:
-        signature = inspect.signature(cls)
-        arguments = signature.bind(*call.args, **{w.arg or "": w.value for w in call.keywords}).arguments
-    except (TypeError, ValueError):
-        return {}
-    return {name: node for name, node in arguments.items() if isinstance(node, ast.expr)}
+    return {name: _literal(node, scope) for name, node in site.arguments(cls).items()}
 
 
 def _literal(node: ast.expr, scope: Mapping[str, Any]) -> tuple[bool, Any]:

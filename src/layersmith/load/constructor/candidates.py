@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.load.constructor import configs, evidence, names, ranges, standins
+from layersmith.load.constructor.any_settings import AnyDict
 from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import TensorSpec
 
@@ -49,8 +50,9 @@ def candidates(wanted: Wanted) -> list[Any]:
     """Values for a parameter; never empty."""
     annotation = evaluated(wanted.annotation, wanted.scope)
     found = list(_by_annotation(wanted.of(annotation)))
-    if not found or _is_vague(annotation):
-        found = [*wanted.usage.strings, *found, *_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)]
+    if not found or annotation in (None, Any, object):
+        said = [*evidence.texts(wanted.usage), *found]
+        found = [*said, *_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)]
     return ranges.within(wanted.cls, wanted.name, unique(found))
 
 
@@ -80,10 +82,6 @@ def _same(one: Any, other: Any) -> bool:
         return one is other or bool(one == other)
     except Exception:  # noqa: BLE001 - objects that cannot be compared are not the same
         return False
-
-
-def _is_vague(annotation: Any) -> bool:
-    return annotation in (None, Any, object)
 
 
 def _by_annotation(wanted: Wanted) -> Iterator[Any]:
@@ -194,14 +192,15 @@ def _by_config(wanted: Wanted) -> Iterator[Any]:
     if is_config and not wanted.usage.kinds & {"number", "module", "tensor", "sequence"}:
         yield from configs.configs(wanted.usage, wanted.scope, None, wanted.cls)
     elif "dict" in wanted.usage.kinds:
-        yield configs.AnyDict()
+        yield AnyDict()
 
 
 def _by_usage(wanted: Wanted) -> Iterator[Any]:
     name, kinds, is_sequence = names.plain(wanted.name), wanted.usage.kinds, "sequence" in wanted.usage.kinds
     if "tensor" in kinds:
         yield from standins.tensors(name)
-    if names.SHAPE.search(name) and wanted.usage.length in (0, 1, 3):
+    is_shape = names.SHAPE.search(name) or (is_sequence and names.OUTPUT_SHAPE.search(name))
+    if is_shape and wanted.usage.length in (0, 1, 3):
         yield from names.SHAPES
     if names.ACTIVATION.search(name) and not wanted.usage.strings:
         if not kinds & {"callable", "module"}:

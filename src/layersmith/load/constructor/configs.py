@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from layersmith.load.constructor import names, settings, standins
+from layersmith.load.constructor.any_settings import AnyConfig, AnyDict, consistent, scalar
 from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import Made, realise, written
 
@@ -20,6 +20,7 @@ _SHRUNK = re.compile(
     r"size|dim|embd|embed|model|width|hidden|inner|ff|layers?$|depth|blocks?$|heads?$|vocab|channels|experts|len|ctx|top_?k"
 )
 _METHODS = frozenset(name for name in dir(dict) if not name.startswith("__"))  # of what reads like a dict
+_NUMBERS = re.compile(r"^\d+([+,;x \-/_]+\d+)*$")
 _MODES = 3  # how many texts a setting is compared with are tried
 _LARGE = 64  # what is at most this stays as the author wrote it
 
@@ -75,13 +76,13 @@ def _small_arguments(cls: type) -> dict[str, Any]:
         if default is parameter.empty:
             chosen[parameter.name] = scalar(parameter.name, parameter.annotation)
         elif type(default) is int and default < 0 and known:  # to be filled in later: vocab_size: int = -1
-            chosen[parameter.name] = _consistent(parameter.name, known)
+            chosen[parameter.name] = consistent(parameter.name, known)
         elif (
             type(default) is int
             and default > _limit(parameter.name, known)
             and _is_size(parameter.name, known)
         ):
-            value = _consistent(parameter.name, known)
+            value = consistent(parameter.name, known)
             if value < default:
                 chosen[parameter.name] = value
     return chosen
@@ -98,28 +99,6 @@ def _limit(name: str, known: list[Any]) -> int:
     return 3 if re.search(r"layers?$|depth|blocks?$|heads?$|per_tok|top_?k", name) else _LARGE
 
 
-def _consistent(name: str, known: list[Any]) -> int:
-    """One width for all that must be equal in a config: its sizes are those of one residual stream."""
-    value = known[0] if known else names.WIDTH
-    is_width = value in (names.INPUT, names.OUTPUT) or re.search(r"^hidden_(size|dim)$", name)
-    return names.WIDTH if is_width else int(value)
-
-
-def scalar(name: str, annotation: Any = None) -> Any:
-    """One number, flag, string or dtype for a name, used where nothing else is known."""
-    if "dtype" in name or "device" in name:
-        return torch.float32 if "dtype" in name else "cpu"
-    said = getattr(annotation, "__name__", str(annotation))
-    if said == "bool" or (said in ("_empty", "None") and names.is_flag(name)):
-        return False
-    if said == "float" or (said in ("_empty", "None") and names.is_real(name)):
-        return names.floats(name)[0]
-    if said == "str" or (said in ("_empty", "None") and names.TEXT.search(name)):
-        return names.texts(name)[0]
-    known = names.known_integers(name)
-    return "gelu" if names.ACTIVATION.search(name) else _consistent(name, known)
-
-
 def _known(usage: Usage) -> list[str]:
     return sorted(usage.keys if "dict" in usage.kinds else usage.attributes - _METHODS)
 
@@ -128,9 +107,16 @@ def _as_told(usage: Usage, cls: type | None) -> list[Any]:
     """Stand-ins with what the project says of lists and texts, and with all that it says; none where it says nothing."""
     known = _known(usage)
     said = settings.told(known, cls) if cls is not None else {}
+    said = {name: _as_read(value, usage.fields.get(name, Usage())) for name, value in said.items()}
     guessed = {name: _field(name, usage.fields.get(name, Usage())) for name in known}
     other = settings.structured(said, guessed)
     return [_written_out(guessed | more, usage) for more in (other, said) if said]
+
+
+def _as_read(value: Any, usage: Usage) -> Any:
+    """The numbers of an option's text where the class goes through a list: `"2+3+4"` is taken apart before."""
+    is_list = "sequence" in usage.kinds and not usage.strings and isinstance(value, str)
+    return [int(number) for number in re.split(r"\D+", value)] if is_list and _NUMBERS.match(value) else value
 
 
 def _stand_ins(usage: Usage) -> list[Any]:
@@ -156,9 +142,14 @@ def _stand_in(known: list[str], usage: Usage, mode: int) -> Made:
 
 def _written_out(values: dict[str, Any], usage: Usage) -> Made:
     text = ", ".join(f"{name}={written(value)}" for name, value in values.items())
-    if "dict" in usage.kinds:
-        return Made(f"dict({text})", lambda: AnyDict(realise(values)))
-    return Made(f"SimpleNamespace({text})", lambda: AnyConfig(realise(values)))
+    is_dict = "dict" in usage.kinds
+    kind: type[AnyDict | AnyConfig] = AnyDict if is_dict else AnyConfig
+    return Made(
+        f"dict({text})" if is_dict else f"SimpleNamespace({text})",
+        lambda: kind(realise(values)),
+        parts=values,
+        remade=lambda name, value: _written_out({**values, name: value}, usage),
+    )
 
 
 def _field(name: str, usage: Usage, mode: int = 0) -> Any:
@@ -170,7 +161,8 @@ def _field(name: str, usage: Usage, mode: int = 0) -> Any:
         return options[mode % len(options)]
     if "tensor" in usage.kinds:  # where a table may be left out, it is
         return None if "optional" in usage.kinds else next(standins.tensors(name))
-    if usage.keys or (own and "sequence" not in usage.kinds):
+    becomes_settings = any(names.CONFIG.search(names.plain(parameter.name)) for parameter in usage.passed_as)
+    if usage.keys or (own and "sequence" not in usage.kinds) or becomes_settings:
         return _stand_ins(usage)[0]
     is_number = any(names.known_integers(parameter.name) for parameter in usage.passed_as)
     if "shape" in name and not is_number:
@@ -180,38 +172,3 @@ def _field(name: str, usage: Usage, mode: int = 0) -> Any:
     value = scalar(name, float if names.is_real(name) else None)
     is_list = "sequence" in usage.kinds and not isinstance(value, str)
     return [value] * max(2, usage.length) if is_list else value
-
-
-class AnyConfig:
-    """Has a value, chosen by name, for every attribute and key."""
-
-    def __init__(self, known: Mapping[str, Any]) -> None:
-        vars(self).update(known)
-
-    def __getattr__(self, name: str) -> Any:
-        """A value by name; remembered."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        value = scalar(name)
-        setattr(self, name, value)
-        return value
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
-
-    def __contains__(self, name: str) -> bool:
-        """As in what argparse returns."""
-        return name in vars(self)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """As a dict's."""
-        return vars(self).get(name, default)
-
-
-class AnyDict(dict[str, Any]):
-    """A dict that has a value, chosen by name, for every key."""
-
-    def __missing__(self, key: str) -> Any:
-        """A value by name; remembered."""
-        self[key] = scalar(str(key).lower())
-        return self[key]

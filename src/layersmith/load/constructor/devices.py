@@ -14,7 +14,12 @@ _ACCELERATOR = re.compile(r"(cuda|mps|xpu|hpu|npu)(:\d+)?")
 
 def nearest(parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
     """The processor for those whose default is an accelerator that is not there."""
-    return {name: type(p.default)("cpu") for name, p in parameters.items() if _is_absent(p.default)}
+    return {name: here(p.default) for name, p in parameters.items() if _is_absent(p.default)}
+
+
+def here(value: Any) -> Any:
+    """The value; the processor where it names an accelerator that is not there."""
+    return type(value)("cpu") if _is_absent(value) else value
 
 
 def _is_absent(default: object) -> bool:

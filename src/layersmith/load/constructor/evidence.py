@@ -31,6 +31,12 @@ def is_of_settings(usage: Usage, name: str, cls: type[nn.Module] | None) -> bool
     return not classes_having(usage.attributes, name, cls)
 
 
+def texts(usage: Usage) -> list[str]:
+    """What it is compared with; nothing for settings that are asked for a key, and a list that is gone through."""
+    is_other = bool(usage.keys) or "dict" in usage.kinds or bool(usage.attributes - VALUE_METHODS)
+    return [] if is_other or usage.item is not None else usage.strings
+
+
 def are_modules(usage: Usage, name: str) -> bool:
     """Whether the name is that of several modules; one that is picked from by number holds counts or widths."""
     word, item = names.plain(name), usage.item or Usage()

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from layersmith.load.constructor.configs import AnyConfig, AnyDict
+from layersmith.load.constructor.any_settings import AnyConfig, AnyDict
 from layersmith.load.values import Made
 from layersmith.probe import comparisons, options
 from layersmith.probe.options import Argument

@@ -19,11 +19,13 @@ _FEATURES = (
     r"(features?|feats?|dims?|sizes?|channels?|chan(nel)?s?|chs?|planes|width|units|nodes|neurons|c|nc|d|f)"
 )
 
-INDEX = re.compile(r"(^|_)(ind|idx)$")
+INDEX = re.compile(r"(^|_)(ind|idx|ind(ex|ice)(es|s)?)$")
 
 _INTEGERS: list[tuple[str, list[Any]]] = [
     (r"(^|_)batch_?size$|^bsz?$", [BATCH]),
     (r"emb\w*_?(len|length|width)$", [WIDTH]),
+    (r"(^|_)n_?fft$|(^|_)fft_?(size|len\w*)$|(^|_)win_?(size|len\w*)$", [64, 512]),
+    (r"(^|_)hop_?(size|len\w*)$|^hop$", [16, 128]),  # of a window: at most as long as it
     (r"(kv|key_value).*heads?$|num_kv|n_kv", [2, 4]),
     (
         r"(^|_)(dim_?head|head_?dim|d_?head|head_size|head_width|d_[kqv]|d_kv|dim_?[kqv]|head_channels|per_head)s?$",
@@ -73,7 +75,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         [24, WIDTH],
     ),
     (
-        r"(num|n)_?(layers?|blocks?|stages?|levels?|steps?|iters?|repeats?|stacks?|res\w*|cells?|scales|hops|convs?|modules|flows)|depths?|layers?$|^n$|repeat|nlayers|blocks?$|levels?|(^|_)order",
+        r"(num|n)_?(layers?|blocks?|stages?|levels?|steps?|iters?|repeats?|stacks?|res\w*|cells?|scales|hops|convs?|modules|flows?|coupling\w*)|depths?|layers?$|^n$|repeat|nlayers|blocks?$|levels?|(^|_)order",
         [2, 1, 3, 4],
     ),
     (r"(num|n)_?(nodes?|vert\w*|atoms|joints|agents)$", [24]),
@@ -110,6 +112,10 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
 _FLOATS: list[tuple[str, list[Any]]] = [
     (r"drop|^p$|prob|rate|jitter", [0.0, 0.1]),
     (r"eps", [1e-5]),
+    (
+        r"^beta_(1|0|t|start|end|min|max)$",
+        [0.02],
+    ),  # of a noise schedule: of one nothing is left of the signal
     (r"quantile", [0.5]),
     (r"momentum", [0.1]),
     (r"ratio|mult|factor|expan", [4.0, 2.0, 1.0, 0.5]),
@@ -121,10 +127,10 @@ _ANY_INTEGER = [WIDTH, 4, 1, 2, 3, 16, 64, 8]
 _FLAG = re.compile(
     r"^(use|is|has|with|add|do|enable|apply|return|include|learn\w*|share|tie|norm_first|causal|affine|bidirectional|"
     r"residual|shortcut|pretrained|bias|batch_first|inplace|bilinear|verbose|training|deterministic|gated|flash|"
-    rf"masked|only|normalize|requires|keep|(last|first)(?!_{_FEATURES}$))(_|$)|_bias$|pretrained|(^|_)flag"
+    rf"masked|only|normalize|requires|keep|cuda|gpu|(last|first)(?!_{_FEATURES}$))(_|$)|_bias$|pretrained|(^|_)flag|_(cuda|gpu)$"
 )
 _REAL = re.compile(
-    r"drop|prob$|(^|_)eps|momentum|temperature|alpha|beta|gamma|lambda|tau|slope|theta|sigma|weight$|_rate$|"
+    r"drop|prob$|(^|_)eps|momentum|temperature|alpha(?!bet)|beta|gamma|lambda|tau|slope|theta|sigma|weight$|_rate$|"
     r"quantile|mlp_ratio|^p$|threshold|coef|init_value|margin|decay|min_|max_val|minval|maxval"
 )
 ACTIVATION = re.compile(r"(^|_)act(_?(fn|func|layer|type|cls|name|\d))?$|activation|non_?lin")
@@ -140,6 +146,7 @@ CONFIG = re.compile(
     r"^(args?|cfg|config|configs|conf|opts?|hps|hparams|params|hyperparams|options|configuration|.*_(cfg|config|args|params))$"
 )
 SHAPE = re.compile(r"^(in|input|img|image|obs|observation|state|frame)_?shape$")
+OUTPUT_SHAPE = re.compile(r"^(out|output|target)_?shape$")
 SHAPES = ((3, 32, 32), (1, 32, 32), (3, 84, 84), (WIDTH,))
 TEXT = re.compile(r"(^|_)(mode|type|name|method|kind|arch|version|reduction)$")
 

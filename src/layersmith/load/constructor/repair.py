@@ -37,6 +37,7 @@ def repaired(
     named = {name for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     known = {*named, *arguments} - {"self"}
     yield from _missing(parameters, arguments, text, values)
+    yield from _unset(parameters, arguments, text, values)
     for name, value in _asked_for(arguments, error, known):
         yield {**arguments, name: value}
     suspects = [*(word for word in re.findall(r"[A-Za-z_]\w*", text) if word in known)]
@@ -93,6 +94,17 @@ def _missing(
     more = {word: values(word)[0] for word in quoted if word not in arguments and word != "self"}
     if more and re.search(r"missing|required|KeyError|^'\w+'$|provide|must be|passed|specif|expect", text):
         yield {**arguments, **more}
+
+
+def _unset(
+    parameters: Mapping[str, inspect.Parameter], arguments: Arguments, text: str, values: Values
+) -> Iterator[Arguments]:
+    """All sizes that are None by default at once, where None is no size: `z_dim: int = None, a_dim: int = None`."""
+    sizes = [n for n, p in parameters.items() if p.annotation in (int, "int") or names.known_integers(n)]
+    left = [n for n in sizes if n != "self" and arguments.get(n, parameters[n].default) is None]
+    if "NoneType" in text and len(left) > 1:
+        told = {name: next((one for one in values(name) if one is not None), None) for name in left}
+        yield {**arguments, **told}
 
 
 def _asked_for(arguments: Arguments, error: Exception, known: set[str]) -> Iterator[tuple[str, Any]]:

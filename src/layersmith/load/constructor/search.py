@@ -25,6 +25,7 @@ from layersmith.subject import Construction as Recipe
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 UNINITIALISED = "before Module.__init__() call"  # in what torch says of a missing super().__init__()
 SMALL = ", made small"  # ends what is said of arguments that were cut down
+_PATIENCE = 6  # errors, before what the project says is asked
 _DEEPEST = 2  # how far module-valued arguments may nest
 
 
@@ -119,7 +120,7 @@ class ConstructorSearch:
         self.depth = depth
         self.errors: list[str] = []  # of constructor calls that failed, in order
         self.slip: Arguments | None = None  # of the first that no arguments mend
-        self.closest: Arguments = {}
+        self.closest: Arguments = {}  # of the first error
         self.complaints: list[str] = []  # of forward, about what was built
         parameters = list(inspect.signature(constructor(cls)).parameters.values())[1:]
         self.parameters = {p.name: p for p in parameters if p.kind not in _VARIADIC}
@@ -127,6 +128,7 @@ class ConstructorSearch:
         self.required = [name for name, p in self.parameters.items() if p.default is p.empty]
         self.literals = callsites.literals(cls)
         self.known: dict[str, list[Any]] = {}
+        self.is_told = depth > 0  # what the project says of it, or it's but a part of another
 
     def constructions(self, deadline: Deadline, *, tries: int = 70) -> Iterator[Construction]:
         """Constructions, each built once; after one that was not good enough, variations of it follow."""
@@ -138,17 +140,19 @@ class ConstructorSearch:
                 continue
             seen.add(repr(arguments))
             tries -= 1
-            result = self._attempt(arguments, deadline)
-            if isinstance(result, nn.Module):
+            if isinstance(result := self._attempt(arguments, deadline), nn.Module):
                 yield Construction(self.cls, arguments, how, result)
                 asked = [*self._of_one_width(arguments), *self._asked_by_forward(arguments)]
-                queue[:0] = [(f"{how.removesuffix(', varied')}, varied", other) for other in asked]
+                varied = f"{how.removesuffix(', varied')}, varied"
+                ways = [(varied, other) for other in asked if repr(other) not in seen]
+                queue[:0] = [*ways[:1], *self._built_elsewhere(), *ways[1:]]
                 if not how.endswith("varied"):
                     queue += [(f"{how}, varied", other) for other in self._varied(arguments)]
             elif isinstance(result, OutOfBudget):
                 queue.insert(0, (how + SMALL, self.shrunk(arguments)))
             elif isinstance(result, Exception):
                 queue[:0] = [(how, other) for other in repaired(self.cls, arguments, result, self.values)]
+                queue[:0] = self._built_elsewhere() if len(self.errors) == _PATIENCE else []
 
     def values(self, name: str) -> list[Any]:
         """The candidates for a parameter; a default comes first, literals of call sites next."""
@@ -157,13 +161,13 @@ class ConstructorSearch:
         return self.known[name]
 
     def _attempt(self, arguments: Arguments, deadline: Deadline) -> nn.Module | Exception:
-        self.closest = self.closest or arguments
         try:
             with contained(deadline):
                 return construct(self.cls, arguments)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the user's constructor raises
+            self.closest = self.closest if self.errors else arguments
             self.errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
             self.slip = arguments if self.slip is None and refusal.is_slip(error) else self.slip
             return error
@@ -177,12 +181,17 @@ class ConstructorSearch:
         sites = [("from a call in the file", arguments) for arguments in callsites.whole(self.cls)]
         if not chosen:
             return [("from defaults", {}), *sites]
-        if all(self._is_sure(name) for name in self.required):
-            return [
-                ("from names", chosen),
-                *sites,
-            ]  # sizes of ours, large enough for statistics, before real ones
+        if all(map(self._is_sure, self.required)):  # sizes of ours, enough for statistics, before real ones
+            return [("from names", chosen), *sites]
         return [*sites[:1], *self._as_set(chosen), *sites[1:]]
+
+    def _built_elsewhere(self) -> list[tuple[str, Arguments]]:
+        """The guess with what calls in the project say farther than by literals; once."""
+        if self.is_told:
+            return []
+        self.is_told = True
+        chosen = {name: self.values(name)[0] for name in self.required}
+        return [("from a call in the project", chosen | told) for told in callsites.farther(self.cls)]
 
     def _as_set(self, chosen: Arguments) -> list[tuple[str, Arguments]]:
         """The guess, before it with the lists and texts that the project sets, and after it with all that it sets."""

@@ -19,8 +19,11 @@ _FILES = (".json", ".yaml", ".yml")
 _CONFIG = re.compile(r"config|conf$|cfg|args|arg$|opt|param|setting|^C$|namespace|dict", re.IGNORECASE)
 _PLAIN = (int, float, str, bool, list, tuple)
 _DEEPEST = 4  # how far sections of a file may nest
+_FLAGS = re.compile(r"^(self\.)?_?(FLAGS|flags|hps?|hyp)$")
 _FEWEST = 2  # how many of the wanted settings one place has at least
 
+_SWITCHES = {"store_true": False, "store_false": True}
+UNKNOWN = object()  # what nothing says
 Settings = Mapping[str, Any]
 
 
@@ -34,13 +37,66 @@ def told(names: Iterable[str], cls: type) -> dict[str, Any]:
     paths = [file, *project.files_of(folder, (".py",)), *project.files_of(folder, _FILES)]
     best: dict[str, Any] = {}
     for path in dict.fromkeys(paths):
-        words = set(re.findall(r"\w+", project.text_of(path))) if len(best) < len(wanted) else set()
+        words = _words(path) if len(best) < len(wanted) else frozenset()
         if len(wanted & words) <= max(len(best), _FEWEST - 1):
             continue
         for place in _places(path):
             known = {name: place[name] for name in wanted if isinstance(place.get(name), _PLAIN)}
             best = known if len(known) > len(best) else best
-    return best if len(best) >= _FEWEST else {}
+    if len(best) < _FEWEST:
+        return {}
+    return best | {name: value for name, value in _of_class(folder, cls.__name__).items() if name in wanted}
+
+
+@functools.lru_cache(maxsize=64)
+def _of_class(folder: Path, name: str) -> dict[str, Any]:
+    """What is set for one class alone: `if args.model == "Net": args.depth = 20`."""
+    found: dict[str, Any] = {}
+    for path in project.files_of(folder, (".py",)):
+        text = project.text_of(path)
+        if f"'{name}'" not in text and f'"{name}"' not in text:
+            continue
+        for node in ast.walk(source.tree_of(str(path))):
+            asked = [*ast.walk(node.test)] if isinstance(node, ast.If) else []
+            if isinstance(node, ast.If) and any(getattr(part, "value", None) == name for part in asked):
+                of_settings = [part for part in node.body if isinstance(part, ast.Assign) and _sets(part)]
+                found |= dict(_assigned(of_settings))
+    return found
+
+
+def _sets(node: ast.Assign) -> bool:
+    target = node.targets[0]
+    return isinstance(target, ast.Attribute) and is_of_settings(target.value)
+
+
+@functools.lru_cache(maxsize=512)
+def option(name: str, file: Path) -> Any:
+    """What a parser or another place of settings gives to one of them, that of a file itself first; UNKNOWN if none."""
+    folder = project.folder_of(file)
+    paths = (
+        [file, *project.files_of(folder, (".py",)), *project.files_of(folder, _FILES)] if folder else [file]
+    )
+    for path in dict.fromkeys(paths):
+        if name not in _words(path):
+            continue
+        for place in _places(path):
+            if isinstance(place.get(name), _PLAIN):
+                return place[name]
+    return UNKNOWN
+
+
+def is_of_settings(node: ast.expr) -> bool:
+    """Whether an expression names an object of settings: `args`, `self.opt`, `FLAGS`, `config["model"]`."""
+    return bool(_CONFIG.search(ast.unparse(node)) or _FLAGS.search(ast.unparse(node)))
+
+
+@functools.lru_cache(maxsize=512)
+def _words(path: Path) -> frozenset[str]:
+    """The words of a file; those of options as attributes: `num_atoms` of `--num-atoms`."""
+    text = project.text_of(path)
+    return frozenset(re.findall(r"\w+", text)) | {
+        option.replace("-", "_") for option in re.findall(r"--([a-zA-Z][\w\-]*)", text)
+    }
 
 
 def structured(said: Settings, guessed: Settings) -> dict[str, Any]:
@@ -48,7 +104,10 @@ def structured(said: Settings, guessed: Settings) -> dict[str, Any]:
     shared = {name: value for name, value in said.items() if name in guessed}
     if all(_form(value) == _form(guessed[name]) for name, value in shared.items()):
         return {}
-    return {name: value for name, value in shared.items() if isinstance(value, list | tuple | str)}
+    kinds = (list, tuple, str)
+    return {
+        n: value for n, value in shared.items() if isinstance(value, kinds) or isinstance(guessed[n], str)
+    }
 
 
 def _form(value: Any) -> Any:
@@ -64,6 +123,9 @@ def defaults_of_parser(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for call in (node for node in ast.walk(source.tree_of(str(path))) if isinstance(node, ast.Call)):
         words = {word.arg: word.value for word in call.keywords if word.arg}
+        action = getattr(words.get("action"), "value", "")
+        if action in _SWITCHES:
+            words.setdefault("default", ast.Constant(_SWITCHES[action]))
         if getattr(call.func, "attr", "") != "add_argument" or "default" not in words:
             continue
         options = [one.value for one in call.args if isinstance(one, ast.Constant)]

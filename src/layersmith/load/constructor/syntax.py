@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
@@ -11,6 +13,9 @@ from torch import Tensor, nn
 _TENSOR_MAKERS = {"tensor", "as_tensor", "FloatTensor", "Tensor"}
 _OTHERS = {name for kind in (str, bytes, int, float, list, dict, set, nn.Module) for name in dir(kind)}
 TENSOR_METHODS = set(dir(Tensor)) - _OTHERS  # what is done with nothing but tensors: `bias.unsqueeze(1)`
+TYPED_GETTER = re.compile(
+    r"^get_?(bool|boolean|int|float|string|str)$"
+)  # of pyhocon, configparser and others
 _LISTS = {"ModuleList", "Sequential", "list", "tuple"}
 
 
@@ -20,11 +25,33 @@ def is_slice(node: ast.expr) -> TypeGuard[ast.Subscript]:
 
 
 def field_name(node: ast.AST) -> str:
-    """The attribute or key of `config.width`, `config["width"]`."""
+    """The attribute or key of `config.width`, `config["width"]`, `config.get_int("width")`."""
     if isinstance(node, ast.Attribute):
         return node.attr
+    if isinstance(node, ast.Call):
+        is_one = len(node.args) == 1 and isinstance(node.args[0], ast.Constant)
+        asks = is_one and isinstance(node.func, ast.Attribute) and TYPED_GETTER.match(node.func.attr)
+        return str(node.args[0].value) if asks and isinstance(node.args[0], ast.Constant) else ""
     key = node.slice.value if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) else ""
     return key if isinstance(key, str) else ""
+
+
+def owner_of(node: ast.AST) -> ast.AST:
+    """The `config` of what has a field name."""
+    inner = node.func if isinstance(node, ast.Call) else node
+    return getattr(inner, "value", inner)
+
+
+def given_beside(node: ast.Call, callee: Any, rest: str) -> set[str] | None:
+    """What a module class is given beside `**rest`; None for a call of something else, or without it."""
+    is_handed = rest and any(
+        word.arg is None and getattr(word.value, "id", "") == rest for word in node.keywords
+    )
+    if not is_handed or not inspect.isclass(callee) or not issubclass(callee, nn.Module):
+        return None
+    told = [given for given in node.args if not isinstance(given, ast.Starred)]
+    names = list(inspect.signature(callee).parameters)[: len(told)]
+    return {*names, *(word.arg for word in node.keywords if word.arg)}
 
 
 def last_name(node: ast.expr) -> str:
@@ -44,6 +71,11 @@ def resolved(node: ast.AST, scope: Mapping[str, Any]) -> Any:
     return None
 
 
+def activations(owner: Any) -> list[str]:
+    """The names of activations that an object has, for `getattr(nn, config.activation)`."""
+    return [word for word in ("ReLU", "relu", "GELU", "gelu") if hasattr(owner, word)]
+
+
 def conditions(test: ast.expr) -> list[ast.expr]:
     """What is asked whether it is true: `a` and `b` of `a and not b`."""
     if isinstance(test, ast.BoolOp):
@@ -52,8 +84,10 @@ def conditions(test: ast.expr) -> list[ast.expr]:
 
 
 def compared(node: ast.Compare) -> tuple[ast.expr, list[str]]:
-    """What is compared, and the texts that it may be: `mode == "sum"`, `mode.lower() in ("sum", "mean")`."""
+    """What is compared, and the texts that it may be: `mode == "sum"`, `mode.lower() in ("sum", "mean")`; or has."""
     left, right = node.left, node.comparators[0]
+    if isinstance(node.ops[0], ast.In) and isinstance(left, ast.Constant) and len(node.ops) == 1:
+        return right, [left.value] if isinstance(left.value, str) else []
     if isinstance(left, ast.Call) and isinstance(left.func, ast.Attribute):
         left = left.func.value
     options = (

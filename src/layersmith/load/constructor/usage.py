@@ -15,12 +15,15 @@ from layersmith.load.constructor.forward import read_forward
 from layersmith.load.constructor.names import CONFIG, plain
 from layersmith.load.constructor.syntax import (
     TENSOR_METHODS,
+    activations,
     compared,
     conditions,
     contents,
     field_name,
+    given_beside,
     is_slice,
     last_name,
+    owner_of,
     resolved,
     table_of,
 )
@@ -107,8 +110,7 @@ class _Reader:
             self.item_of(target, walked.value if is_slice(walked) else walked)
 
     def item_of(self, target: ast.expr, walked: ast.expr) -> None:
-        trace = self.trace(walked)
-        if trace is None:
+        if (trace := self.trace(walked)) is None:
             return
         trace.kinds.add("sequence")
         if isinstance(target, ast.Name):
@@ -149,13 +151,15 @@ class _Reader:
             return self.looped.get(node.id)
         if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self":
             return self.kept_as.get(node.attr)
+        is_picked = isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Constant | ast.Slice)
         name = field_name(node)
-        held = self.trace(node.value) if name and isinstance(node, ast.Attribute | ast.Subscript) else None
+        held = self.trace(owner_of(node)) if name or is_picked else None
+        if held is not None and is_picked:  # `sizes[i]`
+            return held.one() if "dict" not in held.kinds else None
         return held.fields.setdefault(name, Usage()) if held is not None else None
 
     def mark(self, node: ast.AST, kind: str) -> None:
-        trace = self.trace(node)
-        if trace is not None:
+        if (trace := self.trace(node)) is not None:
             trace.kinds.add(kind)
 
     def keep(self, node: ast.Assign) -> None:
@@ -169,9 +173,8 @@ class _Reader:
                 self.looped.setdefault(target.id, trace)
 
     def assignment(self, node: ast.Assign) -> None:
-        trace = self.trace(node.value)
         for target in node.targets:
-            if trace is not None and isinstance(target, ast.Tuple):
+            if isinstance(target, ast.Tuple) and (trace := self.trace(node.value)) is not None:
                 trace.kinds.add("sequence")
                 trace.length = len(target.elts)
 
@@ -179,8 +182,7 @@ class _Reader:
         if isinstance(node.value, ast.Dict) and (picked := self.trace(node.slice)) is not None:
             keys = [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
             picked.strings += [key for key in keys if isinstance(key, str)]
-        trace = self.trace(node.value)
-        if trace is None:
+        if (trace := self.trace(node.value)) is None:
             return
         key = node.slice.value if isinstance(node.slice, ast.Constant) else None
         if isinstance(key, str):
@@ -190,6 +192,7 @@ class _Reader:
             trace.length = max(trace.length, key + 1)
 
     def call(self, node: ast.Call) -> None:
+        self.asked_for(node)
         self.mark(node.func, "callable")
         if isinstance(node.func, ast.Attribute) and node.func.attr in TENSOR_METHODS:
             self.mark(node.func.value, "tensor")
@@ -201,19 +204,21 @@ class _Reader:
         if called == "range" and node.args:
             self.mark(node.args[-1], "number")
         if called == "getattr" and len(node.args) > 1 and (named := self.trace(node.args[1])) is not None:
-            owner = resolved(node.args[0], self.globals)  # getattr(nn, config.activation)
-            named.strings += [word for word in ("ReLU", "relu", "GELU", "gelu") if hasattr(owner, word)]
+            named.strings += activations(resolved(node.args[0], self.globals))
         if last_name(node.func) in _TENSOR_TAKERS:
             for argument in node.args:
                 self.mark(table_of(argument) if "pretrained" in last_name(node.func) else argument, "tensor")
             return
-        method = self.method(node.func)
-        if method is not None:
+        if (method := self.method(node.func)) is not None:
             self.handed_on(node, method)
-            return
-        callee = self.callee(node)
-        if callee is not None:
+        elif (callee := self.callee(node)) is not None:
             self.passed_on(node, callee)
+
+    def asked_for(self, node: ast.Call) -> None:
+        """`config.get_int("width")`: settings with that key."""
+        if (key := field_name(node)) and (asked := self.trace(owner_of(node))) is not None:
+            asked.keys.add(key)
+            asked.kinds.add("dict")
 
     def method(self, function: ast.expr) -> source.Function | None:
         """The source of `self._make_layer`, but for a method that is being read already."""
@@ -278,23 +283,15 @@ class _Reader:
 
     def rest(self, node: ast.Call, callee: Any) -> None:
         """`Layers(dim, **kwargs)`: which class takes the rest, and which arguments it is given beside."""
-        rest = self.variadic
-        is_handed = rest and any(
-            word.arg is None and getattr(word.value, "id", "") == rest for word in node.keywords
-        )
-        if not is_handed or not inspect.isclass(callee) or not issubclass(callee, nn.Module):
-            return
-        names = [p.name for p in list(inspect.signature(callee).parameters.values())]
-        trace = self.found[REST]
-        trace.passed_as.append(inspect.Parameter("cls", inspect.Parameter.KEYWORD_ONLY, annotation=callee))
-        told = [given for given in node.args if not isinstance(given, ast.Starred)]
-        trace.keys |= {*names[: len(told)], *(word.arg for word in node.keywords if word.arg)}
+        beside = given_beside(node, callee, self.variadic)
+        if beside is not None:
+            cls = inspect.Parameter("cls", inspect.Parameter.KEYWORD_ONLY, annotation=callee)
+            self.found[REST].take(Usage(passed_as=[cls], keys=beside))
 
     def comparison(self, node: ast.Compare) -> None:
         (left, texts), right = compared(node), node.comparators[0]
-        if isinstance(node.ops[0], ast.In | ast.NotIn) and not isinstance(left, ast.Constant):
+        if isinstance(node.ops[0], ast.In | ast.NotIn) and not isinstance(node.left, ast.Constant):
             self.mark(right, "sequence")  # `if depth in attended`
-        trace = self.trace(left)
-        if trace is not None:
+        if (trace := self.trace(left)) is not None:
             trace.strings += texts
             trace.kinds |= {"optional"} if getattr(right, "value", ...) is None else set()

@@ -12,7 +12,7 @@ what is given to a function of the user's that does nothing with it, or counts i
 read. Of the values that a check accepts (those that it lists, or a constant), or that a `Literal` or an enumeration
 lists, at most one may be left to the other cases: two that no comparison names do the same, unless one is a short or
 another name of the other, or said to be an alias. Whatever may have an effect counts as one. Arguments that a comment
-or docstring says are unused, and those that another class of the file with the same constructor uses, are not
+or docstring says are unused, and those that another class of the file uses whose constructor begins alike, are not
 reported; that the size of the input is only kept (`in_dim`) is a note.
 
 ## How to fix it

@@ -55,7 +55,7 @@ def checkpoint_differs(case: Case) -> Iterator[Finding]:
         raise NotApplicable("no gradient flows")
     try:
         gap = apart(expected, _passed(case.fresh(training=True), is_kept=False))
-        what = f"{gap.where} differs by {gap.max_abs:.2g}, limit {gap.limit:.2g}" if gap is not None else ""
+        what = f"{gap.where} differs {gap.extent}" if gap is not None else ""
     except Exception as error:
         if NOT_BESIDE in str(error):
             raise NotApplicable("a checkpoint does not go with torch.func in forward") from error

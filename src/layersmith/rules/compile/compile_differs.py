@@ -58,7 +58,7 @@ def compile_differs(case: Case) -> Iterator[Finding]:
         raise NotApplicable("two passes of two equal modules may differ")
     file, line = reading.line_with(case.module, SUSPECTS)
     yield Finding(
-        f"compiled, {gap.where} differs by {gap.max_abs:.2g}, limit {gap.limit:.2g}",
+        f"compiled, {gap.where} differs {gap.extent}",
         gap.where,
         file,
         line,

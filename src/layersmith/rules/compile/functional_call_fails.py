@@ -80,7 +80,7 @@ def _finding(case: Case, gap: closeness.Gap) -> Finding:
         place = source.attribute_line(type(holder), attribute)
     return Finding(
         f"given other parameters by functional_call it still uses its own{f', held in {path}' if path else ''}: "
-        f"{gap.where} differs by {gap.max_abs:.2g}, limit {gap.limit:.2g}",
+        f"{gap.where} differs {gap.extent}",
         path or gap.where,
         *place,
         fix="read self.<name> in forward; keep several in nn.ParameterList or nn.ParameterDict",

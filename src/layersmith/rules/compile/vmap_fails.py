@@ -68,7 +68,7 @@ def vmap_fails(case: Case) -> Iterator[Finding]:
         return
     for gap in closeness.gaps(torch.stack(expected), got)[:1]:
         yield Finding(
-            f"through vmap {gap.where} differs by {gap.max_abs:.2g}, limit {gap.limit:.2g}",
+            f"through vmap {gap.where} differs {gap.extent}",
             gap.where,
             *source.class_line(type(case.module)),
             numbers={"max_abs": gap.max_abs, "limit": gap.limit},

@@ -6,7 +6,7 @@ sums stay float32: code that writes one into the other, or asserts a dtype, fail
 
 ## How it is tested
 Forward is called under `torch.autocast("cpu", dtype=torch.bfloat16)`, in eval mode. An error about dtypes is
-reported.
+reported; as a note where the wider of the two, such as a product with the input, is written into the narrower one.
 
 ## How to fix it
 Cast where two meet: `buffer[i] = y.to(buffer.dtype)`; make buffers like the result: `y.new_zeros(n)`.
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.probe import source
 from layersmith.probe.halves import QuickHalves
+from layersmith.probe.promotion import Refused
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -45,8 +46,9 @@ ABSENT = re.compile(r"not implemented|not supported|unsupported|unsafe to autoca
 )
 def autocast_fails(case: Case) -> Iterator[Finding]:
     """Call it under autocast."""
+    refused = Refused()
     try:
-        with torch.autocast("cpu", dtype=torch.bfloat16), QuickHalves():
+        with torch.autocast("cpu", dtype=torch.bfloat16), QuickHalves(), refused:
             case.run()
     except Exception as error:
         text = " ".join(str(error).split())
@@ -55,7 +57,16 @@ def autocast_fails(case: Case) -> Iterator[Finding]:
             if not line:
                 raise NotApplicable(f"torch's own code fails: {text:.120}") from error
             message = f"forward fails under torch.autocast: {text:.200}"
-            yield Finding(message, "", file, line, "cast where two dtypes meet: y.to(other.dtype)")
+            severity = Severity.NOTE if _is_wide_into_narrow(refused.operands) else None
+            yield Finding(
+                message, "", file, line, "cast where two dtypes meet: y.to(other.dtype)", severity=severity
+            )
+
+
+def _is_wide_into_narrow(operands: list[Tensor]) -> bool:
+    """Whether what autocast leaves wide, such as a product with the input, is written into what it narrows."""
+    dtypes = [one.dtype for one in operands if one.is_floating_point()]
+    return dtypes[:1] == [torch.bfloat16] and torch.float32 in dtypes
 
 
 @autocast_fails.bad("fails under torch.autocast")

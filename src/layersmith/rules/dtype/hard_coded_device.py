@@ -9,7 +9,7 @@ Module and inputs are moved to the `meta` device, which needs no GPU, and forwar
 made on the CPU, and that meets a moved one in an operation, is reported with the line that made it. Numbers,
 indices, and lengths that have to be on the CPU pass, and so does whatever needs values that `meta` has not. Of a class
 that cannot be called here, `.cuda()` in a method is told, unless it asks for a card first. Where the device is one that
-the constructor was told, it is a note.
+the constructor was told, or the function asks whether its input lies on a card, it is a note.
 
 ## How to fix it
 `torch.zeros(n, device=x.device)`, `x.new_zeros(n)`, `torch.zeros_like(x)`; a buffer for what never changes.
@@ -45,6 +45,7 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 KEPT = re.compile(r"self\.(?:\w+\.)*_?device\b")
+LIES = re.compile(r"\.is_cuda\b|\.get_device\(")
 DEVICES = re.compile(r"(?:same|expected|correct) device|on the same device", re.IGNORECASE)
 
 
@@ -89,7 +90,20 @@ def _is_as_told(module: nn.Module, file: str, line: int) -> bool:
     kinds: set[type] = {type(part) for part in module.modules()}
     owners = [kind for kind in kinds if source.file_of(kind) == file]
     asks = any("device" in name for owner in owners for name in inspect.signature(owner).parameters)
-    return asks and KEPT.search(text) is not None
+    return (asks and KEPT.search(text) is not None) or _follows_a_card(file, line)
+
+
+def _follows_a_card(file: str, line: int) -> bool:
+    """Whether the function of this line asks where a tensor lies: `if x.is_cuda: eye = eye.cuda()`."""
+    around = [
+        node
+        for node in ast.walk(source.tree_of(file))
+        if isinstance(node, source.Function) and node.lineno <= line <= (node.end_lineno or 0)
+    ]
+    tests = (
+        [one.test for one in ast.walk(around[-1]) if isinstance(one, ast.If | ast.IfExp)] if around else []
+    )
+    return any(LIES.search(ast.unparse(test)) for test in tests)
 
 
 @hard_coded_device.by_source

@@ -7,7 +7,8 @@ precision and gradient checks, far from the line that made it.
 ## How it is tested
 Module and inputs are moved to float64 and called; what worked in float32 must work there, also with images of two
 rows and three columns, or two steps, for which forward may have another way. If that fails only because a kernel does
-not exist in float64, nothing is said.
+not exist in float64, nothing is said. A line that casts to float32 and back, as a norm whose weights stay float32 in a
+model of any dtype, and a module that is told a dtype to which it casts, are notes.
 
 ## How to fix it
 Make tensors like the ones at hand: `torch.zeros(n, device=x.device, dtype=x.dtype)`, `x.new_zeros(n)`,
@@ -21,6 +22,8 @@ Make tensors like the ones at hand: `torch.zeros(n, device=x.device, dtype=x.dty
 
 from __future__ import annotations
 
+import linecache
+import re
 from collections.abc import Iterator
 
 import torch
@@ -33,6 +36,7 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+BACK = re.compile(r"\.(?:to|type|type_as)\(")
 FIRST = (
     "forward-raises unregistered-parameter unregistered-module parameter-not-a-leaf unregistered-buffer "
     "mode-not-propagated"
@@ -66,6 +70,7 @@ def hard_coded_dtype(case: Case) -> Iterator[Finding]:
                 file=file,
                 line=line,
                 fix="make tensors in forward with device=x.device, dtype=x.dtype",
+                severity=Severity.NOTE if _is_meant(double.module, file, line) else None,
             )
             return
 
@@ -76,6 +81,20 @@ def _runs(case: Case, inputs: Inputs) -> bool:
     except Exception:  # noqa: BLE001 - then nothing is asked of such inputs
         return False
     return True
+
+
+def _is_meant(module: nn.Module, file: str, line: int) -> bool:
+    """Whether the line casts to float32 and back, as a norm whose weights stay float32, or the module is told a dtype."""
+    text = linecache.getline(file, line)
+    if ".float()" in text and BACK.search(text.partition(".float()")[2]):
+        return True
+    told = {
+        (type(part), name)
+        for part in module.modules()
+        for name, value in vars(part).items()
+        if value is torch.float32
+    }
+    return any(re.search(rf"\.(?:to|type)\(self\.{name}\b", source.text_of(cls)) for cls, name in told)
 
 
 @hard_coded_dtype.bad("fails after .double()")

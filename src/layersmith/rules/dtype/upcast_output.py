@@ -53,8 +53,11 @@ SAME_DTYPE = re.compile(
 )
 def upcast_output(case: Case) -> Iterator[Finding]:
     """Run it in bfloat16 and see whether a promotion reaches an output."""
-    if not any(tensor.is_floating_point() for tensor in case.inputs.tensors()):
+    signals = [tensor for tensor in case.inputs.tensors() if tensor.is_floating_point()]
+    if not signals:
         raise NotApplicable("no floating input")
+    if not [*case.module.parameters()] and all(one.ndim <= 1 for one in signals):
+        raise NotApplicable("it has no weights, and its input is a number a row, such as a time")
     low = case.fresh(dtype=torch.bfloat16)
     held = low.inputs.clone()
     watch = promotion.Promotions(tensor for tensor in held.tensors() if tensor.is_floating_point())
@@ -211,3 +214,12 @@ class PlacesInFloat32(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         wide = torch.promote_types(x.dtype, torch.float32)
         return x + torch.arange(x.shape[-1], device=x.device).to(wide)
+
+
+@upcast_output.good(inputs=lambda: torch.rand(5))
+class EncodesTimes(nn.Module):
+    """It has nothing to move to bfloat16, and a time is no signal."""
+
+    def forward(self, t: Tensor) -> Tensor:
+        rates = torch.exp(-torch.arange(8, device=t.device))
+        return (t[:, None] * rates).sin()

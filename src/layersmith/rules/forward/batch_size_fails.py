@@ -21,7 +21,6 @@ one row, whether three work where two do. What an `assert` or `raise` of the mod
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,14 +28,11 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import axes, batch, closeness, source, steps, tree
+from layersmith.probe import axes, batch, closeness, single_rows, source, steps, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-JOINED = re.compile(
-    r"must match except in dimension [1-9]\d*. Expected size (?:1 but got size 2|2 but got size 1) "
-)
 SIZES = (1, 2, 3, 5)
 REMOVES = ("squeeze", "squeeze_", "squeeze_copy")
 
@@ -50,7 +46,7 @@ REMOVES = ("squeeze", "squeeze_", "squeeze_copy")
 def batch_size_fails(case: Case) -> Iterator[Finding]:
     """Give the rows again in batches of other sizes."""
     if (axis := batch.independent_axis(case.module, case.inputs, case.run)) is None:
-        yield from _joins_one(case)
+        yield from _of_one_row(case)
         return
     outputs = dict(tree.named_tensors(case.run(), name="output"))
     size = batch.batch_size(case.inputs, axis)
@@ -69,35 +65,14 @@ def batch_size_fails(case: Case) -> Iterator[Finding]:
     yield from _failures(case, errors, size, axis)
 
 
-def _joins_one(case: Case) -> Iterator[Finding]:
-    """A batch of one is the only one that works, since something of one row is joined to the rows."""
-    inputs = batch.resized(case.inputs, 2, axis=0) if axes.is_one_row(case.inputs) else None
-    try:
-        case.run(inputs)
-    except Exception as error:  # noqa: BLE001 - whatever it raises is looked at
-        if JOINED.search(str(error)):
-            yield from _failures(case, {2: error}, 1, 0, is_joined=True)
-            return
-    if (third := _third_row(case)) is not None:
-        yield _raised(case, 3, third, "it works with 1 and 2")
-        return
-    raise NotApplicable("no axis is seen to hold independent rows")
-
-
-def _third_row(case: Case) -> Exception | None:
-    """What three rows raise, and five, where the example has one and two of it work."""
-    if not all(len(one) == 1 for one in case.inputs.tensors() if one.ndim):
-        return None
-    raised: dict[int, Exception] = {}
-    for count in SIZES[1:]:
-        try:  # a vector of one number may be of all rows
-            case.run(case.inputs.map(lambda x, n=count: torch.cat([x] * n) if x.ndim > 1 else x))
-        except Exception as error:  # noqa: BLE001 - that it raises is what is asked
-            raised[count] = error
-    is_told = set(raised) == {3, 5} and not any(
-        source.is_refusal(one, case.module) for one in raised.values()
-    )
-    return raised[3] if is_told else None
+def _of_one_row(case: Case) -> Iterator[Finding]:
+    """A batch of one is the only one that works, since something of one row is joined to the rows; or two do."""
+    if (error := single_rows.joined(case.inputs, case.run)) is not None:
+        yield from _failures(case, {2: error}, 1, 0, is_joined=True)
+    elif (error := single_rows.third(case.module, case.inputs, case.run)) is not None:
+        yield _raised(case, 3, error, "it works with 1 and 2")
+    else:
+        raise NotApplicable("no axis is seen to hold independent rows")
 
 
 def _differs(case: Case, outputs: Mapping[str, Tensor], output: Any, axis: int, count: int) -> Finding | None:
@@ -109,10 +84,10 @@ def _differs(case: Case, outputs: Mapping[str, Tensor], output: Any, axis: int, 
             continue
         if tensor.ndim != full.ndim:
             return _rank(case, path, tensor, full, axis, count)
-        same = min(count, size)  # rows at the same places
-        if tensor.ndim <= axis or tensor.shape[axis] != count:
+        if tensor.ndim <= axis or tensor.shape[axis] != count or axes.changed(full, tensor) > 1:
             continue
-        gap = closeness.gap(full.narrow(axis, 0, same), tensor.narrow(axis, 0, same), where=path)
+        one, other = (rows.narrow(axis, 0, min(count, size)) for rows in (full, tensor))  # at the same places
+        gap = closeness.gap(one, other, where=path)
         if gap.is_open:
             return Finding(
                 f"in a batch of {count}, {path} of a row differs by {gap.max_abs:.2g} from a batch of {size}, "
@@ -270,3 +245,12 @@ class OnePositionARow(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.positions
+
+
+@batch_size_fails.good(inputs=lambda: torch.randn(5, 6))
+class ComparesAllRows(nn.Module):
+    """Rows by rows: both axes grow with the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = nn.functional.normalize(x, dim=-1)
+        return near @ near.mT

@@ -44,7 +44,7 @@ def documented_shapes_fail(case: Case) -> Iterator[Finding]:
     stated = {
         name: axes
         for _, name, tensor in arguments.named(case.module, case.inputs)
-        if len(axes := documented_axes(cls, name)) == tensor.ndim
+        if len(axes := documented_axes(cls, name)) == tensor.ndim and all(map(str.isidentifier, axes))
     }
     asked = _agreeing(case, stated) or _apart(case, stated)
     if asked is None:

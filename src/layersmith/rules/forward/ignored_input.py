@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import arguments, executed, influence, source, usage
+from layersmith.probe import arguments, executed, influence, scored, source, usage, wording
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -52,22 +52,23 @@ KEPT = re.compile(r"mask|pad|length|lens|^_|edge|adj|size|shape|hidden|state|^h0
 def ignored_input(case: Case) -> Iterator[Finding]:
     """Ask of each input, then of its features."""
     cls: type = type(case.module)
-    named = [one for one in arguments.named(case.module, case.inputs) if not KEPT.search(one[1])]
+    every = [*arguments.named(case.module, case.inputs)]
+    named = [one for one in every if not (KEPT.search(one[1]) or usage.is_unnamed_entry(cls, one[0]))]
     for path, name, tensor in named:
         if tensor.dtype is torch.bool or not tensor.numel():
             continue
         if not _matters(case, tensor):
             if len(named) > 1 and not _may_be_ignored(case, name, tensor):
                 severity = Severity.NOTE if usage.is_demanded(cls, name) else None
-                said = f"{name or path} has no effect on any output"
+                said = f"{path if usage.ENTRY.search(path) else name or path} has no effect on any output"
                 yield _finding(case.module, path, said, severity=severity)
             continue
         dead = _dead(case, tensor)
         if len(dead) > 1 and not _may_be_dead(case, tensor, dead):  # one may be where a window is zero
             size = tensor.shape[influence.feature_axis(case.module, tensor) or 0]
-            said = f"{len(dead)} of {size} features of {name or path} ({_span(dead)}) have no effect on any output"
+            said = f"{len(dead)} of {size} features of {name or path} ({wording.span(dead)}) have no effect on any output"
             yield _finding(case.module, path, said)
-    given = {name for _, name in [one[:2] for one in arguments.named(case.module, case.inputs)]}
+    given = {name for _, name, _ in every}
     for one in usage.idle(cls):
         if one.name not in given and not KEPT.search(one.name):
             yield _finding(case.module, one.name, f"{one.name} has no effect: it is {one.how}", line=one.line)
@@ -93,6 +94,8 @@ def _may_be_dead(case: Case, tensor: Tensor, dead: list[int]) -> bool:
         or influence.is_too_short(module, inputs, tensor, seeds=SEEDS)
     ):
         return True
+    if (found := scored.given(inputs)) is not None and found.scores is tensor:
+        return True  # of classes that are no row's target
     axis = influence.feature_axis(module, tensor) or 0
     part = torch.zeros_like(tensor, dtype=torch.bool).index_fill_(axis, torch.tensor(dead), value=True)
     return (
@@ -130,17 +133,11 @@ def _dead(case: Case, tensor: Tensor) -> list[int]:
     return sorted(found or ())
 
 
-def _span(dead: list[int]) -> str:
-    is_run = len(dead) > 1 and dead == list(range(dead[0], dead[-1] + 1))
-    return f"{dead[0]} to {dead[-1]}" if is_run else ", ".join(map(str, dead[:6]))
-
-
 def _finding(
     module: nn.Module, path: str, message: str, *, line: int = 0, severity: Severity | None = None
 ) -> Finding:
     cls: type = type(module)
-    node = source.function_node(getattr(cls, "forward", None))
-    line = line or (node.lineno if node is not None else 0)
+    line = line or getattr(source.function_node(getattr(cls, "forward", None)), "lineno", 0)
     fix = "use it, or name it _unused where an interface demands it"
     return Finding(message, path, source.file_of(cls), line, fix, severity=severity)
 

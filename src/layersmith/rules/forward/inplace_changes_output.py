@@ -54,8 +54,7 @@ def inplace_changes_output(case: Case) -> Iterator[Finding]:
         return
     alone = [path for path in flagged if _gap(case, without=[path]) is not None]
     path = (alone or flagged)[0]
-    holder, attribute = source.owner(case.module, path)
-    file, line = source.attribute_line(type(holder), attribute)
+    file, line = source.parameter_line(case.module, path)
     yield Finding(
         f"{gap.where} differs by {gap.max_abs:.2g} from that without inplace=True: {path or 'it'} overwrites what is "
         f"read again afterwards",

@@ -98,14 +98,21 @@ def _floats(output: object) -> list[Tensor]:
 
 
 def _severity(case: Case, edge: edges.Edge) -> Severity | None:
-    """What float64 says: a number makes it an error; where there is none, 0 / 0 is a warning; else it passes."""
+    """What float64 says there: a number makes it an error; where there is none, 0 / 0 is a warning; else it passes."""
     try:
+        narrow = _floats(case.fresh().run(edge.inputs))
         wide = _floats(case.fresh(dtype=torch.float64).run(edge.inputs.to(torch.float64)))
     except Exception:  # noqa: BLE001 - without float64 there is no judge
         return None
-    if all(bool((tensor.abs() < closeness.ORDINARY).all()) for tensor in wide):
+    if any(map(_is_lost, narrow, wide)):
         return Severity.ERROR
     return Severity.WARNING if edge.is_degenerate and any(bool(x.isnan().any()) for x in wide) else None
+
+
+def _is_lost(narrow: Tensor, wide: Tensor) -> bool:
+    """Whether some number is ordinary in float64 and none in float32."""
+    lost = wide.abs() < closeness.ORDINARY
+    return narrow.shape == wide.shape and bool((lost & ~narrow.isfinite()).any())
 
 
 def _finding(case: Case, step: steps.Step | None, what: str, severity: Severity | None) -> Finding:
@@ -158,6 +165,14 @@ class ContrastWithoutMaximum(nn.Module):
 
     def forward(self, x: Tensor, others: Tensor) -> Tensor:
         return (others @ x.unsqueeze(-1) / 0.2).exp().sum(1).log()
+
+
+@nonfinite_output.bad("infinite for inputs x", inputs=lambda: torch.randn(8, 16))
+class SquashesItsActions(nn.Module):
+    """Where the largest are infinite in float64, too, the others are not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.log(1 - (2 * x).tanh().square())
 
 
 @nonfinite_output.good

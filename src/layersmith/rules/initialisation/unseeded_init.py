@@ -9,7 +9,8 @@ Where its file speaks of randomness or time, the module is built twice with torc
 generators seeded alike. Parameters, buffers and plain attributes must agree. Global generators other than torch's are
 `foreign-rng`'s business. Where its file makes tensors of raw memory (`torch.empty`, `torch.Tensor(n)`), it is built
 with such memory filled with NaN: a parameter that holds some after a call was never given values; that is
-a note of a buffer, and where the project loads weights and trains none.
+a note of a buffer, where the project loads weights and trains none, and where a class that has this one as a part
+gives values to all parameters.
 
 ## How to fix it
 Draw with torch's global generator (`nn.init`), or from a `torch.Generator` whose seed is an argument.
@@ -24,6 +25,7 @@ Draw with torch's global generator (`nn.init`), or from a `torch.Generator` whos
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.load import project
+from layersmith.load.users import users_of
 from layersmith.probe import contents, raw, reading, source
 from layersmith.probe.generators import filled_memory, observed
 from layersmith.promises import Promise
@@ -42,6 +45,9 @@ from layersmith.subject import Case
 
 SURE = r"default_rng\(\)|RandomState\(\)|SystemRandom|urandom|secrets\.|uuid\d|\btime\w*\(|now\(|perf_counter|\.seed\(\)"
 OTHERS = r"default_rng|RandomState|random|seed|enerator|\btime\b|secrets|uuid|urandom|datetime"
+
+EVERY = re.compile(r"\bself\.(?:named_)?(?:parameters|modules)\(|\bself\.apply\(")
+FILLING = re.compile(r"(?:uniform|normal|zeros?|ones|fill|constant)_\(")
 
 
 @rule(
@@ -57,7 +63,8 @@ def unseeded_init(case: Case) -> Iterator[Finding]:
             file, line = source.parameter_line(case.module, name)
             attribute = name.rpartition(".")[2]
             is_buffer = name in dict(case.module.named_buffers())
-            is_loaded = is_buffer or project.only_loads_weights(Path(file))
+            cls: type = type(case.module)
+            is_loaded = is_buffer or project.only_loads_weights(Path(file)) or any(map(_fills, users_of(cls)))
             yield Finding(
                 f"{name} is raw memory: nothing gives it values",
                 where=name,
@@ -83,6 +90,12 @@ def unseeded_init(case: Case) -> Iterator[Finding]:
         line=line,
         fix=f"draw it with torch: nn.init.normal_(self.{held.attribute}, std=...), or from a seeded torch.Generator",
     )
+
+
+def _fills(user: type) -> bool:
+    """Whether a class that has this one as a part gives values to all parameters that it has."""
+    text = source.text_of(user)
+    return EVERY.search(text) is not None and FILLING.search(text) is not None
 
 
 def _unfilled(case: Case) -> list[str]:

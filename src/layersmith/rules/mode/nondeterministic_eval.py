@@ -22,7 +22,6 @@ masks, steps, negatives), it is a note. So is state that a method such as `reset
 
 from __future__ import annotations
 
-import ast
 import linecache
 import re
 from collections.abc import Iterator
@@ -32,16 +31,16 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, contents, options, reading, source, tree
+from layersmith.probe import closeness, contents, options, reading, tree
 from layersmith.probe.randomness import Draw, Draws, draws_outside
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
+IN_TRAINING = "pass training=self.training (dropout_p=0 in eval)"
 RATE = 0.5
 COINS = 6  # calls more where random numbers are drawn: all alike in 1 of 128 cases for a fair coin
 OUTSIDE = r"\brandom\b|rng|shuffle|choice"
-RESET = re.compile(r"^_?(?:reset|clear|detach|init|zero|new)_?(?!_|param|weight)", re.IGNORECASE)
 MEANT = re.compile(
     r"sampl|reparam|variational|vae|gumbel|diffusion|stochastic(?!_?depth)|bayes|^random|augment",
     re.IGNORECASE,
@@ -76,9 +75,7 @@ def nondeterministic_eval(case: Case) -> Iterator[Finding]:
 def _dropping(case: Case) -> Iterator[Finding]:
     """The same with the dropouts on that are off in the example."""
     given = case.subject.construction
-    names = options.names(given.cls) if given is not None else []
-    rates = [one for one in names if given is not None and options.PROBABILITY.search(one)]
-    off = {one: RATE for one in rates if given and _is_zero(options.current(given.cls, given.arguments, one))}
+    off = dict.fromkeys(options.zero_rates(given.cls, given.arguments) if given is not None else (), RATE)
     try:
         other = case.subject.otherwise(**off).case(seed=case.seed) if off else None
         first = other.run(seed=1) if other is not None else None
@@ -91,10 +88,6 @@ def _dropping(case: Case) -> Iterator[Finding]:
         yield replace(found, message=f"with {', '.join(f'{one}={RATE}' for one in off)} {found.message}")
 
 
-def _is_zero(value: object) -> bool:
-    return type(value) in (int, float) and value == 0
-
-
 def _random(case: Case, gap: closeness.Gap, draws: list[Draw], *, is_loss: bool) -> Finding:
     draw = next((draw for draw in draws if draw.is_dropout), draws[0] if draws else None)
     if draw is None:
@@ -103,11 +96,7 @@ def _random(case: Case, gap: closeness.Gap, draws: list[Draw], *, is_loss: bool)
     else:
         file, line = draw.file, draw.line
         what = f"{draw.operation}()"
-        fix = (
-            "pass training=self.training (dropout_p=0 in eval)"
-            if draw.is_dropout
-            else "draw only `if self.training:`"
-        )
+        fix = IN_TRAINING if draw.is_dropout else "draw only `if self.training:`"
     return Finding(
         f"{what} changes {gap.where} between two eval calls, by up to {gap.max_abs:.2g}",
         where=gap.where,
@@ -146,18 +135,7 @@ def _stateful(case: Case, gap: closeness.Gap) -> Iterator[Finding]:
         line=line,
         fix="update state only `if self.training:`, or take it as an argument and return it",
         numbers={"max_abs": gap.max_abs, "limit": gap.limit},
-        severity=Severity.NOTE if changed and all(map(_is_put_back, changed)) else Severity.WARNING,
-    )
-
-
-def _is_put_back(held: contents.Held) -> bool:
-    """Whether a method of its owner sets it to start anew: that calls depend on each other is meant then."""
-    node = source.class_node(held.owner)
-    return node is not None and any(
-        isinstance(method, ast.FunctionDef)
-        and RESET.match(method.name)
-        and re.search(rf"self\.{re.escape(held.attribute)}\b", ast.unparse(method))
-        for method in node.body
+        severity=Severity.NOTE if changed and all(map(contents.is_put_back, changed)) else Severity.WARNING,
     )
 
 

@@ -10,7 +10,7 @@ any output in all of them is reported. A zero gradient is not (zero-initialised 
 names the attribute elsewhere than in `__init__`, a condition may lead there: then it is a warning, and only where
 nothing calls the method that names it, siblings in the same container are reached and neither the data nor an argument
 chooses among them, or the submodule is called and its result changes nothing. What another file of the project reads
-(`model.head(features)` in a loop) is a note.
+(`model.head(features)` in a loop) is a note; what is called dummy or unused is meant so.
 
 ## How to fix it
 Use it in forward, delete it, or set `requires_grad=False`.
@@ -23,6 +23,7 @@ Use it in forward, delete it, or set `requires_grad=False`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -30,11 +31,12 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.load import project
-from layersmith.probe import reach, reading, source
+from layersmith.probe import reach, reading, source, wording
 from layersmith.promises import Promise, contract
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+MEANT = re.compile(r"(?:^|\.)_?(?:dummy|unused|placeholder)(?:_|\.|$)")
 RUNS = 8  # with other seeds and inputs each: a routed expert deserves a chance
 Place = tuple[str, str, type, Severity | None]  # path, attribute, class of its owner, severity
 
@@ -50,7 +52,7 @@ def unused_parameter(case: Case) -> Iterator[Finding]:
     waiting = {
         name
         for name, parameter in case.module.named_parameters()
-        if parameter.requires_grad and not source.is_in_stand_in(case.module, name)
+        if parameter.requires_grad and not (MEANT.search(name) or source.is_in_stand_in(case.module, name))
     }
     runs: list[reach.Reach] = []
     for run in range(RUNS if waiting else 0):
@@ -95,12 +97,8 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[reach.Rea
             if not is_named or project.leads_nowhere(kind, part):
                 whole = reach.outermost_unreached(root, path, where, unreached)  # others may take parts of it
                 severity = Severity.WARNING if is_named or whole != where else None
-                return (
-                    whole,
-                    part,
-                    kind,
-                    Severity.NOTE if project.is_read_from_outside(kind, part) else severity,
-                )
+                is_read = project.is_read_from_outside(kind, part)
+                return whole, part, kind, Severity.NOTE if is_read else severity
         owner = getattr(owner, part) if depth < len(parts) - 1 else owner
     return None
 
@@ -125,11 +123,11 @@ def _dropped(case: Case, path: str, unreached: set[str], runs: list[reach.Reach]
 def _finding(root: nn.Module, places: list[Place]) -> Finding:
     where, attribute, owner, severity = places[0]
     paths = [place[0] for place in places]
-    file, line = source.attribute_line(owner, attribute)
+    file, line = source.member_line(owner, attribute)
     count = sum(
         p.numel() for n, p in root.named_parameters() if f"{n}.".startswith(tuple(f"{p}." for p in paths))
     )
-    named = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")  # noqa: PLR2004
+    named = wording.listed(paths)
     return Finding(
         f"{named} never {'reaches' if len(paths) == 1 else 'reach'} the output: {count} numbers get no gradient",
         where=where,

@@ -58,7 +58,7 @@ def not_picklable(case: Case) -> Iterator[Finding]:
     is_steady = not closeness.gaps(before, case.run())
     for gap in closeness.gaps(before, after)[:1] if is_steady else ():
         yield Finding(
-            f"after pickle {gap.where} differs by {gap.max_abs:.2g}, limit {gap.limit:.2g}",
+            f"after pickle {gap.where} differs {gap.extent}",
             gap.where,
             *source.class_line(type(case.module)),
             fix="let __getstate__ and __setstate__ keep all of it",

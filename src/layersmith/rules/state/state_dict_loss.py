@@ -132,7 +132,7 @@ def _differs(module: nn.Module, lost: list[contents.Held], gap: closeness.Gap) -
     )
     names = f"its own {own}()" if own else ", ".join(one.path for one in lost[:3]) or "non-persistent buffers"
     return Finding(
-        f"after state_dict {gap.where} differs by {gap.max_abs:.2g}, limit {gap.limit:.2g}; look at {names}",
+        f"after state_dict {gap.where} differs {gap.extent}; look at {names}",
         where=lost[0].path if lost else gap.where,
         file=place[0],
         line=node.lineno if node else place[1],

@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from layersmith.load.call.callee import State
-from layersmith.load.call.repair import divisors, dtypes, kinds, ranks, relations, sizes
+from layersmith.load.call.repair import conditions, divisors, dtypes, kinds, ranks, relations, sizes
 from layersmith.load.call.repair.complaint import Complaint
 
 _WIDEST = 8  # how many ways on from one error are followed
 _DECISIVE = (dtypes.integers, dtypes.floats, kinds.not_given, kinds.not_a_tensor, kinds.a_tensor)
 _ADVICE = (
+    relations.pyramid,
     dtypes.booleans,
     dtypes.ranges,
     dtypes.lengths,
     kinds.own_state,
     ranks.batched,
-    sizes.compared,
+    conditions.compared,
     ranks.fewer_indices,
     ranks.unpacked,
     ranks.drawn,
     ranks.stated,
     ranks.indexed,
     ranks.counted,
+    ranks.one_a_row,
     sizes.too_small,
     divisors.divisible,
     relations.halved,
+    relations.cut,
     relations.doubled,
     sizes.paired,
     sizes.reshaped,

@@ -14,7 +14,7 @@ from layersmith.load.values import TensorSpec, map_specs, specs
 
 _WANTS_INTEGERS = re.compile(
     r"scalar types?: Long, Int|indices.*(Long|Int|int64)|must be (Long|Int)|tensors used as indices|"
-    r"expected (scalar type|dtype) (Long|Int)|expected TensorOptions\(dtype=(long|int)|"
+    r"expected (scalar type|dtype) (Long|Int)|dtype to be (Long|Int)|expected TensorOptions\(dtype=(long|int)|"
     r"one_hot is only applicable|index tensor|"
     r"expects? .*dtype.*int64|"
     r"Expected dtype int(32|64)|long, int, byte|Long but (got|found) Float|must be an integer type|integral|"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 from layersmith.load.call.callee import State
 from layersmith.load.call.clue import Clue, shaped
 from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.repair.messages import undirected_pairs
 from layersmith.load.values import TensorSpec, specs
 from layersmith.probe.sequence import TOGETHER
 
@@ -29,7 +31,7 @@ _STATED = (
     (r"(\d) dimensions", 1),
     (r"must be batches of images with (\d) dim", 1),
 )
-_HIGHEST = 6
+_MATRIX, _HIGHEST = 2, 6
 _SPELLED = re.compile(r"\(?\[?\b[BN](?:[x, ]+[A-Z*]\w?){1,5}\b")  # "we expect BxNxCxHxW", "(B, C, H, W)"
 _DRAWN = re.compile(
     r"[(\[](?:\*|[A-Z]\w?)(?:, ?(?:[A-Z]\w?|\d{1,2})){1,5}[)\]]|\b[BN](?:x(?:[A-Z]|\d{1,2})){1,5}\b"
@@ -49,6 +51,8 @@ def unpacked(complaint: Complaint) -> Iterator[State]:
     match = complaint.says(r"too many values to unpack \(expected (\d+)")
     if match:
         wanted = int(match.group(1))
+        if re.search(r"split|chunk", complaint.line):
+            yield from _in_parts(complaint, wanted)
         if not re.search(r"\.shape|\.size\(", complaint.line):
             yield from _split(complaint, wanted)
         yield from _ranked(complaint, wanted, complaint.blamed)
@@ -130,6 +134,8 @@ def counted(complaint: Complaint) -> Iterator[State]:
     missing = int(spatial.group(1)) - int(spatial.group(2)) if spatial else 0
     for name in complaint.blamed if missing else ():
         yield complaint.with_rank(_rank(complaint, name) + missing, [name])
+    for name in reversed(complaint.blamed) if complaint.says("multi-target not supported") else ():
+        yield complaint.with_rank(max(1, _rank(complaint, name) - 1), [name])
     if complaint.says(
         r"(right|correct|wrong|invalid|incorrect|proper) number of (ax[ei]s|dim)|[Nn]umber of spatial dim"
     ):
@@ -137,6 +143,16 @@ def counted(complaint: Complaint) -> Iterator[State]:
             for name in complaint.blamed:
                 if 0 < _rank(complaint, name) + change <= _HIGHEST:
                     yield complaint.with_rank(_rank(complaint, name) + change, [name])
+
+
+def one_a_row(complaint: Complaint) -> Iterator[State]:
+    """One number a row where so many are laid in one line: `score.view(-1, 1) * x` of 480 = 5 * 96 scores and 5 rows."""
+    for one, other in undirected_pairs(complaint.text):
+        for name in reversed([*complaint.tensors]):
+            spec = complaint.state[name]
+            is_matrix = isinstance(spec, TensorSpec) and spec.rank == _MATRIX
+            if is_matrix and {one, other} == {math.prod(spec.shape), spec.shape[0]}:
+                yield complaint.with_rank(1, [name])
 
 
 def fewer_indices(complaint: Complaint) -> Iterator[State]:
@@ -178,6 +194,16 @@ def _split(complaint: Complaint, count: int) -> Iterator[State]:
         value = complaint.state[name]
         if isinstance(value, TensorSpec):
             yield complaint.with_value(name, (value,) * count)
+
+
+def _in_parts(complaint: Complaint, count: int) -> Iterator[State]:
+    """Features that are so many of the module's own widths: what was split into parts of a third left a fourth."""
+    told = {value for value in complaint.callee.arguments.values() if type(value) is int and value > 1}
+    for name in complaint.blamed:
+        spec = complaint.state[name]
+        is_open = isinstance(spec, TensorSpec) and spec.rank > 1 and spec.rank - 1 in spec.free
+        for width in sorted(told, reverse=True) if is_open else ():
+            yield complaint.with_value(name, spec.resized(spec.rank - 1, count * width))
 
 
 def _rank(complaint: Complaint, name: str) -> int:

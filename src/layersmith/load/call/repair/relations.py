@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
 from layersmith.load.call.callee import State
+from layersmith.load.call.clue import BATCH, PRIMES
 from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.repair.conditions import condition_pairs
 from layersmith.load.call.repair.flattened import open_sides
-from layersmith.load.call.repair.messages import undirected_pairs
+from layersmith.load.call.repair.messages import Pair, undirected_pairs
+from layersmith.load.call.structure import side
 from layersmith.load.values import TensorSpec, specs
 
 _ROUND = (16, 32, 64)
-_SEQUENCE = 3  # a rank
+_SEQUENCE, _IMAGE = 3, 4  # ranks
 _LARGEST = 4096
-_UNITS = (4, 8, 16, 32)  # what so many halvings leave whole
+_LEVELS = 3  # of a pyramid, at least
+_UNITS = (4, 8, 16, 32, 128)  # what so many halvings leave whole
 _MOST_LOST = 16  # rows that rounding down loses on the way down and up again
 
 
@@ -43,14 +48,29 @@ def unified(complaint: Complaint) -> Iterator[State]:
 
 def halved(complaint: Complaint) -> Iterator[State]:
     """Sides that can be halved several times, where a map comes back up smaller than the one that it meets."""
-    pair = next(undirected_pairs(complaint.text), None)
+    pair = next(itertools.chain(undirected_pairs(complaint.text), condition_pairs(complaint)), None)
     sides = {size for spec in specs(list(complaint.state.values())) for size in spec.shape[2:]}
     if pair is None or not 0 < abs(pair[0] - pair[1]) < _MOST_LOST:
         return
     if sides & {*pair} and not _is_rounded(complaint, *sorted(pair)):
         return
+    yield from _in_any_units(complaint, pair)
+
+
+def cut(complaint: Complaint) -> Iterator[State]:
+    """Sides that come out even where a view cuts them into squares: `x.view(b, c, h // 2, 2, w // 2, 2)`."""
+    view = complaint.says(r"shape '\[([\d, ]+)\]' is invalid for input of size")
+    parts = [int(size) for size in view[1].split(",")] if view else []
+    cuts = {(one, other) for one, other in itertools.pairwise(parts) if other > 1}
+    images = [spec for spec in specs(list(complaint.state.values())) if spec.rank == _IMAGE]
+    sides = {spec.shape[index] for spec in images for index in open_sides(spec)}
+    if any(size // by == count and size % by for size in sides for count, by in cuts):
+        yield from _in_any_units(complaint, (0, 0))
+
+
+def _in_any_units(complaint: Complaint, avoided: Pair) -> Iterator[State]:
     for unit in _UNITS:
-        yield complaint.with_specs(lambda spec, unit=unit: _in_units(spec, unit))  # type: ignore[misc]
+        yield complaint.with_specs(lambda spec, unit=unit: _in_units(spec, unit, avoided))  # type: ignore[misc]
 
 
 def _is_rounded(complaint: Complaint, low: int, high: int) -> bool:
@@ -68,18 +88,41 @@ def doubled(complaint: Complaint) -> Iterator[State]:
             yield complaint.with_specs(lambda spec: _enlarged(spec, high // low), [name])
 
 
+def pyramid(complaint: Complaint) -> Iterator[State]:
+    """Feature maps each half as large as the one before, where equal ones meet after one was enlarged."""
+    low, high = sorted(next(undirected_pairs(complaint.text), (0, 0)))
+    if not (low and high in (2 * low, 4 * low)) and not complaint.says("4D and 5D input Tensors supported"):
+        return
+    for name, value in complaint.state.items():
+        is_list = isinstance(value, list | tuple) and len(value) >= _LEVELS
+        if is_list and all(isinstance(one, TensorSpec) and one.shape == value[0].shape for one in value):
+            sides = [side(level, len(value)) for level in range(len(value))]
+            maps = [TensorSpec((BATCH, PRIMES[0], one, one), free=frozenset({1})) for one in sides]
+            yield complaint.with_value(name, type(value)(maps))
+    images = [n for n, v in complaint.state.items() if isinstance(v, TensorSpec) and v.rank == _IMAGE]
+    if len(images) >= _LEVELS and len({complaint.state[name].shape[2:] for name in images}) == 1:
+        levels = {name: _at_level(complaint.state[name], level) for level, name in enumerate(images)}
+        yield {**complaint.state, **levels}
+
+
+def _at_level(spec: TensorSpec, level: int) -> TensorSpec:
+    for index in open_sides(spec):
+        spec = spec.resized(index, max(1, spec.shape[index] >> level), fix=False)
+    return spec
+
+
 def _enlarged(spec: TensorSpec, times: int) -> TensorSpec:
     for index in open_sides(spec):
         spec = spec.resized(index, times * spec.shape[index], fix=False)
     return spec
 
 
-def _in_units(spec: TensorSpec, unit: int) -> TensorSpec:
-    """An image whose free sides are multiples of a number, and still differ."""
-    taken: list[int] = []
+def _in_units(spec: TensorSpec, unit: int, avoided: Pair) -> TensorSpec:
+    """An image whose free sides are multiples of a number, and differ from each other and from what is avoided."""
+    taken = [*avoided]
     for index in open_sides(spec) if spec.rank > _SEQUENCE else []:
-        side = -(-spec.shape[index] // unit) * unit
-        taken.append(side + unit if side in taken else side)
+        whole = -(-spec.shape[index] // unit) * unit
+        taken.append(next(size for size in itertools.count(whole, unit) if size not in taken))
         spec = spec.resized(index, taken[-1], fix=False)
     return spec
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from layersmith.load import failure
 from layersmith.load.call.callee import State
 from layersmith.load.call.clue import PRIMES
 from layersmith.load.call.repair import flattened
 from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.repair.conditions import condition_pairs
 from layersmith.load.call.repair.messages import Pair, directed_pairs, undirected_pairs
 from layersmith.load.values import TensorSpec, specs
 
@@ -45,7 +44,8 @@ def too_small(complaint: Complaint) -> Iterator[State]:
 
 def _longer(complaint: Complaint) -> Iterator[State]:
     """More samples of a signal [batch, samples] that a window of hundreds is laid over."""
-    if not complaint.says("Padding size should be less|[Kk]ernel size"):
+    is_signal = all(spec.rank < _SEQUENCE for spec in specs(list(complaint.state.values())))
+    if not is_signal or not complaint.says("Padding size should be less|[Kk]ernel size"):
         return
     for length in _SAMPLES:
         yield complaint.with_specs(
@@ -69,17 +69,9 @@ def _enlarged(spec: TensorSpec, side: int) -> TensorSpec:
     return spec
 
 
-def compared(complaint: Complaint) -> Iterator[State]:
-    """What a failed assert compares with a number that the constructor was told becomes that number."""
-    told = {value for value in complaint.callee.arguments.values() if type(value) is int}
-    for given, wanted in _condition_pairs(complaint):
-        if wanted in told:
-            yield from complaint.with_size(given, wanted)
-
-
 def paired(complaint: Complaint) -> Iterator[State]:
     """What was given becomes what was expected, also where the given number is a product of dimensions."""
-    said = dict.fromkeys([*_condition_pairs(complaint), *_message_pairs(complaint)])
+    said = dict.fromkeys([*condition_pairs(complaint), *_message_pairs(complaint)])
     pairs = [pair for pair in said if min(pair) >= 0]  # -1 is no size
     if complaint.says("normalized_shape"):  # of all features: what is joined to the input is known
         yield from (state for pair in pairs for state in _beside_others(complaint, *pair, least=2))
@@ -166,17 +158,22 @@ def _concatenated(complaint: Complaint, given: int, missing: int) -> Iterator[St
     """One of several tensors smaller or larger by what the concatenation has too many or too few.
 
     Along the axis whose sizes add up to what was given, if there is one. The later tensor first: a skip connection
-    follows what it is joined to. Features that were flattened are of no one part.
+    follows what it is joined to. Features that were flattened are of no one part; masks and matrices of shares are no
+    features.
     """
     if not complaint.says("channels") and any(
         flattened.open_sides(s) for s in specs(list(complaint.state.values()))
     ):
         return
-    names = [name for name in complaint.tensors if isinstance(complaint.state[name], TensorSpec)]
+    values = {n: v for n, v in complaint.state.items() if isinstance(v, TensorSpec)}
+    names = [name for name, spec in values.items() if not (spec.high == 1 and spec.dtype.is_floating_point)]
     for name in reversed(names if len(names) > 1 else []):
         spec = complaint.state[name]
         for index in sorted(range(1, spec.rank), key=lambda index: _width(complaint, names, index) != given):
-            if index not in spec.free and spec.shape[index] + missing > 0:
+            is_open = (
+                index in spec.free and "edge" not in name
+            )  # what is said of edges comes beside their two ends
+            if not is_open and spec.shape[index] + missing > 0:
                 yield complaint.with_value(name, spec.resized(index, spec.shape[index] + missing))
 
 
@@ -257,31 +254,3 @@ def _message_pairs(complaint: Complaint) -> Iterator[Pair]:
             b not in complaint.free_sizes and any(a % n == 0 for n in marks)
         )
         yield from ((a, b), (b, a)) if is_first else ((b, a), (a, b))
-
-
-def _condition_pairs(complaint: Complaint) -> Iterator[Pair]:
-    """The two sides of the failed assert or guarded raise."""
-    for test in failure.comparisons(complaint.error):
-        if type(test.got) is int and type(test.wanted) is int:
-            yield from _divisor_pairs(complaint, test)
-            yield from ((test.got, test.wanted), (test.wanted, test.got))
-        elif isinstance(test.got, tuple | list) and isinstance(test.wanted, tuple | list):
-            yield from (
-                (a, b)
-                for a, b in zip(test.got, test.wanted, strict=False)
-                if a != b and type(a) is type(b) is int
-            )
-
-
-def _divisor_pairs(complaint: Complaint, test: failure.Comparison) -> Iterator[Pair]:
-    """For `h % 8 == 0`: h and the multiple of 8 nearest to it."""
-    if not (isinstance(test.left, ast.BinOp) and isinstance(test.left.op, ast.Mod)):
-        return
-    for frame, _ in failure.frames(complaint.error):
-        try:
-            size, divisor = failure.value_of(test.left.left, frame), failure.value_of(test.left.right, frame)
-        except Exception:  # noqa: BLE001, S112 - not this frame
-            continue
-        if type(size) is int and type(divisor) is int and divisor:
-            yield size, divisor * max(1, round(size / divisor)) if divisor > 3 else divisor * 8  # noqa: PLR2004
-        return

@@ -1,0 +1,69 @@
+"""What the condition of a failed assert, or of the `if` above a raise, says of sizes and shapes."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from layersmith.load import failure
+from layersmith.load.call.callee import State
+from layersmith.load.call.repair.complaint import Complaint
+from layersmith.load.call.repair.messages import Pair
+from layersmith.load.call.syntax import shape_owner
+from layersmith.load.values import TensorSpec
+
+
+def compared(complaint: Complaint) -> Iterator[State]:
+    """What a failed assert compares with a shape, or with a number that the constructor was told, becomes that."""
+    for test in failure.comparisons(complaint.error):
+        yield from _of_shape(complaint, test.left, test.got, test.wanted)
+        yield from _of_shape(complaint, test.right, test.wanted, test.got)
+    told = {value for value in complaint.callee.arguments.values() if type(value) is int}
+    for given, wanted in condition_pairs(complaint):
+        if wanted in told:
+            yield from complaint.with_size(given, wanted)
+
+
+def _of_shape(complaint: Complaint, asked: ast.expr, own: Any, other: Any) -> Iterator[State]:
+    """The argument whose `skip.size()` or `skip.shape` is asked for, with the shape that the other side has."""
+    owner = shape_owner(asked) or asked
+    name = getattr(owner, "id", "")
+    spec = complaint.state.get(name)
+    is_it = isinstance(spec, TensorSpec) and isinstance(own, tuple) and tuple(own) == spec.shape
+    if (
+        isinstance(spec, TensorSpec)
+        and is_it
+        and isinstance(other, tuple)
+        and all(type(n) is int for n in other)
+    ):
+        yield complaint.with_value(name, replace(spec, shape=tuple(other), free=frozenset()))
+
+
+def condition_pairs(complaint: Complaint) -> Iterator[Pair]:
+    """The two sides of the failed assert or guarded raise."""
+    for test in failure.comparisons(complaint.error):
+        if type(test.got) is int and type(test.wanted) is int:
+            yield from _divisor_pairs(complaint, test)
+            yield from ((test.got, test.wanted), (test.wanted, test.got))
+        elif isinstance(test.got, tuple | list) and isinstance(test.wanted, tuple | list):
+            yield from (
+                (a, b)
+                for a, b in zip(test.got, test.wanted, strict=False)
+                if a != b and type(a) is type(b) is int
+            )
+
+
+def _divisor_pairs(complaint: Complaint, test: failure.Comparison) -> Iterator[Pair]:
+    """For `h % 8 == 0`: h and the multiple of 8 nearest to it."""
+    if not (isinstance(test.left, ast.BinOp) and isinstance(test.left.op, ast.Mod)):
+        return
+    for frame, _ in failure.frames(complaint.error):
+        try:
+            size, divisor = failure.value_of(test.left.left, frame), failure.value_of(test.left.right, frame)
+        except Exception:  # noqa: BLE001, S112 - not this frame
+            continue
+        if type(size) is int and type(divisor) is int and divisor:
+            yield size, divisor * max(1, round(size / divisor)) if divisor > 3 else divisor * 8  # noqa: PLR2004
+        return

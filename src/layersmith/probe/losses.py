@@ -1,0 +1,90 @@
+"""What loss functions are given: probabilities where they take scores or logarithms, scores for logarithms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from layersmith.probe import tree
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.steps import caller
+from layersmith.probe.surroundings import preserved
+
+SCORES, LOGARITHMS = "scores (it has a softmax inside)", "logarithms of probabilities"
+TAKES: Mapping[str, str] = {
+    "cross_entropy": SCORES,
+    "nll_loss": LOGARITHMS,
+    "kl_div": LOGARITHMS,
+    "binary_cross_entropy_with_logits": "scores (it has a sigmoid inside)",
+}
+FIX: Mapping[str, str] = {
+    "cross_entropy": "give it what the softmax got, or take nll_loss of its logarithm",
+    "nll_loss": "take log_softmax before it",
+    "kl_div": "take log_softmax of its first argument",
+    "binary_cross_entropy_with_logits": "give it what the sigmoid got, or take binary_cross_entropy",
+}
+CALLS = r"(?i)cross_?entropy|nll_?loss|kl_?div|with_?logits"
+NEAR = 1e-3  # how near one the sums of probabilities are
+ABOVE = 0.1  # no logarithm of a probability, however rounded
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """One loss, and what it is given where it takes something else."""
+
+    function: str
+    given: str
+    file: str
+    line: int
+
+
+def misfits(module: nn.Module, inputs: Inputs) -> list[Misfit]:
+    """Every such call of one forward; what a caller gave is the caller's own."""
+    copied = inputs.clone()
+    watch = _Watch({tree.place(tensor) for tensor in copied.tensors()})
+    with preserved(seed=0), watch:
+        module(*copied.args, **copied.kwargs)
+    return watch.found
+
+
+class _Watch(TorchFunctionMode):
+    def __init__(self, given: set[Any]) -> None:
+        super().__init__()
+        self.given = given
+        self.squashed: dict[Any, Tensor] = {}  # results of sigmoids, kept so that no other takes their place
+        self.found: list[Misfit] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Look at what a loss is given, and do the operation."""
+        name = getattr(func, "__name__", "")
+        first = args[0] if args else (kwargs or {}).get("input")
+        is_asked = name in TAKES and isinstance(first, Tensor) and tree.place(first) not in self.given
+        if is_asked and (said := self._wrong(name, first.detach())):
+            self.found.append(Misfit(name, said, *caller()))
+        result = func(*args, **(kwargs or {}))
+        if name.strip("_") == "sigmoid" and isinstance(result, Tensor):
+            self.squashed[tree.place(result)] = result
+        return result
+
+    def _wrong(self, name: str, given: Tensor) -> str:
+        if name == "binary_cross_entropy_with_logits":
+            return "what a sigmoid gave" if tree.place(given) in self.squashed else ""
+        axes = range(given.ndim) if name == "kl_div" else [min(1, given.ndim - 1)]
+        if are_probabilities(given, axes):
+            return "probabilities"
+        is_score = TAKES[name] == LOGARITHMS and bool((given > ABOVE).any()) and bool((given < -ABOVE).any())
+        return "scores, some of them positive" if is_score else ""
+
+
+def are_probabilities(given: Tensor, axes: Iterable[int]) -> bool:
+    """Whether along one of these axes its numbers are positive and sum to one."""
+    if not given.numel() or not given.is_floating_point() or bool((given < 0).any()):
+        return False
+    sums = (given.float().sum(axis) for axis in axes if given.shape[axis] > 1)
+    return any(bool(((one - 1).abs() < NEAR).all()) for one in sums)
