@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from layersmith.probe import undefined
+from layersmith.probe import undefined, unset
 
 Load = Callable[..., ModuleType]
 HEAD = "import torch\nfrom torch import nn\n"
@@ -181,3 +181,37 @@ def test_a_class_that_was_never_built_is_read(load: Load, text: str, unset: list
 
 def test_that_a_model_is_put_into_eval_mode_says_nothing_of_names(load: Load) -> None:
     assert names(load(READS_WHAT_NONE_SETS)) == ["missing"]
+
+
+ASKS_FOR_WHAT_MAY_NOT_BE = """
+class Layer(nn.Module):
+    def __init__(self, positions=None):
+        super().__init__()
+        if positions is not None:
+            self.positions = nn.Embedding(positions, 6)
+
+    def forward(self, x):
+        if self.positions is not None:
+            x = x + self.positions.weight[: len(x)]
+        return x
+"""
+ASKS_ANOTHER_FIRST = """
+class Layer(nn.Module):
+    def __init__(self, positions=None):
+        super().__init__()
+        self.has_positions = positions is not None
+        if positions is not None:
+            self.positions = nn.Embedding(positions, 6)
+
+    def forward(self, x):
+        if self.has_positions and self.positions is not None:
+            x = x + self.positions.weight[: len(x)]
+        return x
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "names"), [(ASKS_FOR_WHAT_MAY_NOT_BE, ["positions"]), (ASKS_ANOTHER_FIRST, [])]
+)
+def test_a_condition_reads_what_it_asks_for(load: Load, text: str, names: list[str]) -> None:
+    assert [one.name for one in unset.unset(load(text).Layer)] == names

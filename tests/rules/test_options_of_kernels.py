@@ -113,3 +113,36 @@ class CallsOneTooMany(nn.Module):
 def test_another_number_of_parts_is_tried() -> None:
     (found,) = findings(CallsOneTooMany, torch.randn(4, 6))
     assert "CallsOneTooMany(num_convs=1) (a count): forward raised IndexError" in found.message
+
+
+class ForgetsItsOwnWidth(nn.Module):
+    def __init__(self, width: int = 6, out_dim: int | None = None) -> None:
+        super().__init__()
+        out = out_dim if out_dim is not None else width
+        self.linear = nn.Linear(width, out)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.linear(x))
+        return y
+
+
+class HasItsOwnWidth(nn.Module):
+    """The width of the context is that of another input, and says nothing here."""
+
+    def __init__(self, width: int = 6, out_dim: int | None = None, context_dim: int | None = None) -> None:
+        super().__init__()
+        context_dim = context_dim or width
+        out = out_dim or width
+        self.linear, self.norm = nn.Linear(width, out), nn.LayerNorm(out)
+        self.mix = nn.Linear(context_dim, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.linear(x) + self.mix(x))
+        return y
+
+
+def test_a_width_that_is_copied_unless_given_is_given() -> None:
+    (found,) = findings(ForgetsItsOwnWidth, torch.randn(4, 6))
+    assert "ForgetsItsOwnWidth(out_dim=12) (a width of its own): forward raised RuntimeError" in found.message
+    assert not findings(HasItsOwnWidth, torch.randn(4, 6))

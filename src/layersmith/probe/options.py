@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from layersmith.probe import allowed, comparisons, source
+from layersmith.probe import allowed, comparisons, source, widths
 from layersmith.probe.standing import Texts, kept_as, methods
 
 PROBABILITY = re.compile(r"drop|(?:^|_)prob|^p$|droprate")
@@ -32,6 +32,7 @@ SPACE = "a number of dimensions"
 SHARED = "keys shared by two heads each"
 HEADED = "another number of heads"
 KERNELS = "a kernel"
+OWN = "a width of its own"
 LEAST = "the least kernel"
 ODD = "an odd size"
 TREATED = "an odd size, which the source treats"
@@ -96,11 +97,13 @@ def options(
     values = {name: given.get(name, parameter.default) for name, parameter in parameters.items()}
     several = {name: value for name, value in values.items() if isinstance(value, list | tuple)}
     axes = next((values[name] for name in values if DIMENSIONS.search(name)), 2)
+    own = {name: values.get(other) for name, other in widths.copied(cls).items()}
     for name in names(cls):
         parameter, current = parameters[name], values[name]
         found = (
             *_of(Argument(name, parameter.default, parameter.annotation), current, compared, treated),
             *_of_heads(name, current, values),
+            *_wider(name, current, own.get(name)),
             *_otherwise(
                 name,
                 current,
@@ -139,6 +142,12 @@ def _of_heads(name: str, current: Any, values: Mapping[str, Any]) -> Iterator[Op
         shared = [value for value in others if value >= current and value % current == 0]
         fitting = [n for n in (6, 3, 12, 5) if n != current and all(value % n == 0 for value in shared)]
         yield from (Option(name, n, HEADED) for n in fitting[:1] if max(shared, default=0) > current)
+
+
+def _wider(name: str, current: Any, other: Any) -> Iterator[Option]:
+    """Twice as much as the argument whose value it takes where it is None."""
+    if current is None and type(other) is int and other > 1:
+        yield Option(name, 2 * other, OWN)
 
 
 def _of(

@@ -52,6 +52,8 @@ def _set_in(branch: ast.If) -> list[str]:
 def _read_always(forward: source.Function, name: str) -> int:
     """The line of forward that reads the attribute whatever the flags are; 0 where a condition stands before it."""
     for statement in forward.body:
+        if isinstance(statement, ast.If) and _asks(statement.test, name):
+            return statement.lineno
         if isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While | ast.Match):
             if any(isinstance(part, LEAVES) or _is_it(part, name) for part in ast.walk(statement)):
                 return 0
@@ -64,6 +66,14 @@ def _read_always(forward: source.Function, name: str) -> int:
         if reads:
             return 0 if any(id(part) in guarded for part in reads) else statement.lineno
     return 0
+
+
+def _asks(test: ast.expr, name: str) -> bool:
+    """Whether a condition reads the attribute before anything else: `if self.bias is not None`."""
+    first = test.values[0] if isinstance(test, ast.BoolOp) else test
+    parts = [*ast.walk(first)]
+    is_plain = not any(isinstance(part, ast.IfExp | ast.BoolOp | ast.Lambda) for part in parts)
+    return is_plain and any(_is_it(part, name) for part in parts)
 
 
 def _is_it(node: ast.AST, name: str) -> bool:

@@ -8,13 +8,14 @@ The option that its author never tried is the one that you need: `bias=False` cr
 The class is built and called as in the example, with one argument, or one field of a config object that the project
 makes, changed: to its default, to the other value of a flag, to what the annotation lists or the source compares it
 with or looks it up in (None as well), also in the submodules and functions that it is handed to, a dropout to 0 and
-0.5, a number of layers to 1 and 3, a number of heads of keys to half that of the queries, a kernel to another odd size,
-and if that works to 1, which must not leave an output without a number, a dilation to 2, two dimensions to three, a
-square to a rectangle, a width to an odd one (only built, and only a note, unless the source asks whether it is odd); then
-two flags or choices at a time. A class that is slow is asked with one layer. Going backward must not meet what was
-changed in place. A `raise` or `assert` that refuses the value is fine; a forward that returns None, and does not say that
-it may, is not. A call that fails is no finding where another input works with that option, unless it is of one sample or
-one step only, of as many steps as features, or of a length by which sizes happen to broadcast.
+0.5, a number of layers to 1 and 3, a number of heads of keys to half that of the queries, a kernel to another odd size
+(with larger images, too), and if that works to 1, which must not leave an output without a number, a dilation to 2, two
+dimensions to three, a square to a rectangle, a width that is another's to twice that, a width to an odd one (only
+built, and only a note, unless the source asks whether it is odd); then two flags or choices at a time. A class that is
+slow is asked with one layer. Going backward must not meet what was changed in place. A `raise` or `assert` that refuses
+the value is fine; a forward that returns None, and does not say that it may, is not. A call that fails is no finding
+where another input works with that option, unless it is of one sample or one step only, of as many steps as features,
+or of a length by which sizes happen to broadcast.
 
 ## How to fix it
 Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
