@@ -53,11 +53,11 @@ def hard_coded_dtype(case: Case) -> Iterator[Finding]:
     """Run it in float64, as it is and with little, for which it may have another way."""
     if not any(tensor.is_floating_point() for tensor in (*case.inputs.tensors(), *case.module.parameters())):
         raise NotApplicable("no floating inputs and no parameters")
-    double = case.fresh(dtype=torch.float64)
     little = sides.least(case.inputs)
     for inputs, where in ((case.inputs, ""), *([(little, " with inputs of least size")] if little else [])):
         if where and not _runs(case, inputs):
             continue
+        double = case.fresh(dtype=torch.float64)  # what a call keeps may be of other sizes
         try:
             double.run(inputs.to(torch.float64))
         except Exception as error:
@@ -77,7 +77,7 @@ def hard_coded_dtype(case: Case) -> Iterator[Finding]:
 
 def _runs(case: Case, inputs: Inputs) -> bool:
     try:
-        case.run(inputs)
+        case.run_fresh(inputs)
     except Exception:  # noqa: BLE001 - then nothing is asked of such inputs
         return False
     return True
