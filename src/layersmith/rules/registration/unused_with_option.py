@@ -8,7 +8,8 @@ makes and forward detaches: `learnable=True` trains nothing.
 ## How it is tested
 The class is built with one flag, or one choice that its source or annotation lists, changed; autograd's graph is read
 in train and eval mode. A parameter that is there with this option only, changes the output, and has no path to it, is
-reported; so is one that was reached before and is made all the same, unless another file of the project reads it.
+reported; so is one that was reached before and is made all the same, unless another file of the project reads it. Not
+asked of options by which another output is returned (`return_features`, `encoder_only`).
 
 ## How to fix it
 Make it under the same condition under which it is used; remove the `detach()`.
@@ -24,6 +25,7 @@ Make it under the same condition under which it is used; remove the `detach()`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -43,6 +45,9 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+OTHERWISE = re.compile(
+    r"return|feature|embed|headless|_only$|^only_|extract|freeze|pretrain"
+)  # gives another output
 SECONDS = 3.0  # of CPU for all options of one class
 
 
@@ -62,6 +67,8 @@ def unused_with_option(case: Case) -> Iterator[Finding]:
     before = {name for name, _ in case.module.named_parameters()}
     told: set[str] = set()
     for option, module in trials.choices():
+        if OTHERWISE.search(option.name):
+            continue
         unreached = _unreached(module, trials.inputs, case.seed)
         does_nothing = unreached >= {name for name, one in module.named_parameters() if one.requires_grad}
         for name in sorted(unreached - usual):
@@ -174,3 +181,17 @@ class FreezesItsCodes(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.mix(x) + self.codes
+
+
+@unused_with_option.good
+class ReturnsFeatures(nn.Module):
+    """Who takes the features has a head of their own."""
+
+    def __init__(self, width: int = 6, *, return_features: bool = False) -> None:
+        super().__init__()
+        self.return_features = return_features
+        self.body, self.head = nn.Linear(width, width), nn.Linear(width, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.body(x).relu()
+        return features if self.return_features else self.head(features)
