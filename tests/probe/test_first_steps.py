@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+import layersmith
 from layersmith.probe.first_steps import share_of_twins, unreached
 from layersmith.probe.inputs import Inputs
 
@@ -28,3 +29,20 @@ def test_twins_are_equal_but_for_rounding() -> None:
     assert share_of_twins(torch.randn(64, 3), 0) < 0.1
     assert share_of_twins(torch.eye(2).repeat(2, 1) * (1 + 1e-7 * torch.randn(4, 1)), 0) == 1.0
     assert share_of_twins(torch.ones(1, 3), 0) == 0.0
+
+
+class LeavesTheNumbersAfterAStep(nn.Module):
+    """A gain that starts at zero beside weights that do; one step, and the root has no number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.gain = nn.Parameter(torch.zeros(6, 6)), nn.Parameter(torch.zeros(1, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = nn.functional.linear(x, self.weight) * self.gain.exp()
+        return x + y + (1e-6 - y.abs()).sqrt()
+
+
+def test_gradients_that_are_no_numbers_make_no_copies() -> None:
+    report = layersmith.check(LeavesTheNumbersAfterAStep(), torch.randn(8, 6), select=["symmetric-init"])
+    assert [*report.findings()] == []

@@ -76,7 +76,10 @@ def lasting(trained: nn.Module, drawn: nn.Module, inputs: Sequence[Inputs], alik
     """
     reached: set[str] = set()
     for found in gradients(trained, inputs, steps=STEPS):
-        reached |= {name for name, gradient in found.items() if bool(gradient.count_nonzero())}
+        finite = {
+            name: x for name, x in found.items() if bool(x.isfinite().all())
+        }  # a step too large says nothing
+        reached |= {name for name, gradient in finite.items() if bool(gradient.count_nonzero())}
     remaining = [place for place in twins(trained) if place in alike and place[0] in reached]
     if not remaining:
         return {}
