@@ -106,6 +106,14 @@ class Case:
         with preserved(seed=self.seed if seed is None else seed):
             return (inputs or self.inputs).call(self.module)
 
+    def error(self, inputs: Inputs) -> Exception | None:
+        """What a call with these inputs raises; None where it works."""
+        try:
+            self.run(inputs)
+        except Exception as error:  # noqa: BLE001 - that it raises is what is asked
+            return error
+        return None
+
     def run_fresh(self, inputs: Inputs) -> Any:
         """The output of another module, which no call before can have changed."""
         return self.fresh().run(inputs)

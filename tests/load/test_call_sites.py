@@ -1,10 +1,9 @@
 """What the places that build a class say of its arguments: options of parsers, names, arithmetic of these."""
-# ruff: noqa: ANN001, ANN201, ANN202, ANN204
+# ruff: noqa: ANN001, ANN201, ANN204
 # mypy: ignore-errors
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,7 @@ from layersmith.load.unbuildable import Unbuildable
 
 HEAD = "import torch\nfrom torch import nn\n"
 
-
-@pytest.fixture(autouse=True)
-def _clean():
-    known = set(sys.modules)
-    yield
-    for name in set(sys.modules) - known:
-        if not name.startswith("torch"):
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("fresh_modules")
 
 
 def of_project(folder: Path, name: str, source: str, **files: str) -> type:

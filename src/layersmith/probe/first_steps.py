@@ -76,9 +76,8 @@ def lasting(trained: nn.Module, drawn: nn.Module, inputs: Sequence[Inputs], alik
     """
     reached: set[str] = set()
     for found in gradients(trained, inputs, steps=STEPS):
-        finite = {
-            name: x for name, x in found.items() if bool(x.isfinite().all())
-        }  # a step too large says nothing
+        # a step that was too large says nothing
+        finite = {name: gradient for name, gradient in found.items() if bool(gradient.isfinite().all())}
         reached |= {name for name, gradient in finite.items() if bool(gradient.count_nonzero())}
     remaining = [place for place in twins(trained) if place in alike and place[0] in reached]
     if not remaining:

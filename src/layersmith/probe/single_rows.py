@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
@@ -16,17 +15,17 @@ MORE = (2, 3, 5)
 JOINED = re.compile(
     r"must match except in dimension [1-9]\d*. Expected size (?:1 but got size 2|2 but got size 1) "
 )
-Run = Callable[[Inputs], Any]
+Error = Callable[[Inputs], Exception | None]  # what a call with these inputs raises
 
 
-def joined(inputs: Inputs, run: Run) -> Exception | None:
+def joined(inputs: Inputs, error: Error) -> Exception | None:
     """What two rows raise, if something of one row is joined to them."""
     two = batch.resized(inputs, 2, axis=0) if axes.is_one_row(inputs) else None
-    error = _error(run, two) if two is not None else None
-    return error if error is not None and JOINED.search(str(error)) else None
+    raised = error(two) if two is not None else None
+    return raised if raised is not None and JOINED.search(str(raised)) else None
 
 
-def third(module: nn.Module, inputs: Inputs, run: Run) -> Exception | None:
+def third(module: nn.Module, inputs: Inputs, error: Error) -> Exception | None:
     """What three rows raise, and five, where one works and two of it do."""
     if not all(len(one) == 1 for one in inputs.tensors() if one.ndim):
         return None
@@ -34,14 +33,6 @@ def third(module: nn.Module, inputs: Inputs, run: Run) -> Exception | None:
     def several(count: int) -> Inputs:  # a vector of one number may be of all rows
         return inputs.map(lambda x: torch.cat([x] * count) if x.ndim > 1 else x)
 
-    found = {count: error for count in MORE if (error := _error(run, several(count))) is not None}
+    found = {count: raised for count in MORE if (raised := error(several(count))) is not None}
     are_told = {*found} == {*MORE[1:]} and not any(source.is_refusal(one, module) for one in found.values())
     return found[MORE[1]] if are_told else None
-
-
-def _error(run: Run, inputs: Inputs) -> Exception | None:
-    try:
-        run(inputs)
-    except Exception as error:  # noqa: BLE001 - that it raises is what is asked
-        return error
-    return None

@@ -31,7 +31,6 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import sides, source
-from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -55,7 +54,7 @@ def hard_coded_dtype(case: Case) -> Iterator[Finding]:
         raise NotApplicable("no floating inputs and no parameters")
     little = sides.least(case.inputs)
     for inputs, where in ((case.inputs, ""), *([(little, " with inputs of least size")] if little else [])):
-        if where and not _runs(case, inputs):
+        if where and case.fresh().error(inputs) is not None:
             continue
         double = case.fresh(dtype=torch.float64)  # what a call keeps may be of other sizes
         try:
@@ -73,14 +72,6 @@ def hard_coded_dtype(case: Case) -> Iterator[Finding]:
                 severity=Severity.NOTE if _is_meant(double.module, file, line) else None,
             )
             return
-
-
-def _runs(case: Case, inputs: Inputs) -> bool:
-    try:
-        case.run_fresh(inputs)
-    except Exception:  # noqa: BLE001 - then nothing is asked of such inputs
-        return False
-    return True
 
 
 def _is_meant(module: nn.Module, file: str, line: int) -> bool:

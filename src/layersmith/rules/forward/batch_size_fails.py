@@ -67,9 +67,9 @@ def batch_size_fails(case: Case) -> Iterator[Finding]:
 
 def _of_one_row(case: Case) -> Iterator[Finding]:
     """A batch of one is the only one that works, since something of one row is joined to the rows; or two do."""
-    if (error := single_rows.joined(case.inputs, case.run)) is not None:
+    if (error := single_rows.joined(case.inputs, case.error)) is not None:
         yield from _failures(case, {2: error}, 1, 0, is_joined=True)
-    elif (error := single_rows.third(case.module, case.inputs, case.run)) is not None:
+    elif (error := single_rows.third(case.module, case.inputs, case.error)) is not None:
         yield _raised(case, 3, error, "it works with 1 and 2")
     else:
         raise NotApplicable("no axis is seen to hold independent rows")

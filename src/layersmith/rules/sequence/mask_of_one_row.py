@@ -68,12 +68,12 @@ def mask_of_one_row(case: Case) -> Iterator[Finding]:
     for name in named if rows else ():
         one, several = (of_rows(open_, laid, count) for count in (1, rows))
         calls = _calls(case, one, name, 1, laid.steps, set())
-        fits = next((said for said, call in calls if said[0] == "b" and _error(case, call) is None), None)
+        fits = next((said for said, call in calls if said[0] == "b" and case.error(call) is None), None)
         if fits is None:
             continue
         errors = {}
         for said, call in _calls(case, several, name, rows, laid.steps, sizes):
-            if (error := _error(case, call)) is None:
+            if (error := case.error(call)) is None:
                 break
             errors[said] = error
         else:
@@ -93,14 +93,6 @@ def _calls(
                 for dtype in (torch.bool, torch.float32):
                     mask = torch.ones([sizes[one] for one in letters], dtype=dtype)
                     yield f"{letters} {heads} {count} {dtype}", with_argument(parameters, inputs, name, mask)
-
-
-def _error(case: Case, inputs: Inputs) -> Exception | None:
-    try:
-        case.run(inputs)
-    except Exception as error:  # noqa: BLE001 - that it fails is what is asked
-        return error
-    return None
 
 
 def _numbers(module: nn.Module) -> set[int]:
