@@ -116,6 +116,21 @@ class NormsByASoundTable(nn.Module):
         return self.norm(x)
 
 
+def made(kind: str, *args: int) -> nn.Module:
+    return nn.GLU() if kind == "glu" else getattr(nn, kind)(*args)
+
+
+class MakesBothByName(nn.Module):
+    """What the function can make is not what each argument may be: GLU is no norm, and no activation here."""
+
+    def __init__(self, width: int = 6, norm: str = "LayerNorm", act: str = "ReLU") -> None:
+        super().__init__()
+        self.norm, self.linear, self.act = made(norm, width), nn.Linear(width, width), made(act)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.act(self.linear(self.norm(x)))
+
+
 def _findings(cls: type[nn.Module]) -> tuple[Finding, ...]:
     return findings(cls, torch.randn(4, 7 if cls is PicksFromARegister else 6))
 
@@ -133,6 +148,6 @@ def test_an_option_of_what_it_is_handed_to_is_tried(cls: type[nn.Module], said: 
     assert said in found.message
 
 
-@pytest.mark.parametrize("cls", [PicksFromARegister, NormsByASoundTable])
+@pytest.mark.parametrize("cls", [PicksFromARegister, NormsByASoundTable, MakesBothByName])
 def test_a_sound_table_and_a_register_are_not_blamed(cls: type[nn.Module]) -> None:
     assert _findings(cls) == ()

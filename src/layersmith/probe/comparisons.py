@@ -26,6 +26,7 @@ class Handed:
     to: Any
     theirs: str
     owner: type | None  # of the method
+    count: int = 0  # of all that it is given there
 
 
 @dataclass(slots=True)
@@ -55,17 +56,25 @@ def _uses(cls: Any) -> Uses:
     hands = dict.fromkeys(own.handed)
     queue = [*hands]
     for hand in queue:  # which grows
-        theirs = _of(hand.to, hand.owner)
-        for name, values in theirs.values.items():
-            found.add(_renamed(name, hand), values)
-        found.fields |= {new: None for name in theirs.fields if (new := _renamed(name, hand))}
-        found.add(hand.name, _listed(hand))
-        for one in theirs.handed:
+        for one in _of(hand.to, hand.owner).handed:
             more = replace(one, name=_renamed(one.name, hand))
             if more.name and more not in hands and len(hands) < FARTHEST:
                 hands[more] = None
                 queue.append(more)
+    for hand in queue:
+        theirs = _of(hand.to, hand.owner)
+        found.fields |= {new: None for name in theirs.fields if (new := _renamed(name, hand))}
+        if not _makes_anything(hand, queue):
+            for name, values in theirs.values.items():
+                found.add(_renamed(name, hand), values)
+            found.add(hand.name, _listed(hand))
     return found
+
+
+def _makes_anything(hand: Handed, hands: Iterable[Handed]) -> bool:
+    """Whether a function makes things of several kinds, of which each parameter names one: `make(norm, dim)`, `make(act)`."""
+    same = [one for one in hands if (one.to, one.theirs) == (hand.to, hand.theirs)]
+    return len({one.name for one in same}) > 1 and len({one.count for one in same}) > 1
 
 
 def _renamed(name: str, hand: Handed) -> str:
@@ -175,8 +184,11 @@ def _handed_on(call: ast.Call, place: Place, found: Uses) -> None:
     pairs = [*zip(names, given[:first], strict=False)]
     pairs += [(word.arg, word.value) for word in call.keywords if word.arg in names]
     owner = place.cls if is_bound and inspect.isfunction(callee) else None
+    count = len(call.args) + len(call.keywords)
     found.handed += [
-        Handed(name, callee, theirs, owner) for theirs, value in pairs if (name := place.name_of(value))
+        Handed(name, callee, theirs, owner, count)
+        for theirs, value in pairs
+        if (name := place.name_of(value))
     ]
 
 
