@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from layersmith.finding import Outcome
 from layersmith.registry import load
 from layersmith.runner import ask
-from tests.trying import result, subject_of
+from tests.trying import findings, result, subject_of
 
 
 class JoinsTheSkip(nn.Module):
@@ -149,3 +149,36 @@ class PadsForAnother(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv(x)
+
+
+class LooksAbove(nn.Module):
+    """Half of a kernel of one is no kernel: nobody has such a network."""
+
+    def __init__(self, width: int = 4, kernel_size: int = 3) -> None:
+        super().__init__()
+        rows = kernel_size // 2
+        self.pad = nn.ZeroPad2d((rows, rows, rows, 0))
+        self.conv = nn.Conv2d(width, width, (rows, kernel_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(self.pad(x))[:, :, :-1]
+
+
+class MayHaveAContext(nn.Module):
+    """No layers for a context that has no channels."""
+
+    def __init__(self, width: int = 6, num_context_layers: int = 0, context_width: int = 0) -> None:
+        super().__init__()
+        layers = [nn.Linear(context_width, width) for _ in range(num_context_layers)]
+        self.context = nn.ModuleList(nn.utils.parametrizations.weight_norm(one) for one in layers)
+        self.share = nn.Buffer(torch.ones(()) * (width // context_width if layers else 1))
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) * self.share
+
+
+@pytest.mark.parametrize("cls", [LooksAbove, MayHaveAContext])
+def test_what_is_nothing_is_not_made_some(cls: type[nn.Module]) -> None:
+    x = torch.randn(4, 6) if cls is MayHaveAContext else torch.randn(2, 4, 9, 11)
+    assert not findings(cls, x)

@@ -140,8 +140,8 @@ class Trials:
             if raised is not None:
                 if wider := self._of_equal_widths(chosen, raised):
                     return self._tried(wider)
-                is_excused = self._of_larger(chosen, module) is None and self._is_excused(
-                    chosen, module, raised
+                is_excused = _has_no_kernel(module) or (
+                    self._of_larger(chosen, module) is None and self._is_excused(chosen, module, raised)
                 )
                 return not is_excused and Failed(chosen, CALLING, raised)
         if chosen[0].why == options.LEAST and (nothing := emptied(module, inputs, self.deadline)):
@@ -240,6 +240,12 @@ class Trials:
 
 def _changes(chosen: tuple[Option, ...]) -> Mapping[str, Any]:
     return {name: value for option in chosen for name, value in option.changes.items()}
+
+
+def _has_no_kernel(module: nn.Module) -> bool:
+    """Whether the kernel of a convolution became 0, as half of the least one does."""
+    kernels = (getattr(part, "kernel_size", None) for part in module.modules())
+    return any(isinstance(one, tuple) and 0 in one for one in kernels)
 
 
 def _is_worth_trying(option: Option, working: list[Option]) -> bool:

@@ -72,7 +72,7 @@ def _uses(cls: Any) -> Uses:
 
 
 def _makes_anything(hand: Handed, hands: Iterable[Handed]) -> bool:
-    """Whether a function makes things of several kinds, of which each parameter names one: `make(norm, dim)`, `make(act)`."""
+    """Whether a function makes things of several kinds, and each parameter names one: `make(norm, dim)`, `make(act)`."""
     same = [one for one in hands if (one.to, one.theirs) == (hand.to, hand.theirs)]
     return len({one.name for one in same}) > 1 and len({one.count for one in same}) > 1
 

@@ -24,6 +24,7 @@ TOO_LARGE = (
     "Storage size calculation overflowed",
 )
 TOO_SMALL = ("greater than actual input size", "Output size is too small")  # the map, for a kernel or a pool
+NOTHING = re.compile(r"of 0 elements|(?:division|modulo) by zero|non-zero size")
 SHORTCUT = re.compile(r"identity|resid|skip|shortcut", re.IGNORECASE)
 WIDTHS = re.compile(
     r"^(?:in|out)_?(?:c|chs?|channels|planes|dim|features)?$|dim_?(?:in|out)|(?:in|out)put_dim"
@@ -134,7 +135,7 @@ def asks_a_class(error: BaseException) -> bool:
 
 
 def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, error: BaseException) -> bool:
-    """Whether the failing statement names another argument that is None: a value of `name` needs it set.
+    """Whether the failing statement names another argument that is None, or lacks one that is 0: `name` needs it set.
 
     Args:
         cls: the class that was built with `name` changed.
@@ -142,7 +143,10 @@ def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, err
         name: of the argument that was changed.
         error: what was raised.
     """
-    missing = {n for n in options.names(cls, given) if n != name and options.current(cls, given, n) is None}
+    others = {n: options.current(cls, given, n) for n in options.names(cls, given) if n != name}
+    if NOTHING.search(str(error)) and any(type(value) is int and not value for value in others.values()):
+        return True
+    missing = {n for n, value in others.items() if value is None}
     kept = {f"self.{attribute}" for attribute, n in standing.kept_as(cls).items() if n in missing}
     text = failing_text(error)
     return (

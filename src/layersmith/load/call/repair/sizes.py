@@ -20,11 +20,12 @@ _TOO_SMALL = re.compile(
     r"Kernel size can't be greater|[Oo]utput size is too small|too small|Padding size should be less|"
     r"Expected more than 1 value|non-zero|smaller than kernel|maximum size for tensor at dimension|"
     r"must be (greater|larger)|at least|exceeds dimension size|invalid start|"
-    r"negative dimension|zero elements|step must be|stack expects a non-empty"
+    r"negative dimension|zero elements|step must be|stack expects a non-empty|Invalid computed output size"
 )
+_TOO_SHORT = re.compile(r"[Kk]ernel size|Invalid computed output size")
 _SPATIAL = (32, 64, 128)
 _PARTS = (2, 3, 4)
-_SAMPLES = (512, 4096)
+_SAMPLES = (512, 4096, 32_768)
 _SIDES = (28, 32, 64, 16, 8, 4, 1, 96, 128, 224)
 _SEQUENCE = 3  # a rank
 _MOST_ALIKE = 2  # tensors that are changed together only: a query and its keys
@@ -37,15 +38,16 @@ def too_small(complaint: Complaint) -> Iterator[State]:
     yield from _longer(complaint)
     for side in _SPATIAL:
         yield complaint.with_specs(lambda spec, side=side: _enlarged(spec, side))  # type: ignore[misc]
-    is_short = complaint.says("[Kk]ernel size")
-    for length in _SAMPLES if is_short else ():  # of a signal [batch, channels, samples], strided many times
+    for length in _SAMPLES if _TOO_SHORT.search(complaint.text) else ():  # of a signal
         yield complaint.with_specs(lambda spec, length=length: _stretched(spec, length))  # type: ignore[misc]
 
 
 def _longer(complaint: Complaint) -> Iterator[State]:
     """More samples of a signal [batch, samples] that a window of hundreds is laid over."""
     is_signal = all(spec.rank < _SEQUENCE for spec in specs(list(complaint.state.values())))
-    if not is_signal or not complaint.says("Padding size should be less|[Kk]ernel size"):
+    if not is_signal or not (
+        _TOO_SHORT.search(complaint.text) or complaint.says("Padding size should be less")
+    ):
         return
     for length in _SAMPLES:
         yield complaint.with_specs(
