@@ -102,8 +102,7 @@ CASES = {
     ),
     "network": Case(
         init("torch.hub.load_state_dict_from_url('https://example.org/weights.pth', model_dir='.')"),
-        "skipped",
-        "--unconfined",
+        "checked",
     ),
     "network_by_socket": Case(
         init("import socket; socket.create_connection(('93.184.216.34', 80))"), "skipped", "network is off"
@@ -199,6 +198,7 @@ def test_a_hostile_file_costs_only_itself(by_file: dict[str, list[dict[str, Any]
     assert subject["status"] in case.status.split(), subject["why"]
     told = json.dumps([subject["why"], subject["hint"], subject["results"]])
     assert case.said in told
+    assert ("without the weights" in subject["inferred_from"]) is (name == "network")
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if not name.endswith("__init__.py")])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import escapes, leaves, lost, masks, source, tree
 from layersmith.probe.capture import Capture, capture
 from layersmith.probe.export import Export, export_of
 from layersmith.probe.gradients import GradientReport, Leg, WrongGradient, gradients, question_of
+from layersmith.probe.gradients.watch import VARIABLE
 from layersmith.probe.masking import Masking
 from layersmith.probe.modes import heeds_mode
 from layersmith.promises import contract_of
@@ -33,10 +36,11 @@ CUTS = frozenset(
         "float()",
         "int()",
         "no_grad",
+        VARIABLE,
     }
 )
 
-
+HERMITIAN = re.compile(r"^_?(?:linalg_)?(?:eigh|eigvalsh|cholesky)(?:_ex)?_?$")
 MATRIX = 2  # axes
 
 
@@ -47,7 +51,7 @@ class GradientReports:
     train: GradientReport
     eval: GradientReport
     is_usual: bool  # whether a gradient that is stopped is usual here: in a loss, or where eval is right
-    has_ctc: bool  # torch's CTC loss, whose backward is right only behind a log_softmax
+    unjudged: str = ""  # why the gradient is no derivative, as that of torch's CTC loss
 
     @property
     def both(self) -> tuple[GradientReport, ...]:
@@ -68,13 +72,13 @@ def gradient_reports(case: Case) -> GradientReports:
     """Examine the gradients in both modes, as far as the subject asks for."""
     first = _report(case.fresh(training=True), freeze=True)
     if first.ok and not heeds_mode(case.module):
-        return GradientReports(first, first, is_usual=False, has_ctc=False)
+        return GradientReports(first, first, is_usual=False)
     train = first if first.ok else _of_used(case, first)
     evaluated = _report(case.fresh(), freeze=False)
     if train.ok and evaluated.ok:
-        return GradientReports(train, evaluated, is_usual=False, has_ctc=False)
+        return GradientReports(train, evaluated, is_usual=False)
     is_loss = all(one.ndim == 0 for one in tree.tensors(case.fresh().run()))
-    return GradientReports(train, evaluated, is_loss or evaluated.ok, _has_ctc(case))
+    return GradientReports(train, evaluated, is_loss or evaluated.ok, _unjudged(case))
 
 
 def stacked_report(case: Case) -> GradientReport | None:
@@ -209,10 +213,29 @@ def _without_surrogates(case: Case, report: GradientReport) -> GradientReport:
     return dataclasses.replace(report, errors=tuple(e for e in report.errors if not is_declared(e)))
 
 
-def _has_ctc(case: Case) -> bool:
-    """Whether the outputs come from torch's CTC loss, whose backward folds in that of log_softmax."""
+def _unjudged(case: Case) -> str:
+    """Why the gradient of what forward computes is no derivative, by an agreement of torch's own; "" elsewhere."""
     used = case.fresh(training=True)
     for tensor in used.inputs.tensors():
         tensor.requires_grad_(tensor.is_floating_point())
-    nodes = leaves.nodes_behind(tree.tensors(used.run()))
-    return any(node.name().startswith("CtcLoss") for node in nodes)
+    with _Halves() as halves:
+        nodes = leaves.nodes_behind(tree.tensors(used.run()))
+    if any(node.name().startswith("CtcLoss") for node in nodes):
+        return "torch's CTC loss has a right gradient only behind a log_softmax"
+    return halves.found and f"{halves.found}() reads half of a matrix that is not Hermitian"
+
+
+class _Halves(TorchFunctionMode):
+    """Looks for decompositions that take a matrix to be Hermitian which is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = ""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Look at the matrix, then do it."""
+        name = getattr(func, "__name__", "")
+        if HERMITIAN.search(name) and args and isinstance(args[0], torch.Tensor):
+            matrix = args[0].detach()
+            self.found = self.found or ("" if torch.allclose(matrix, matrix.mH, rtol=1e-4) else name)
+        return func(*args, **(kwargs or {}))

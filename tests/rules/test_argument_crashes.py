@@ -182,3 +182,31 @@ class MayHaveAContext(nn.Module):
 def test_what_is_nothing_is_not_made_some(cls: type[nn.Module]) -> None:
     x = torch.randn(4, 6) if cls is MayHaveAContext else torch.randn(2, 4, 9, 11)
     assert not findings(cls, x)
+
+
+class TakesOtherKeys(nn.Module):
+    """Keys of another width come with their own argument."""
+
+    def __init__(self, dim: int = 6, kdim: int | None = None) -> None:
+        super().__init__()
+        kdim = kdim if kdim is not None else dim
+        self.q, self.k = nn.Linear(dim, dim), nn.Linear(kdim, dim)
+
+    def forward(self, x: Tensor, k: Tensor | None = None) -> Tensor:
+        return x + (self.q(x) * self.k(x if k is None else k)).softmax(-1)
+
+
+class ReadsAFile(nn.Module):
+    def __init__(self, width: int = 6, *, pretrained: bool = False) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        if pretrained:
+            self.load_state_dict(torch.load("no/such/weights.pt"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+@pytest.mark.parametrize("cls", [TakesOtherKeys, ReadsAFile])
+def test_what_an_option_needs_besides_is_not_its_fault(cls: type[nn.Module]) -> None:
+    assert not findings(cls, torch.randn(4, 6))

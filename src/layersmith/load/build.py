@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from layersmith.errors import UsageError
-from layersmith.load import absent, inline, notation, parents, words
+from layersmith.load import absent, inline, notation, parents, pretrained, words
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.conventions import by_attribute, by_functions_of_file
@@ -21,7 +21,7 @@ from layersmith.load.strategy import Failure, Found, Request, Said, Strategy
 from layersmith.load.unbuildable import Unbuildable
 from layersmith.load.users import as_used, by_users
 from layersmith.load.values import Call, TensorSpec
-from layersmith.probe import source
+from layersmith.probe import source, wording
 from layersmith.probe.gradients.duplicate import duplicate
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
@@ -72,6 +72,8 @@ def subject_of_class(
     request.said = said or request.said
     try:
         found = _first_sure(request)
+        if found is None and pretrained.leave_out():
+            found = _first_sure(dataclasses.replace(request, deadline=Deadline.after(seconds), failures=[]))
     except MemoryError:
         raise Unbuildable(f"{cls.__name__} needs more memory than there is", _hint(request)) from None
     if found is None:
@@ -192,7 +194,9 @@ def _described(cls: type[nn.Module], found: Found) -> Subject:
     contract = contract_of(cls).waiving(inline.waivers(cls)).stating(words.stated(cls))
     said += f"; a guess: {found.doubt}" if found.doubt else ""
     missing = parents.left_out(cls.__module__)
-    said += f"; imported below {missing}" if missing else ""
+    weights = wording.listed(pretrained.left_out())
+    for what, names in (("imported below", missing), ("without the weights", weights)):
+        said += f"; {what} {names}" if names and f"; {what}" not in said else ""  # what was locked says so
     return Subject(
         cls.__name__,
         found.build,

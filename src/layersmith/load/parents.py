@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-_LEFT_OUT = "__left_out__"  # on such a package: the statements that failed, each with its error
+from layersmith.probe.refusal import LEFT_OUT
 
 
 def tolerated(name: str, root: Path) -> bool:
@@ -23,12 +23,12 @@ def tolerated(name: str, root: Path) -> bool:
     for depth in range(1, len(parents) + 1):
         init = root.joinpath(*parents[:depth], "__init__.py")
         _execute(".".join(parents[:depth]), init)
-    return any(vars(module).get(_LEFT_OUT) for module in _above(name))
+    return any(vars(module).get(LEFT_OUT) for module in _above(name))
 
 
 def left_out(name: str) -> str:
     """What of the packages above a module was not run, in one line; "" where all was."""
-    failed = [said for module in _above(name) for said in vars(module).get(_LEFT_OUT, ())]
+    failed = [said for module in _above(name) for said in vars(module).get(LEFT_OUT, ())]
     more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
     return f"{failed[0]}{more}" if failed else ""
 
@@ -51,7 +51,7 @@ def _execute(name: str, init: Path) -> None:
         raise ImportError(f"no loader for {init}")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     failed: list[str] = []
-    setattr(module, _LEFT_OUT, failed)
+    setattr(module, LEFT_OUT, failed)
     parent, _, last = name.rpartition(".")
     if parent:
         setattr(sys.modules[parent], last, module)

@@ -82,6 +82,19 @@ def leads_nowhere(cls: type, attribute: str) -> bool:
     return all(_is_of_self_alone(cls, method) for method in methods) and not any(map(is_called.search, texts))
 
 
+def is_set_elsewhere(cls: type, attribute: str) -> bool:
+    """Whether a class of the project that inherits from this one has an attribute, or a function gives it to a module."""
+    file = Path(source.file_of(cls))
+    heirs = re.compile(rf"^class \w+\([^)]*\b{cls.__name__}\b", re.MULTILINE)
+    sets = re.compile(
+        rf"\bself\.{attribute}\s*(?::[^=\n]+)?=[^=]|^\s+(?:def {attribute}\b|{attribute}\s*[:=])",
+        re.MULTILINE,
+    )
+    texts = (text_of(path) for path in {file, *_beside(file, (".py",))})
+    given = re.compile(rf"^\s+(?!self\b)\w+\.{attribute}\s*=[^=]", re.MULTILINE)
+    return any(given.search(text) or (heirs.search(text) and sets.search(text)) for text in texts)
+
+
 def is_read_from_outside(cls: type, attribute: str) -> bool:
     """Whether another file of the project reads an attribute of this name: a loop has `model.head(features)`."""
     file = Path(source.file_of(cls))

@@ -28,7 +28,7 @@ def calls_of_submodules(module: nn.Module, inputs: Inputs) -> Iterator[tuple[str
         inputs: one batch.
     """
     paths = {id(part): path for path, part in module.named_modules()}
-    was_training = [part for part in module.modules() if part.training]
+    was_training = [part for part in nn.Module.modules(module) if part.training]
     with recording(each=1, by_module=True) as found, contained(Deadline.after(_SECONDS)), torch.no_grad():
         inputs.call(module.eval())
     for part in was_training:

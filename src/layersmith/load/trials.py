@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
+from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.constructor import fields
 from layersmith.load.otherwise import emptied, error_of, may_work_otherwise
 from layersmith.probe import batch, options, refusal, sides, source, tree
@@ -140,7 +142,7 @@ class Trials:
             if raised is not None:
                 if wider := self._of_equal_widths(chosen, raised):
                     return self._tried(wider)
-                is_excused = _has_no_kernel(module) or (
+                is_excused = _is_of_no_kernel(chosen[0], module, raised) or (
                     self._of_larger(chosen, module) is None and self._is_excused(chosen, module, raised)
                 )
                 return not is_excused and Failed(chosen, CALLING, raised)
@@ -198,6 +200,7 @@ class Trials:
         return (
             refusal.is_refusal(error)
             or (self.is_guess and (refusal.asks_a_class(error) or refusal.takes_lists_too(cls)))
+            or (self.is_guess and "negative dimension" in str(error))  # of widths of ours
             or any(refusal.wants_another(cls, given, option.name, error) for option in chosen)
             or any(refusal.runs_off(cls, usual, option.name, error) for option in chosen)
         )
@@ -212,11 +215,31 @@ class Trials:
             options.RECTANGLE,
             options.SPACE,
         )  # the inputs were made for it
-        if not is_slip and (self.case.subject.doubt or self._works_padded(given)):
+        is_unasked = chosen[0].why == options.OWN and self._has_more_inputs(module)
+        if not is_slip and (is_unasked or self.case.subject.doubt or self._works_padded(given)):
+            return True
+        if self.is_guess and self._works_as_wide(given, error):
             return True
         return not is_slip and may_work_otherwise(
             module, self.inputs, given, error, self.deadline.part(SEARCH), is_guess=self.is_guess
         )
+
+    def _works_as_wide(self, given: Mapping[str, Any], error: Exception) -> bool:
+        """Whether another width, which is an argument as well, fits what an option leaves of the features."""
+        for got, wanted in directed_pairs(str(error)):
+            for name in [n for n, value in given.items() if type(value) is int and value > abs(got - wanted)]:
+                if self._works(
+                    replace(self.construction, arguments={**given, name: given[name] + got - wanted}),
+                    self.inputs,
+                ):
+                    return True
+        return False
+
+    def _has_more_inputs(self, module: nn.Module) -> bool:
+        """Whether forward takes inputs that the call leaves out: another width is that of keys, not of queries."""
+        taken = [*inspect.signature(module.forward).parameters.values()]
+        left = [one for one in taken[len(self.inputs.args) :] if one.name not in self.inputs.kwargs]
+        return any(one.default is None for one in left)
 
     def _works_padded(self, given: Mapping[str, Any]) -> bool:
         """Whether a guess at a padding was for what an option changes: `causal=True` wants it all on one side."""
@@ -242,10 +265,11 @@ def _changes(chosen: tuple[Option, ...]) -> Mapping[str, Any]:
     return {name: value for option in chosen for name, value in option.changes.items()}
 
 
-def _has_no_kernel(module: nn.Module) -> bool:
-    """Whether the kernel of a convolution became 0, as half of the least one does."""
-    kernels = (getattr(part, "kernel_size", None) for part in module.modules())
-    return any(isinstance(one, tuple) and 0 in one for one in kernels)
+def _is_of_no_kernel(option: Option, module: nn.Module, error: Exception) -> bool:
+    """Whether a kernel or a stride became 0, as half of the least one does: nobody has such a network."""
+    kernels = (getattr(part, "kernel_size", None) for part in nn.Module.modules(module))
+    is_nothing = any(isinstance(one, tuple) and 0 in one for one in kernels)
+    return option.why == options.LEAST and (is_nothing or isinstance(error, ZeroDivisionError))
 
 
 def _is_worth_trying(option: Option, working: list[Option]) -> bool:

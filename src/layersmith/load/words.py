@@ -27,7 +27,7 @@ _SENTENCES: dict[str, str] = {  # rule -> the words that promise what it asks
     "norm_preserving": r"\bnorm[- ]preserving\b"
     r"|\bpreserv(?:es?|ing) (?:the |its |their )?(?:euclidean |l2[ -])?norms?\b",
     "lipschitz": rf"\b({_NUMBER})[- ]Lipschitz\b|\bLipschitz (?:constant|bound)(?: of| is| at most| <=)* ({_NUMBER})\b",
-    "permutation_invariant": r"\bpermutation[- ]invariant\b(?! (?:training|loss|function))"
+    "permutation_invariant": r"\bpermutation[- ]invariant\b(?! (?:training|loss|function|communication))"
     r"|\b(?:invariant (?:to|under) (?:the )?(?:order|permutation)|order[- ](?:invariant|independent)\b)"
     r"|\border of (?:the|its) \w+ (?:does not|doesn't) matter\b",
     "permutation_equivariant": r"\bpermutation[- ]equivariant\b|\bequivariant (?:to|under) (?:the )?permutations?\b",

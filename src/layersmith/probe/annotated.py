@@ -63,7 +63,7 @@ def free_lengths(module: nn.Module, inputs: Inputs) -> dict[str, list[tuple[Tens
     With them the sides of images that may have any size, and the steps of any length, as the documentation says.
     """
     stated = axes(module)
-    fixed = {name for part in module.modules() for name in vars(part)} | set(_constructor(module))
+    fixed = {name for part in nn.Module.modules(module) for name in vars(part)} | set(_constructor(module))
     found: dict[str, list[tuple[Tensor, int]]] = {}
     for _, argument, tensor in arguments.named(module, inputs):
         names = stated.get(argument, ())

@@ -58,7 +58,7 @@ def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
         return (0,)
     is_time_first = any(
         getattr(part, "batch_first", None) is False or reading.axis_hint(kind) == "time"
-        for part, kind in ((part, _class_of(part)) for part in module.modules())
+        for part, kind in ((part, _class_of(part)) for part in nn.Module.modules(module))
     )
     if not is_time_first or (first.is_floating_point() and first.ndim < 3):  # noqa: PLR2004 - one sample's steps
         return (0,)
@@ -218,7 +218,7 @@ def is_certain(module: nn.Module, inputs: Inputs) -> bool:
     names, first = shape_names(cls), next(inputs.tensors(), torch.empty(0))
     if names or reading.axis_hint(cls):
         return names[0] in BATCH_NAMES if names else reading.axis_hint(cls) == "batch"
-    parts = [*module.modules()]
+    parts = [*nn.Module.modules(module)]
     if any(getattr(part, "batch_first", None) is False for part in parts):
         return False
     is_image = first.ndim > 3 and any(isinstance(part, CONVOLUTIONS) for part in parts)  # noqa: PLR2004 - batch, channels, places

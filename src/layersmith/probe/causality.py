@@ -64,7 +64,7 @@ def _said(module: nn.Module) -> str:
     if _forgets_its_mask(cls):
         return UNUSED
     is_below = BY_TRIANGLE.search(cls.__name__) and any(
-        _is_triangle(_own_text(kind)) for kind in {_class_of(part) for part in module.modules()}
+        _is_triangle(_own_text(kind)) for kind in {_class_of(part) for part in nn.Module.modules(module)}
     )
     return BELOW if is_below else ""
 

@@ -12,7 +12,7 @@ from layersmith.probe import source
 
 def calls_of(root: nn.Module, name: str) -> Iterator[tuple[str, int]]:
     """File and line of every call of a plain name in the methods, constructors excepted, of the tree's own classes."""
-    classes: dict[type, None] = dict.fromkeys(type(part) for part in root.modules())
+    classes: dict[type, None] = dict.fromkeys(type(part) for part in nn.Module.modules(root))
     for cls in classes:
         node = source.class_node(cls) if not source.is_torchs(cls.__module__) else None
         for method in node.body if node is not None else ():

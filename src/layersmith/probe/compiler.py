@@ -135,7 +135,7 @@ def is_in_layer_of_torch(error: str) -> bool:
 
 def own_files(module: nn.Module) -> set[str]:
     """The files of the module tree's classes that are not torch's."""
-    classes: set[type] = {type(part) for part in module.modules()}
+    classes: set[type] = {type(part) for part in nn.Module.modules(module)}
     return {file for file in map(source.file_of, classes) if file and not file.startswith(TORCH)}
 
 

@@ -65,7 +65,7 @@ def is_frozen(value: object) -> bool:
 
 def is_importable(module: nn.Module) -> bool:
     """Whether every class of the tree is found under its name, as pickle needs: not where it is local to a function."""
-    classes = {type(part) for part in module.modules()}
+    classes = {type(part) for part in nn.Module.modules(module)}
     return all(getattr(sys.modules.get(cls.__module__), cls.__name__, None) is cls for cls in classes)
 
 

@@ -219,7 +219,7 @@ def keeps_gradients(module: nn.Module, one: Contraction) -> bool:
 def is_tied_embedding(module: nn.Module, one: Contraction) -> bool:
     """Whether the weights are an `nn.Embedding`'s as it draws them, used as those of the head as well."""
     parameter = module.get_parameter(one.parameter)
-    tables = [part.weight for part in module.modules() if isinstance(part, nn.Embedding)]
+    tables = [part.weight for part in nn.Module.modules(module) if isinstance(part, nn.Embedding)]
     is_default = abs(one.rms - 1) < closeness.DEFAULT_SPREAD
     return is_default and any(parameter.data_ptr() == table.data_ptr() for table in tables)
 

@@ -87,7 +87,9 @@ def runs_open(module: nn.Module, inputs: Inputs, axis: int, *, seed: int) -> boo
             module(*given.args, **given.kwargs)
     except Exception:  # noqa: BLE001 - whatever it is, export will say it better
         return False
-    kept = [x for part in module.modules() for x in (*vars(part).values(), *part.buffers(recurse=False))]
+    kept = [
+        x for part in nn.Module.modules(module) for x in (*vars(part).values(), *part.buffers(recurse=False))
+    ]
     are_ranges = all(getattr(guard.expr, "rel_op", "") in {"<", "<=", ">", ">="} for guard in shapes.guards)
     return are_ranges and not any(isinstance(x, FakeTensor) for x in kept)
 

@@ -176,7 +176,7 @@ def is_too_short(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tu
 
 def feature_axis(module: nn.Module, tensor: Tensor) -> int | None:
     """The axis that surely holds features, not places; None where there is none."""
-    spatial = [part for part in module.modules() if isinstance(part, SPATIAL)]
+    spatial = [part for part in nn.Module.modules(module) if isinstance(part, SPATIAL)]
     if not tensor.is_floating_point() or tensor.ndim < 2:  # noqa: PLR2004 - rows x features
         return None
     if spatial:

@@ -60,9 +60,11 @@ class Inputs:
         return Inputs(tree.map_tensors(function, self.args), tree.map_tensors(function, dict(self.kwargs)))
 
     def to(self, dtype: torch.dtype) -> Inputs:
-        """The same call with every floating tensor, and a copy of every module, in `dtype`."""
+        """The same call with every floating or complex tensor, and a copy of every module, as precise as `dtype`."""
 
         def cast(tensor: Tensor) -> Tensor:
+            if tensor.is_complex() and dtype in (torch.float32, torch.float64):
+                return tensor.to(dtype.to_complex())
             return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
         def recast(value: Any) -> Any:

@@ -51,7 +51,7 @@ def layers(module: nn.Module, inputs: Inputs) -> list[Layer]:
 @contextmanager
 def unfused(module: nn.Module) -> Iterator[None]:
     """Products, instead of mkldnn's recurrent kernels that hide them; convolutions without those are slow."""
-    if not any(isinstance(part, nn.RNNBase) for part in module.modules()):
+    if not any(isinstance(part, nn.RNNBase) for part in nn.Module.modules(module)):
         yield
         return
     with warnings.catch_warnings():

@@ -247,7 +247,9 @@ def _encodings(old: object) -> tuple[Encoding, ...]:
 
 def _odd_batch(module: nn.Module, inputs: Inputs, laid: Layout, run: Run) -> int:
     """Another number of rows, if it takes one: no head count, width or length equals it; else 0."""
-    sizes = {value for part in module.modules() for value in vars(part).values() if isinstance(value, int)}
+    sizes = {
+        value for part in nn.Module.modules(module) for value in vars(part).values() if isinstance(value, int)
+    }
     sizes |= {size for tensor in inputs.tensors() for size in tensor.shape[1:]}
     rows = next((size for size in ODD if size not in sizes), next(n for n in count(11) if n not in sizes))
     return rows if _tried(run, of_rows(inputs, laid, rows)) is not None else 0

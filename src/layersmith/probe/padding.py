@@ -104,12 +104,12 @@ def token(module: nn.Module) -> int | None:
     on through them: convolutions and a maximum are hardly moved by vectors of zeros.
     """
     said = [type(module).__doc__ or "", module.forward.__doc__ or ""]
-    parts = [*module.modules()]
+    parts = [*nn.Module.modules(module)]
     is_alone = len(inspect.signature(module.forward).parameters) == 1
     if is_alone and any(map(PADDED.search, said)) and any(isinstance(part, nn.RNNBase) for part in parts):
         marks = {part.padding_idx for part in parts if isinstance(part, nn.Embedding)} - {None}
         return marks.pop() if len(marks) == 1 else None
-    for part in module.modules():
+    for part in nn.Module.modules(module):
         cls: type = type(part)
         node = source.class_node(cls)
         text = _called_text(node) if node is not None else ""

@@ -127,5 +127,7 @@ def others(inputs: Inputs) -> Inputs:
 
 def kept(module: nn.Module) -> list[Tensor]:
     """The tensors with a graph that a call left in attributes."""
-    held = [value for part in module.modules() for name, value in vars(part).items() if name not in OWN]
+    held = [
+        value for part in nn.Module.modules(module) for name, value in vars(part).items() if name not in OWN
+    ]
     return [tensor for tensor in tree.tensors(held) if tensor.grad_fn is not None]

@@ -58,7 +58,7 @@ def has_batch_of_graphs(module: nn.Module, ranks: list[int]) -> bool:
 
 def construction_line(module: nn.Module) -> tuple[str, int]:
     """Where a method other than `__init__` makes a layer or parameter of torch.nn; the class's own line otherwise."""
-    for part in module.modules():
+    for part in nn.Module.modules(module):
         cls: type = type(part)
         node = source.class_node(cls) if not _is_torchs(cls) else None
         for method in _methods(node) if node is not None else ():
@@ -72,7 +72,7 @@ def construction_line(module: nn.Module) -> tuple[str, int]:
 
 def line_with(module: nn.Module, pattern: str) -> tuple[str, int]:
     """The first line of a method other than `__init__` that matches, in any class of the tree; else the class's."""
-    for part in module.modules():
+    for part in nn.Module.modules(module):
         cls: type = type(part)
         node = source.class_node(cls) if not _is_torchs(cls) else None
         for method in _methods(node) if node is not None else ():
@@ -158,7 +158,7 @@ def setting_line(
 
 def line_anywhere(module: nn.Module, pattern: str) -> tuple[str, int]:
     """The first line of any method, `__init__` too, that matches; else the class's."""
-    for part in module.modules():
+    for part in nn.Module.modules(module):
         cls: type = type(part)
         node = source.class_node(cls) if not _is_torchs(cls) else None
         for method in _methods(node) if node is not None else ():
@@ -180,7 +180,7 @@ def chooses_from(owner: type, attribute: str) -> bool:
 
 
 def _own(module: nn.Module) -> list[type]:
-    kinds: dict[type, None] = {type(part): None for part in module.modules()}
+    kinds: dict[type, None] = {type(part): None for part in nn.Module.modules(module)}
     return [kind for kind in kinds if not _is_torchs(kind)]
 
 

@@ -15,7 +15,12 @@ from torch import nn
 
 from layersmith.probe import options, source, standing
 
-MISSING = (ImportError, NotImplementedError, MemoryError)  # whatever raised them: something is not there
+MISSING = (
+    ImportError,
+    NotImplementedError,
+    MemoryError,
+    OSError,
+)  # whatever raised them: something is not there
 ACCIDENTS = (NameError, RecursionError)  # also raised on purpose they mean a slip
 TOO_LARGE = (
     "can't allocate memory",
@@ -30,6 +35,7 @@ WIDTHS = re.compile(
     r"^(?:in|out)_?(?:c|chs?|channels|planes|dim|features)?$|dim_?(?:in|out)|(?:in|out)put_dim"
 )
 LISTS = re.compile(r"isinstance\((\w+), .*\b(?:tuple|list)\b")
+LEFT_OUT = "__left_out__"  # on a package whose __init__ failed: what of that was not run
 AUTOGRAD = f"{source.TORCH}/autograd/"
 MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an attribute that was never set
 CONTAINER = f"{source.TORCH}/nn/modules/container.py"  # a layer that a list has not
@@ -115,7 +121,11 @@ def is_slip(error: BaseException) -> bool:
     if isinstance(error, NameError):
         return not isinstance(error, UnboundLocalError) and "free variable" not in str(error)
     owner = getattr(error, "obj", None)
-    is_of_module = isinstance(error, AttributeError) and isinstance(owner, types.ModuleType)
+    is_whole = isinstance(owner, types.ModuleType) and not hasattr(owner, LEFT_OUT)
+    is_whole = (
+        is_whole and getattr(owner, "__file__", None) is not None
+    )  # a folder that bears a package's name
+    is_of_module = isinstance(error, AttributeError) and is_whole
     return is_of_module and f".{getattr(error, 'name', '')}" in failing_text(error)
 
 

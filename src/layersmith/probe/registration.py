@@ -33,7 +33,7 @@ class Hidden:
 
 def hidden(root: nn.Module) -> Iterator[Hidden]:
     """Every tensor and submodule reachable through attributes but registered nowhere in the tree."""
-    known = {id(part) for part in (*root.modules(), *root.parameters(), *root.buffers())}
+    known = {id(part) for part in (*nn.Module.modules(root), *root.parameters(), *root.buffers())}
     for prefix, owner in root.named_modules():
         for attribute, value in [*_of_class(type(owner)).items(), *vars(owner).items()]:
             if attribute in OWN or _is_computed(owner, attribute):

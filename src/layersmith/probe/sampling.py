@@ -74,7 +74,7 @@ def _accepted_shape(function: Function, activation: object, features: int) -> tu
 
 def _shapes(activation: object, features: int) -> Iterator[tuple[int, ...]]:
     """Rows to offer: of the size that a module, or the first part of it that says so, is made for."""
-    for part in activation.modules() if isinstance(activation, nn.Module) else ():
+    for part in nn.Module.modules(activation) if isinstance(activation, nn.Module) else ():
         shape = getattr(part, "normalized_shape", None)
         if shape:
             yield tuple(shape)

@@ -27,6 +27,7 @@ MOVES = RESHAPES | {
     "unsqueeze",
     "slice",
 }
+REPEATS = frozenset({"repeat", "tile", "repeat_interleave"})
 FILLS = frozenset({"pad", "cat", "concat", "constant_pad_nd"})
 MOST_AXES = 7
 IMAGE = 4  # axes: rows, channels, height, width
@@ -62,6 +63,10 @@ class _Watch(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[Scramble] = []
+        self.turned: dict[
+            int, tuple[Tensor, Scramble]
+        ] = {}  # what was found so, and what is left without a row
+        self.repeated: dict[int, Tensor] = {}  # each element or row several times, then cut into as many
         self.skewed: dict[int, Tensor] = {}  # padded, and what was cut of that: reshaped to shift its rows
 
     def __torch_function__(
@@ -74,14 +79,24 @@ class _Watch(TorchFunctionMode):
         if isinstance(result, Tensor):
             if (name in FILLS and _is_padding(name, first)) or (name in MOVES and id(first) in self.skewed):
                 self.skewed[id(result)] = result
+            elif name == "getitem" and (turned := self.turned.get(id(first))) is not None:
+                if sum(turned[0].shape) - sum(result.shape) == 1 and result.ndim == turned[0].ndim:
+                    self.turned[id(result)] = (result, turned[1])
+            elif name in REPEATS:
+                self.repeated[id(result)] = result
+            elif name in RESHAPES and id(first) in self.turned:  # turned back, one row less: a shift of rows
+                self.found = [one for one in self.found if one is not self.turned[id(first)][1]]
             elif name in RESHAPES and isinstance(first, Tensor) and result.is_floating_point():
-                self._look(name, tuple(first.shape), tuple(result.shape))
+                known = len(self.found)
+                self._look(name, first.shape, result.shape, is_repeated=id(first) in self.repeated)
+                self.turned |= {id(result): (result, one) for one in self.found[known:]}
         return result
 
-    def _look(self, name: str, before: Shape, after: Shape) -> None:
+    def _look(self, name: str, old: Shape, new: Shape, *, is_repeated: bool) -> None:
+        before, after = tuple(old), tuple(new)
         tangled = [group for group in _groups(before, after) if _is_permuted(*group)]
         is_certain = any(not _is_cut_finer(*group) for group in tangled)
-        is_likely = any(_is_permuted(*group, in_runs=True) for group in tangled)
+        is_likely = not is_repeated and any(_is_permuted(*group, in_runs=True) for group in tangled)
         is_cut = not tangled and _lies_across_rows(before, after)
         if tangled or is_cut:
             found = Scramble(name, before, after, is_certain or is_cut, is_likely, is_cut, *caller())

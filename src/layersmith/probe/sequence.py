@@ -142,10 +142,10 @@ def _of_matrix(module: nn.Module, inputs: Inputs, x: Tensor, run: Run, first: st
         return other if is_other else free[0]
     if free:
         return None
-    channels = {part.in_channels for part in module.modules() if isinstance(part, CONVOLUTIONS)}
+    channels = {part.in_channels for part in nn.Module.modules(module) if isinstance(part, CONVOLUTIONS)}
     features = {
         weight.shape[-1]
-        for part in module.modules()
+        for part in nn.Module.modules(module)
         for weight in part.parameters(recurse=False)
         if weight.ndim
     }
@@ -156,7 +156,7 @@ def _of_matrix(module: nn.Module, inputs: Inputs, x: Tensor, run: Run, first: st
 
 def _is_one_convolved(module: nn.Module, x: Tensor) -> bool:
     """Whether these are [channels, time] of one sample, which a convolution takes as well."""
-    channels = {part.in_channels for part in module.modules() if isinstance(part, CONVOLUTIONS)}
+    channels = {part.in_channels for part in nn.Module.modules(module) if isinstance(part, CONVOLUTIONS)}
     return x.shape[0] in channels and x.shape[1] not in channels
 
 
@@ -167,12 +167,12 @@ def _is_waveform(module: nn.Module, path: str, inputs: Inputs) -> bool:
 
 def strides(module: nn.Module) -> bool:
     """Whether a convolution or a pooling leaves out steps."""
-    found = (getattr(part, "stride", 1) for part in module.modules() if isinstance(part, SPATIAL))
+    found = (getattr(part, "stride", 1) for part in nn.Module.modules(module) if isinstance(part, SPATIAL))
     return any(max(one) > 1 if isinstance(one, tuple) else one > 1 for one in found)
 
 
 def _convolves(module: nn.Module) -> bool:
-    return any(isinstance(part, CONVOLUTIONS) for part in module.modules())
+    return any(isinstance(part, CONVOLUTIONS) for part in nn.Module.modules(module))
 
 
 def _runs(run: Run, inputs: Inputs) -> bool:

@@ -43,7 +43,7 @@ def defaults(module: nn.Module, given: Collection[str]) -> Iterator[tuple[str, n
     cls: type = type(module)
     if "__init__" not in vars(cls) or source.is_torchs(cls.__module__):
         return
-    used = {type(part) for part in module.modules()}
+    used = {type(part) for part in nn.Module.modules(module)}
     for name, argument in inspect.signature(vars(cls)["__init__"]).parameters.items():
         value = argument.default
         if isinstance(value, nn.Module) and type(value) in used and name not in given and _learns(value):

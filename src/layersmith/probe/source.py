@@ -59,7 +59,7 @@ def member_line(cls: type, name: str) -> tuple[str, int]:
 def error_line(error: BaseException, module: nn.Module) -> tuple[str, int]:
     """The innermost frame in a file of the module tree's classes, else the innermost not in torch."""
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    files = {file_of(cls) for cls in map(type, module.modules())} - {""}
+    files = {file_of(cls) for cls in map(type, nn.Module.modules(module))} - {""}
     own = [frame for frame in frames if frame[0] in files and not frame[0].startswith(TORCH)]
     outside = [frame for frame in frames if not frame[0].startswith((TORCH, OWN, "<frozen"))]
     return (own or outside or [UNKNOWN])[-1]

@@ -55,7 +55,7 @@ def copied(module: nn.Module) -> nn.Module:
     """
     memo: dict[int, Any] = {}
     other = copy.deepcopy(module, memo)
-    for part in other.modules():
+    for part in nn.Module.modules(other):
         for name, value in [*vars(part).items()]:
             if isinstance(value, types.FunctionType) and value.__closure__:
                 vars(part)[name] = _rebound(value, value.__closure__, memo)

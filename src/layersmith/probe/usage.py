@@ -90,6 +90,17 @@ def _documentation(cls: type, forward: source.Function) -> str:
 
 
 @functools.lru_cache(maxsize=512)
+def is_cut_by_an_option(cls: type, name: str) -> bool:
+    """Whether forward takes a slice of an argument whose end an attribute says: `x[..., : -self.chop]`."""
+    forward = source.function_node(getattr(cls, "forward", None))
+    parts = (
+        [part for part in ast.walk(forward) if isinstance(part, ast.Subscript)] if forward is not None else []
+    )
+    slices = [one for part in parts if getattr(part.value, "id", "") == name for one in ast.walk(part.slice)]
+    ends = [end for one in slices if isinstance(one, ast.Slice) for end in (one.lower, one.upper) if end]
+    return any(getattr(part, "id", "") == "self" for end in ends for part in ast.walk(end))
+
+
 def is_excused(cls: type, name: str) -> bool:
     """Whether an argument is not meant to count: said so, deleted, or asked for no more than its shape and kind."""
     forward = source.function_node(getattr(cls, "forward", None))

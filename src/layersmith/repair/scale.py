@@ -25,7 +25,7 @@ def fit(module: nn.Module, inputs: Inputs, wanted: Mapping[str, float]) -> None:
     """
     if not wanted:
         return
-    modes = [(part, part.training) for part in module.modules()]
+    modes = [(part, part.training) for part in nn.Module.modules(module)]
     with preserved(seed=0), torch.enable_grad(), unfused(module):
         try:
             with _Fit(module.eval(), wanted):

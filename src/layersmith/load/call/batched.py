@@ -24,7 +24,7 @@ _MATRIX = 2  # the rank of one sequence
 def ranks_without_batch(callee: Callee, state: State, deadline: Deadline) -> set[int]:
     """The ranks in which convolutions, attention and recurrent layers were given a single item."""
     watch = _Watch()
-    recurrent = [part for part in callee.module.modules() if isinstance(part, nn.RNNBase)]
+    recurrent = [part for part in nn.Module.modules(callee.module) if isinstance(part, nn.RNNBase)]
     hooks = [part.register_forward_pre_hook(watch.before) for part in recurrent]
     try:
         with watch:

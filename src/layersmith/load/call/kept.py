@@ -22,7 +22,7 @@ class Kept:
     def of(cls, module: nn.Module) -> Kept:
         """Those of now; of lazy modules, which become others when they are called, and of compiled ones none."""
         tensors = (*module.parameters(), *module.buffers())
-        found = () if any(map(is_lazy, tensors)) else module.modules()
+        found = () if any(map(is_lazy, tensors)) else nn.Module.modules(module)
         parts = [part for part in found if not isinstance(part, ScriptModule)]
         held = [one for part in parts for one in (vars(part), vars(part).get("_buffers", {}))]
         return cls(tuple((one, dict(one)) for one in held))

@@ -14,6 +14,8 @@ from layersmith.load.values import TensorSpec
 
 _CLASS = re.compile(r"Loss|Criterion|Dice|Jaccard|Tversky|Focal|CE$")
 _TARGET = re.compile(r"^(target|targets|label|labels|y|y_true|true|gt|ground_truth)$")
+_PREDICTED = re.compile(r"^(?:y_)?(?:pred(?:icted|iction|s)?|logits|outputs?|hat)(?:_|$)|_(?:pred|hat)$")
+_TRUE = re.compile(r"^(?:gt|true|target|label|y_true)(?:_|$)|_(?:gt|true)$")
 _LABELS = re.compile(r"^(label|labels|class|classes)$")
 CLASSES = re.compile(r"^(n|num)_?(class(es)?|labels)$|^classes$")
 _SHAPES = (
@@ -45,7 +47,9 @@ def has_labels(callee: Callee) -> bool:
 
 def _compared(callee: Callee) -> list[str]:
     """What must be given, the prediction and the target first; both where the target may be left out."""
-    return callee.required if len(callee.required) > 1 else list(callee.parameters)[:2]
+    names = callee.required if len(callee.required) > 1 else list(callee.parameters)[:2]
+    is_turned = bool(_TRUE.search(plain(names[0])) and _PREDICTED.search(plain(names[1])))
+    return [names[1], names[0], *names[2:]] if is_turned else names
 
 
 def loss_states(callee: Callee) -> list[State]:
@@ -58,6 +62,8 @@ def loss_states(callee: Callee) -> list[State]:
     if callee.clues[first].reach:  # of boxes: rows of so many numbers
         shapes = [(BATCH, callee.clues[first].reach), *shapes]
     pairs = [pair for shape in dict.fromkeys(shapes) for pair in _pairs(shape, classes)]
+    if callee.clues[second].dtype is torch.int64:  # what is made whole anyway comes whole
+        pairs = [(one, other) for one, other in pairs if other.dtype is torch.int64]
     if has_labels(callee):
         pairs.sort(key=lambda pair: pair[1].dtype is not torch.int64 or pair[0].rank == pair[1].rank)
     return [

@@ -127,7 +127,9 @@ def _state(asked: Asked) -> Any:
     if asked.main is None or not asked.is_open or not _STATE.search(asked.word):
         return None
     size = asked.callee.told(_HIDDEN_ARGUMENTS)
-    recurrent = [module for module in asked.callee.module.modules() if isinstance(module, nn.RNNBase)]
+    recurrent = [
+        module for module in nn.Module.modules(asked.callee.module) if isinstance(module, nn.RNNBase)
+    ]
     makes_own = bool(recurrent)
     if recurrent and asked.callee.parameters[asked.name].default is inspect.Parameter.empty:
         return (
@@ -179,7 +181,7 @@ def _integers(asked: Asked) -> Any:
 def _are_features(asked: Asked) -> bool:
     """Whether tokens are vectors: those of a module without a table in which numbers could be looked up."""
     return asked.word.endswith("tokens") and not any(
-        isinstance(part, nn.Embedding | nn.EmbeddingBag) for part in asked.callee.module.modules()
+        isinstance(part, nn.Embedding | nn.EmbeddingBag) for part in nn.Module.modules(asked.callee.module)
     )
 
 
@@ -187,7 +189,7 @@ def _are_entities(callee: Callee) -> bool:
     """Whether several inputs are each looked up in a table and nothing then looks along a sequence: users, items."""
     clues = [callee.clues[name] for name in callee.required]
     are_numbers = all(clue.dtype is torch.int64 and not clue.rank and clue.min_rank < 2 for clue in clues)  # noqa: PLR2004
-    inner = [part for part in callee.module.modules() if part is not callee.module]
+    inner = [part for part in nn.Module.modules(callee.module) if part is not callee.module]
     tables = [part for part in inner if isinstance(part, nn.Embedding)]
     return len(clues) > 1 and are_numbers and len(tables) >= len(clues) and all(map(_is_of_rows, inner))
 
@@ -202,7 +204,8 @@ def _vocabulary(asked: Asked) -> int:
     if not re.search(r"token|ids|word|text|src|tgt", asked.name):
         return 0
     return min(
-        (m.num_embeddings for m in asked.callee.module.modules() if isinstance(m, nn.Embedding)), default=0
+        (m.num_embeddings for m in nn.Module.modules(asked.callee.module) if isinstance(m, nn.Embedding)),
+        default=0,
     )
 
 

@@ -46,7 +46,8 @@ _IMAGE_ARGUMENTS = re.compile(
 )
 _IMAGE_SHAPES = re.compile(r"^(in|input|img|image)_?(dims?|shape|size)$")
 _LENGTH_ARGUMENTS = re.compile(
-    r"^(seq_?len\w*|sequence_length|num_patches|n_patches|seq_size|window_size|window|num_tokens|num_nodes|n_nodes)$"
+    r"^(seq_?len\w*|sequence_length|num_patches|n_patches|seq_size|window_size|window|num_tokens|num_nodes|n_nodes|"
+    r"(num_|n_)fields|field_(num|count|size))$"
 )
 _FEATURE_ARGUMENTS = re.compile(
     r"^(input_(size|dim)|in_(features|dim)|d_in|dim|d_model|n_embd|embed_(dim|size)|embedding_dim|n_features|num_features)$"
@@ -245,7 +246,7 @@ def _main(callee: Callee, name: str, rank: int, spatial: int | None) -> TensorSp
     if spec.rank in (_MATRIX, _SEQUENCE) and {1, spec.rank - 1} <= spec.free and features:
         spec = spec.resized(spec.rank - 1, features, fix=False)
     length = callee.told(_LENGTH_ARGUMENTS)
-    if spec.rank == _SEQUENCE and 1 in spec.free and length and clue.last:
+    if spec.rank == _SEQUENCE and 1 in spec.free and length and (clue.last or features):
         return spec.resized(1, length if length > _FEW_STEPS else _WINDOWS * length, fix=False)
     return spec
 

@@ -13,13 +13,14 @@ from torch import nn
 from layersmith.load import failure
 from layersmith.load.abstract import unwritten
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
+from layersmith.load.project import is_set_elsewhere
 from layersmith.load.values import TensorSpec
 from layersmith.probe import source, unset
 
 _PARTS = (2, 3, 4)
 _ENOUGH = 3  # different inputs that met the same error
 _OF_CODE = re.compile(
-    r"takes \d+ positional arguments? but|missing \d+ required|unexpected keyword argument|"
+    r"(?:^(\w+)\(\) )?takes \d+ positional arguments? but|missing \d+ required|unexpected keyword argument|"
     r"view size is not compatible|in-?place operation|refers to a single memory location"
 )
 _WITHOUT = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
@@ -38,7 +39,8 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
     if not isinstance(error, AttributeError):
         return False
     owner = error.obj if isinstance(error.obj, nn.Module) else _said_owner(error, module)
-    return owner is not None and not unset.options_behind(type(owner), _said_name(error))
+    kind, name = type(owner), _said_name(error)
+    return owner is not None and not unset.options_behind(kind, name) and not is_set_elsewhere(kind, name)
 
 
 def meets_its_own_doubles(error: Exception, module: nn.Module) -> bool:
@@ -109,8 +111,8 @@ def _end_alike(errors: Sequence[Exception]) -> bool:
 
 def _is_of_code(error: Exception) -> bool:
     """Whether a call is made the wrong way, or with what no tensor is made of and no argument of forward is."""
-    if _OF_CODE.search(str(error)):
-        return True
+    if found := _OF_CODE.search(str(error)):
+        return not hasattr(torch.Tensor, found[1] or "")  # which says so of what is no size, too
     if not _OF_KINDS.search(str(error)):
         return False
     node = failure.statement(error)
@@ -123,7 +125,7 @@ def _is_of_code(error: Exception) -> bool:
 def _said_owner(error: AttributeError, module: nn.Module) -> nn.Module | None:
     """The part of the module whose class the message names."""
     name = _WITHOUT.match(str(error))
-    return next((part for part in module.modules() if name and type(part).__name__ == name[1]), None)
+    return next((part for part in nn.Module.modules(module) if name and type(part).__name__ == name[1]), None)
 
 
 def _said_name(error: AttributeError) -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from layersmith.load.constructor import devices, sites
+from layersmith.load.constructor import devices, names, sites
 from layersmith.load.constructor.settings import UNKNOWN
 from layersmith.load.constructor.syntax import resolved
 from layersmith.load.constructor.worth import worth
@@ -61,7 +61,7 @@ def _told(node: ast.expr, scope: Mapping[str, Any], site: sites.Site) -> Any:
 
 
 def relations(cls: type, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """Values that calls in the file compute from other arguments: `padding=(kernel_size - 1) * dilation`.
+    """Values that calls in the file compute from other arguments: `padding=(kernel_size - 1) * dilation`; bounds apart.
 
     Args:
         cls: the class.
@@ -79,8 +79,8 @@ def relations(cls: type, chosen: Mapping[str, Any]) -> dict[str, Any]:
                 found[name] = _computed(node, {one: held[one] for one in used})
         found = {name: value for name, value in found.items() if type(value) is int and value > 0}
         if found:
-            return found
-    return {}
+            return names.apart(chosen) | found
+    return names.apart(chosen)
 
 
 def _computed(node: ast.expr, values: Mapping[str, Any]) -> Any:

@@ -6,7 +6,9 @@ and no size equals the batch of the calls (5) or one of their free dimensions (p
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Mapping
 from typing import Any
 
 WIDTH = 32  # of a module that has one width: dim, d_model, embed_dim, channels
@@ -48,6 +50,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         r"max_?(seq|pos|len|tokens|time)|maxlen|(block|context|ctx)_?(size|len|window)|n_ctx|n_positions?|num_pos|position_embeddings|_len$|_length$|^length$|max_period",
         [80, 64],
     ),
+    (r"(^|_)(n|num)_?freqs?$|^multires", [4]),  # powers of two
     (r"spatial_?dims?$|^ndims?$|num_dims|^n_dims?$|^dimensions?$", [2, 3]),
     (
         r"(image|img|frame|fmap|feat|grid|sample|spatial)_?(size|resolution|shape|height|width|map_size|dim|h|w)s?$|resolution|^(h|w|height|width|size|im_size|img)$|crop",
@@ -149,6 +152,22 @@ SHAPE = re.compile(r"^(in|input|img|image|obs|observation|state|frame)_?shape$")
 OUTPUT_SHAPE = re.compile(r"^(out|output|target)_?shape$")
 SHAPES = ((3, 32, 32), (1, 32, 32), (3, 84, 84), (WIDTH,))
 TEXT = re.compile(r"(^|_)(mode|type|name|method|kind|arch|version|reduction)$")
+
+WEIGHTS = re.compile(r"pretrain|weights|ckpt|checkpoint|(^|_)(load|path|file|download)(_|$)")
+
+_BOUNDS = (("lb", "ub"), ("low", "high"), ("lower", "upper"), ("min", "max"), ("lo", "hi"))
+
+
+def apart(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Lower bounds for those pairs of arguments that are not apart: `lb=1.0, ub=1.0`."""
+    found: dict[str, Any] = {}
+    for (low, high), name in itertools.product(_BOUNDS, chosen):
+        word = re.compile(rf"(?<![a-z]){low}(?![a-z])")
+        other = word.sub(high, name) if word.search(name) else ""
+        value, limit = chosen[name], chosen.get(other)
+        if isinstance(value, int | float) and isinstance(limit, int | float) and value >= limit:
+            found[name] = limit - 1
+    return found
 
 
 def integers(name: str) -> list[Any]:

@@ -38,6 +38,8 @@ def repaired(
     known = {*named, *arguments} - {"self"}
     yield from _missing(parameters, arguments, text, values)
     yield from _unset(parameters, arguments, text, values)
+    if isinstance(error, OSError):
+        yield from _without_weights(parameters, arguments)
     for name, value in _asked_for(arguments, error, known):
         yield {**arguments, name: value}
     suspects = [*(word for word in re.findall(r"[A-Za-z_]\w*", text) if word in known)]
@@ -76,7 +78,10 @@ def _as_many(cls: type[nn.Module], arguments: Arguments, suspects: list[str]) ->
 
 def _of_blamed_type(arguments: Arguments, error: Exception) -> list[str]:
     """The arguments of the one type that the message says is wrong: "found element of type list"."""
-    blamed = re.findall(r"of type '?(list|tuple|str|float)|: '\w+' and '(list|tuple|str)'", str(error))
+    blamed = re.findall(
+        r"of type '?(list|tuple|str|float)|: '\w+' and '(list|tuple|str)'|^(str|list) is not a Module",
+        str(error),
+    )
     kinds = {kind for pair in blamed for kind in pair if kind}
     is_about_types = isinstance(error, TypeError)
     return [name for name, value in arguments.items() if is_about_types and type(value).__name__ in kinds]
@@ -105,6 +110,16 @@ def _unset(
     if "NoneType" in text and len(left) > 1:
         told = {name: next((one for one in values(name) if one is not None), None) for name in left}
         yield {**arguments, **told}
+
+
+def _without_weights(
+    parameters: Mapping[str, inspect.Parameter], arguments: Arguments
+) -> Iterator[Arguments]:
+    """Without the file, or the download, of weights that an argument asks for."""
+    for name, parameter in parameters.items():
+        current = arguments.get(name, parameter.default)
+        if names.WEIGHTS.search(name) and (current is True or isinstance(current, str)):
+            yield {**arguments, name: False if current is True else None}
 
 
 def _asked_for(arguments: Arguments, error: Exception, known: set[str]) -> Iterator[tuple[str, Any]]:

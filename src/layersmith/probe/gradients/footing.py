@@ -136,7 +136,7 @@ def _native(module: nn.Module, inputs: Inputs) -> torch.dtype:
 
 
 def _settled(module: nn.Module) -> nn.Module:
-    for part in module.modules():
+    for part in nn.Module.modules(module):
         if type(part).__name__ == _SETTLING:
             part.eval()
     return module

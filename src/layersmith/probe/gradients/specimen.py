@@ -118,7 +118,7 @@ class Specimen:
 
     def remember(self) -> None:
         """Take the present state of the module as the one from which every call starts."""
-        owners = list(self.module.modules())
+        owners = list(nn.Module.modules(self.module))
         self._state = [(d, dict(d)) for owner in owners for d in (vars(owner), owner._buffers)]  # noqa: SLF001
         self._buffers = [(one, one.clone()) for one in self.module.buffers()]
 
@@ -194,7 +194,7 @@ def _is_whole(tensor: Tensor) -> bool:
 def _padding(module: nn.Module) -> dict[int, tuple[int, ...]]:
     return {
         id(part.weight): (part.padding_idx,)
-        for part in module.modules()
+        for part in nn.Module.modules(module)
         if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.padding_idx is not None
     }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -27,6 +28,7 @@ CUTS = {
     "torch.Tensor.__int__": "int()",
     "torch.Tensor.__index__": "int()",
 }
+VARIABLE = "Variable(requires_grad=False)"  # as a graph was cut before torch 0.4
 HOOK = "register_hook()"  # what gives backward another gradient on purpose
 _WIDTH = {torch.float16: 2, torch.bfloat16: 2, torch.float32: 4, torch.float64: 8}
 
@@ -72,7 +74,7 @@ class Watch(TorchFunctionMode):
         if call is None and not torch.is_grad_enabled() and isinstance(result, Tensor):
             self.without_grad, call = True, "no_grad"
         if call is not None:
-            self._note_cut(call)
+            self.note_cut(call)
         return result
 
     def _note_width(self, result: Tensor) -> None:
@@ -84,7 +86,8 @@ class Watch(TorchFunctionMode):
             if frame is not None and result.dtype is not torch.float64:
                 self.narrow_at = f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"
 
-    def _note_cut(self, call: str) -> None:
+    def note_cut(self, call: str) -> None:
+        """Keep where it was, once."""
         frame = caller()
         cut = Cut(call, frame.f_code.co_filename, frame.f_lineno) if frame else Cut(call, "", 0)
         if cut not in self.cuts and (frame or is_in_a_layer()):
@@ -94,9 +97,28 @@ class Watch(TorchFunctionMode):
 def watch(specimen: Specimen) -> Watch:
     """Run the forward once and say what was seen."""
     seen = Watch()
-    with seen:
+    with seen, _variables(seen):
         specimen.outputs()
     return seen
+
+
+@contextlib.contextmanager
+def _variables(seen: Watch) -> Iterator[None]:
+    """Have tensors noted that come out of `Variable` without the graph that they went in with."""
+    kind: Any = torch.autograd.Variable
+    make = kind.__new__
+
+    def new(cls: type, *args: Any, **kwargs: Any) -> Any:
+        result = make(cls, *args, **kwargs)
+        if any(one.requires_grad for one in tree.tensors(args)) and not result.requires_grad:
+            seen.note_cut(VARIABLE)
+        return result
+
+    kind.__new__ = new
+    try:
+        yield
+    finally:
+        del kind.__new__
 
 
 def name_of(func: Callable[..., Any]) -> str:

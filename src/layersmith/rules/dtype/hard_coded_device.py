@@ -87,7 +87,7 @@ def _is_as_told(module: nn.Module, file: str, line: int) -> bool:
         if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or 0)
     ]
     text = ast.unparse(at[-1]) if at else ""
-    kinds: set[type] = {type(part) for part in module.modules()}
+    kinds: set[type] = {type(part) for part in nn.Module.modules(module)}
     owners = [kind for kind in kinds if source.file_of(kind) == file]
     asks = any("device" in name for owner in owners for name in inspect.signature(owner).parameters)
     return (asks and KEPT.search(text) is not None) or _follows_a_card(file, line)

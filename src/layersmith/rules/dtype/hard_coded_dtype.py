@@ -81,7 +81,7 @@ def _is_meant(module: nn.Module, file: str, line: int) -> bool:
         return True
     kinds: dict[type, list[str]] = {
         type(part): [name for name, value in vars(part).items() if value is torch.float32]
-        for part in module.modules()
+        for part in nn.Module.modules(module)
     }
     told = ((source.text_of(kind), name) for kind, names in kinds.items() for name in names)
     return any(re.search(rf"\.(?:to|type)\(self\.{name}\b", text) for text, name in told)
@@ -138,3 +138,15 @@ class NormInFloat32(nn.Module):
 class MakesWhatFits(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x @ torch.eye(6, device=x.device, dtype=x.dtype)
+
+
+@hard_coded_dtype.good(inputs=lambda: torch.randn(4, 5, dtype=torch.complex64))
+class TakesComplexNumbers(nn.Module):
+    """In float64 they are of two such numbers each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.real = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.complex(self.real(x.real), self.real(x.imag))

@@ -38,6 +38,10 @@ NOT_HERE = re.compile(
     r"not support .*\bon CPU\b|only supported on (?:CUDA|GPU)|use another device", re.IGNORECASE
 )
 
+TOO_SHORT = re.compile(
+    r"expects 'from' to be less than 'to'|empty range|larger than population"
+)  # to draw a part
+
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.CALLABLE, after=())
 def forward_raises(case: Case) -> Iterator[Finding]:
@@ -71,7 +75,7 @@ def _finding(error: Exception, attempt: Case, *, training: bool) -> Finding:
 def _severity(error: Exception, attempt: Case, *, training: bool) -> Severity | None:
     if isinstance(error, ImportError) or NOT_HERE.search(str(error)) or is_optional(error):
         return Severity.NOTE  # what is not installed here, or wants another device
-    if training and is_refusal(error):
+    if training and (is_refusal(error) or (attempt.subject.inferred_from and TOO_SHORT.search(str(error)))):
         return Severity.NOTE  # train mode asks for other inputs, and says so
     if training and attempt.subject.inferred_from and takes_apart(error, type(attempt.module)):
         return Severity.NOTE  # as above: `images, boxes = inputs`

@@ -9,7 +9,7 @@ Each tensor is replaced by others of its kind, in eval and in train mode, after 
 little (a gate may start at zero). If no output moves and no gradient arrives, it is ignored. Features are found
 by gradients that are exactly zero, and confirmed by changing them. Masks and lengths, arguments of which only
 the shape, device or dtype is read, those that the code calls unused or reads in a branch that is not taken, and
-features that a fixed mask or window leaves out pass.
+features that a fixed mask or window, or a slice by an option, leaves out pass.
 An argument with a default, which the call leaves out, is followed in the source: it is reported where it is documented
 or reassigned and then changes nothing, unless another `forward` of the file, or of a base, takes it too. What is never
 read, though another class takes the very same arguments, is a note: an interface demands it.
@@ -47,7 +47,7 @@ KEPT = re.compile(r"mask|pad|length|lens|^_|edge|adj|size|shape|hidden|state|^h0
     severity=Severity.WARNING,
     since="0.1",
     promise=Promise.EVERY_INPUT_MATTERS,
-    after=("forward-raises", "nondeterministic-eval", "input-modified"),
+    after=("forward-raises", "nondeterministic-eval", "input-modified", "unseeded-init"),
 )
 def ignored_input(case: Case) -> Iterator[Finding]:
     """Ask of each input, then of its features."""
@@ -64,7 +64,10 @@ def ignored_input(case: Case) -> Iterator[Finding]:
                 yield _finding(case.module, path, said, severity=severity)
             continue
         dead = _dead(case, tensor)
-        if len(dead) > 1 and not _may_be_dead(case, tensor, dead):  # one may be where a window is zero
+        is_cut = usage.is_cut_by_an_option(cls, name)
+        if (
+            len(dead) > 1 and not is_cut and not _may_be_dead(case, tensor, dead)
+        ):  # one may be where a window is zero
             size = tensor.shape[influence.feature_axis(case.module, tensor) or 0]
             said = f"{len(dead)} of {size} features of {name or path} ({wording.span(dead)}) have no effect on any output"
             yield _finding(case.module, path, said)
@@ -285,3 +288,15 @@ class SeesSomeStepsBack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x.transpose(1, 2))[..., -1]
+
+
+@ignored_input.good(inputs=lambda: torch.randn(4, 12))
+class ChopsTheEnd(nn.Module):
+    """How much of it is said by an option."""
+
+    def __init__(self, chop: int = 5) -> None:
+        super().__init__()
+        self.chop = chop
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., : -self.chop].relu()

@@ -53,7 +53,7 @@ def input_modified(case: Case) -> Iterator[Finding]:
 
 
 def _call(case: Case, held: Inputs) -> None:
-    for module in case.module.modules():
+    for module in nn.Module.modules(case.module):
         if getattr(module, "inplace", False) is True:
             module.inplace = False  # type: ignore[assignment]
     with preserved(seed=case.seed):

@@ -49,8 +49,10 @@ def missing_shortcut(case: Case) -> Iterator[Finding]:
     cls: type = type(case.module)
     if not NAME.search(cls.__name__) or source.forward(cls) is nn.Module.forward:
         return
-    kinds = {kind for part in case.module.modules() for kind in type(part).__mro__ if _is_users(kind)}
-    blends = any(isinstance(part, CELLS) for part in case.module.modules())
+    kinds = {
+        kind for part in nn.Module.modules(case.module) for kind in type(part).__mro__ if _is_users(kind)
+    }
+    blends = any(isinstance(part, CELLS) for part in nn.Module.modules(case.module))
     if blends or any(map(_adds, kinds)) or not _is_like_its_input(case):
         return
     file, line = source.class_line(cls)

@@ -214,3 +214,25 @@ class CapsulesOfOnePosition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x).view(-1, 4, 4).square()
+
+
+@scrambled_reshape.good(inputs=lambda: torch.randn(4, 6, 6))
+class RepeatsRows(nn.Module):
+    """Each row six times, one after the other: by chance the axes look exchanged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.repeat(1, 1, 6).view(x.size(0), -1, 6))
+
+
+@scrambled_reshape.good(inputs=lambda: torch.randn(5, 9, 7))
+class ShiftsRowsByTurning(nn.Module):
+    """Turned, cut by a row and turned back: each row of relative positions moves by one more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, rows, positions = x.shape
+        turned = x.reshape(batch, positions, rows)[:, 1:]
+        return turned.reshape(batch, rows, positions - 1).softmax(-1)

@@ -82,7 +82,7 @@ def _overflows(case: Case, inputs: Inputs, edge: str) -> bool:
 
 def _is_torchs_own(module: nn.Module, line: int) -> bool:
     """Whether no code but torch's takes part."""
-    classes: set[type] = {type(part) for part in module.modules()}
+    classes: set[type] = {type(part) for part in nn.Module.modules(module)}
     return not line and all(source.file_of(cls).startswith(source.TORCH) for cls in classes)
 
 

@@ -44,12 +44,12 @@ from layersmith.finding import Finding, Severity
 from layersmith.observations import CUTS, findings, gradient_reports, is_cut_off, places
 from layersmith.probe import phantom
 from layersmith.probe.gradients import WrongGradient
-from layersmith.probe.gradients.watch import HOOK
+from layersmith.probe.gradients.watch import HOOK, VARIABLE
 from layersmith.promises import Promise, contract
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-STOPS = {".detach()", "no_grad"}  # what authors write to stop a gradient
+STOPS = {".detach()", "no_grad", VARIABLE}  # what authors write to stop a gradient
 TURNS = re.compile(r"revers", re.IGNORECASE)  # Functions whose name says that they turn the gradient
 SWAP = "straight-through is `x + (y - x).detach()`: the value of y, the gradient of x"
 DECLARE = '@layersmith.contract(gradient="surrogate", reason="...")'
@@ -65,8 +65,8 @@ def wrong_gradient(case: Case) -> Iterator[Finding]:
     """Report what is wrong in the first mode in which something is; what is cut off altogether is another rule's."""
     reports = case.once(gradient_reports)
     wrong = [e for e in reports.errors("derivative") if not (is_cut_off(e) or _is_not_finite(e))]
-    if wrong and reports.has_ctc:
-        raise NotApplicable("torch's CTC loss has a right gradient only behind a log_softmax")
+    if wrong and reports.unjudged:
+        raise NotApplicable(reports.unjudged)
     for same in places(wrong):
         severity = _severity(same, is_usual=reports.is_usual)
         found = findings(same, fix=_cure(same[0]), severity=severity)
@@ -209,3 +209,11 @@ class _Rounded(torch.autograd.Function):
 class RoundsStraightThrough(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return _Rounded.apply(4 * x) / 4
+
+
+@wrong_gradient.good(inputs=lambda: torch.randn(4, 5, 5))
+class TakesItAsSymmetric(nn.Module):
+    """Only half of the matrix is read, and the gradient is that of both."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.linalg.eigvalsh(x)

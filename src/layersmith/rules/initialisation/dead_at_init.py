@@ -14,7 +14,7 @@ Start biases at zero; where a unit should seldom be active, at minus one or two 
 
 ## How to reproduce it
     seen = []
-    for part in module.modules():
+    for part in nn.Module.modules(module):
         part.register_forward_hook(lambda part, _, y: seen.append(y) if isinstance(part, nn.Linear) else None)
     module(*(torch.randn(64, *x.shape[1:]) for x in args))
     shares = [(y.reshape(-1, y.shape[-1]) > 0).any(0).float().mean() for y in seen]

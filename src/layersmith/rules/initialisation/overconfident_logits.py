@@ -81,7 +81,7 @@ def _scores(output: object) -> list[Tensor]:
 
 def _in_training(case: Case) -> list[Tensor]:
     """The scores that training starts from, where norms that have seen no data yet let signals grow in eval mode."""
-    has_norm = any(getattr(part, "track_running_stats", False) for part in case.module.modules())
+    has_norm = any(getattr(part, "track_running_stats", False) for part in nn.Module.modules(case.module))
     return _scores(case.fresh(training=True).run()) if has_norm else []
 
 
@@ -102,7 +102,7 @@ def _is_classifier(case: Case, scores: Tensor) -> bool:
 
 def _is_tied(module: nn.Module, scores: Tensor) -> bool:
     """Whether they come of the weights of an embedding: one for each token that it knows."""
-    tables = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
+    tables = {id(part.weight) for part in nn.Module.modules(module) if isinstance(part, nn.Embedding)}
     near = (module.get_parameter(name) for name in leaves.nearest(scores, module))
     return any(id(one) in tables and len(one) == scores.shape[-1] for one in near)
 

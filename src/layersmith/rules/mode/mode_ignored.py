@@ -48,7 +48,7 @@ RANDOM = (nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.RReL
 def mode_ignored(case: Case) -> Iterator[Finding]:
     """Watch one call in train mode."""
     asked = case.fresh(training=True)
-    if any(not part.training for part in asked.module.modules()):
+    if any(not part.training for part in nn.Module.modules(asked.module)):
         return  # an override keeps parts of it in eval mode
     with switches.Switches() as seen, randomness.Draws() as draws:
         first = asked.run()
@@ -68,7 +68,7 @@ def mode_ignored(case: Case) -> Iterator[Finding]:
 
 def _uncalled(module: nn.Module) -> Iterator[Finding]:
     """The dropouts that no method but the constructor of the class that made them mentions, and no other module has."""
-    held = Counter(id(child) for part in module.modules() for child in part.children())
+    held = Counter(id(child) for part in nn.Module.modules(module) for child in part.children())
     for path, part in module.named_modules():
         rate = getattr(part, "p", 0.0)
         is_dropout = isinstance(part, nn.modules.dropout._DropoutNd)  # noqa: SLF001 - their common base
@@ -92,7 +92,7 @@ def _is_unused(cls: type, attribute: str) -> bool:
 
 def _kept_rates(module: nn.Module) -> Iterator[Finding]:
     """The rates that a module keeps, while nothing random happens in it."""
-    if any(isinstance(part, (*RANDOM, nn.modules.dropout._DropoutNd)) for part in module.modules()):  # noqa: SLF001 - as above
+    if any(isinstance(part, (*RANDOM, nn.modules.dropout._DropoutNd)) for part in nn.Module.modules(module)):  # noqa: SLF001 - as above
         return
     for path, part in module.named_modules():
         for name, value in vars(part).items():

@@ -80,12 +80,12 @@ def _awake(module: nn.Module, paths: list[str]) -> Finding:
 def _hears_not(part: nn.Module) -> bool:
     """Whether a hidden module would behave otherwise in eval mode."""
     kinds = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001 - their common bases
-    return part.training and any(isinstance(one, kinds) for one in part.modules())
+    return part.training and any(isinstance(one, kinds) for one in nn.Module.modules(part))
 
 
 def _line(module: nn.Module) -> tuple[str, int]:
     """Where the first class of the tree overrides `train` or `eval`; the module's class otherwise."""
-    for part in module.modules():
+    for part in nn.Module.modules(module):
         for name in ("train", "eval"):
             method = getattr(type(part), name)
             node = source.function_node(method) if method is not getattr(nn.Module, name) else None

@@ -113,7 +113,7 @@ def _severity(module: nn.Module, draw: Draw | None, *, is_loss: bool) -> Severit
         return Severity.ERROR
     if is_loss or (draw is not None and draw.is_inherent):
         return Severity.NOTE
-    names = [name for part in module.modules() for name in (type(part).__name__, *vars(type(part)))]
+    names = [name for part in nn.Module.modules(module) for name in (type(part).__name__, *vars(type(part)))]
     names += [linecache.getline(draw.file, draw.line)] if draw is not None else []
     return Severity.NOTE if any(MEANT.search(name) for name in names) else Severity.WARNING
 

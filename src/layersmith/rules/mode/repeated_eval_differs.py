@@ -89,7 +89,7 @@ def _switched(case: Case, *order: str) -> Any:
 
 def _override(module: nn.Module) -> tuple[str, int]:
     """Where the first class of the tree that is not torch's has its own `train` or `eval`."""
-    for part in module.modules():
+    for part in nn.Module.modules(module):
         for name in ("train", "eval"):
             method = source.unwrapped(getattr(type(part), name))
             node = source.function_node(method)

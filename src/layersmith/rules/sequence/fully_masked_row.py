@@ -58,7 +58,7 @@ def fully_masked_row(case: Case) -> Iterator[Finding]:
     """Hide all of one row."""
     if not masks.arguments(case.module):
         raise NotApplicable("forward takes no mask")
-    if any(isinstance(part, nn.MultiheadAttention) for part in case.module.modules()):
+    if any(isinstance(part, nn.MultiheadAttention) for part in nn.Module.modules(case.module)):
         raise NotApplicable("torch's own attention is known to do so")
     asked = False
     for masking in case.once(maskings):

@@ -17,7 +17,7 @@ left only; normalise each step by itself or with running sums.
 
 ## How to reproduce it
     module.eval()
-    axis = -1 if any(isinstance(part, nn.Conv1d) for part in module.modules()) else 1
+    axis = -1 if any(isinstance(part, nn.Conv1d) for part in nn.Module.modules(module)) else 1
     changed = args[0].clone()
     changed.select(axis, -1).add_(1.0)
     one, other = (y.narrow(axis, 0, y.shape[axis] - 1) for y in (run(), run(changed, *args[1:])))

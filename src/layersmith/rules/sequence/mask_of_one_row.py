@@ -97,7 +97,7 @@ def _calls(
 
 def _numbers(module: nn.Module) -> set[int]:
     """Whole numbers that the module's parts hold: heads may be among them."""
-    held = (value for part in module.modules() for value in vars(part).values())
+    held = (value for part in nn.Module.modules(module) for value in vars(part).values())
     return {value for value in held if type(value) is int and 1 < value <= MOST}
 
 

@@ -93,7 +93,7 @@ def _buffers(module: nn.Module, path: str) -> list[str]:
 
 
 def _said(module: nn.Module) -> Iterator[str]:
-    for part in module.modules():
+    for part in nn.Module.modules(module):
         if not source.is_torchs(type(part).__module__):
             yield from (type(part).__doc__ or "", part.forward.__doc__ or "")
 

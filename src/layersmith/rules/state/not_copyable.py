@@ -87,7 +87,7 @@ def _refused(case: Case, error: Exception) -> Finding | None:
 
 def _has_old_norm(module: nn.Module) -> bool:
     """Whether the old weight_norm or spectral_norm is in it, whose computed weight refuses to be copied."""
-    hooks = [hook for part in module.modules() for hook in part._forward_pre_hooks.values()]  # noqa: SLF001
+    hooks = [hook for part in nn.Module.modules(module) for hook in part._forward_pre_hooks.values()]  # noqa: SLF001
     return any(type(hook).__name__ in ("WeightNorm", "SpectralNorm") for hook in hooks)
 
 

@@ -85,6 +85,7 @@ def paired(complaint: Complaint) -> Iterator[State]:
         yield from _of_one(complaint, given, wanted)
         if direct:
             continue
+        yield from _of_one_image(complaint, given, wanted)
         yield from complaint.with_size(given, wanted, only_free=False)
         if given not in complaint.all_sizes and given > 1:
             yield from _factors(complaint, given, wanted)
@@ -100,6 +101,16 @@ def _of_one(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     for name in reversed(sharing if len(sharing) > _MOST_ALIKE else []):
         for state in complaint.with_size(given, wanted, only_free=False):
             yield complaint.with_value(name, state[name])
+
+
+def _of_one_image(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+    """The channels of one of two images, where what a layer wants of the other is known: a skip connection's."""
+    images = [n for n, v in complaint.state.items() if isinstance(v, TensorSpec) and v.rank > _SEQUENCE]
+    sharing = [name for name in images if complaint.state[name].shape[1] == given]
+    if len(sharing) > 1 and "non-singleton dimension 1" in complaint.text:
+        yield from (
+            complaint.with_value(name, complaint.state[name].resized(1, wanted)) for name in reversed(sharing)
+        )
 
 
 def shapes(complaint: Complaint) -> Iterator[State]:
