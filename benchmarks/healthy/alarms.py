@@ -23,7 +23,7 @@ import tomllib
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,10 @@ def visit_all(one: Examined, rules: Sequence[Rule], visits: Sequence[str], send:
         else:
             with preserved(seed=0):
                 module, inputs = subject.build(0).train(visit == "train"), subject.inputs(0)
-            seed, chosen = 0, subject_of_object(module, inputs)
+            seed, chosen = (
+                0,
+                replace(subject_of_object(module, inputs), doubt=subject.doubt),
+            )  # what stands in still does
         for result in runner.run(chosen, rules, seed=seed):
             for alarm in alarms(one, result):
                 send((visit, alarm))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -28,6 +29,9 @@ QUICK = 0.3  # seconds of CPU for building and calling, above which a smaller mo
 LARGE = 4_000_000  # parameters, which take as long to draw
 ROWS = 2
 LARGER = (8, 5)  # rows and columns more
+OURS = re.compile(
+    "negative dimension|number of subscripts in the equation"
+)  # sizes and ranks that were guessed
 IN_PLACE = ("inplace operation", "in-place operation", "modified inplace")
 BUILDING, CALLING, BACKWARD = "the constructor", "forward", "backward"
 
@@ -200,7 +204,7 @@ class Trials:
         return (
             refusal.is_refusal(error)
             or (self.is_guess and (refusal.asks_a_class(error) or refusal.takes_lists_too(cls)))
-            or (self.is_guess and "negative dimension" in str(error))  # of widths of ours
+            or (self.is_guess and bool(OURS.search(str(error))))
             or any(refusal.wants_another(cls, given, option.name, error) for option in chosen)
             or any(refusal.runs_off(cls, usual, option.name, error) for option in chosen)
         )

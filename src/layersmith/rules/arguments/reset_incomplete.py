@@ -8,8 +8,9 @@ on `meta`. A parameter that it forgets carries what was learned into the next ru
 Every parameter is filled with odd numbers, then `reset_parameters()` is called. The parameters that the class itself
 makes must all have changed. So must those of its submodules once it resets one of them entirely; if it resets none, or
 gives some weights another start, they are reset by their own methods, as is usual in torch. Frozen parameters are left
-out. The call itself must not raise. Of a class that cannot be called, the source is read: the same statement twice, while
-an attribute made like the one that it resets is left out.
+out. The parameters must be the same objects afterwards, for an optimizer holds them. The call itself must not raise. Of
+a class that cannot be called, the source is read: the same statement twice, while an attribute made like the one that it
+resets is left out.
 
 ## How to fix it
 Initialise the parameter in `reset_parameters`, and let `__init__` call that instead of doing its own.
@@ -17,7 +18,9 @@ Initialise the parameter in `reset_parameters`, and let `__init__` call that ins
 ## How to reproduce it
     with torch.no_grad():
         [parameter.fill_(7.0) for parameter in module.parameters()]
+    old = dict(module.named_parameters())
     module.reset_parameters()
+    assert all(old[name] is parameter for name, parameter in module.named_parameters()), "new parameters"
     kept = [name for name, parameter in module.named_parameters() if (parameter == 7.0).all()]
     assert where not in kept, f"reset_parameters() leaves {kept} as before"
 """
@@ -82,6 +85,8 @@ def _asked(part: nn.Module, path: str) -> Iterator[Finding]:
         yield _raises(part, path, error)
         return
     now = dict(part.named_parameters())
+    if others := [name for name, parameter in asked.items() if now.get(name, parameter) is not parameter]:
+        yield _replaces(part, path, others)
     same = [name for name, old in before.items() if name in now and torch.equal(now[name].detach(), old)]
     is_deep = _resets_submodules([*before], same)
     forgotten = [name for name in same if "." not in name or is_deep]
@@ -118,6 +123,20 @@ def _forgets(part: nn.Module, path: str, forgotten: list[str], count: int) -> Fi
     )
 
 
+def _replaces(part: nn.Module, path: str, others: list[str]) -> Finding:
+    cls = type(part)
+    file, line = source.parameter_line(part, others[0])
+    return Finding(
+        f"{cls.__name__}.{RESET}() puts new parameters in the place of {wording.listed(others)}: "
+        "an optimizer keeps the old ones",
+        where=f"{path}.{others[0]}" if path else others[0],
+        file=file,
+        line=line,
+        fix="fill them in place, by nn.init",
+        severity=Severity.WARNING,
+    )
+
+
 def _raises(part: nn.Module, path: str, error: Exception) -> Finding:
     cls: type = type(part)
     file = source.file_of(cls)
@@ -128,6 +147,22 @@ def _raises(part: nn.Module, path: str, error: Exception) -> Finding:
         line=refusal.line_of(error, file) or source.class_line(cls)[1],
         fix=f"let {RESET}() work on a module that is built",
     )
+
+
+@reset_incomplete.bad(
+    "reset_parameters() puts new parameters in the place of weight: an optimizer keeps the old"
+)
+class MakesNewParameters(nn.Module):
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.width = width
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        self.weight = nn.Parameter(torch.randn(self.width, self.width) * self.width**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight)
 
 
 @reset_incomplete.bad("reset_parameters() leaves bias as before: 1 of 2")
