@@ -239,7 +239,7 @@ def _by_name(wanted: Wanted) -> Iterator[Any]:
         yield "cpu"
     elif "dtype" in name:
         yield torch.float32
-    elif names.TEXT.search(name) and not (name == "reduction" and _is_network(wanted)):
+    elif names.TEXT.search(name) and not names.is_of_width(name, wanted.cls):
         yield from [*names.texts(name), 1, None]
     elif names.is_real(name):
         yield from [*names.floats(name), 1]
@@ -251,13 +251,6 @@ def _by_name(wanted: Wanted) -> Iterator[Any]:
             yield from standins.modules(name)
     yield from _integers(wanted)
     yield from ([names.WIDTH, names.WIDTH], 0.5, (8, 8), standins.ANY_MODULE, True, "default")
-
-
-def _is_network(wanted: Wanted) -> bool:
-    """Whether a class that has a `reduction` compares nothing: it is then by how much a width is reduced."""
-    return wanted.cls is not None and not re.search(
-        "Loss|Criterion|Metric|Error|Entropy", wanted.cls.__name__
-    )
 
 
 def _by_alias(wanted: Wanted) -> Iterator[Any]:

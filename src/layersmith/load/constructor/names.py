@@ -153,6 +153,7 @@ OUTPUT_SHAPE = re.compile(r"^(out|output|target)_?shape$")
 SHAPES = ((3, 32, 32), (1, 32, 32), (3, 84, 84), (WIDTH,))
 TEXT = re.compile(r"(^|_)(mode|type|name|method|kind|arch|version|reduction)$")
 
+_COMPARES = re.compile("Loss|Criterion|Metric|Error|Entropy")
 WEIGHTS = re.compile(r"pretrain|weights|ckpt|checkpoint|(^|_)(load|path|file|download)(_|$)")
 
 _BOUNDS = (("lb", "ub"), ("low", "high"), ("lower", "upper"), ("min", "max"), ("lo", "hi"))
@@ -188,6 +189,11 @@ def floats(name: str) -> list[Any]:
 def is_flag(name: str) -> bool:
     """Whether the name is that of a boolean."""
     return bool(_FLAG.search(plain(name)))
+
+
+def is_of_width(name: str, cls: type | None) -> bool:
+    """Whether a `reduction` is that of a width: the class compares nothing."""
+    return name == "reduction" and cls is not None and not _COMPARES.search(cls.__name__)
 
 
 def is_real(name: str) -> bool:

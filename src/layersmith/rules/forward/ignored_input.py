@@ -64,10 +64,7 @@ def ignored_input(case: Case) -> Iterator[Finding]:
                 yield _finding(case.module, path, said, severity=severity)
             continue
         dead = _dead(case, tensor)
-        is_cut = usage.is_cut_by_an_option(cls, name)
-        if (
-            len(dead) > 1 and not is_cut and not _may_be_dead(case, tensor, dead)
-        ):  # one may be where a window is zero
+        if len(dead) > 1 and not _may_be_dead(case, name, tensor, dead):  # one may be where a window is zero
             size = tensor.shape[influence.feature_axis(case.module, tensor) or 0]
             said = f"{len(dead)} of {size} features of {name or path} ({wording.span(dead)}) have no effect on any output"
             yield _finding(case.module, path, said)
@@ -89,9 +86,11 @@ def _may_be_ignored(case: Case, name: str, tensor: Tensor) -> bool:
     return is_guess and influence.has_effect_in_more_steps(case.fresh().module, inputs, tensor, seeds=SEEDS)
 
 
-def _may_be_dead(case: Case, tensor: Tensor, dead: list[int]) -> bool:
-    """Whether a mask or a token leaves these features out, or inference gave too many features or too few steps."""
+def _may_be_dead(case: Case, name: str, tensor: Tensor, dead: list[int]) -> bool:
+    """Whether a slice, mask or token leaves these features out, or inference gave too many features or too few steps."""
     module, inputs = case.fresh().module, case.inputs
+    if usage.is_cut_by_an_option(type(module), name):
+        return True
     if case.subject.inferred_from and (
         influence.is_too_wide(module, inputs, tensor, dead)
         or influence.is_too_short(module, inputs, tensor, seeds=SEEDS)
@@ -292,8 +291,6 @@ class SeesSomeStepsBack(nn.Module):
 
 @ignored_input.good(inputs=lambda: torch.randn(4, 12))
 class ChopsTheEnd(nn.Module):
-    """How much of it is said by an option."""
-
     def __init__(self, chop: int = 5) -> None:
         super().__init__()
         self.chop = chop
