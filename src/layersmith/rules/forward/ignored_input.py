@@ -89,7 +89,8 @@ def _may_be_ignored(case: Case, name: str, tensor: Tensor) -> bool:
 def _may_be_dead(case: Case, name: str, tensor: Tensor, dead: list[int]) -> bool:
     """Whether a slice, mask or token leaves these features out, or inference gave too many features or too few steps."""
     module, inputs = case.fresh().module, case.inputs
-    if usage.is_cut_by_an_option(type(module), name):
+    cls: type = type(module)
+    if usage.is_cut_by_an_option(cls, name):
         return True
     if case.subject.inferred_from and (
         influence.is_too_wide(module, inputs, tensor, dead)
