@@ -410,3 +410,104 @@ class NormedPart(nn.Module):
 def test_what_makes_layers_is_what_the_file_uses_for_it() -> None:
     assert "MadeOfConvs(default_conv," in subject_of_class(MadeOfConvs).inferred_from
     assert "InstanceNorm2d" in subject_of_class(NormedPart).inferred_from
+
+
+class Hardswish(nn.Module):
+    """Takes no `self`, as activations of well-known repositories."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x * F.hardtanh(x + 3, 0.0, 6.0) / 6.0
+
+
+class WeighsByDifficulty(nn.Module):
+    """Around a loss, whose reduction it takes away."""
+
+    def __init__(self, loss_fcn: Any, gamma: float = 1.5) -> None:
+        super().__init__()
+        self.loss_fcn = loss_fcn
+        self.gamma = gamma
+        self.reduction = loss_fcn.reduction
+        self.loss_fcn.reduction = "none"
+
+    def forward(self, pred: Tensor, true: Tensor) -> Tensor:
+        loss: Tensor = self.loss_fcn(pred, true)
+        return (loss * (true - pred.sigmoid()).abs() ** self.gamma).mean()
+
+
+class PoolsSamples(nn.Module):
+    """Needs some thousand samples; waveform: (batch, samples)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, channels, 11, stride=5)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        x = self.conv(waveform[:, None])
+        for _ in range(5):
+            x = F.max_pool1d(x, 4)
+        return x.mean(-1)
+
+
+class TargetFirst(nn.Module):
+    def forward(self, gt_score: Tensor, pred_score: Tensor) -> Tensor:
+        return 1 - 2 * (gt_score * pred_score).sum() / (gt_score.sum() + pred_score.sum() + 1e-5)
+
+
+class DiceLoss(TargetFirst):
+    pass
+
+
+class Clamps(nn.Module):
+    def __init__(self, lb: float, ub: float) -> None:
+        super().__init__()
+        self.lb, self.ub = lb, ub
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.lb) / (self.ub - self.lb)
+
+
+class Squeezes(nn.Module):
+    """Its reduction is no word."""
+
+    def __init__(self, channels: int, reduction: Any) -> None:
+        super().__init__()
+        self.down, self.up = (
+            nn.Linear(channels, channels // reduction),
+            nn.Linear(channels // reduction, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.up(self.down(x).relu()).sigmoid()
+
+
+class InteractsInPairs(nn.Module):
+    """One layer for each pair of fields, of which fewer fields would leave some out."""
+
+    def __init__(self, num_fields: int, embedding_dim: int) -> None:
+        super().__init__()
+        count = num_fields * (num_fields - 1) // 2
+        self.layers = nn.ModuleList(nn.Linear(embedding_dim, embedding_dim) for _ in range(count))
+
+    def forward(self, feature_emb: Tensor) -> Tensor:
+        fields = torch.split(feature_emb, 1, dim=1)
+        pairs = [(a, b) for i, a in enumerate(fields) for b in fields[i + 1 :]]
+        return torch.cat([layer(a) * b for layer, (a, b) in zip(self.layers, pairs, strict=False)], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("cls", "begins"),
+    [
+        (Hardswish, "Hardswish()(f32["),
+        (WeighsByDifficulty, "WeighsByDifficulty(nn.BCEWithLogitsLoss())(f32["),
+        (PoolsSamples, "PoolsSamples(32)(f32[5,32768])"),
+        (DiceLoss, "DiceLoss()("),
+        (Clamps, "Clamps(0.0, 1.0)("),
+        (Squeezes, "Squeezes(32, 2)("),
+        (InteractsInPairs, "InteractsInPairs(32, 32)(f32[5,32,32])"),
+    ],
+)
+def test_what_published_code_takes(cls: type[nn.Module], begins: str) -> None:
+    said = subject_of_class(cls).inferred_from
+    assert said.startswith(begins)
+    assert "a guess" not in said

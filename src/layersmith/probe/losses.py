@@ -20,13 +20,16 @@ TAKES: Mapping[str, str] = {
     "nll_loss": LOGARITHMS,
     "kl_div": LOGARITHMS,
     "binary_cross_entropy_with_logits": "scores (it has a sigmoid inside)",
+    "exp": "the loss of each sample, for the probability of its class,",
 }
 FIX: Mapping[str, str] = {
     "cross_entropy": "give it what the softmax got, or take nll_loss of its logarithm",
     "nll_loss": "take log_softmax before it",
     "kl_div": "take log_softmax of its first argument",
     "binary_cross_entropy_with_logits": "give it what the sigmoid got, or take binary_cross_entropy",
+    "exp": 'take the loss with reduction="none", and the mean of what is weighted',
 }
+SCORED = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy")
 CALLS = r"(?i)cross_?entropy|nll_?loss|kl_?div|with_?logits"
 NEAR = 1e-3  # how near one the sums of probabilities are
 ABOVE = 0.1  # no logarithm of a probability, however rounded
@@ -56,6 +59,7 @@ class _Watch(TorchFunctionMode):
         super().__init__()
         self.given = given
         self.squashed: dict[Any, Tensor] = {}  # results of sigmoids, kept so that no other takes their place
+        self.means: dict[int, Tensor] = {}  # losses of several samples, and their negatives
         self.found: list[Misfit] = []
 
     def __torch_function__(
@@ -69,9 +73,17 @@ class _Watch(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if name.strip("_") == "sigmoid" and isinstance(result, Tensor):
             self.squashed[tree.place(result)] = result
+        is_mean = name in SCORED and isinstance(first, Tensor) and len(first) > 1 and result.ndim == 0
+        if is_mean or (name in ("neg", "negative") and id(first) in self.means):
+            self.means[id(result)] = result
         return result
 
     def _wrong(self, name: str, given: Tensor) -> str:
+        if name == "exp":
+            is_lost = given.ndim == 0 and any(
+                one.ndim == 0 and bool(one == given) for one in self.means.values()
+            )
+            return "the mean of all" if is_lost and bool(given <= 0) else ""
         if tree.place(given) in self.given:
             return ""
         if name == "binary_cross_entropy_with_logits":

@@ -43,6 +43,8 @@ def axis_hint(cls: type) -> str:
     said = "\n".join(ast.get_docstring(one) or "" for one in documented)
     if bool(BATCH_FIRST.search(said)) != bool(TIME_FIRST.search(said)):
         return "batch" if BATCH_FIRST.search(said) else "time"
+    if re.search(BATCH_COMES_FIRST, said) and not TIME_FIRST.search(said):
+        return "batch"
     text = source.text_of(cls)
     batch = bool(BATCH_FIRST.search(text) or POSITIONS_SECOND.search(text)) or any(
         _says_batch(part) for part in ast.walk(node)

@@ -15,7 +15,7 @@ from torch import nn
 from layersmith.load.call.clue import Clue
 from layersmith.load.call.reading import module_clue, parameter_clue
 from layersmith.load.call.stated import annotated_clue, documented_clue
-from layersmith.load.call.syntax import keys_of
+from layersmith.load.call.syntax import first_input, keys_of
 from layersmith.load.constructor.candidates import evaluated
 from layersmith.load.constructor.names import CONFIG, plain
 from layersmith.load.values import Made
@@ -46,7 +46,8 @@ class Callee:
     def of(cls, module: nn.Module, arguments: Mapping[str, Any]) -> Callee:
         """Read the module's forward."""
         forward = inspect.unwrap(source.forward(type(module)))
-        signature = list(inspect.signature(source.forward(type(module))).parameters.items())[1:]
+        taken = list(inspect.signature(source.forward(type(module))).parameters.items())
+        signature = taken[first_input(type(module)) :]
         parameters = {name: p for name, p in signature if p.kind is not p.VAR_KEYWORD}
         rest = next((name for name, p in signature if p.kind is p.VAR_KEYWORD), "")
         node = source.function_node(forward) if rest else None

@@ -21,6 +21,7 @@ from layersmith.load.call.syntax import (
     Rebinding,
     dimensions,
     element_size,
+    first_input,
     found_in,
     in_order,
     integer,
@@ -52,11 +53,11 @@ def module_clue(module: nn.Module, position: int, *, keyword: str = "", depth: i
         return Clue()
     if isinstance(module, nn.Sequential | nn.ModuleList):
         return _first_child(module, depth)
-    known = clue_of(module, position)
-    if known is not None:
+    if (known := clue_of(module, position)) is not None:
         return known
-    name = keyword or parameter_at(source.forward(type(module)), position)
-    found = _read(module, source.forward(type(module)), name, depth + 1) if name else Clue()
+    forward = source.forward(type(module))
+    name = keyword or parameter_at(forward, position, skipped=first_input(type(module)))
+    found = _read(module, forward, name, depth + 1) if name else Clue()
     if (found.rank and found.says_size) or not name:
         return found
     sizes = {key: value for key, value in vars(module).items() if type(value) is int}

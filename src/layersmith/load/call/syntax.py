@@ -201,6 +201,11 @@ def rest_of(node: ast.expr, function: source.Function) -> ast.Name | None:
     return inner if isinstance(inner, ast.Name) and inner.id == rest else None
 
 
+def first_input(cls: type) -> int:
+    """Where a class's `forward` takes its first input: behind `self`, unless it is a static method."""
+    return 0 if isinstance(inspect.getattr_static(cls, "forward", None), staticmethod) else 1
+
+
 def parameter_at(function: Any, position: int, *, skipped: int = 1) -> str:
     """The parameter that a function takes at a position, behind those skipped; "" where it takes fewer."""
     names = list(inspect.signature(function).parameters)[skipped:]

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from layersmith.load.constructor.names import ACTIVATION, NORM, WIDTH, plain
 from layersmith.load.values import Made, TensorSpec
 
+LOSS = re.compile(r"(^|_)loss(_|$)|criterion")
+IMAGES = re.compile(r"conv|backbone")
+
 
 class AnyModule(nn.Linear):
     """A linear map of the last dimension where it fits; anything else passes through."""
@@ -77,13 +80,14 @@ def modules(name: str, *, several: bool = False, outputs: tuple[int, ...] = ()) 
         return [[one, one] if several else one]
     if several:
         return [[ANY_MODULE, ANY_MODULE]]
-    if ACTIVATION.search(plain(name)):
-        return [ACTIVATION_MODULE]
-    if NORM.search(plain(name)):
-        return [Made(f"nn.LayerNorm({WIDTH})", lambda: nn.LayerNorm(WIDTH)), nn.LayerNorm]
-    if "conv" in plain(name) or "backbone" in plain(name):
-        return [CONVOLUTION, IMAGE_CONVOLUTION, ANY_MODULE]
-    return [ANY_MODULE, CONVOLUTION, EMBEDDING]
+    known = (
+        (ACTIVATION, [ACTIVATION_MODULE]),
+        (NORM, [Made(f"nn.LayerNorm({WIDTH})", lambda: nn.LayerNorm(WIDTH)), nn.LayerNorm]),
+        (LOSS, [Made("nn.BCEWithLogitsLoss()", nn.BCEWithLogitsLoss), ANY_MODULE]),
+        (IMAGES, [CONVOLUTION, IMAGE_CONVOLUTION, ANY_MODULE]),
+    )
+    usual = [ANY_MODULE, CONVOLUTION, EMBEDDING]
+    return next((found for word, found in known if word.search(plain(name))), usual)
 
 
 def callables(name: str, *, is_called_in_constructor: bool) -> list[Any]:

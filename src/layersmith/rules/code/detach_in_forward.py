@@ -27,13 +27,15 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.observations import departures
 from layersmith.promises import Promise
-from layersmith.rule import rule
+from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
 
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.PLAIN_CODE)
 def detach_in_forward(case: Case) -> Iterator[Finding]:
     """Blame the line behind which a parameter is cut off."""
+    if case.subject.doubt:
+        raise NotApplicable("what is cut off may be what stands in for something else")
     seen = case.once(departures)
     for found in seen.cut_off("detach"):
         yield Finding(

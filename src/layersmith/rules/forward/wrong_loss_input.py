@@ -7,22 +7,23 @@ logarithms: of probabilities they give a number of the wrong sign that still has
 
 ## How it is tested
 What forward gives to `cross_entropy`, `nll_loss`, `kl_div` and `binary_cross_entropy_with_logits` (or their modules) is
-looked at: probabilities that sum to one, the result of a sigmoid, or scores of both signs where logarithms are taken.
-What the caller gave is not. Where forward itself returns probabilities, the file is read, and those of its project that
-import it: what an object of the class returns must not go to a cross entropy there.
+looked at: probabilities that sum to one, the result of a sigmoid, or scores of both signs where logarithms are taken;
+and `exp` of the negative mean of such a loss, where a focal loss wants that of each sample. What the caller gave is not.
+Where forward itself returns probabilities, the file is read, and those of its project that import it: what an object of
+the class returns must not go to a cross entropy there.
 
 ## How to fix it
 Leave the softmax out and return scores; take `log_softmax` before `nll_loss` and `kl_div`.
 
 ## How to reproduce it
     from unittest import mock
-    F, taken = nn.functional, []
-    def watch(loss):
-        return lambda x, *rest, **more: taken.append(x.detach()) or loss(x, *rest, **more)
+    F, taken, powers = nn.functional, [], []
+    watch = lambda loss, seen: lambda x, *rest, **more: seen.append(x.detach()) or loss(x, *rest, **more)
     names = ("cross_entropy", "nll_loss", "kl_div", "binary_cross_entropy_with_logits")
-    with mock.patch.multiple(F, **{name: watch(getattr(F, name)) for name in names}):
+    torch.exp = watch(torch.exp, powers)
+    with mock.patch.multiple(F, **{name: watch(getattr(F, name), taken) for name in names}):
         run()
-    assert not any((x >= 0).all() for x in taken), "a loss gets probabilities"
+    assert not any((x >= 0).all() for x in taken) and not any(x.ndim == 0 and x < 0 for x in powers), "see above"
     assert where != "output" or (run() < 0).any(), "it returns probabilities, and is trained by a cross entropy"
 """
 
@@ -87,6 +88,27 @@ class SoftmaxTwice(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         return self.loss(self.head(x), labels)
+
+
+@wrong_loss_input.bad(
+    "exp() takes the loss of each sample, for the probability of its class, and gets the mean of all",
+    inputs=_scored,
+)
+class FocusesOnTheMean(nn.Module):
+    def __init__(self, gamma: float = 2.0) -> None:
+        super().__init__()
+        self.gamma = gamma
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        loss = nn.functional.cross_entropy(scores, labels)
+        return (1 - torch.exp(-loss)) ** self.gamma * loss
+
+
+@wrong_loss_input.good(inputs=_scored)
+class FocusesOnEach(FocusesOnTheMean):
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        loss = nn.functional.cross_entropy(scores, labels, reduction="none")
+        return ((1 - torch.exp(-loss)) ** self.gamma * loss).mean()
 
 
 @wrong_loss_input.bad("kl_div() takes logarithms of probabilities and gets probabilities", inputs=_taught)
