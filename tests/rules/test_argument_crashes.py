@@ -207,6 +207,24 @@ class ReadsAFile(nn.Module):
         return self.linear(x)
 
 
+class NormsForItsInput(nn.Module):
+    """The width of its output needs no context."""
+
+    def __init__(self, dim: int = 6, output_dim: int | None = None) -> None:
+        super().__init__()
+        output_dim = dim if output_dim is None else output_dim
+        self.linear, self.norm = nn.Linear(dim, output_dim), nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        y = self.linear(x)
+        return self.norm(y if context is None else y + context)
+
+
+def test_the_width_of_the_output_is_an_option_of_its_own() -> None:
+    (found,) = findings(NormsForItsInput, torch.randn(4, 6))
+    assert "NormsForItsInput(output_dim=12) (a width of its own): forward raised" in found.message
+
+
 @pytest.mark.parametrize("cls", [TakesOtherKeys, ReadsAFile])
 def test_what_an_option_needs_besides_is_not_its_fault(cls: type[nn.Module]) -> None:
     assert not findings(cls, torch.randn(4, 6))

@@ -219,7 +219,9 @@ class Trials:
             options.RECTANGLE,
             options.SPACE,
         )  # the inputs were made for it
-        is_unasked = chosen[0].why == options.OWN and self._has_more_inputs(module)
+        is_unasked = (
+            chosen[0].why == options.OWN and "out" not in chosen[0].name and self._has_more_inputs(module)
+        )
         if not is_slip and (is_unasked or self.case.subject.doubt or self._works_padded(given)):
             return True
         if self.is_guess and self._works_as_wide(given, error):
