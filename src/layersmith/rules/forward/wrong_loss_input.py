@@ -23,7 +23,7 @@ Leave the softmax out and return scores; take `log_softmax` before `nll_loss` an
     losses = {name: watch(getattr(F, name), taken) for name in names}
     with mock.patch.multiple(F, **losses), mock.patch.object(torch, "exp", watch(torch.exp, powers)):
         run()
-    assert not any((x >= 0).all() for x in taken) and not any(x.ndim == 0 and x < 0 for x in powers), "a loss gets probabilities, or exp a mean"
+    assert not any((x >= 0).all() for x in taken) and not any(x.ndim == 0 and x < 0 for x in powers), "no such input"
     assert where != "output" or (run() < 0).any(), "it returns probabilities, and is trained by a cross entropy"
 """
 
