@@ -193,10 +193,8 @@ def visit_all(one: Examined, rules: Sequence[Rule], visits: Sequence[str], send:
         else:
             with preserved(seed=0):
                 module, inputs = subject.build(0).train(visit == "train"), subject.inputs(0)
-            seed, chosen = (
-                0,
-                replace(subject_of_object(module, inputs), doubt=subject.doubt),
-            )  # what stands in still does
+            doubt = subject.doubt  # what stands in for something still does
+            seed, chosen = 0, replace(subject_of_object(module, inputs), doubt=doubt)
         for result in runner.run(chosen, rules, seed=seed):
             for alarm in alarms(one, result):
                 send((visit, alarm))

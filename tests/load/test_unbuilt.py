@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import time
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from layersmith.load.build import subject_of_class
 from layersmith.load.unbuildable import Unbuildable
+from layersmith.probe.refusal import is_slip
 from layersmith.registry import with_prerequisites
 from layersmith.runner import run
 
@@ -41,3 +46,16 @@ def test_a_constructor_that_names_what_is_nowhere_is_a_failure_of_forward_raises
 def test_a_constructor_that_looks_up_what_it_is_given_is_only_skipped() -> None:
     with pytest.raises(Unbuildable):
         subject_of_class(LooksUp)
+
+
+def test_what_a_module_lacks_is_a_slip_but_not_what_a_mere_folder_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "only_a_folder").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(AttributeError) as whole:
+        time.clock()  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError) as folder:
+        importlib.import_module("only_a_folder").clock()
+    assert is_slip(whole.value)
+    assert not is_slip(folder.value)

@@ -29,9 +29,8 @@ QUICK = 0.3  # seconds of CPU for building and calling, above which a smaller mo
 LARGE = 4_000_000  # parameters, which take as long to draw
 ROWS = 2
 LARGER = (8, 5)  # rows and columns more
-OURS = re.compile(
-    "negative dimension|number of subscripts in the equation"
-)  # sizes and ranks that were guessed
+# What sizes and ranks that were guessed run into.
+OURS = re.compile("negative dimension|number of subscripts in the equation")
 IN_PLACE = ("inplace operation", "in-place operation", "modified inplace")
 BUILDING, CALLING, BACKWARD = "the constructor", "forward", "backward"
 

@@ -59,7 +59,7 @@ class _Watch(TorchFunctionMode):
         super().__init__()
         self.given = given
         self.squashed: dict[Any, Tensor] = {}  # results of sigmoids, kept so that no other takes their place
-        self.means: dict[int, Tensor] = {}  # losses of several samples, and their negatives
+        self.means: dict[Any, Tensor] = {}  # losses of several samples, and their negatives; kept as those
         self.found: list[Misfit] = []
 
     def __torch_function__(
@@ -74,16 +74,16 @@ class _Watch(TorchFunctionMode):
         if name.strip("_") == "sigmoid" and isinstance(result, Tensor):
             self.squashed[tree.place(result)] = result
         is_mean = name in SCORED and isinstance(first, Tensor) and len(first) > 1 and result.ndim == 0
-        if is_mean or (name in ("neg", "negative") and id(first) in self.means):
-            self.means[id(result)] = result
+        is_negative = (
+            name in ("neg", "negative") and isinstance(first, Tensor) and tree.place(first) in self.means
+        )
+        if is_mean or is_negative:
+            self.means[tree.place(result)] = result
         return result
 
     def _wrong(self, name: str, given: Tensor) -> str:
         if name == "exp":
-            is_lost = given.ndim == 0 and any(
-                one.ndim == 0 and bool(one == given) for one in self.means.values()
-            )
-            return "the mean of all" if is_lost and bool(given <= 0) else ""
+            return "the mean of all" if tree.place(given) in self.means and bool(given <= 0) else ""
         if tree.place(given) in self.given:
             return ""
         if name == "binary_cross_entropy_with_logits":

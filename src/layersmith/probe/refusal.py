@@ -15,12 +15,8 @@ from torch import nn
 
 from layersmith.probe import options, source, standing
 
-MISSING = (
-    ImportError,
-    NotImplementedError,
-    MemoryError,
-    OSError,
-)  # whatever raised them: something is not there
+# Whatever raised them: something is not there.
+MISSING = (ImportError, NotImplementedError, MemoryError, OSError)
 ACCIDENTS = (NameError, RecursionError)  # also raised on purpose they mean a slip
 TOO_LARGE = (
     "can't allocate memory",
@@ -121,10 +117,8 @@ def is_slip(error: BaseException) -> bool:
     if isinstance(error, NameError):
         return not isinstance(error, UnboundLocalError) and "free variable" not in str(error)
     owner = getattr(error, "obj", None)
-    is_whole = isinstance(owner, types.ModuleType) and not hasattr(owner, LEFT_OUT)
-    is_whole = (
-        is_whole and getattr(owner, "__file__", None) is not None
-    )  # a folder that bears a package's name
+    is_folder = getattr(getattr(owner, "__spec__", None), "origin", "") is None  # that bears a package's name
+    is_whole = isinstance(owner, types.ModuleType) and not (is_folder or hasattr(owner, LEFT_OUT))
     is_of_module = isinstance(error, AttributeError) and is_whole
     return is_of_module and f".{getattr(error, 'name', '')}" in failing_text(error)
 

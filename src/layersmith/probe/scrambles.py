@@ -63,9 +63,8 @@ class _Watch(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[Scramble] = []
-        self.turned: dict[
-            int, tuple[Tensor, Scramble]
-        ] = {}  # what was found so, and what is left without a row
+        # What was found so, and what is left of that without a row.
+        self.turned: dict[int, tuple[Tensor, Scramble]] = {}
         self.repeated: dict[int, Tensor] = {}  # each element or row several times, then cut into as many
         self.skewed: dict[int, Tensor] = {}  # padded, and what was cut of that: reshaped to shift its rows
 

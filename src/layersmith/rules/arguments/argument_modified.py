@@ -30,6 +30,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.load.values import realise
 from layersmith.probe import parameters, source
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
@@ -50,7 +51,7 @@ def argument_modified(case: Case) -> Iterator[Finding]:
     before = copy.deepcopy(given)
     try:
         with preserved(seed=case.seed):
-            construction.cls(**{**construction.arguments, **given})
+            construction.cls(**{**realise(dict(construction.arguments)), **given})
     except Exception as error:
         raise NotApplicable("it is not built by its arguments as they are") from error
     cls = construction.cls

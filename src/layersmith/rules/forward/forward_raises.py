@@ -37,10 +37,8 @@ from layersmith.subject import Case
 NOT_HERE = re.compile(
     r"not support .*\bon CPU\b|only supported on (?:CUDA|GPU)|use another device", re.IGNORECASE
 )
-
-TOO_SHORT = re.compile(
-    r"expects 'from' to be less than 'to'|empty range|larger than population"
-)  # to draw a part
+# What an input raises that is too short for a part of it to be drawn.
+TOO_SHORT = re.compile(r"expects 'from' to be less than 'to'|empty range|larger than population")
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.CALLABLE, after=())

@@ -22,7 +22,7 @@ _TOO_SMALL = re.compile(
     r"must be (greater|larger)|at least|exceeds dimension size|invalid start|"
     r"negative dimension|zero elements|step must be|stack expects a non-empty|Invalid computed output size"
 )
-_TOO_SHORT = re.compile(r"[Kk]ernel size|Invalid computed output size")
+_TOO_SHORT = "[Kk]ernel size|Invalid computed output size"
 _SPATIAL = (32, 64, 128)
 _PARTS = (2, 3, 4)
 _SAMPLES = (512, 4096, 32_768)
@@ -38,16 +38,14 @@ def too_small(complaint: Complaint) -> Iterator[State]:
     yield from _longer(complaint)
     for side in _SPATIAL:
         yield complaint.with_specs(lambda spec, side=side: _enlarged(spec, side))  # type: ignore[misc]
-    for length in _SAMPLES if _TOO_SHORT.search(complaint.text) else ():  # of a signal
+    for length in _SAMPLES if complaint.says(_TOO_SHORT) else ():  # of a signal [batch, channels, samples]
         yield complaint.with_specs(lambda spec, length=length: _stretched(spec, length))  # type: ignore[misc]
 
 
 def _longer(complaint: Complaint) -> Iterator[State]:
     """More samples of a signal [batch, samples] that a window of hundreds is laid over."""
     is_signal = all(spec.rank < _SEQUENCE for spec in specs(list(complaint.state.values())))
-    if not is_signal or not (
-        _TOO_SHORT.search(complaint.text) or complaint.says("Padding size should be less")
-    ):
+    if not is_signal or not complaint.says(f"Padding size should be less|{_TOO_SHORT}"):
         return
     for length in _SAMPLES:
         yield complaint.with_specs(
