@@ -67,7 +67,7 @@ class Tracing(TorchFunctionMode):
     def _note(found: dict[str, Lost], names: Iterable[str], operation: str) -> None:
         frame = caller()
         place = (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("", 0)
-        for name in names:
+        for name in sorted(names):  # a set has another order each time
             found.setdefault(name, Lost(operation, *place))
 
 
