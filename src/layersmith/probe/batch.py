@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import closeness, reading, source, tree
+from layersmith.probe import closeness, nodes, reading, source, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
@@ -20,24 +20,6 @@ TIME_NAMES = frozenset(
     {"t", "l", "s", "seq", "seq_len", "seqlen", "length", "time", "steps", "tgt_len", "src_len"}
 )
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-GRAPH_NAMES = ("edge_index", "edge", "edges", "adj", "adjacency", "adj_matrix", "graph")
-
-
-def is_graph(inputs: Inputs, names: tuple[str, ...]) -> bool:
-    """Whether rows are nodes of a graph, which are meant to depend on each other."""
-    if any(name.lower() in GRAPH_NAMES for name in (*names, *inputs.kwargs)):
-        return True
-    tables = [tensor for tensor in inputs.tensors() if tensor.ndim == 2]  # noqa: PLR2004 - nodes x features, 2 x edges
-    has_edges = any(not table.is_floating_point() and table.shape[0] == 2 for table in tables)  # noqa: PLR2004 - as above
-    return has_edges and any(table.is_floating_point() for table in tables)
-
-
-def has_adjacency(inputs: Inputs) -> bool:
-    """Whether a matrix of rows by rows comes with a table of rows: perhaps which node knows which."""
-    first, *others = [*inputs.tensors()] or [torch.empty(0)]
-    return first.ndim == 2 and any(  # noqa: PLR2004 - rows x features
-        tuple(other.shape) == (len(first), len(first)) for other in others
-    )
 
 
 def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
@@ -185,7 +167,7 @@ def resized(inputs: Inputs, count: int, *, axis: int) -> Inputs | None:
 
 def independent_axis(module: nn.Module, inputs: Inputs, run: Callable[[Inputs], Any]) -> int | None:
     """The likeliest batch axis along which a row's answer is seen not to move with the other rows."""
-    if is_graph(inputs, ()):
+    if nodes.is_graph(inputs, ()):
         return None
     for axis in axes(module, inputs):
         size = batch_size(inputs, axis)

@@ -144,6 +144,12 @@ def gap(left: Tensor, right: Tensor, *, where: str = "") -> Gap:
     return Gap(where, float(difference.max()), RELATIVE.get(left.dtype, 0.0) * scale)
 
 
+def is_lost(narrow: Tensor, wide: Tensor) -> bool:
+    """Whether some number is ordinary in float64 and none in float32."""
+    is_ordinary = wide.abs() < ORDINARY
+    return narrow.shape == wide.shape and bool((is_ordinary & ~narrow.isfinite()).any())
+
+
 def rms(tensor: Tensor) -> float:
     """The root of the mean square of its numbers; 0 where it has none."""
     return float(tensor.detach().double().square().mean().sqrt()) if tensor.numel() else 0.0

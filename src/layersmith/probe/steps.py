@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from layersmith.probe import closeness
+from layersmith.probe import closeness, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
@@ -67,6 +67,12 @@ def watched(module: nn.Module, inputs: Inputs, note: Callable[[Any], Any]) -> li
     with preserved(seed=0), steps:
         inputs.call(module)
     return steps.seen
+
+
+def leaves_nothing(module: nn.Module, inputs: Inputs) -> bool:
+    """Whether an operation's result has no numbers, as of all steps but more than there are."""
+    seen = watched(module, inputs, lambda result: any(not one.numel() for one in tree.tensors(result)))
+    return any(step.noted for step in seen)
 
 
 def first_apart(before: list[Step], after: list[Step]) -> Step | None:

@@ -130,7 +130,7 @@ def _listed(cls: type) -> dict[str, list[str]]:
     forward = vars(cls).get("forward")  # which of a compiled class is nothing to call
     taken = [*inspect.signature(forward).parameters.values()][1:] if callable(forward) else []
     names = [one.name for one in taken if one.default is one.empty]
-    is_each = len(names) == len(shapes) and len(shapes) > 1
+    is_each = len(names) == len(shapes)
     return {
         name: [axis.strip() for axis in shape] for name, shape in zip(names, shapes, strict=False) if is_each
     }

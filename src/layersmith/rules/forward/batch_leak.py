@@ -35,7 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import axes, batch, closeness, reading, source, steps, tree
+from layersmith.probe import axes, batch, closeness, nodes, reading, source, steps, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -61,9 +61,9 @@ def batch_leak(case: Case) -> list[Finding]:
     if MIXES.search(type(case.module).__name__):
         raise NotApplicable("an augmentation or a loss by its name: it may mix rows")
     names = tuple(inspect.signature(case.module.forward).parameters)
-    has_nodes = batch.has_adjacency(case.inputs) and _with_a_row_less(case, 0) is None
+    has_nodes = nodes.has_adjacency(case.inputs) and _with_a_row_less(case, 0) is None
     are_apart = reading.has_batch_of_graphs(case.module, [x.ndim for x in case.inputs.tensors()])
-    if has_nodes or (batch.is_graph(case.inputs, names) and not are_apart):
+    if has_nodes or (nodes.is_graph(case.inputs, names) and not are_apart):
         raise NotApplicable("rows are nodes of a graph")
     inputs = batch.distinct(case.module, case.inputs)
     if inputs is None or batch.is_added(inputs, case.run(inputs)):

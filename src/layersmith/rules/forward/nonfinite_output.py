@@ -8,7 +8,7 @@ without the maximum subtracted. It comes hours after the start and points at not
 Forward is called with rows of zeros, constant rows, one-hot rows, inputs times 1e-4, 3, 10, 100 and 1e4, plus 5000,
 and of +-25, within the range that the example shows (a mask, a variance and a probability are left alone). What
 is not finite is computed again in float64: an ordinary number there is an error, a NaN at zero or constant rows
-a warning (0 / 0), and an overflow that is the true result passes.
+a warning (0 / 0), the logarithm of what one signed input gives too, and an overflow that is the true result passes.
 
 ## How to fix it
 `x / (norm + eps)`, `rsqrt(var + eps)`, `log(x.clamp_min(eps))`; `softmax`, `logsumexp`, `log_softmax`,
@@ -39,6 +39,7 @@ FIXES = {
     "log log2 log10 log1p": "log(x.clamp_min(eps)), or log_softmax, logsigmoid, xlogy",
     "div truediv rdiv reciprocal rsqrt sqrt norm pow": "add eps to the denominator, or clamp_min(eps)",
 }
+LOGARITHMS = ("log", "log2", "log10", "log_")
 BY_OPERATION = {operation: fix for names, fix in FIXES.items() for operation in names.split()}
 TORCHS_OWN = frozenset({"soft_margin_loss"})  # overflows in torch itself
 DOMAINS = (lambda x: x, lambda x: x.abs() + 1.0, torch.sigmoid)  # signed, positive, 0 to 1
@@ -49,7 +50,7 @@ def nonfinite_output(case: Case) -> Iterator[Finding]:
     """Find inputs of the right domain, then go through the edges; the first failure is the finding."""
     usual = next((one for one in _domains(case) if not _what(case.fresh(), one, has_infinity=False)), None)
     if usual is None:
-        if case.subject.inferred_from and _leaves_nothing(case):
+        if case.subject.inferred_from and steps.leaves_nothing(case.fresh().module, case.inputs):
             raise NotApplicable("of the inputs that inference gave nothing is left on the way")
         step = _start(case, case.inputs, case.inputs)
         yield _finding(case, step, "NaN for the example itself", None)
@@ -59,18 +60,12 @@ def nonfinite_output(case: Case) -> Iterator[Finding]:
         if not (what := _what(case, edge.inputs, has_infinity=has_infinity)):
             continue
         severity = _severity(case, edge)
-        step = _start(case, usual, edge.inputs) if severity is not None else None
+        step = _start(case, usual, edge.inputs) if severity is not None or edge.is_degenerate else None
+        if severity is None and _is_log_of_silence(usual, step):
+            severity = Severity.WARNING
         if severity is not None and (step is None or step.operation not in TORCHS_OWN):
             yield _finding(case, step, f"{what} for {edge.name}", severity)
             return
-
-
-def _leaves_nothing(case: Case) -> bool:
-    """Whether an operation's result has no numbers, as of all steps but more than there are."""
-    seen = steps.watched(
-        case.fresh().module, case.inputs, lambda result: any(not one.numel() for one in tree.tensors(result))
-    )
-    return any(step.noted for step in seen)
 
 
 def _domains(case: Case) -> Iterator[Inputs]:
@@ -104,15 +99,19 @@ def _severity(case: Case, edge: edges.Edge) -> Severity | None:
         wide = _floats(case.fresh(dtype=torch.float64).run(edge.inputs.to(torch.float64)))
     except Exception:  # noqa: BLE001 - without float64 there is no judge
         return None
-    if any(map(_is_lost, narrow, wide)):
+    if any(map(closeness.is_lost, narrow, wide)):
         return Severity.ERROR
     return Severity.WARNING if edge.is_degenerate and any(bool(x.isnan().any()) for x in wide) else None
 
 
-def _is_lost(narrow: Tensor, wide: Tensor) -> bool:
-    """Whether some number is ordinary in float64 and none in float32."""
-    lost = wide.abs() < closeness.ORDINARY
-    return narrow.shape == wide.shape and bool((lost & ~narrow.isfinite()).any())
+def _is_log_of_silence(usual: Inputs, step: steps.Step | None) -> bool:
+    """Whether it starts at the logarithm of what was computed from one signed input, such as an energy.
+
+    Of two, as a prediction and its target, zeros are the same twice, and the logarithm of their distance has no end.
+    """
+    floats = [one for one in usual.tensors() if one.is_floating_point()]
+    is_signed = len(floats) == 1 and bool((floats[0] < 0).any())
+    return is_signed and step is not None and step.operation in LOGARITHMS
 
 
 def _finding(case: Case, step: steps.Step | None, what: str, severity: Severity | None) -> Finding:
@@ -173,6 +172,22 @@ class SquashesItsActions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.log(1 - (2 * x).tanh().square())
+
+
+@nonfinite_output.bad("infinite for all zeros; it starts at log()")
+class LogEnergy(nn.Module):
+    """Silence has none."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.square().mean(-1).log()
+
+
+@nonfinite_output.good(inputs=lambda: (torch.randn(4, 6), torch.randn(4, 6)))
+class SignalToNoise(nn.Module):
+    """Two that are the same have no noise."""
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        return -10 * (x - target).square().mean().log10()
 
 
 @nonfinite_output.good

@@ -5,7 +5,8 @@
 that is a plausible loss which falls to the variance of the targets and stays there. Nothing raises.
 
 ## How it is tested
-Arithmetic and losses are watched while forward runs in train mode, and again with one row more. Reported is an
+Arithmetic and losses are watched while forward runs in train mode, and again with one row more; also with a target
+that it takes and can do without. Reported is an
 operation whose result has the batch on two axes, where neither operand had, and one operand has fewer axes than
 the other. Pairs that are meant are passed: comparisons, operands that share memory, `unsqueeze` and `[:,
 None]`; and inputs whose number of axes is but a guess.
@@ -33,6 +34,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.load.targeted import with_target
 from layersmith.probe import batch, broadcasts
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
@@ -43,19 +45,25 @@ from layersmith.subject import Case
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.SHAPES_MEANT)
 def silent_broadcast(case: Case) -> Iterator[Finding]:
     """Watch two batch sizes; what has the batch on two axes in both is reported, once a line."""
-    size = batch.batch_size(case.inputs, 0)
-    more = batch.resized(case.inputs, size + 1, axis=0)
-    if size < 2 or more is None:  # noqa: PLR2004 - one row has no others
+    if batch.batch_size(case.inputs, 0) < 2 or batch.resized(case.inputs, 2, axis=0) is None:  # noqa: PLR2004 - one row has no others
         raise NotApplicable("there is no batch of at least two rows")
-    found = broadcasts.squares(case.fresh(training=True).module, case.inputs, size)
-    again = _again(case, more, size + 1) if found else []
-    found = [one for one in found if any(one.is_like(other) for other in again)]
     seen: set[tuple[str, int]] = set()
-    for one in found:
+    for one in (*_found(case, case.inputs), *_found(case, with_target(case))):
         is_guessed = bool(case.subject.inferred_from) and (one.are_inputs or one.lacks_axis)
         if not is_guessed and (one.file, one.line) not in seen:
             seen.add((one.file, one.line))
             yield _finding(one)
+
+
+def _found(case: Case, inputs: Inputs | None) -> list[broadcasts.Square]:
+    """What has the batch on two axes with one row more as well."""
+    size = batch.batch_size(inputs, 0) if inputs is not None else 0
+    more = batch.resized(inputs, size + 1, axis=0) if inputs is not None else None
+    if inputs is None or more is None:
+        return []
+    found = broadcasts.squares(case.fresh(training=True).module, inputs, size)
+    again = _again(case, more, size + 1) if found else []
+    return [one for one in found if any(one.is_like(other) for other in again)]
 
 
 def _again(case: Case, inputs: Inputs, size: int) -> list[broadcasts.Square]:
@@ -99,6 +107,19 @@ class LearnsFromTheNextState(nn.Module):
     def forward(self, state: Tensor, later: Tensor, reward: Tensor) -> Tensor:
         target = reward * 0.5 + self.value(later).detach()
         return (self.value(state) - target).square().mean()
+
+
+@silent_broadcast.bad("gives (4, 4): every row")
+class ComparesWhenItIsTold(nn.Module):
+    """A mean and, with a target of shape (N,), its error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.score = nn.Linear(6, 1)
+
+    def forward(self, x: Tensor, target: Tensor | None = None) -> Tensor:
+        mean = self.score(x)
+        return mean.squeeze(-1) if target is None else (target - mean).square().mean()
 
 
 @silent_broadcast.bad("mul() of (4, 1) and (4,) gives")

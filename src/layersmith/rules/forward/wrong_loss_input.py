@@ -6,11 +6,12 @@
 logarithms: of probabilities they give a number of the wrong sign that still has a gradient.
 
 ## How it is tested
-What forward gives to `cross_entropy`, `nll_loss`, `kl_div` and `binary_cross_entropy_with_logits` (or their modules) is
-looked at: probabilities that sum to one, the result of a sigmoid, or scores of both signs where logarithms are taken;
-and `exp` of the negative mean of such a loss, where a focal loss wants that of each sample. What the caller gave is not.
-Where forward itself returns probabilities, the file is read, and those of its project that import it: what an object of
-the class returns must not go to a cross entropy there.
+What forward gives to `cross_entropy`, `nll_loss`, `kl_div` and `binary_cross_entropy_with_logits` (or their modules)
+is looked at: probabilities that sum to one, the result of a sigmoid, or scores of both signs where logarithms are
+taken; and `exp` of the negative mean of such a loss, where a focal loss wants that of each sample. What the caller
+gave is not. A target that forward takes and can do without is given. Where forward itself returns probabilities, the
+file is read, and those of its project that import it: what an object of the class returns must not go to a cross
+entropy there.
 
 ## How to fix it
 Leave the softmax out and return scores; take `log_softmax` before `nll_loss` and `kl_div`.
@@ -36,6 +37,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.load import loops
+from layersmith.load.targeted import with_target
 from layersmith.probe import losses, reading, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -48,7 +50,9 @@ def wrong_loss_input(case: Case) -> Iterator[Finding]:
     is_asked, is_probable = reading.mentions(case.module, losses.CALLS), _returns_probabilities(case)
     if not (is_asked or is_probable):
         raise NotApplicable("its files name no such loss, and it returns no probabilities")
-    for one in dict.fromkeys(losses.misfits(case.module, case.inputs) if is_asked else ()):
+    calls = [case.inputs, with_target(case)] if is_asked else []
+    found = [one for call in calls if call is not None for one in losses.misfits(case.module, call)]
+    for one in dict.fromkeys(found):
         yield _finding(one, "")
     place = loops.trained_by_scores(type(case.module)) if is_probable else None
     if place is not None:

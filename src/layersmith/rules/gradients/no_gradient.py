@@ -7,10 +7,10 @@ first value for ever, and nothing is said. The rest of the model learns around i
 ## How it is tested
 Finite differences say that the output depends on a tensor, and backward says that its gradient is zero; or no path
 leads from any output to a parameter that forward reads, in several training steps on several inputs, in train and in
-eval mode; or every gradient of it is exactly zero there, because of a `round` or `sign`, or of paths that cancel. Tensors are followed through
-forward to the operation where the gradient ends. What forward itself updates (a codebook) is left alone. It is a note
-where a stop is usual: in a loss, in train mode only, for an input, for a part whose name says that it is a target or
-teacher. A loss, by its name, must not come out without any graph.
+eval mode; or every gradient of it is exactly zero there, because of a `round` or `sign`, or of paths that cancel.
+Tensors are followed through forward to the operation where the gradient ends. What forward itself updates (a
+codebook) is left alone. It is a note where a stop is usual: in a loss, in train mode only, for an input, for a part
+whose name says that it is a target or teacher. A loss, by its name, must not come out without any graph.
 
 ## How to fix it
 Keep the value in the graph: the parameter itself instead of `.data`, `torch.where` or a sigmoid instead of a
@@ -83,7 +83,9 @@ def _unreached(case: Case, told: set[str]) -> Iterator[Finding]:
     lost = {name: place for name, place in seen.cut.items() if name in without}
     if not found.reached:  # it runs under no_grad as a whole, on purpose
         lost = {name: place for name, place in lost.items() if place.operation != "no_grad"}
-    ends = seen.cut | seen.flat  # of what is exactly zero: a path leads past it and cancels, as of `x + (q - x)`
+    ends = (
+        seen.cut | seen.flat
+    )  # of what is exactly zero: a path leads past it and cancels, as of `x + (q - x)`
     lost |= {name: place for name, place in ends.items() if name in zero and _matters(case, name)}
     for place in dict.fromkeys(lost.values()):
         yield of_unreached([name for name, where in lost.items() if where == place], place)

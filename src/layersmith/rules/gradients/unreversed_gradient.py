@@ -152,4 +152,3 @@ class Reverses(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(_ReverseLayerF.apply(x, 0.5))
-

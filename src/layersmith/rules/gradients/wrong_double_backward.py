@@ -9,9 +9,9 @@ term.
 Where an `autograd.Function` takes part (with `--gradients full`: always), backward through backward is compared with
 differences of backward itself, along one random direction, at two points. It is an error where backward calls a
 Function itself, and so has a second derivative on purpose, a warning where it detaches or keeps tensors as
-attributes, or a file of it takes or promises second derivatives (`create_graph=True`, "twice differentiable", "forces by autograd"), and a
-note where forward only saves what it has computed, as fast layers do. A backward that says that it has no second
-derivative (`once_differentiable`) passes: it fails loudly when it is used.
+attributes, or a file of it takes or promises second derivatives (`create_graph=True`, "twice differentiable", "forces
+by autograd"), and a note where forward only saves what it has computed, as fast layers do. A backward that says that
+it has no second derivative (`once_differentiable`) passes: it fails loudly when it is used.
 
 ## How to fix it
 Keep tensors with `ctx.save_for_backward` and compute backward from `ctx.saved_tensors` with differentiable

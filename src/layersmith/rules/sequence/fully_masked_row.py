@@ -39,6 +39,7 @@ from layersmith.subject import Case
 MAY_BE_EMPTY = re.compile(
     r"\b(?:may|can|might|could)\b(?![^.]*\b(?:not|never)\b)[^.]*\b(?:empty|(?:fully|all|entirely|completely)[- ]masked)\b"
     r"|\b(?:sees?|ha(?:s|ve)|with|without) (?:no|none|nobody|any)\b[^.]*\b(?:gets?|gives?|zeros?)\b"
+    r"|\bisolated (?:nodes?|points?|vertices)\b"
 )
 OF_ROWS = (
     "bt",
