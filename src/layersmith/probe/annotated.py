@@ -16,7 +16,7 @@ SHAPE = re.compile(r"[(\[]((?:\w+\s*,\s*)+\w+)[)\]]")
 AT_LEAST = re.compile(r"(?:>=?|≥|at least)\s*(\d+)")
 STARRED = re.compile(r"[(\[]\s*(?:\*|\.\.\.)\s*,\s*[\w ,]+[)\]]")
 ANY_SIZE = re.compile(
-    r"\b(?:images?|inputs?|maps?)\b[^.\n]{0,30}\b(?:any|arbitrary) (?:sizes?|resolutions?)\b|"
+    r"\b(?:images?|inputs?|maps?)\b[^.\n]{0,30}\b(?:any|arbitrary) (?:sizes?|resolutions?|height and width|shapes?)\b|"
     r"\b(?:any|arbitrary) (?:input|image|spatial) (?:sizes?|resolutions?)\b",
     re.IGNORECASE,
 )

@@ -5,12 +5,13 @@
 "token" is a stretch of some channel. Nothing raises, the loss falls a little, and the model never sees its input.
 
 ## How it is tested
-Reshapes are watched while forward runs in eval mode, and again with one row more; where the input is a square
-plane, also with one twice as wide, and where its sides are even, with odd ones, which tells axes apart. Reported
-is one whose result has the sizes of its operand's axes, or products of them, in another order. Where cutting an axis
-would explain the same sizes both times, it is reported only if the batch comes first on both sides and neighbours
-are merged. Reported, too, is an image whose last axis shall be its channels, or parts of them, and is cut across its
-rows. What is padded with zeros, reshaped and cut is a shift of rows (relative positions), and passes.
+Reshapes are watched while forward runs in eval mode, and again with one row more; where the input is a square plane,
+also with one twice as wide, and where its sides are even, with odd ones, which tells axes apart; and built wider,
+which tells channels from positions. Reported is one whose result has the sizes of its operand's axes, or products of
+them, in another order. Where cutting an axis would explain the same sizes both times, it is reported only if the
+batch comes first on both sides and neighbours are merged. Reported, too, is an image whose last axis shall be its
+channels, or parts of them, and is cut across its rows. What is padded with zeros, reshaped and cut is a shift of rows
+(relative positions), and passes.
 
 ## How to fix it
 `x.transpose(1, 2)`, `x.permute(...)`, and then, where axes are merged, `.reshape(...)`.
@@ -30,18 +31,20 @@ rows. What is padded with zeros, reshaped and cut is a shift of rows (relative p
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, scrambles, sides
+from layersmith.probe import batch, options, reading, scrambles, sides
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.scrambles import Scramble
 from layersmith.promises import Promise
 from layersmith.rule import rule
-from layersmith.subject import Case
+from layersmith.subject import Case, Subject
 
 MORE = (8, 32)  # rows and columns of larger images
 
@@ -50,10 +53,13 @@ MORE = (8, 32)  # rows and columns of larger images
 def scrambled_reshape(case: Case) -> Iterator[Finding]:
     """Watch two batch sizes, a rectangle where a plane was square, odd sides; what is out of order is told once."""
     others = [case.inputs, sides.rectangle(case.inputs), sides.odd(case.inputs)]
+    asked = [replace(case, inputs=one) for one in others if one is not None]
     seen: dict[tuple[str, int], Scramble] = {}
-    for inputs in [one for one in others if one is not None]:
-        for one in _scrambles(case, inputs):
-            if (one.file, one.line) not in seen and (one.is_certain or not _is_coincidence(case, one)):
+    for other in (*asked, *_wider(case)):
+        for one in _scrambles(other, other.inputs):
+            if (one.file, one.line) not in seen and (
+                one.is_certain or not _is_coincidence(replace(other, inputs=case.inputs), one)
+            ):
                 seen[one.file, one.line] = one
     for (file, line), one in seen.items():
         if (
@@ -61,6 +67,28 @@ def scrambled_reshape(case: Case) -> Iterator[Finding]:
             line - 1,
         ) not in seen:  # lines that follow each other, as of a query, a key and a value, are one
             yield _finding(one, next(n for n in count(1) if (file, line + n) not in seen))
+
+
+def _wider(case: Case) -> Iterator[Case]:
+    """The module built half as wide again, with the same inputs: it may have as many channels as positions."""
+    construction = case.subject.construction
+    if construction is None or not reading.mentions(case.module, r"\.(?:view|reshape)\("):
+        return
+    for name in options.names(construction.cls):
+        width = options.current(construction.cls, construction.arguments, name)
+        if options.WIDTH.match(name) and type(width) is int and width % 2 == 0:
+            wider = _built(case.subject.otherwise(**{name: width * 3 // 2}), case.seed)
+            yield from [wider] if wider is not None else []
+            return
+
+
+def _built(subject: Subject, seed: int) -> Case | None:
+    """Its case; None where it refuses the width."""
+    with suppress(Exception):
+        case = subject.case(seed=seed)
+        case.run()
+        return case
+    return None
 
 
 def _is_coincidence(case: Case, one: Scramble) -> bool:
@@ -125,6 +153,21 @@ class MergesHeadsUnmoved(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).view(len(x), -1, 3, 2, 3).permute(2, 0, 3, 1, 4)
         return ((q @ k.mT).softmax(-1) @ v).reshape(x.shape)
+
+
+@scrambled_reshape.bad("reshape() makes (3, 16, 24) of (3, 24, 4, 4)", inputs=lambda: torch.randn(3, 3, 8, 8))
+class TokensAsManyAsChannels(nn.Module):
+    """With 16 channels 16 positions of 16 channels cannot be told from their like turned."""
+
+    def __init__(self, embed_dim: int = 16) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, embed_dim, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2:] != (8, 8):
+            raise ValueError(f"images of 8 x 8, not {tuple(x.shape[2:])}")
+        x = self.patch(x)
+        return x.reshape(len(x), x.shape[2] * x.shape[3], -1)
 
 
 @scrambled_reshape.bad("view() makes (4, 14) of (2, 4, 7)", inputs=lambda: torch.randn(4, 5, 6))
