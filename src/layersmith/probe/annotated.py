@@ -16,8 +16,9 @@ SHAPE = re.compile(r"[(\[]((?:\w+\s*,\s*)+\w+)[)\]]")
 AT_LEAST = re.compile(r"(?:>=?|≥|at least)\s*(\d+)")
 STARRED = re.compile(r"[(\[]\s*(?:\*|\.\.\.)\s*,\s*[\w ,]+[)\]]")
 ANY_SIZE = re.compile(
-    r"\b(?:images?|inputs?|maps?)\b[^.\n]{0,30}\b(?:any|arbitrary) (?:sizes?|resolutions?|height and width|shapes?)\b|"
-    r"\b(?:any|arbitrary) (?:input|image|spatial) (?:sizes?|resolutions?)\b",
+    r"\b(?:images?|inputs?|maps?)\b[^.\n]{0,30}\b(?:any|arbitrary|all) "
+    r"(?:sizes?|resolutions?|height and width|shapes?)\b|"
+    r"\b(?:any|arbitrary|every) (?:input|image|spatial) (?:sizes?|resolutions?)\b",
     re.IGNORECASE,
 )
 BUT = r"(?![^.]*(?:\b(?:multiples?|divisible|even|odd|powers?|up to|at most|that|which)\b|<|%))"

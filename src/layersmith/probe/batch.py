@@ -226,11 +226,12 @@ def take(inputs: Inputs, count: int, *, axis: int) -> Inputs:
     return inputs.map(lambda t: t.narrow(axis, 0, count) if t.ndim > axis and t.shape[axis] == size else t)
 
 
-def distinct(module: nn.Module, inputs: Inputs) -> Inputs | None:
+def distinct(module: nn.Module, inputs: Inputs, output: object = ()) -> Inputs | None:
     """The inputs with as many rows as no other axis has, so that rows are known again in outputs; None if refused."""
     size = batch_size(inputs, 0)
     taken = {length for tensor in inputs.tensors() for length in tensor.shape[1:]}
-    if size not in taken or not axes(module, inputs):
+    is_twice = any([*tensor.shape].count(size) > 1 for tensor in tree.tensors(output))
+    if (size not in taken and not is_twice) or not axes(module, inputs):
         return inputs
     more = next(count for count in range(1, len(taken) + 2) if size + count not in taken)
     return grown_if_taken(module, inputs, more, axis=0)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-import sys
-import types
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe.compiler import is_torchs
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.listening import Called, Listening
 from layersmith.probe.surroundings import preserved
 
 # Names of the one and of the other, the word in common left out: `window_partition` and `window_reverse`.
@@ -27,23 +24,7 @@ _PAIRS = (
     (r"fold", r"unfold"),
     (r"unfold", r"fold"),
 )
-_WORDS = re.compile("|".join(rf"{there}|{back}" for there, back in _PAIRS))
-
-
-@dataclass(slots=True)
-class _Called:
-    function: Callable[..., Any]
-    arguments: dict[str, Any]
-    result: Any = None
-
-    @property
-    def name(self) -> str:
-        return self.function.__name__
-
-    @property
-    def tensor(self) -> str:
-        """The name of the first argument that is a tensor of numbers."""
-        return next((n for n, v in self.arguments.items() if isinstance(v, Tensor) and v.ndim > 1), "")
+_WORDS = re.compile(rf"(?:{'|'.join(rf'{there}|{back}' for there, back in _PAIRS)})\w*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,46 +42,14 @@ def unrestored(module: nn.Module, inputs: Inputs) -> list[Unrestored]:
 
     Only those that move numbers, and neither make nor lose any, are asked.
     """
-    watch = _Watch()
-    with preserved(seed=0), torch.no_grad(), watch:
+    with preserved(seed=0), torch.no_grad(), Listening(_WORDS) as watch:
         inputs.clone().call(module)
         watch.is_on = False
         found = [_asked(there, back) for there, back in _pairs(watch.calls)]
     return list(dict.fromkeys(one for one in found if one is not None))
 
 
-@dataclass(slots=True)
-class _Watch:
-    """Hears of the calls of functions whose names say that they take apart or put together."""
-
-    calls: list[_Called] = field(default_factory=list)
-    running: dict[int, _Called] = field(default_factory=dict)
-    is_on: bool = True
-    before: Any = None
-
-    def __enter__(self) -> None:
-        self.before = sys.getprofile()
-        sys.setprofile(self.heard)
-
-    def __exit__(self, *_: object) -> None:
-        sys.setprofile(self.before)
-
-    def heard(self, frame: types.FrameType, event: str, result: Any) -> None:
-        """A function begins, with arguments that it may still change, or ends."""
-        code = frame.f_code
-        if not self.is_on or not _WORDS.search(code.co_name):
-            return
-        if event == "return" and (call := self.running.pop(id(frame), None)) is not None:
-            call.result = result
-        elif event == "call" and not code.co_freevars and not is_torchs(code.co_filename):
-            names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-            function = types.FunctionType(code, frame.f_globals)
-            call = _Called(function, {name: frame.f_locals[name] for name in names})
-            self.running[id(frame)] = call
-            self.calls.append(call)
-
-
-def _pairs(calls: list[_Called]) -> Iterator[tuple[_Called, _Called]]:
+def _pairs(calls: list[Called]) -> Iterator[tuple[Called, Called]]:
     """What was taken apart, and what was put together from pieces of the same shape."""
     for there, back in itertools.permutations(calls, 2):
         made, taken = there.result, back.arguments.get(back.tensor)
@@ -119,7 +68,7 @@ def _is_pair(one: str, other: str) -> bool:
     )
 
 
-def _asked(there: _Called, back: _Called) -> Unrestored | None:
+def _asked(there: Called, back: Called) -> Unrestored | None:
     """Put together what was taken apart, with nothing done to it in between."""
     given: Tensor = there.arguments[there.tensor]
     try:

@@ -11,7 +11,10 @@ from torch.nn.parameter import is_lazy
 
 from layersmith.probe import reading
 
-SAYS_TIED = r"(?<!not )(?<!never )\b(?:tied|tying|tie_\w+)\b"
+SAYS_TIED = (
+    r"(?<!not )(?<!never )\b(?:tied|tying|tie_\w+)\b"
+    r"|\bembedding\b[^.\n]*\b(?:output|head|projection|decoder|softmax)\b[^.\n]*\bshar(?:e|es|ed|ing)\b"
+)
 Ties = set[tuple[str, str]]
 
 

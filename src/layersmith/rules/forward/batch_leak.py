@@ -65,7 +65,7 @@ def batch_leak(case: Case) -> list[Finding]:
     are_apart = reading.has_batch_of_graphs(case.module, [x.ndim for x in case.inputs.tensors()])
     if has_nodes or (nodes.is_graph(case.inputs, names) and not are_apart):
         raise NotApplicable("rows are nodes of a graph")
-    inputs = batch.distinct(case.module, case.inputs)
+    inputs = batch.distinct(case.module, case.inputs, case.run())
     if inputs is None or batch.is_added(inputs, case.run(inputs)):
         raise NotApplicable("which axis of its outputs is the batch cannot be told")
     case = replace(case, inputs=inputs)

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.load.call.stated import documented_axes, documented_least
-from layersmith.probe import arguments, refusal, source, tree, wording
+from layersmith.probe import arguments, options, refusal, source, tree, wording
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -40,14 +40,15 @@ from layersmith.subject import Case
 def least_size_fails(case: Case) -> Iterator[Finding]:
     """Make each such axis as short as it may be."""
     cls: type = type(case.module)
-    least = documented_least(cls)
+    own = options.names(cls)  # `dim >= 2` is then said of the argument
+    least = {name: size for name, size in documented_least(cls).items() if name not in own}
     shorter = [(name, size, _shortened(case, name, size)) for name, size in least.items()]
     asked = [(name, size, inputs) for name, size, inputs in shorter if inputs is not None]
     if not asked:
         raise NotApplicable("no least size of an axis is documented")
-    file, own = source.class_line(cls)
+    file, start = source.class_line(cls)
     for name, size, inputs in asked:
-        line = own
+        line = start
         try:
             with torch.no_grad():
                 is_finite = tree.is_finite(case.run_fresh(inputs)) or not tree.is_finite(
@@ -55,7 +56,7 @@ def least_size_fails(case: Case) -> Iterator[Finding]:
                 )
             what = "" if is_finite else "an output is not finite"
         except Exception as error:  # noqa: BLE001 - whatever forward raises
-            what, line = f"forward raises: {wording.short(error)}", refusal.line_of(error, file) or own
+            what, line = f"forward raises: {wording.short(error)}", refusal.line_of(error, file) or start
         if what:
             yield Finding(
                 f"with {name} = {size}, which its documentation promises, {what}",

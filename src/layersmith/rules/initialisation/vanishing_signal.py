@@ -38,6 +38,7 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+ROUNDING = 1e-6
 USUAL = (0.018, 0.022)  # std of transformers' weights, right at their width
 
 
@@ -58,7 +59,8 @@ def vanishing_signal(case: Case) -> Iterator[Finding]:
     """Where the signal begins to be lost, and how much of it arrives."""
     case.module.train()
     # What is alike in all rows, as a first state of zeros or a learned query, is no signal of theirs.
-    found = [one for one in contractions(case.module, case.inputs) if one.input_spread != 0.0]
+    all_ = contractions(case.module, case.inputs)
+    found = [one for one in itertools.dropwhile(_is_alike, all_) if one.input_spread != 0.0]
     if len(found) < 2 or any(math.isnan(one.input_spread) for one in found):  # noqa: PLR2004 - first and last
         raise NotApplicable("it has no two layers with weights, or its batch has one row")
     lossy = [one for index, one in enumerate(found[:-1]) if _is_lossy(case.module, one, found[index + 1 :])]
@@ -67,6 +69,11 @@ def vanishing_signal(case: Case) -> Iterator[Finding]:
     is_lost = remains < (REMAINS_OF_TWO if len(lossy) > 1 else REMAINS if lossy else REMAINS_AT_ALL)
     if is_lost and not any(one.rms == 0.0 for one in found) and _never_recovers(found, first):
         yield _finding(case.module, lossy, first, remains, len(found))
+
+
+def _is_alike(one: Contraction) -> bool:
+    """Whether all rows get the same, but for rounding: as members of an ensemble do, before their weights part them."""
+    return one.input_spread <= ROUNDING * one.input_rms
 
 
 def _is_lossy(module: nn.Module, one: Contraction, later: list[Contraction]) -> bool:
