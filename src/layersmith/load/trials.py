@@ -206,6 +206,7 @@ class Trials:
             or (self.is_guess and bool(OURS.search(str(error))))
             or any(refusal.wants_another(cls, given, option.name, error) for option in chosen)
             or any(refusal.runs_off(cls, usual, option.name, error) for option in chosen)
+            or any(one.value is None and refusal.is_placeholder(one.name, error) for one in chosen)
         )
 
     def _is_excused(self, chosen: tuple[Option, ...], module: nn.Module, error: Exception) -> bool:
@@ -230,8 +231,14 @@ class Trials:
         )
 
     def _works_as_wide(self, given: Mapping[str, Any], error: Exception) -> bool:
-        """Whether another width, which is an argument as well, fits what an option leaves of the features."""
+        """Whether another width, which is an argument as well, fits what an option leaves of the features.
+
+        Or that of an input, where a layer gets more than the input has: parts of it are laid beside it.
+        """
         for got, wanted in directed_pairs(str(error)):
+            as_given = replace(self.construction, arguments=given)
+            if any(self._works(as_given, one) for one in sides.with_channels(self.inputs, got, wanted - got)):
+                return True
             for name in [n for n, value in given.items() if type(value) is int and value > abs(got - wanted)]:
                 if self._works(
                     replace(self.construction, arguments={**given, name: given[name] + got - wanted}),

@@ -186,6 +186,23 @@ def _widths(cls: type[nn.Module], given: Mapping[str, Any]) -> list[str]:
     return [one for one in options.names(cls, given) if WIDTHS.search(one.rpartition(".")[2])]
 
 
+def is_placeholder(name: str, error: BaseException) -> bool:
+    """Whether a default of None is for another case: a field of a config that has to be set, or used in one branch.
+
+    Args:
+        name: of the argument whose default it is; of a field, `config.width`.
+        error: what was raised with None.
+    """
+    if "None" not in str(error):
+        return False
+    for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
+        file = frame.f_code.co_filename
+        if not file.startswith(source.TORCH) and not source.is_machinery(file):
+            branches = [node for node in ast.walk(source.tree_of(file)) if isinstance(node, ast.If)]
+            return "." in name or any(node.lineno < line <= (node.end_lineno or 0) for node in branches)
+    return False
+
+
 def failing_text(error: BaseException) -> str:
     """The innermost statement outside torch that an error went through."""
     for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -46,6 +46,15 @@ def grown(inputs: Inputs, more: int, columns: int | None = None) -> Inputs | Non
     has_images = any(tensor.ndim == IMAGE for tensor in inputs.tensors())
     across = more if columns is None else columns
     return _resized(inputs, lambda side: side + more, lambda side: side + across) if has_images else None
+
+
+def with_channels(inputs: Inputs, below: int, more: int) -> Iterator[Inputs]:
+    """The inputs with so many channels more in one of them that has fewer than `below`, its own once more."""
+    for tensor in inputs.tensors():
+        if tensor.ndim > ROWS and 0 < tensor.shape[1] < below and tensor.shape[1] + more > 0:
+            order = torch.arange(tensor.shape[1] + more) % tensor.shape[1]
+            wider = tensor.index_select(1, order)
+            yield inputs.map(lambda one, old=tensor, new=wider: new if one is old else one)
 
 
 def least(inputs: Inputs) -> Inputs | None:

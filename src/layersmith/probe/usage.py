@@ -55,9 +55,15 @@ def _is_shared(cls: type, forward: source.Function, name: str) -> bool:
 
 
 def is_unnamed_entry(cls: type, path: str) -> bool:
-    """Whether a path ends in a key of a dict that the class does not name: a batch may hold more than it takes."""
+    """Whether a path ends in a key of a dict that the class does not name: a batch may hold more than it takes.
+
+    Or that it names for its shape and kind only: `x = images.tensors`, and then `x.device`.
+    """
     entry = ENTRY.search(path)
-    return entry is not None and not re.search(rf"\b{re.escape(entry[1])}\b", source.text_of(cls))
+    if entry is None or not re.search(rf"\b{re.escape(entry[1])}\b", source.text_of(cls)):
+        return entry is not None
+    called = [name for name, value in _assigned(cls) if _reads(value, entry[1])]
+    return bool(called) and all(is_excused(cls, name) for name in called)
 
 
 @functools.lru_cache(maxsize=512)
@@ -127,6 +133,21 @@ def _excused(node: ast.AST) -> list[ast.expr]:
     if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in OF_KIND:
         return node.args
     return []
+
+
+def _assigned(cls: type) -> Iterator[tuple[str, ast.expr]]:
+    """The names that forward gives a value, with what is assigned."""
+    forward = source.function_node(getattr(cls, "forward", None))
+    for node in ast.walk(forward) if forward is not None else ():
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield node.targets[0].id, node.value
+
+
+def _reads(value: ast.expr, key: str) -> bool:
+    """Whether it is `thing.key` or `thing["key"]`."""
+    if isinstance(value, ast.Subscript):
+        return isinstance(value.slice, ast.Constant) and value.slice.value == key
+    return isinstance(value, ast.Attribute) and value.attr == key
 
 
 def _asks_for_none(node: ast.AST) -> TypeGuard[ast.Compare]:

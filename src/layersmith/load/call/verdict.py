@@ -40,7 +40,22 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
         return False
     owner = error.obj if isinstance(error.obj, nn.Module) else _said_owner(error, module)
     kind, name = type(owner), _said_name(error)
-    return owner is not None and not unset.options_behind(kind, name) and not is_set_elsewhere(kind, name)
+    is_given = (
+        unset.options_behind(kind, name) or is_set_elsewhere(kind, name) or _is_set_by_a_call(kind, name)
+    )
+    return owner is not None and not is_given
+
+
+def _is_set_by_a_call(cls: type, attribute: str) -> bool:
+    """Whether a method sets it that the class itself never calls: its loop does, before forward."""
+    setting = {
+        method.name
+        for method in source.methods(cls)
+        for part in ast.walk(method)
+        if isinstance(part, ast.Attribute) and part.attr == attribute and isinstance(part.ctx, ast.Store)
+    }
+    called = (name for name in setting - {"forward"} if not name.startswith("_"))
+    return any(not source.methods_naming(cls, name) for name in called)
 
 
 def meets_its_own_doubles(error: Exception, module: nn.Module) -> bool:

@@ -45,6 +45,7 @@ def mode_not_propagated(case: Case) -> Iterator[Finding]:
         asleep = module.eval()
         awake = [path for path, part in module.named_modules() if part.training]
         deaf = [one for one in hidden(module) if isinstance(one.value, nn.Module) and _hears_not(one.value)]
+        deaf = [one for one in deaf if _is_called(case, one.value)]
         woken = module.train()
     except TypeError as error:
         raise NotApplicable(f"train() takes other arguments: {error}") from error
@@ -81,6 +82,19 @@ def _hears_not(part: nn.Module) -> bool:
     """Whether a hidden module would behave otherwise in eval mode."""
     kinds = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001 - their common bases
     return part.training and any(isinstance(one, kinds) for one in nn.Module.modules(part))
+
+
+def _is_called(case: Case, part: nn.Module | Tensor) -> bool:
+    """Whether forward calls it: of a table of backbones all but one are thrown away."""
+    calls: list[object] = []
+    parts = nn.Module.modules(part) if isinstance(part, nn.Module) else ()
+    hooks = [one.register_forward_pre_hook(lambda *_: calls.append(None)) for one in parts]
+    try:
+        case.run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return bool(calls)
 
 
 def _line(module: nn.Module) -> tuple[str, int]:
@@ -135,6 +149,19 @@ class DropsFromAList(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([self.linear(drop(x)) for drop in self.drops]).mean(0)
+
+
+@mode_not_propagated.good
+class ChoosesItsBody(nn.Module):
+    """The other of the table is thrown away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = {name: nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5)) for name in ("one", "other")}
+        self.body = self.table["one"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
 
 
 @mode_not_propagated.good

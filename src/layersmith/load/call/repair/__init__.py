@@ -30,6 +30,7 @@ _ADVICE = (
     relations.halved,
     relations.cut,
     relations.doubled,
+    sizes.classes,
     sizes.paired,
     sizes.reshaped,
     sizes.shapes,

@@ -10,9 +10,10 @@ from layersmith.load.call.callee import State
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.values import TensorSpec, specs
 
-_SEQUENCE, _IMAGE = 3, 4  # ranks
+_MATRIX, _SEQUENCE, _IMAGE = 2, 3, 4  # ranks
 _LARGEST_DIVISOR = 256
 _LARGEST_SIDE = 300
+_USUAL_SIDES = (28, 32, 64)  # of data sets
 
 
 def whole(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
@@ -46,7 +47,8 @@ def scaled(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
         if not sides or given < 2:  # noqa: PLR2004 - nothing to scale
             continue
         guess = spec.shape[sides[0]] * (wanted / given) ** (1 / (spec.rank - 2))
-        for side in dict.fromkeys((round(guess), round(guess) + 1, round(guess) - 1)):
+        near = dict.fromkeys((round(guess), round(guess) + 1, round(guess) - 1))
+        for side in sorted(near, key=lambda side: side not in _USUAL_SIDES):
             if 0 < side <= _LARGEST_SIDE:
                 yield complaint.with_specs(lambda spec, side=side: with_sides(spec, side))  # type: ignore[misc]
 
@@ -93,6 +95,18 @@ def laid_out(complaint: Complaint, shape: list[int], total: int) -> Iterator[Sta
         if root * root == area and root * divisor <= _LARGEST_SIDE and total // spec.shape[0] in sizes:
             side = root * divisor
             yield complaint.with_specs(lambda spec, side=side: with_sides(spec, side))  # type: ignore[misc]
+
+
+def of_rows(complaint: Complaint, shape: list[int], total: int) -> Iterator[State]:
+    """Other sides where each row's map is flattened, `x.view(-1, 320)`: the rows stay as many as they were."""
+    images = [one for one in specs(list(complaint.state.values())) if open_sides(one) and one.rank == _IMAGE]
+    if len(shape) != _MATRIX or shape[0] != -1 or len(images) != 1 or total % images[0].shape[0]:
+        return
+    given = total // images[0].shape[0]
+    yield from flattened(complaint, given, shape[1])
+    for side in _USUAL_SIDES:
+        yield complaint.with_specs(lambda spec, side=side: with_sides(spec, side))  # type: ignore[misc]
+    yield from scaled(complaint, given, shape[1])
 
 
 def with_sides(spec: TensorSpec, side: int) -> TensorSpec:

@@ -125,6 +125,18 @@ def shapes(complaint: Complaint) -> Iterator[State]:
             yield from (complaint.with_value(name, TensorSpec(o, spec.dtype, spec.high)) for o in others[:2])
 
 
+def classes(complaint: Complaint) -> Iterator[State]:
+    """One weight a class, as a loss takes them: "for all 32 classes or no classes but got weight tensor of shape"."""
+    match = complaint.says(r"for all (\d+) classes.* weight tensor of shape: \[([\d, ]+)\]")
+    if not match:
+        return
+    shape = tuple(map(int, match.group(2).split(",")))
+    for name in reversed(complaint.tensors):
+        spec = complaint.state[name]
+        if isinstance(spec, TensorSpec) and spec.shape == shape and spec.dtype.is_floating_point:
+            yield complaint.with_value(name, TensorSpec((int(match.group(1)),), spec.dtype, spec.high))
+
+
 def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     told = {value for value in complaint.callee.arguments.values() if type(value) is int}
     yield from _beside_others(complaint, given, wanted)
@@ -143,6 +155,11 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     yield from flattened.whole(complaint, given, wanted)
     yield from flattened.scaled(complaint, given, wanted)
     yield from flattened.flattened(complaint, given, wanted)
+    if (
+        complaint.says("channels") and len(complaint.tensors) == 1
+    ):  # beside a part of itself, as its coordinates
+        for size in sorted(complaint.free_sizes):
+            yield from complaint.with_size(size, size + wanted - given)
     for side in _SIDES:
         yield complaint.with_specs(lambda spec, side=side: flattened.with_sides(spec, side))  # type: ignore[misc]
 
@@ -213,6 +230,7 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
     if not total:
         return
     yield from flattened.laid_out(complaint, shape, total)
+    yield from flattened.of_rows(complaint, shape, total)
     if -1 not in shape:
         yield from _fewer_dimensions(complaint, product, total)
         yield from _regrouped(complaint, shape, total)
