@@ -52,7 +52,6 @@ AFTER = ("forward-raises", "state-changes-in-eval", "silent-broadcast")
 MIXES = re.compile(
     r"^Random|mini_?batch|mix_?up|cut_?mix|mosaic|loss$|criterion$", re.IGNORECASE
 )  # whose names say so
-WEIGHTS = re.compile(r"w\d+|weights?\d*|kernel|filters?")
 OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 
@@ -66,8 +65,6 @@ def batch_leak(case: Case) -> list[Finding]:
     are_apart = reading.has_batch_of_graphs(case.module, [x.ndim for x in case.inputs.tensors()])
     if has_nodes or (nodes.is_graph(case.inputs, names) and not are_apart):
         raise NotApplicable("rows are nodes of a graph")
-    if any(map(WEIGHTS.fullmatch, names[1:])):
-        raise NotApplicable("an input is a weight by its name: its rows are not those of the others")
     inputs = batch.distinct(case.module, case.inputs, case.run())
     if inputs is None or batch.is_added(inputs, case.run(inputs)):
         raise NotApplicable("which axis of its outputs is the batch cannot be told")
