@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.call.search import CallSearch
-from layersmith.probe import batch, influence, tree
+from layersmith.probe import batch, influence, sides, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 
 ROWS = 2  # axes of rows x features
 NO_BROADCAST = "must match the size of tensor"
 PAIR = 2
+MOST = 256  # entries
 STEPS = 3  # of rows x steps x features, or of rows x channels x steps
 
 
@@ -88,6 +89,25 @@ def may_work_otherwise(
         _fits_once(module, other, inputs, deadline) or _fits_a_pair(module, other, deadline)
     )
     return not is_broadcast
+
+
+def other_widths(inputs: Inputs, given: Mapping[str, Any], error: Exception) -> Iterator[Inputs]:
+    """Inputs of other sizes that an error of a call asks for.
+
+    With more channels, where a layer gets more than the input has: parts of it are laid beside it. As long as an
+    argument of the constructor says, where that many entries are asked for one by one.
+    """
+    for got, wanted in directed_pairs(str(error)):
+        yield from sides.with_channels(inputs, got, wanted - got)
+    if match := re.search(r"out of bounds for dimension (\d+) with size (\d+)", str(error)):
+        axis, size = map(int, match.groups())
+        for count in {value for value in given.values() if type(value) is int and size < value <= MOST}:
+            order = torch.arange(count) % max(size, 1)
+            yield inputs.map(
+                lambda one, order=order: (
+                    one.index_select(axis, order) if one.ndim > axis and one.shape[axis] == size else one
+                )
+            )
 
 
 def _is_square(found: Inputs, usual: Inputs) -> bool:

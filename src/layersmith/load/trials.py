@@ -16,7 +16,7 @@ from torch import nn
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.constructor import fields
-from layersmith.load.otherwise import emptied, error_of, may_work_otherwise
+from layersmith.load.otherwise import emptied, error_of, may_work_otherwise, other_widths
 from layersmith.probe import batch, options, refusal, sides, source, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
@@ -233,19 +233,17 @@ class Trials:
     def _works_as_wide(self, given: Mapping[str, Any], error: Exception) -> bool:
         """Whether another width, which is an argument as well, fits what an option leaves of the features.
 
-        Or that of an input, where a layer gets more than the input has: parts of it are laid beside it.
+        Or that of an input.
         """
         for got, wanted in directed_pairs(str(error)):
-            as_given = replace(self.construction, arguments=given)
-            if any(self._works(as_given, one) for one in sides.with_channels(self.inputs, got, wanted - got)):
-                return True
             for name in [n for n, value in given.items() if type(value) is int and value > abs(got - wanted)]:
                 if self._works(
                     replace(self.construction, arguments={**given, name: given[name] + got - wanted}),
                     self.inputs,
                 ):
                     return True
-        return False
+        as_given = replace(self.construction, arguments=given)
+        return any(self._works(as_given, one) for one in other_widths(self.inputs, given, error))
 
     def _has_more_inputs(self, module: nn.Module) -> bool:
         """Whether forward takes inputs that the call leaves out: another width is that of keys, not of queries."""

@@ -147,7 +147,15 @@ def written(value: Any) -> str:
         return f"[{', '.join(map(written, value))}]"
     if inspect.isclass(value) or inspect.isroutine(value):
         return _name_of(value)
-    return " ".join(repr(value).split())
+    return _shown(value)
+
+
+def _shown(value: Any) -> str:
+    """Its own text on one line; its class where it has none, as what a later call sets is missing."""
+    try:
+        return " ".join(repr(value).split())
+    except Exception:  # noqa: BLE001 - whatever the user's own __repr__ raises
+        return f"<{type(value).__name__}>"
 
 
 def _written_dict(value: dict[Any, Any]) -> str:
@@ -155,7 +163,7 @@ def _written_dict(value: dict[Any, Any]) -> str:
         return f"SimpleNamespace({', '.join(f'{key}={written(item)}' for key, item in value.items())})"
     if type(value) is dict:
         return "{" + ", ".join(f"{key!r}: {written(item)}" for key, item in value.items()) + "}"
-    return " ".join(repr(value).split())
+    return _shown(value)
 
 
 def specs(value: Any) -> Iterator[TensorSpec]:

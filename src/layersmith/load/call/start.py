@@ -106,12 +106,16 @@ def _as_told(callee: Callee, name: str, spec: TensorSpec) -> TensorSpec:
     return spec.resized(spec.rank - 1, clue.reach, fix=False) if clue.reach and is_open else spec
 
 
+_BETWEEN = re.compile(r"range\(1, *\w+\.(?:ndim|dim\(\)) *- *1\)")  # the axes between the first and the last
+
+
 def _ranks(callee: Callee) -> list[int]:
     """Ranks to try for the main input, the likeliest first."""
     clue = callee.clues[callee.required[0]]
     is_sequence = any(_SEQUENCE_CLASS.search(name) for name in [*callee.arguments, *callee.settings])
     is_sequence |= bool(_SEQUENCE_INPUT.match(callee.required[0]))
-    dimensions = _OF_DIMENSIONS.findall(type(callee.module).__name__)
+    cls: type = type(callee.module)
+    dimensions = _OF_DIMENSIONS.findall(cls.__name__)
     if clue.rank:
         likely = [clue.rank]
     elif _told_image(callee) and not clue.says_size:
@@ -122,7 +126,7 @@ def _ranks(callee: Callee) -> list[int]:
         likely = [4, 3, 5, 2]
     elif clue.min_rank == _MATRIX and callee.told(_CHANNEL_ARGUMENTS) and not (clue.last or is_sequence):
         likely = [_IMAGE, _SEQUENCE]  # `x.shape[1] == self.channels`
-    elif is_sequence or clue.min_rank > _MATRIX:
+    elif is_sequence or clue.min_rank > _MATRIX or _BETWEEN.search(source.text_of(cls)):
         likely = [3, 2, 4] if clue.says_size or is_sequence else [3, 4, 2]
     else:
         likely = [2, 3, 4]

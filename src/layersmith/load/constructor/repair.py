@@ -227,7 +227,7 @@ def _of_a_list(current: list[Any] | tuple[Any, ...], text: str, numbers: list[in
 
 def _of_a_number(current: int, text: str, numbers: list[int]) -> Iterator[Any]:
     if re.search(r"divis|multiple|% ", text):
-        yield from (64, 32, 16, 8)
+        yield from (64, 32, 16, 8, 128, 256)
     if re.search(r"no len|iterable|tuple|list\b|unpack|subscript|sequence", text):
         lengths = dict.fromkeys([*(n for n in numbers if 1 < n < 9), 2, 3])  # noqa: PLR2004 - lists are short
         yield from [kind([current] * length) for length in lengths for kind in (tuple, list)]
