@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from layersmith.probe import tree
+from layersmith.probe import source, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.steps import caller
 from layersmith.probe.surroundings import preserved
@@ -30,6 +31,7 @@ FIX: Mapping[str, str] = {
     "exp": 'take the loss with reduction="none", and the mean of what is weighted',
 }
 SCORED = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy")
+MEAN = "the mean over classes as well as rows"  # what `kl_div` takes where nothing is said
 CALLS = r"(?i)cross_?entropy|nll_?loss|kl_?div|with_?logits"
 NEAR = 1e-3  # how near one the sums of probabilities are
 ABOVE = 0.1  # no logarithm of a probability, however rounded
@@ -70,6 +72,8 @@ class _Watch(TorchFunctionMode):
         first = args[0] if args else (kwargs or {}).get("input")
         if name in TAKES and isinstance(first, Tensor) and (said := self._wrong(name, first.detach())):
             self.found.append(Misfit(name, said, *caller()))
+        elif name == "kl_div" and isinstance(first, Tensor) and first.ndim > 1 and _is_left_open(*caller()):
+            self.found.append(Misfit(name, MEAN, *caller()))
         result = func(*args, **(kwargs or {}))
         if name.strip("_") == "sigmoid" and isinstance(result, Tensor):
             self.squashed[tree.place(result)] = result
@@ -93,6 +97,17 @@ class _Watch(TorchFunctionMode):
             return "probabilities"
         is_score = TAKES[name] == LOGARITHMS and bool((given > ABOVE).any()) and bool((given < -ABOVE).any())
         return "scores, some of them positive" if is_score else ""
+
+
+def _is_left_open(file: str, line: int) -> bool:
+    """Whether `kl_div(x, y)` stands there, and says nothing of a reduction."""
+    calls = [node for node in ast.walk(source.tree_of(file)) if isinstance(node, ast.Call)]
+    here = [one for one in calls if one.lineno <= line <= (one.end_lineno or 0)]
+    asked = [one for one in here if ast.unparse(one.func).rpartition(".")[2] == "kl_div"]
+    return bool(asked) and all(
+        len(one.args) <= 2 and {key.arg for key in one.keywords} <= {"log_target", "input", "target"}  # noqa: PLR2004
+        for one in asked
+    )
 
 
 def are_probabilities(given: Tensor, axes: Iterable[int]) -> bool:

@@ -122,5 +122,5 @@ class PutsATokenInFront(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, 6))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = torch.cat([self.cls_token.expand(len(tokens), -1, -1), self.token(tokens)], dim=1)
+        x = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), self.token(tokens)], dim=1)
         return x + self.position(torch.arange(x.shape[1], device=x.device))

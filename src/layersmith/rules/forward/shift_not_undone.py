@@ -106,7 +106,7 @@ class _Windows(nn.Module):
         self.mix = nn.Linear(2 * width, 2 * width)
 
     def mixed(self, x: Tensor) -> Tensor:
-        return self.mix(x.reshape(len(x), x.shape[1] // 2, -1)).reshape(x.shape)
+        return self.mix(x.reshape(x.shape[0], x.shape[1] // 2, -1)).reshape(x.shape)
 
 
 @shift_not_undone.bad("roll() shifts by -1 what was shifted by -1", inputs=lambda: torch.randn(2, 4, 6))

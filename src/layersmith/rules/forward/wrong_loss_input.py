@@ -8,10 +8,10 @@ logarithms: of probabilities they give a number of the wrong sign that still has
 ## How it is tested
 What forward gives to `cross_entropy`, `nll_loss`, `kl_div` and `binary_cross_entropy_with_logits` (or their modules)
 is looked at: probabilities that sum to one, the result of a sigmoid, or scores of both signs where logarithms are
-taken; and `exp` of the negative mean of such a loss, where a focal loss wants that of each sample. What the caller
-gave is not. A target that forward takes and can do without is given. Where forward itself returns probabilities, the
-file is read, and those of its project that import it: what an object of the class returns must not go to a cross
-entropy there.
+taken; and `exp` of the negative mean of such a loss, where a focal loss wants that of each sample; and a `kl_div`
+without a `reduction`, of which torch itself warns. What the caller gave is not. A target that forward takes and can
+do without is given. Where forward itself returns probabilities, the file is read, and those of its project that
+import it: what an object of the class returns must not go to a cross entropy there.
 
 ## How to fix it
 Leave the softmax out and return scores; take `log_softmax` before `nll_loss` and `kl_div`.
@@ -69,6 +69,9 @@ def _returns_probabilities(case: Case) -> bool:
 
 
 def _finding(one: losses.Misfit, where: str) -> Finding:
+    if one.given == losses.MEAN:
+        message = "kl_div() takes the mean over classes as well as rows: a divergence is the sum over classes"
+        return Finding(message, where, one.file, one.line, 'pass reduction="batchmean"')
     message = f"{one.function}() takes {losses.TAKES[one.function]} and gets {one.given}"
     return Finding(message, where, one.file, one.line, losses.FIX[one.function])
 
@@ -113,6 +116,12 @@ class FocusesOnEach(FocusesOnTheMean):
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
         loss = nn.functional.cross_entropy(scores, labels, reduction="none")
         return ((1 - torch.exp(-loss)) ** self.gamma * loss).mean()
+
+
+@wrong_loss_input.bad("a divergence is the sum over classes", inputs=_taught)
+class DistilsTheMean(nn.Module):
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return nn.functional.kl_div(student.log_softmax(-1), teacher.softmax(-1)) * 4
 
 
 @wrong_loss_input.bad("kl_div() takes logarithms of probabilities and gets probabilities", inputs=_taught)
