@@ -12,6 +12,7 @@ from torch import Tensor
 from layersmith.load.call import stated
 from layersmith.probe import tree
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.surroundings import preserved
 from layersmith.subject import Case
 
 TARGET = re.compile(r"^(?:targets?|labels?|y|y_true|gt|ground_truth)$")
@@ -30,7 +31,9 @@ def with_target(case: Case) -> Inputs | None:
     output = next(tree.tensors(case.run()), None) if name else None
     if output is None or not output.ndim or not output.is_floating_point():
         return None
-    for target in _targets(type(case.module), name, output.detach()):
+    with preserved(seed=case.seed):
+        targets = [*_targets(type(case.module), name, output.detach())]
+    for target in targets:
         inputs = Inputs(case.inputs.args, {**case.inputs.kwargs, name: target})
         try:
             case.fresh(training=True).run(inputs)

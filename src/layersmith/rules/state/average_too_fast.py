@@ -30,13 +30,14 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.probe import reading, source
+from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -59,9 +60,11 @@ def average_too_fast(case: Case) -> Iterator[Finding]:
     if not rates or all(one.requires_grad for one in case.module.parameters()):
         raise NotApplicable("it holds no frozen parameters beside a rate at which they could follow")
     module = case.fresh(training=True).module
-    _move(module)
+    with preserved(seed=case.seed):
+        _move(module)
     for way in _ways(case, module):
-        moved = _moved(module, way)
+        with preserved(seed=case.seed):
+            moved = _moved(module, way)
         for name, share in moved:
             for rate, value in rates.items():
                 if abs(share - max(value, 1 - value)) < SAME:
@@ -92,7 +95,7 @@ def _move(module: nn.Module) -> None:
             parameter.add_(torch.randn_like(parameter))
 
 
-def _ways(case: Case, module: nn.Module) -> Iterator[object]:
+def _ways(case: Case, module: nn.Module) -> Iterator[Callable[[nn.Module], object]]:
     """What may update the average: forward, then methods that take nothing and say so by their names."""
     yield lambda one: case.inputs.clone().call(one)
     for name, method in inspect.getmembers(type(module), inspect.isfunction):
@@ -100,11 +103,11 @@ def _ways(case: Case, module: nn.Module) -> Iterator[object]:
             yield method
 
 
-def _moved(module: nn.Module, way: object) -> list[tuple[str, float]]:
+def _moved(module: nn.Module, way: Callable[[nn.Module], object]) -> list[tuple[str, float]]:
     """The frozen parameters that went towards a trained one, and by which share of the way."""
     changed = copy.deepcopy(module)
     try:
-        way(changed)  # type: ignore[operator]
+        way(changed)
     except Exception:  # noqa: BLE001 - a method may want a call before it
         return []
     trained = [one.detach().double() for one in changed.parameters() if one.requires_grad]

@@ -155,9 +155,8 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     yield from flattened.whole(complaint, given, wanted)
     yield from flattened.scaled(complaint, given, wanted)
     yield from flattened.flattened(complaint, given, wanted)
-    if (
-        complaint.says("channels") and len(complaint.tensors) == 1
-    ):  # beside a part of itself, as its coordinates
+    # Of one input beside a part of itself, as points beside their coordinates.
+    if complaint.says("channels") and len(complaint.tensors) == 1:
         for size in sorted(complaint.free_sizes):
             yield from complaint.with_size(size, size + wanted - given)
     for side in _SIDES:

@@ -1,0 +1,143 @@
+"""Classes of public repositories, as they were first met: called wrongly, or accused of what they do on purpose."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from layersmith import runner
+from layersmith.load.build import subject_of_class
+from layersmith.load.call.verdict import is_unmendable
+from layersmith.load.values import written
+from layersmith.probe import nodes, usage
+from layersmith.probe.inputs import Inputs
+from layersmith.registry import load
+from layersmith.subject import Construction, Subject
+
+
+class ReadsDigits(nn.Module):
+    """Of 32 x 32 its rows would be others: 16 x 500 numbers are 25 x 320."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 10, 5), nn.Conv2d(10, 20, 5)
+        self.head = nn.Linear(320, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.max_pool2d(self.one(x), 2)
+        x = nn.functional.max_pool2d(self.two(x), 2)
+        return self.head(x.view(-1, 320))
+
+
+class NormalisesBetween(nn.Module):
+    """Over the axes between rows and features, which a table has none of."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(num_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        between = tuple(range(1, x.ndim - 1))
+        return (x - x.mean(dim=between, keepdim=True)) * self.weight
+
+
+class OfDepthSixMore(nn.Module):
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        assert (depth - 4) % 6 == 0, "depth should be 6n+4"
+        widths = [8] + [16] * ((depth - 4) // 6)
+        self.layers = nn.ModuleList(map(nn.Linear, widths[:-1], widths[1:]))
+        self.norm = nn.LayerNorm(16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return self.norm(x)
+
+
+@pytest.mark.parametrize(
+    ("cls", "shape"), [(ReadsDigits, (1, 28, 28)), (NormalisesBetween, None), (OfDepthSixMore, (8,))]
+)
+def test_it_is_called_as_its_users_call_it(cls: type[nn.Module], shape: tuple[int, ...] | None) -> None:
+    (x,) = subject_of_class(cls).inputs(0).args
+    assert x.ndim > 2 if shape is None else tuple(x.shape[-len(shape) :]) == shape
+    assert x.shape[0] == len(subject_of_class(cls).case().run())
+
+
+class WaitsForItsLoop(nn.Module):
+    def begin(self, rows: int) -> None:
+        self.state = torch.zeros(rows, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.state
+
+
+class NobodySets(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.state  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("cls", "is_lost"), [(WaitsForItsLoop, False), (NobodySets, True)])
+def test_what_a_method_sets_may_be_set_before_a_call(cls: type[nn.Module], is_lost: bool) -> None:
+    module = cls()
+    with pytest.raises(AttributeError) as raised:
+        module(torch.randn(2, 4))
+    assert is_unmendable(raised.value, module) is is_lost
+
+
+class AsksOneForItsDevice(nn.Module):
+    def forward(self, images: dict[str, Tensor]) -> Tensor:
+        x = images["tensors"]
+        return images["mask"].float().cumsum(1).to(x.device)
+
+
+@pytest.mark.parametrize(("entry", "is_excused"), [("tensors", True), ("mask", False), ("other", True)])
+def test_an_entry_may_be_asked_for_its_kind_only(entry: str, is_excused: bool) -> None:
+    assert usage.is_unnamed_entry(AsksOneForItsDevice, f"input[0]['{entry}']") is is_excused
+
+
+class ChoosesByACount(nn.Module):
+    """The kernel's default is for the other branch."""
+
+    def __init__(self, routes: int = -1, kernel: int | None = None) -> None:
+        super().__init__()
+        if routes != -1:
+            self.layer: nn.Module = nn.Linear(8, routes)
+        else:
+            self.layer = nn.Conv1d(4, 4, kernel)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+class AlwaysNeedsIt(nn.Module):
+    def __init__(self, kernel: int | None = None) -> None:
+        super().__init__()
+        self.layer = nn.Conv1d(4, 4, kernel)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+@pytest.mark.parametrize(("cls", "count"), [(ChoosesByACount, 0), (AlwaysNeedsIt, 1)])
+def test_a_default_of_none_may_be_for_another_branch(cls: type[nn.Module], count: int) -> None:
+    made = Construction(cls, {"kernel": 3}, lambda kind, given: kind(**given), f"{cls.__name__}(kernel=3)")
+    subject = Subject(
+        "it", lambda _: made.build(), lambda _: Inputs((torch.randn(2, 4, 8),)), construction=made
+    )
+    assert len(runner.ask(subject, load("argument-crashes")).findings) == count
+
+
+def test_a_text_that_raises_is_its_class() -> None:
+    class Shy(nn.Module):
+        def __repr__(self) -> str:
+            return f"Shy({self.unset})"
+
+    assert written(Shy()) == "<Shy>"
+
+
+def test_nodes_that_ask_their_neighbours_are_no_batch() -> None:
+    inputs = Inputs((torch.randn(5, 4), torch.zeros(5, 3, dtype=torch.long)))
+    assert nodes.is_graph(inputs, ("x", "nbr_idx"))
+    assert not nodes.is_graph(inputs, ("x", "labels"))
