@@ -61,8 +61,11 @@ def longest_length_fails(case: Case) -> Iterator[Finding]:
     layout = sequence.layout(case.module, case.inputs, case.run)
     if layout is None:
         raise NotApplicable("which axis is time cannot be told")
-    small = case.subject.otherwise(**{name: SMALL})
-    errors = [_error(small.case(seed=case.seed), layout, steps) for steps in (SMALL - 1, SMALL)]
+    try:
+        small = case.subject.otherwise(**{name: SMALL}).case(seed=case.seed)
+    except Exception as error:
+        raise NotApplicable(f"it is not built with {name}={SMALL}: {wording.short(error)}") from error
+    errors = [_error(small, layout, steps) for steps in (SMALL - 1, SMALL)]
     if errors[0] is None and errors[1] is not None and not refusal.is_refusal(errors[1]):
         yield Finding(
             f"with {name}={SMALL} forward takes {SMALL - 1} steps, and with {SMALL} it raises {wording.short(errors[1])}",

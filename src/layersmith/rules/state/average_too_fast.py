@@ -105,10 +105,10 @@ def _ways(case: Case, module: nn.Module) -> Iterator[Callable[[nn.Module], objec
 
 def _moved(module: nn.Module, way: Callable[[nn.Module], object]) -> list[tuple[str, float]]:
     """The frozen parameters that went towards a trained one, and by which share of the way."""
-    changed = copy.deepcopy(module)
     try:
+        changed = copy.deepcopy(module)
         way(changed)
-    except Exception:  # noqa: BLE001 - a method may want a call before it
+    except Exception:  # noqa: BLE001 - it cannot be copied, or a method wants a call before it
         return []
     trained = [one.detach().double() for one in changed.parameters() if one.requires_grad]
     found = []
