@@ -234,7 +234,8 @@ def distinct(module: nn.Module, inputs: Inputs, output: object = ()) -> Inputs |
     if (size not in taken and not is_twice) or not axes(module, inputs):
         return inputs
     more = next(count for count in range(1, len(taken) + 2) if size + count not in taken)
-    return grown_if_taken(module, inputs, more, axis=0)
+    larger = grown_if_taken(module, inputs, more, axis=0)
+    return inputs if larger is None and size not in taken else larger
 
 
 def is_added(inputs: Inputs, output: object) -> bool:

@@ -48,7 +48,7 @@ SPREAD = 1e-3  # of the ratio of norms
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.DECLARED)
 def rotary_changes_norm(case: Case) -> Iterator[Finding]:
     """Compare the norms of what goes into each such function with those of what comes out."""
-    floats = case.inputs.map(lambda one: one.requires_grad_() if one.is_floating_point() else one)
+    floats = case.inputs.map(lambda one: one.requires_grad_() if tree.is_differentiable(one) else one)
     with preserved(seed=case.seed), torch.enable_grad(), Listening(NAMES) as heard:
         floats.call(case.module)
         heard.is_on = False
@@ -134,3 +134,14 @@ class RotaryWithAFactor(RotaryOfHalves):
 
     def forward(self, x: Tensor) -> Tensor:
         return 1.25 * super().forward(x)
+
+
+@rotary_changes_norm.good(
+    inputs=lambda: (torch.randn(2, 5, 6), torch.randn(5, 3, dtype=torch.complex64)),
+)
+class RotaryByTheCallersTable(nn.Module):
+    """Whose numbers are the caller's, and not of length one here."""
+
+    def forward(self, x: Tensor, table: Tensor) -> Tensor:
+        pairs = torch.view_as_complex(x.unflatten(-1, (3, 2)))
+        return torch.view_as_real(pairs * table).flatten(-2)
