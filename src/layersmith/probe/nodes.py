@@ -9,9 +9,8 @@ import torch
 from layersmith.probe.inputs import Inputs
 
 GRAPH_NAMES = ("edge_index", "edge", "edges", "adj", "adjacency", "adj_matrix", "graph")
-NEIGHBOURS = re.compile(
-    r"neighbo|\bnbrs?(?:\b|_)|^knn", re.IGNORECASE
-)  # whose rows a table of rows is asked for
+# Whose rows a table of rows is asked for.
+NEIGHBOURS = re.compile(r"neighbo|\bnbrs?(?:\b|_)|^knn", re.IGNORECASE)
 
 
 def is_graph(inputs: Inputs, names: tuple[str, ...]) -> bool:

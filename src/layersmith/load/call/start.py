@@ -37,6 +37,7 @@ _TEXTS = re.compile(
 )  # what an image is conditioned on
 _SEQUENCE_CLASS = re.compile(r"d_model|n_embd|embed_dim|^dim$|model_dim|d_embed|emb_dim|config|^cfg$|head")
 _SEQUENCE_INPUT = re.compile(r"^(hidden_states|inputs_embeds|sequences?|sequence_output|\w*tokens)$")
+_BETWEEN = re.compile(r"range\(1, *\w+\.(?:ndim|dim\(\)) *- *1\)")  # the axes between the first and the last
 _OF_DIMENSIONS = re.compile(r"([123])[dD](?![a-z\d])")  # in the name of a class, as torch has it: AvgPool2d
 _CHANNEL_ARGUMENTS = re.compile(
     r"^(channels|in_ch\w*|input_channels|im(age|g)_ch\w*|n_channels|num_channels|in_planes|inplanes|in_c)$"
@@ -104,9 +105,6 @@ def _as_told(callee: Callee, name: str, spec: TensorSpec) -> TensorSpec:
         return spec.resized(1 if spec.rank >= _IMAGE else spec.rank - 1, size, fix=False)
     is_open = spec.rank > 1 and spec.rank - 1 in spec.free
     return spec.resized(spec.rank - 1, clue.reach, fix=False) if clue.reach and is_open else spec
-
-
-_BETWEEN = re.compile(r"range\(1, *\w+\.(?:ndim|dim\(\)) *- *1\)")  # the axes between the first and the last
 
 
 def _ranks(callee: Callee) -> list[int]:

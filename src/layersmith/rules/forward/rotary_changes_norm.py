@@ -72,18 +72,16 @@ def _turned(call: Called) -> Iterator[tuple[Tensor, Tensor]]:
     """The queries and keys that went in, each with what came out, where tables and scales are not the caller's."""
     given = {name: one for name, one in call.arguments.items() if isinstance(one, Tensor)}
     made = [one for one in tree.tensors(call.result) if one.requires_grad]
-    turned = [
-        (name, one, next((new for new in made if new.shape == one.shape and new is not one), None))
-        for name, one in given.items()
-        if one.requires_grad and one.ndim > 1
-    ]
-    pairs = [(name, one, new) for name, one, new in turned if new is not None]
-    others = [one for name, one in given.items() if name not in {name for name, *_ in pairs}]
+    turned: dict[str, tuple[Tensor, Tensor]] = {}
+    for name, one in given.items():
+        new = next((new for new in made if new.shape == one.shape and new is not one), None)
+        if new is not None and one.requires_grad and one.ndim > 1:
+            turned[name] = (one, new)
+            made = [other for other in made if other is not new]
+    others = [one for name, one in given.items() if name not in turned]
     is_scaled = any(SCALES.search(name) and value is not None for name, value in call.arguments.items())
-    if is_scaled or any(one.requires_grad for one in others) or len(pairs) > len(made):
-        return
-    for (_, one, _), new in zip(pairs, made, strict=False):
-        yield one, new
+    if not is_scaled and not any(one.requires_grad for one in others):
+        yield from turned.values()
 
 
 def _is_norm_kept(before: Tensor, after: Tensor) -> bool:

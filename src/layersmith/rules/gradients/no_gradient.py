@@ -83,9 +83,8 @@ def _unreached(case: Case, told: set[str]) -> Iterator[Finding]:
     lost = {name: place for name, place in seen.cut.items() if name in without}
     if not found.reached:  # it runs under no_grad as a whole, on purpose
         lost = {name: place for name, place in lost.items() if place.operation != "no_grad"}
-    ends = (
-        seen.cut | seen.flat
-    )  # of what is exactly zero: a path leads past it and cancels, as of `x + (q - x)`
+    # Where what is exactly zero is cut, another path leads past it and cancels, as of `x + (q - x)`.
+    ends = seen.cut | seen.flat
     lost |= {name: place for name, place in ends.items() if name in zero and _matters(case, name)}
     for place in dict.fromkeys(lost.values()):
         yield of_unreached([name for name, where in lost.items() if where == place], place)
