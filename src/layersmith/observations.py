@@ -12,7 +12,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import escapes, leaves, lost, masks, source, tree
+from layersmith.probe import closeness, escapes, leaves, lost, masks, source, tree
 from layersmith.probe.capture import Capture, capture
 from layersmith.probe.export import Export, export_of
 from layersmith.probe.gradients import GradientReport, Leg, WrongGradient, gradients, question_of
@@ -110,6 +110,14 @@ def captures(case: Case) -> Capture:
 def exports(case: Case) -> Export:
     """What torch.export makes of the module in eval mode, with its batch open."""
     return export_of(lambda: case.fresh().module, case.inputs, seed=case.seed)
+
+
+def noise(case: Case) -> tuple[closeness.Gap, ...]:
+    """How far another seed of torch moves each of its outputs."""
+    first, second = (
+        dict(tree.named_tensors(case.fresh().run(case.inputs, seed=seed), name="output")) for seed in (1, 2)
+    )
+    return tuple(closeness.gap(first[path], second[path], where=path) for path in first if path in second)
 
 
 def maskings(case: Case) -> tuple[Masking, ...]:

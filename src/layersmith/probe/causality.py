@@ -141,7 +141,18 @@ def _apart(layout: Layout, before: object, after: object, places: Any) -> Iterat
     others = dict(layout.at(after, places))
     for path, tensor in layout.at(before, places):
         if path in others and bool(tensor.isfinite().all()):
-            yield closeness.gap(tensor, others[path], where=path)
+            pair = (_among_themselves(layout, one, places) for one in (tensor, others[path]))
+            yield closeness.gap(*pair, where=path)
+
+
+def _among_themselves(layout: Layout, tensor: Tensor, places: Any) -> Tensor:
+    """Of steps against steps, as scores are, what these have of each other: row 1, column 6 is of step 6 by right."""
+    if places != range(len(places)):
+        return tensor
+    for axis, size in enumerate(tensor.shape):
+        if size == layout.steps and axis != layout.batch:
+            tensor = tensor.narrow(axis, 0, len(places))
+    return tensor
 
 
 def _defaults(cls: type) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from layersmith.finding import Finding, Severity
 from layersmith.load import switched
 from layersmith.load.attempt import Deadline
+from layersmith.observations import noise
 from layersmith.probe import causality, masks, sequence, source
 from layersmith.probe.closeness import Gap
 from layersmith.probe.sequence import Layout
@@ -69,8 +70,7 @@ def _asked(case: Case, axis: int | None, why: str) -> Iterator[Finding]:
     )
     if layout is None:
         raise NotApplicable("which axis is time is not sure")
-    found = [(cut, gap) for cut, gap in causality.leaks(layout, case.inputs, case.run_fresh)]
-    if not found:
+    if not (found := list(causality.leaks(layout, case.inputs, case.run_fresh))):
         raise NotApplicable("no output has a time axis")
     severity = None if causality.is_explicit(why) else Severity.WARNING
     opened = [(cut, gap) for cut, gap in found if gap.is_open]
@@ -80,7 +80,7 @@ def _asked(case: Case, axis: int | None, why: str) -> Iterator[Finding]:
         yield _seen(case, layout, *max(opened, key=lambda pair: pair[1].max_abs), why, severity)
         return
     gap = causality.growth(layout, case.inputs, case.run_fresh)
-    if gap is not None and gap.is_open:
+    if gap is not None and gap.is_open and not any(one.is_open for one in case.once(noise)):
         yield _grown(case, layout, gap, why)
 
 
