@@ -20,7 +20,7 @@ from layersmith.errors import UsageError
 from layersmith.load import notation
 from layersmith.load.attempt import contained
 from layersmith.load.constructor.search import call_text, construct
-from layersmith.load.constructor.standins import Several
+from layersmith.load.constructor.standins import Layers, Several
 from layersmith.load.constructor.usage import constructor
 from layersmith.load.strategy import Found, Request
 from layersmith.load.values import Call, Made, TensorSpec
@@ -139,6 +139,7 @@ class _Names(dict[str, Any]):
             "F": F,
             "SimpleNamespace": types.SimpleNamespace,
             "Several": Several,
+            "Layers": Layers,
         }
         super().__init__(usual | dict(home) | {cls.__name__: cls})
         self.package = cls.__module__.partition(".")[0]

@@ -218,7 +218,7 @@ def _by_usage(wanted: Wanted) -> Iterator[Any]:
         yield from _repeated(wanted, list)
     elif "module" in kinds:
         yield from [*_namesakes(wanted), *_by_evidence(wanted)]
-        yield from standins.modules(name, outputs=wanted.usage.outputs)
+        yield from standins.modules(name, outputs=wanted.usage.outputs, attributes=wanted.usage.attributes)
 
 
 def _by_name(wanted: Wanted) -> Iterator[Any]:

@@ -29,8 +29,30 @@ def read_forward(cls: type, function: source.Function, kept: Trace) -> None:
             reader.loop(node.target, node.iter)
     for node in nodes:
         reader.read(node)
+    for node in [*nodes, *_in_its_methods(cls, nodes)]:
+        reader.opened(node)
     for trace, used in reader.modes.values():  # the mode that uses most of what forward is given comes first
         trace.strings.sort(key=lambda text: -used.get(text, 0))
+
+
+def _in_its_methods(cls: type, nodes: list[ast.AST]) -> Iterator[ast.AST]:
+    """The nodes of the methods that these call: `self.get_embedding(x)`, and those that it calls in turn."""
+    seen, left = set(), nodes
+    while left:
+        calls = {part.func.attr for part in left if isinstance(part, ast.Call) and _is_own(part.func)}
+        found = {name: inspect.getattr_static(cls, name, None) for name in sorted(calls - seen)}
+        seen |= calls
+        left = [
+            part
+            for one in found.values()
+            if (node := source.function_node(one) if inspect.isfunction(one) else None) is not None
+            for part in ast.walk(node)
+        ]
+        yield from left
+
+
+def _is_own(node: ast.expr) -> bool:
+    return isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self"
 
 
 def _required(function: source.Function) -> set[str]:
@@ -95,6 +117,12 @@ class _Reader:
         for condition in conditions(node.test) if isinstance(node, ast.If | ast.IfExp) else ():
             self.mark(condition, "flag") if isinstance(condition, ast.Attribute) else None
 
+    def opened(self, node: ast.AST) -> None:
+        """`self.vit.transformer`, `self.net.children()`: the module that is called has such an attribute."""
+        held = self.trace(node.value) if isinstance(node, ast.Attribute) and _is_own(node.value) else None
+        if held is not None and isinstance(node, ast.Attribute) and held.kinds == {"module"}:
+            held.attributes.add(node.attr)
+
     def unpacked(self, value: ast.expr, target: ast.Tuple) -> None:
         """`y, weights = self.attention(x)`: it returns so many."""
         trace = self.trace(value.func) if isinstance(value, ast.Call) else None
@@ -128,8 +156,7 @@ class _Reader:
         """The arguments that some statements read; what is handed to a method that does not is none of them."""
         unread: set[ast.AST] = set()
         for call in (part for one in body for part in ast.walk(one) if isinstance(part, ast.Call)):
-            is_own = isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "self"
-            found = inspect.getattr_static(self.cls, call.func.attr, None) if is_own else None  # type: ignore[attr-defined]
+            found = inspect.getattr_static(self.cls, call.func.attr, None) if _is_own(call.func) else None  # type: ignore[attr-defined]
             method = source.function_node(found) if inspect.isfunction(found) else None
             if method is not None:
                 inner = {

@@ -14,7 +14,7 @@ from torch import nn
 from layersmith.load import failure
 from layersmith.load.constructor import names
 from layersmith.load.constructor.candidates import unique
-from layersmith.load.constructor.standins import ANY_MODULE, tensors
+from layersmith.load.constructor.standins import ANY_MODULE, LAYERS, tensors
 from layersmith.load.constructor.usage import constructor
 from layersmith.load.values import Made
 from layersmith.probe import source
@@ -46,6 +46,7 @@ def repaired(
     suspects += _on_the_line(cls, error, known)
     if isinstance(error, IndexError):
         yield from _as_many(cls, arguments, suspects)
+        yield from ({**arguments, name: LAYERS} for name, value in arguments.items() if value == ANY_MODULE)
     suspects = _of_blamed_type(arguments, error) or suspects
     for name in list(dict.fromkeys(suspects or arguments))[:6]:
         default = parameters[name].default if name in parameters else None
@@ -58,7 +59,11 @@ def _on_the_line(cls: type[nn.Module], error: Exception, known: set[str]) -> lis
     """The arguments on the failing line of the constructor, or of one that this one hands them on to."""
     makers = dict.fromkeys(getattr(vars(base).get("__init__"), "__code__", None) for base in cls.__mro__)
     found = (failure.names_behind(error, known, code) for code in makers if code is not None)
-    return next((names_there for names_there in found if names_there), [])
+    there = next((names_there for names_there in found if names_there), [])
+    same = [
+        name for name in failure.names_behind(error, known) if name in there
+    ]  # where it fails, under its name
+    return list(dict.fromkeys([*same, *there]))
 
 
 def _as_many(cls: type[nn.Module], arguments: Arguments, suspects: list[str]) -> Iterator[Arguments]:
@@ -79,7 +84,8 @@ def _as_many(cls: type[nn.Module], arguments: Arguments, suspects: list[str]) ->
 def _of_blamed_type(arguments: Arguments, error: Exception) -> list[str]:
     """The arguments of the one type that the message says is wrong: "found element of type list"."""
     blamed = re.findall(
-        r"of type '?(list|tuple|str|float)|: '\w+' and '(list|tuple|str)'|^(str|list) is not a Module",
+        r"of type '?(list|tuple|str|float)|: '\w+' and '(list|tuple|str)'|: '(list|tuple)' and '\w+'"
+        r"|^(str|list) is not a Module|^'(list|tuple)' object cannot be interpreted as an integer",
         str(error),
     )
     kinds = {kind for pair in blamed for kind in pair if kind}
@@ -104,12 +110,19 @@ def _missing(
 def _unset(
     parameters: Mapping[str, inspect.Parameter], arguments: Arguments, text: str, values: Values
 ) -> Iterator[Arguments]:
-    """All sizes that are None by default at once, where None is no size: `z_dim: int = None, a_dim: int = None`."""
+    """What is None by default and, as the message says, must not be; or all such sizes, where None is no size."""
+    named = [word for word in dict.fromkeys(re.findall(r"\w+", text)) if word in parameters]
+    unset = [name for name in named if arguments.get(name, parameters[name].default) is None]
+    if unset and re.search(r"must be|requir|supplied|provide|specif|given", text):
+        yield {**arguments, **_told(unset, values)}
     sizes = [n for n, p in parameters.items() if p.annotation in (int, "int") or names.known_integers(n)]
     left = [n for n in sizes if n != "self" and arguments.get(n, parameters[n].default) is None]
     if "NoneType" in text and len(left) > 1:
-        told = {name: next((one for one in values(name) if one is not None), None) for name in left}
-        yield {**arguments, **told}
+        yield {**arguments, **_told(left, values)}
+
+
+def _told(unset: list[str], values: Values) -> Arguments:
+    return {name: next((one for one in values(name) if one is not None), None) for name in unset}
 
 
 def _without_weights(
@@ -233,6 +246,10 @@ def _of_a_number(current: int, text: str, numbers: list[int]) -> Iterator[Any]:
         yield from [kind([current] * length) for length in lengths for kind in (tuple, list)]
     if re.search(_TENSOR_WANTED, text):
         yield from tensors("")
+    if re.search(
+        r"has no attribute '(parameters|children|(named_)?modules|state_dict|eval|train|forward)'", text
+    ):
+        yield ANY_MODULE
 
 
 def _equal(one: Any, other: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch.nn.functional as F  # noqa: N812 - the name that everyone knows
@@ -42,11 +42,26 @@ class Several(AnyModule):
         return tuple(mapped if count == 1 else (mapped,) * count for count in self.parts)
 
 
+class Layers(nn.Sequential):
+    """Several such modules, one after the other: a net whose children are counted, or hooked."""
+
+    def __init__(self) -> None:
+        super().__init__(AnyModule(), nn.ReLU(), AnyModule())
+        self.dim = WIDTH
+
+    def forward(self, input: Any = None, *_args: Any, **_kwargs: Any) -> Any:  # noqa: A002 - nn.Linear's name
+        """What the last of them gives."""
+        return super().forward(input)
+
+
 def _stand_in(text: str, make: Callable[[], nn.Module]) -> Made:
     return Made(text, make, is_stand_in=True)
 
 
 ANY_MODULE = _stand_in(f"nn.Linear({WIDTH}, {WIDTH})", AnyModule)
+LAYERS = _stand_in(
+    f"nn.Sequential(nn.Linear({WIDTH}, {WIDTH}), nn.ReLU(), nn.Linear({WIDTH}, {WIDTH}))", Layers
+)
 CONVOLUTION = _stand_in(
     f"nn.Conv2d({WIDTH}, {WIDTH}, 3, padding=1)", lambda: nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
 )
@@ -66,13 +81,16 @@ def as_wide(stand_in: Made, width: int) -> Made:
     return made
 
 
-def modules(name: str, *, several: bool = False, outputs: tuple[int, ...] = ()) -> list[Any]:
+def modules(
+    name: str, *, several: bool = False, outputs: tuple[int, ...] = (), attributes: Collection[str] = ()
+) -> list[Any]:
     """Modules for a parameter of this name, the likeliest first.
 
     Args:
         name: of the parameter.
         several: whether it is a list of them.
         outputs: how many tensors each part of what one returns has; () for a single tensor.
+        attributes: what is read of it.
     """
     if outputs:
         text = f"Several({', '.join(map(str, outputs))})"
@@ -86,7 +104,7 @@ def modules(name: str, *, several: bool = False, outputs: tuple[int, ...] = ()) 
         (LOSS, [Made("nn.BCEWithLogitsLoss()", nn.BCEWithLogitsLoss), ANY_MODULE]),
         (IMAGES, [CONVOLUTION, IMAGE_CONVOLUTION, ANY_MODULE]),
     )
-    usual = [ANY_MODULE, CONVOLUTION, EMBEDDING]
+    usual = [*([LAYERS] if "children" in attributes else []), ANY_MODULE, CONVOLUTION, EMBEDDING]
     return next((found for word, found in known if word.search(plain(name))), usual)
 
 
