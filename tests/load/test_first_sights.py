@@ -141,3 +141,74 @@ def test_nodes_that_ask_their_neighbours_are_no_batch() -> None:
     inputs = Inputs((torch.randn(5, 4), torch.zeros(5, 3, dtype=torch.long)))
     assert nodes.is_graph(inputs, ("x", "nbr_idx"))
     assert not nodes.is_graph(inputs, ("x", "labels"))
+
+
+class HooksItsNet(nn.Module):
+    """The last child but one is hooked when it is first called, as self-supervised wrappers do."""
+
+    def __init__(self, net: nn.Module, layer: int = -2) -> None:
+        super().__init__()
+        self.net, self.layer = net, layer
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.net(x) * len([*self.net.children()][self.layer]._forward_hooks or [1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.features(x)
+
+
+class WantsThreeTogether(nn.Module):
+    def __init__(self, dim: int, *, depth: int | None = None, heads: int | None = None) -> None:
+        super().__init__()
+        if depth is None or heads is None:
+            raise AssertionError("depth and heads must be supplied")
+        self.layers = nn.ModuleList(nn.MultiheadAttention(dim, heads, batch_first=True) for _ in range(depth))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = x + layer(x, x, x)[0]
+        return x
+
+
+class RepeatsForEachLevel(nn.Module):
+    """A list is taken for the one value of every level, a tuple for one value each."""
+
+    def __init__(self, dim: int, num_levels: int, block_repeats: tuple[int, ...] | int) -> None:
+        super().__init__()
+        repeats = block_repeats if isinstance(block_repeats, tuple) else (block_repeats,) * num_levels
+        self.levels = nn.ModuleList()
+        for _, count in zip(range(num_levels), repeats, strict=False):
+            self.levels.append(nn.Sequential(*(nn.Linear(dim, dim) for _ in range(count))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for level in self.levels:
+            x = level(x)
+        return x
+
+
+class UpWithSkip(nn.Module):
+    def __init__(self, bottom_: int, horizontal_: int, out_: int) -> None:
+        super().__init__()
+        self.act = nn.PReLU(bottom_ + horizontal_)
+        self.conv = nn.Conv2d(bottom_ + horizontal_, out_, 3, padding=1)
+
+    def forward(self, bottom: Tensor, skip: Tensor) -> Tensor:
+        large = nn.functional.interpolate(bottom, scale_factor=2)
+        return self.conv(self.act(torch.cat([large, skip], dim=1)))
+
+
+class NoiseOfAShape(nn.Module):
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def forward(self, batch_shape: tuple[int, ...]) -> Tensor:
+        batch, channels, height, width = batch_shape
+        return self.std * torch.ones(batch, channels, height, width)
+
+
+@pytest.mark.parametrize(
+    "cls", [HooksItsNet, WantsThreeTogether, RepeatsForEachLevel, UpWithSkip, NoiseOfAShape]
+)
+def test_it_is_built_and_called(cls: type[nn.Module]) -> None:
+    assert subject_of_class(cls).case(seed=0).run() is not None

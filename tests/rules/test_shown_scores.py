@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -56,7 +58,6 @@ def test_fewer_steps_may_draw_other_numbers() -> None:
 def test_a_draw_that_moves_the_output_a_little_is_no_draw_for_nothing() -> None:
     x = torch.randn(3, 7, 6, generator=torch.Generator().manual_seed(0))
     for noise, is_told in ((5e-5, False), (0.0, True)):
-        subject = Subject(
-            "draws", lambda _, noise=noise: CausalDraws(noise=noise), lambda _: Inputs((x.clone(),))
-        )
+        build = functools.partial(CausalDraws, noise=noise)
+        subject = Subject("draws", lambda _, build=build: build(), lambda _: Inputs((x.clone(),)))  # type: ignore[misc]
         assert bool(runner.ask(subject, load("consumes-rng-in-eval")).findings) == is_told

@@ -19,6 +19,7 @@ from layersmith.load.call.clue import BATCH, PRIMES, shaped
 from layersmith.load.call.lookup import looked_up
 from layersmith.load.call.loss import has_labels, is_loss, loss_states
 from layersmith.load.call.named import NOTHING, Asked, by_name, count
+from layersmith.load.call.stated import integers_said
 from layersmith.load.call.structure import is_of_image, structure
 from layersmith.load.call.syntax import compared_texts, rest_of
 from layersmith.load.constructor.names import WIDTH, plain
@@ -213,13 +214,13 @@ def _as_named(spec: TensorSpec, names: tuple[str, ...], sizes: Mapping[str, int]
 def _by_annotation(callee: Callee, name: str, rank: int, spatial: int | None) -> Any:
     annotation, clue = callee.annotation(name), callee.clues[name]
     plain_kinds: Mapping[Any, Any] = {bool: False, float: 1.0, str: "mean", dict: {}, int: count(plain(name))}
-    if any(annotation is kind for kind in plain_kinds):
-        return plain_kinds[annotation]
+    origin = typing.get_origin(annotation)
+    if any((origin or annotation) is kind for kind in plain_kinds):
+        return plain_kinds[origin or annotation]
     if inspect.isclass(annotation) and issubclass(annotation, nn.Module):
         return ANY_MODULE
-    origin = typing.get_origin(annotation)
-    if origin is dict:
-        return {}
+    if said := integers_said(annotation, clue):
+        return tuple(PRIMES[:said])
     is_said_list = origin in (list, tuple) and "Tensor" in str(annotation)
     if is_said_list or (_LISTS.search(plain(name)) and clue.is_sequence and not clue.rank):
         parts = typing.get_args(annotation)

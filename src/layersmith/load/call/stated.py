@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,14 @@ _KINDS = r"(?:of |dtype |torch\.)*([Bb]ool(?:ean)?s?|u?int(?:32|64)?s?|long|inte
 _OUTPUTS = re.compile(r"(?:[Rr]eturns?\b:?|[Oo]utputs?:|->|\bin,)\s*([^\n]*)")
 _SEVERAL = re.compile(r"\b(?:[Ll]ist|[Tt]uple|[Ss]equence)s? of\b|\b(?:[Ll]ist|[Tt]uple|Sequence)\[")
 _INTEGER_DTYPES = ("int", "uint")
+
+
+def integers_said(annotation: Any, clue: Clue) -> int:
+    """Of how many whole numbers a tuple is said to be, or is unpacked into: `batch_shape: tuple[int, ...]`."""
+    parts = typing.get_args(annotation)
+    if typing.get_origin(annotation) is not tuple or any(part not in (int, Ellipsis) for part in parts):
+        return 0
+    return clue.parts if Ellipsis in parts else len(parts)
 
 
 def annotated_clue(annotation: Any, sizes: Mapping[str, int]) -> Clue | None:

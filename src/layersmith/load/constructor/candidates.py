@@ -141,7 +141,7 @@ def _modules_of(wanted: Wanted, annotation: type[nn.Module]) -> Iterator[Any]:
     if annotation is not nn.Module and wanted.builders is not None:
         built = wanted.builders(annotation)
         yield from [built] if built is not None else []
-    yield from standins.modules(wanted.name)
+    yield from standins.modules(wanted.name, attributes=wanted.usage.attributes)
 
 
 def _sequences(wanted: Wanted, kind: Any, arguments: tuple[Any, ...]) -> Iterator[Any]:

@@ -29,7 +29,10 @@ def read_forward(cls: type, function: source.Function, kept: Trace) -> None:
             reader.loop(node.target, node.iter)
     for node in nodes:
         reader.read(node)
-    for node in [*nodes, *_in_its_methods(cls, nodes)]:
+    below = list(_in_its_methods(cls, nodes))
+    for node in below:
+        reader.called(node)
+    for node in [*nodes, *below]:
         reader.opened(node)
     for trace, used in reader.modes.values():  # the mode that uses most of what forward is given comes first
         trace.strings.sort(key=lambda text: -used.get(text, 0))
@@ -37,9 +40,11 @@ def read_forward(cls: type, function: source.Function, kept: Trace) -> None:
 
 def _in_its_methods(cls: type, nodes: list[ast.AST]) -> Iterator[ast.AST]:
     """The nodes of the methods that these call: `self.get_embedding(x)`, and those that it calls in turn."""
-    seen, left = set(), nodes
+    seen: set[str] = set()
+    left = nodes
     while left:
-        calls = {part.func.attr for part in left if isinstance(part, ast.Call) and _is_own(part.func)}
+        functions = [part.func for part in left if isinstance(part, ast.Call)]
+        calls = {one.attr for one in functions if isinstance(one, ast.Attribute) and _is_own(one)}
         found = {name: inspect.getattr_static(cls, name, None) for name in sorted(calls - seen)}
         seen |= calls
         left = [
@@ -100,7 +105,7 @@ class _Reader:
                 self.looped[part.id] = trace.one()
 
     def read(self, node: ast.AST) -> None:
-        if isinstance(node, ast.Call):
+        if isinstance(node, ast.Call):  # of a loop's item, too
             self.mark(node.func, "module")
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple):
             self.unpacked(node.value, node.targets[0])
@@ -116,6 +121,10 @@ class _Reader:
             self.branch(node)
         for condition in conditions(node.test) if isinstance(node, ast.If | ast.IfExp) else ():
             self.mark(condition, "flag") if isinstance(condition, ast.Attribute) else None
+
+    def called(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Call) and _is_own(node.func):
+            self.mark(node.func, "module")
 
     def opened(self, node: ast.AST) -> None:
         """`self.vit.transformer`, `self.net.children()`: the module that is called has such an attribute."""

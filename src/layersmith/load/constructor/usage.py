@@ -86,8 +86,8 @@ class _Reader:
     def read_all(self, function: source.Function) -> None:
         """The whole function, what it keeps and loops over first: either is used before it is named."""
         for node in ast.walk(function):
-            if isinstance(node, ast.Assign):
-                self.keep(node)
+            for target in node.targets if isinstance(node, ast.Assign) else ():
+                self.keep(target, node.value)  # type: ignore[attr-defined]
         for node in ast.walk(function):
             if isinstance(node, ast.For | ast.comprehension):
                 self.loop(node.target, node.iter)
@@ -162,15 +162,17 @@ class _Reader:
         if (trace := self.trace(node)) is not None:
             trace.kinds.add(kind)
 
-    def keep(self, node: ast.Assign) -> None:
-        """`self.depth = config.depth`, `depth = config.depth`: another name of that setting."""
-        if (trace := self.trace(contents(node.value))) is None:
+    def keep(self, target: ast.expr, value: ast.expr) -> None:
+        """`self.depth = config.depth`, `self.dim, self.depth = dim, depth`: another name of that setting."""
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            for one, its in zip(target.elts, value.elts, strict=False):
+                self.keep(one, its)
+        if (trace := self.trace(contents(value))) is None:
             return
-        for target in node.targets:
-            if isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self":
-                self.kept_as.setdefault(target.attr, trace)
-            elif isinstance(target, ast.Name):
-                self.looped.setdefault(target.id, trace)
+        if isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self":
+            self.kept_as.setdefault(target.attr, trace)
+        elif isinstance(target, ast.Name):
+            self.looped.setdefault(target.id, trace)
 
     def assignment(self, node: ast.Assign) -> None:
         for target in node.targets:

@@ -16,6 +16,7 @@ _ONE_WAY = (  # pattern, group of what was given, group of what was wanted
     (r"= (\d+), but got input\.size\(\d\)=(\d+)", 2, 1),
     (r"expecting embedding dimension of (\d+), but got (\d+)", 2, 1),
     (r"[Ee]xpected (\d+),? (?:but )?(?:got|found) (\d+)\b", 2, 1),
+    (r"parameter numbers = (\d+) and channel size = (\d+)", 2, 1),  # of PReLU
 )
 _TWO_WAY = (
     r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)",
