@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from layersmith.errors import UsageError
-from layersmith.load import absent, inline, notation, parents, pretrained, words
+from layersmith.load import absent, cards, inline, notation, parents, pretrained, words
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.conventions import by_attribute, by_functions_of_file
@@ -72,8 +72,11 @@ def subject_of_class(
     request.said = said or request.said
     try:
         found = _first_sure(request)
-        if found is None and pretrained.leave_out():
-            found = _first_sure(dataclasses.replace(request, deadline=Deadline.after(seconds), failures=[]))
+        while found is None and (
+            pretrained.leave_out() or cards.stand_in(one.error for one in request.failures)
+        ):
+            request = dataclasses.replace(request, deadline=Deadline.after(seconds), failures=[])
+            found = _first_sure(request)
     except MemoryError:
         raise Unbuildable(f"{cls.__name__} needs more memory than there is", _hint(request)) from None
     if found is None:
@@ -195,7 +198,8 @@ def _described(cls: type[nn.Module], found: Found) -> Subject:
     said += f"; a guess: {found.doubt}" if found.doubt else ""
     missing = parents.left_out(cls.__module__)
     weights = wording.listed(pretrained.left_out())
-    for what, names in (("imported below", missing), ("without the weights", weights)):
+    card = "the processor for a card" if cards.stands_in() else ""
+    for what, names in (("imported below", missing), ("without the weights", weights), ("with", card)):
         said += f"; {what} {names}" if names and f"; {what}" not in said else ""  # what was locked says so
     return Subject(
         cls.__name__,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +91,13 @@ def _attends(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> boo
     """Whether this attention drops: (query, key, value, attn_mask, dropout_p)."""
     dropout = args[4] if len(args) > 4 else kwargs.get("dropout_p", 0.0)  # noqa: PLR2004 - fifth argument
     return name == ATTENTION and dropout != 0
+
+
+def draws_noise(run: Callable[[], object]) -> bool:
+    """Whether a call draws normal numbers."""
+    with Draws() as draws:
+        run()
+    return any(draw.operation.startswith(("randn", "normal")) for draw in draws.seen)
 
 
 def draws_outside(module: nn.Module, inputs: Inputs) -> bool:

@@ -51,10 +51,11 @@ def _warm(request: Request) -> None:
     for name in ("torch", "layersmith.load.build", "layersmith.load.discovery", "layersmith.runner"):
         importlib.import_module(name)
     from layersmith import registry  # noqa: PLC0415 - imports torch
-    from layersmith.load import pretrained  # noqa: PLC0415 - imports torch
+    from layersmith.load import cards, pretrained  # noqa: PLC0415 - imports torch
 
     if not request.settings.unconfined:
         pretrained.watch()
+        cards.watch()
     if request.compiles:
         from layersmith.probe import capture  # noqa: PLC0415 - imports torch
 

@@ -61,7 +61,7 @@ def unscaled_in(cls: type) -> Iterator[Finding]:
     if not attends or SCALED.search(text):
         return
     for name, line in _computed(constructor):
-        if not parameters.is_read(cls, name):
+        if not _reads(constructor, name) and not parameters.is_read(cls, name):
             yield Finding(
                 f"self.{name} is computed and read nowhere: the scores of the softmax are not scaled",
                 where=name,
@@ -69,6 +69,12 @@ def unscaled_in(cls: type) -> Iterator[Finding]:
                 line=line,
                 fix=f"scores = scores * self.{name}, before the softmax",
             )
+
+
+def _reads(constructor: ast.FunctionDef, name: str) -> bool:
+    """Whether weights are made of that size, say."""
+    found = (part for part in ast.walk(constructor) if isinstance(part, ast.Attribute) and part.attr == name)
+    return any(isinstance(part.ctx, ast.Load) for part in found)
 
 
 def _computed(constructor: ast.FunctionDef) -> Iterator[tuple[str, int]]:
@@ -124,6 +130,19 @@ class ScaledOtherwise(nn.Module):
         q, k, v = self.qkv(x).chunk(3, dim=-1)
         weights = nn.functional.normalize(q, dim=-1) @ nn.functional.normalize(k, dim=-1).mT
         return weights.softmax(-1) @ v
+
+
+@unscaled_attention.good(inputs=lambda: torch.randn(2, 5, 6))
+class ScalesItsWeights(nn.Module):
+    """The scale is that of the weights as they are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = 6**-0.5
+        self.weight = nn.Parameter(self.scale * torch.randn(6, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x @ self.weight @ x.mT).softmax(-1) @ x
 
 
 @unscaled_attention.good(inputs=lambda: torch.randn(2, 5, 6))

@@ -5,11 +5,12 @@
 on a GPU ends with "expected all tensors to be on the same device".
 
 ## How it is tested
-Module and inputs are moved to the `meta` device, which needs no GPU, and forward is called. A tensor that it
-made on the CPU, and that meets a moved one in an operation, is reported with the line that made it. Numbers,
-indices, and lengths that have to be on the CPU pass, and so does whatever needs values that `meta` has not. Of a class
-that cannot be called here, `.cuda()` in a method is told, unless it asks for a card first. Where the device is one that
-the constructor was told, or the function asks whether its input lies on a card, it is a note.
+Module and inputs are moved to the `meta` device, which needs no GPU, and forward is called. A tensor that it made on
+the CPU, and that meets a moved one in an operation, is reported with the line that made it. Numbers, indices, and
+lengths that have to be on the CPU pass, and so does whatever needs values that `meta` has not. A class that works
+with a card only is called with the processor in place of the card that is not there, and what goes to it is told; of
+one that cannot be called at all, `.cuda()` in a method is told, unless it asks for a card first. Where the device is
+one that the constructor was told, or the function asks whether its input lies on a card, it is a note.
 
 ## How to fix it
 `torch.zeros(n, device=x.device)`, `x.new_zeros(n)`, `torch.zeros_like(x)`; a buffer for what never changes.
@@ -38,6 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.load import cards
 from layersmith.probe import devices, source, undefined
 from layersmith.probe.registration import hidden
 from layersmith.promises import Promise
@@ -57,6 +59,9 @@ DEVICES = re.compile(r"(?:same|expected|correct) device|on the same device", re.
 )
 def hard_coded_device(case: Case) -> Iterator[Finding]:
     """Move it, call it, and see which tensors of its own making meet a moved one."""
+    if cards.stands_in():
+        yield from _to_cards(case)
+        return
     plain = [one.value for one in hidden(case.module) if isinstance(one.value, Tensor)]
     parts = [one.value for one in hidden(case.module) if isinstance(one.value, nn.Module)]
     inside = [x for part in (*parts, *case.inputs.modules()) for x in _all(part)]
@@ -77,6 +82,19 @@ def hard_coded_device(case: Case) -> Iterator[Finding]:
         file, line = source.error_line(error, case.module)
         text = " ".join(str(error).split())
         yield Finding(f"forward fails after .to(device): {text:.200}", "", file, line, "pass device=x.device")
+
+
+def _to_cards(case: Case) -> Iterator[Finding]:
+    """Where a call goes to the card for which the processor stands in."""
+    for file, line in cards.places(case.run):
+        if not source.is_machinery(file):
+            yield Finding(
+                "this goes to the graphics card, wherever the input lies",
+                file=file,
+                line=line,
+                fix="pass device=x.device",
+                severity=Severity.NOTE if _is_as_told(case.module, file, line) else Severity.WARNING,
+            )
 
 
 def _is_as_told(module: nn.Module, file: str, line: int) -> bool:
