@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from layersmith.probe.gradients.joint import Reading, Verdict
 from layersmith.probe.gradients.station import Station
 
-SECONDS = 8.0  # of CPU time
+SECONDS = 4.0  # of CPU time
 
 
 @dataclass(frozen=True, slots=True)

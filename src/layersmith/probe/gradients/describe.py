@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
-from layersmith.probe.gradients.blame import Blamed, blame
+from layersmith.probe.gradients.blame import SECONDS, Blamed, blame
 from layersmith.probe.gradients.culprit import Culprit, find_culprit
 from layersmith.probe.gradients.pattern import find_pattern
 from layersmith.probe.gradients.report import WrongGradient
@@ -21,7 +22,12 @@ def describe(station: Station, leg: str, *, refined: bool = False) -> list[Wrong
     if not blamed:
         return []
     culprit = find_culprit(station.specimen, station.precision, seed=station.seed)
-    return [_one(station, one, leg, culprit) for one in blamed[:_NAMED_AT_MOST]]
+    ends, named = time.process_time() + SECONDS, [_one(station, blamed[0], leg, culprit)]
+    for one in blamed[1:_NAMED_AT_MOST]:
+        if time.process_time() > ends:  # in a large network each takes seconds
+            break
+        named.append(_one(station, one, leg, culprit))
+    return named
 
 
 def unnamed(specimen: Specimen, site: Site, leg: str, kind: str, text: str) -> WrongGradient:
