@@ -41,10 +41,17 @@ def has_effect(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tupl
     for seed in seeds:
         if (other := other_values(tensor, seed)) is None:
             return True
-        changed = arguments.replaced(inputs, {id(tensor): other})
-        if _differ(_outputs(module, inputs, seed), _outputs(module, changed, seed)):
-            return True
+        for values in (other, _padded(tensor)):
+            changed = arguments.replaced(inputs, {id(tensor): values})
+            if _differ(_outputs(module, inputs, seed), _outputs(module, changed, seed)):
+                return True
     return tensor.is_floating_point() and bool((_gradient(module, inputs, tensor, seeds[0]) != 0).any())
+
+
+def _padded(tensor: Tensor) -> Tensor:
+    """Every second number a zero: a mask may be made of where an input is."""
+    keep = torch.arange(tensor.numel(), device=tensor.device).reshape(tensor.shape) % 2
+    return tensor.detach() * keep.to(tensor.dtype)
 
 
 def is_chosen(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool:
