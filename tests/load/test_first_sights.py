@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -212,3 +215,61 @@ class NoiseOfAShape(nn.Module):
 )
 def test_it_is_built_and_called(cls: type[nn.Module]) -> None:
     assert subject_of_class(cls).case(seed=0).run() is not None
+
+
+class StateForEachLayer(nn.Module):
+    """A state for each layer, as its own method makes them."""
+
+    def __init__(self, width: int, nlayers: int = 2) -> None:
+        super().__init__()
+        self.width, self.rnns = width, nn.ModuleList(nn.LSTM(width, width) for _ in range(nlayers))
+
+    def init_hidden(self, bsz: int) -> list[tuple[Tensor, Tensor]]:
+        return [(torch.zeros(1, bsz, self.width), torch.zeros(1, bsz, self.width)) for _ in self.rnns]
+
+    def forward(self, x: Tensor, hidden: list[tuple[Tensor, Tensor]]) -> Tensor:
+        for state, rnn in zip(hidden, self.rnns, strict=True):
+            x, _ = rnn(x, state)
+        return x
+
+
+def test_a_state_is_made_by_the_method_that_makes_it() -> None:
+    subject = subject_of_class(StateForEachLayer)
+    assert subject.case(seed=0).run() is not None
+    assert "[(f32[1," in subject.inferred_from
+
+
+class NodesAreVectors(nn.Module):
+    """Which nodes are neighbours is learned: the product of their vectors is no layer."""
+
+    def __init__(self, *, is_layer: bool = False) -> None:
+        super().__init__()
+        self.one, self.two = nn.Parameter(torch.randn(7, 10)), nn.Parameter(torch.randn(10, 7))
+        self.is_layer = is_layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        neighbours = ((x if self.is_layer else self.one) @ self.two).relu().softmax(-1)
+        return neighbours @ x
+
+
+@pytest.mark.parametrize("is_layer", [False, True])
+def test_what_is_multiplied_must_be_a_signal_to_explode(is_layer: bool) -> None:
+    x = torch.randn(7, 10, generator=torch.Generator().manual_seed(0))
+    subject = Subject("nodes", lambda _: NodesAreVectors(is_layer=is_layer), lambda _: Inputs((x.clone(),)))
+    assert bool(runner.ask(subject, load("exploding-signal")).findings) == is_layer
+
+
+def test_what_each_file_of_a_folder_takes_is_demanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "from torch import nn\nclass Model(nn.Module):\n"
+        "    def forward(self, x, marks, times, mask=None):\n        return x\n"
+    )
+    (tmp_path / "linear_of_demand.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    alone = importlib.import_module("linear_of_demand").Model
+    assert not usage.is_demanded(alone, "marks")
+    (tmp_path / "other_of_demand.py").write_text(text.replace("return x", "return x + marks"))
+    usage.is_demanded.cache_clear()
+    assert usage.is_demanded(alone, "marks")

@@ -30,7 +30,10 @@ LARGE = 4_000_000  # parameters, which take as long to draw
 ROWS = 2
 LARGER = (8, 5)  # rows and columns more
 # What sizes and ranks that were guessed run into.
-OURS = re.compile("negative dimension|number of subscripts in the equation")
+OURS = re.compile(  # of another rank or structure than the guess has
+    "negative dimension|number of subscripts in the equation|too many indices for tensor|"
+    "'(tuple|list)' object has no attribute"
+)
 IN_PLACE = ("inplace operation", "in-place operation", "modified inplace")
 BUILDING, CALLING, BACKWARD = "the constructor", "forward", "backward"
 

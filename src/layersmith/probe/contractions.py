@@ -138,9 +138,9 @@ class _Watch(Operations):
         return self.followed.get(tree.place(tensor))
 
     def _start(self, parameter: Tensor, signal: Tensor, fan_in: int, result: Tensor) -> None:
-        name = self.names.get(tree.place(parameter))
-        if name is None:
-            return
+        name, other = (self.names.get(tree.place(one)) for one in (parameter, signal))
+        if name is None or (other is not None and name.rpartition(".")[0] == other.rpartition(".")[0]):
+            return  # of two parameters of one module, as the vectors of a graph's nodes, neither is a signal
         rms = closeness.rms(result)
         one = Contraction(
             name, fan_in, closeness.rms(parameter), closeness.rms(signal), _spread(signal), rms, rms

@@ -7,6 +7,7 @@ import functools
 import linecache
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeGuard
 
 from torch import nn
@@ -74,7 +75,8 @@ def is_demanded(cls: type, name: str) -> bool:
         return False
     own = _names(forward)
     alike = sum(_names(other) == own for other in _others(cls, forward))
-    return alike > (len(own) <= _INTERFACE)  # one is enough where it takes many
+    takes_many = len(own) > _INTERFACE
+    return alike > (not takes_many) or (takes_many and _is_taken_beside(cls, own))  # one is enough of many
 
 
 def _names(forward: source.Function) -> list[str]:
@@ -88,6 +90,14 @@ def _others(cls: type, forward: source.Function) -> Iterator[source.Function]:
     file = ast.walk(source.tree_of(source.file_of(cls)))
     others = (part for part in file if isinstance(part, ast.FunctionDef) and part.name == "forward")
     return (n for n in (*nodes, *others) if n is not None and n.lineno != forward.lineno)
+
+
+def _is_taken_beside(cls: type, names: list[str]) -> bool:
+    """Whether a forward in another file of the folder takes the same: `Model`, of which each file has one."""
+    taken = re.compile(r"def forward\(\s*" + r"\b[^,()]*,\s*".join(map(re.escape, names)) + r"\b[^,]*?\)")
+    file = Path(source.file_of(cls))
+    others = [other for other in file.parent.glob("*.py") if other != file] if file.is_file() else []
+    return any(taken.search("".join(linecache.getlines(str(other)))) for other in others)
 
 
 def _documentation(cls: type, forward: source.Function) -> str:

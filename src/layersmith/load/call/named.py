@@ -29,7 +29,7 @@ ENTITIES = re.compile(
     r"^(user|item|movie|book|entity|head|relation|tail|rel)s?(_?(ids?|idx|index|indices))?$"
 )
 _TIME = re.compile(r"^(t|time|timesteps?|ts|sigma|noise_levels?|steps?|noise_labels|log_snr)$")
-_STATE = re.compile(
+STATE = re.compile(
     r"(past_key_values?|cache|state|states|kv_cache|hidden|hx|hidden_state|h_?0|mems?|memory_state)$"
 )
 _LENGTHS = re.compile(
@@ -124,7 +124,7 @@ def _number(asked: Asked) -> Any:
 
 def _state(asked: Asked) -> Any:
     """The hidden state of a cell, [batch, hidden]; nothing where a recurrent layer makes its own."""
-    if asked.main is None or not asked.is_open or not _STATE.search(asked.word):
+    if asked.main is None or not asked.is_open or not STATE.search(asked.word):
         return None
     size = asked.callee.told(_HIDDEN_ARGUMENTS)
     recurrent = [
