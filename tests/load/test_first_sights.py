@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from layersmith import runner
 from layersmith.load.build import subject_of_class
 from layersmith.load.call.verdict import is_unmendable
 from layersmith.load.values import written
-from layersmith.probe import nodes, usage
+from layersmith.probe import batch, nodes, reading, usage
 from layersmith.probe.inputs import Inputs
 from layersmith.registry import load
 from layersmith.subject import Construction, Subject
@@ -273,3 +274,51 @@ def test_what_each_file_of_a_folder_takes_is_demanded(
     (tmp_path / "other_of_demand.py").write_text(text.replace("return x", "return x + marks"))
     usage.is_demanded.cache_clear()
     assert usage.is_demanded(alone, "marks")
+
+
+class SortsByLength(nn.Module):
+    def __init__(self, vocab_size: int, dim: int) -> None:
+        super().__init__()
+        self.embedding, self.rnn = nn.Embedding(vocab_size, dim), nn.GRU(dim, dim, batch_first=True)
+
+    def forward(self, input_sequence: Tensor, length: Tensor) -> Tensor:
+        ordered, order = torch.sort(length, descending=True)
+        embedded = self.embedding(input_sequence[order])
+        packed = nn.utils.rnn.pack_padded_sequence(embedded, ordered.tolist(), batch_first=True)
+        return self.rnn(packed)[1]
+
+
+class DefaultsToNothing(nn.Module):
+    def __init__(self, input_seq: Any = [], pred_seq: Any = [], dropout: Any = []) -> None:  # noqa: B006 - as some do
+        super().__init__()
+        self.dropout, self.linear = nn.Dropout(dropout), nn.Linear(input_seq, pred_seq * 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.linear(x))
+
+
+@pytest.mark.parametrize("cls", [SortsByLength, DefaultsToNothing])
+def test_it_is_called_with_numbers_of_the_right_kind(cls: type[nn.Module]) -> None:
+    assert subject_of_class(cls).case(seed=0).run() is not None
+
+
+class TimeFirstAsItSays(nn.Module):
+    """
+    Shape:
+        - query: (L, N, E) where N is the batch size
+        - weights: (N, L, S)
+    """
+
+    def forward(self, query: Tensor) -> Tensor:
+        return query + query.mean(0, keepdim=True)
+
+
+def test_the_first_shape_of_a_docstring_is_the_inputs() -> None:
+    assert reading.axis_hint(TimeFirstAsItSays) == "time"
+    assert reading.axis_hint(nn.GRU) == ""
+
+
+def test_rows_of_one_input_may_go_together_with_a_row_of_another() -> None:
+    series, variables = torch.randn(5, 7, 6), torch.randn(20, 7, 6)
+    assert batch.axes(nn.Identity(), Inputs((variables, series))) == ()
+    assert batch.axes(nn.Identity(), Inputs((series, series))) == (0,)

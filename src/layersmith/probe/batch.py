@@ -26,7 +26,8 @@ def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
     """The axes that may hold the batch, likeliest first; () when nothing is batched.
 
     0, unless there is a sign of time before batch: an RNN or attention with `batch_first=False` inside, a
-    forward that loops over its input or unpacks its shape as `time, batch, ...`, a docstring that says so.
+    forward that loops over its input or unpacks its shape as `time, batch, ...`, a docstring that says so. None where
+    several rows of one input go with each of another.
     What the class says of itself goes before what its submodules are.
     """
     first = next(inputs.tensors(), None)
@@ -36,6 +37,8 @@ def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
     unpacked = shape_names(cls)
     if unpacked and unpacked[0] in TIME_NAMES:
         return (1,) if len(unpacked) > 1 and unpacked[1] in BATCH_NAMES else ()
+    if _are_in_groups(inputs):
+        return ()
     if (unpacked and unpacked[0] in BATCH_NAMES) or reading.axis_hint(cls) == "batch":
         return (0,)
     is_time_first = any(
@@ -45,6 +48,13 @@ def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
     if not is_time_first or (first.is_floating_point() and first.ndim < 3):  # noqa: PLR2004 - one sample's steps
         return (0,)
     return (0, 1) if first.ndim > 1 else ()  # tokens: of one sequence, or time before batch
+
+
+def _are_in_groups(inputs: Inputs) -> bool:
+    """Whether several rows of one input go with each of another: the variables of a series with the series."""
+    sizes = [one.shape[0] for one in inputs.tensors() if one.ndim > 2 and one.is_floating_point()]  # noqa: PLR2004 - rows x steps x features
+    fewest, most = min(sizes, default=1), max(sizes, default=1)
+    return most > fewest > 1 and most % fewest == 0
 
 
 @functools.cache

@@ -42,9 +42,9 @@ def axis_hint(cls: type) -> str:
     documented = (one for one in (node, *_methods(node)) if isinstance(one, ast.ClassDef | ast.FunctionDef))
     said = "\n".join(ast.get_docstring(one) or "" for one in documented)
     rows, steps = BATCH_FIRST.search(said), TIME_FIRST.search(said)
-    if rows or steps:  # where both are said, of what comes first: inputs do, before masks and outputs
-        return "time" if steps and (not rows or steps.start() < rows.start()) else "batch"
-    if re.search(BATCH_COMES_FIRST, said):
+    if steps and (not rows or steps.start() < rows.start()):  # inputs come first, before masks and outputs
+        return "time"
+    if not steps and (rows or re.search(BATCH_COMES_FIRST, said)):
         return "batch"
     text = source.text_of(cls)
     batch = bool(BATCH_FIRST.search(text) or POSITIONS_SECOND.search(text)) or any(

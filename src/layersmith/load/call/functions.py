@@ -60,7 +60,7 @@ def _first_argument(node: ast.Call, name: str, look_up: LookUp) -> Clue:
         return Clue(last=_weight_size(node, 1, look_up), min_rank=1)
     if name in ("matmul", "mm"):
         return Clue(last=_weight_size(node, 0, look_up), min_rank=1, rank=2 if name == "mm" else None)
-    return Clue()
+    return Clue(min_rank=int(name in ("sort", "argsort")))
 
 
 def _weight_size(node: ast.Call, dimension: int, look_up: LookUp) -> int | None:

@@ -110,7 +110,7 @@ def _missing(
 def _unset(
     parameters: Mapping[str, inspect.Parameter], arguments: Arguments, text: str, values: Values
 ) -> Iterator[Arguments]:
-    """What is None by default and, as the message says, must not be; or all such sizes, where None is no size."""
+    """What is None or [] by default where the message says that it must not be; or all such sizes, where that is none."""
     named = [word for word in dict.fromkeys(re.findall(r"\w+", text)) if word in parameters]
     unset = [name for name in named if arguments.get(name, parameters[name].default) is None]
     if unset and re.search(r"must be|requir|supplied|provide|specif|given", text):
@@ -119,10 +119,15 @@ def _unset(
     left = [n for n in sizes if n != "self" and arguments.get(n, parameters[n].default) is None]
     if "NoneType" in text and len(left) > 1:
         yield {**arguments, **_told(left, values)}
+    empty = [name for name, p in parameters.items() if arguments.get(name, p.default) == []]
+    if empty and "'list'" in text:
+        yield {**arguments, **_told(empty, values)}
 
 
 def _told(unset: list[str], values: Values) -> Arguments:
-    return {name: next((one for one in values(name) if one is not None), None) for name in unset}
+    return {
+        name: next((one for one in values(name) if one is not None and one != []), None) for name in unset
+    }
 
 
 def _without_weights(
