@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from layersmith.probe import tree
@@ -111,8 +112,9 @@ def _one_hot(values: Tensor, result: Tensor) -> float:
 
 
 def squashed(module: nn.Module, inputs: Inputs, operations: Collection[str]) -> Iterator[list[Squashed]]:
-    """Each of these activations in turn, as it was in the calls on several inputs; in eval mode."""
+    """Each of these activations in turn, as it was in the calls on several inputs; in eval mode, but for batch norms."""
     module.eval()
+    _normalise(module, inputs)
     runs: list[list[Squashed]] = []
     found = outputs(module, inputs)
     while True:
@@ -129,3 +131,16 @@ def squashed(module: nn.Module, inputs: Inputs, operations: Collection[str]) -> 
     counts = {len(run) for run in runs}
     if len(counts) == 1:
         yield from map(list, zip(*runs, strict=True))
+
+
+def _normalise(module: nn.Module, inputs: Inputs) -> None:
+    """Have batch norms normalise, as they do while they train: at the start their statistics are nobody's."""
+    norms = [part for part in nn.Module.modules(module) if isinstance(part, _BatchNorm)]
+    for part in norms:
+        part.train()
+    try:
+        with torch.no_grad():
+            _ = norms and inputs.call(module)
+    except Exception:  # noqa: BLE001 - of one value a channel there is no spread
+        for part in norms:
+            part.eval()

@@ -156,3 +156,20 @@ class AttendsToItsLikes(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm(x)
         return self.last((normed @ normed.mT * 128**-0.5).softmax(-1) @ x)
+
+
+@saturated_at_init.good(inputs=lambda: torch.randn(64, 8))
+class NormalisesAsItTrains(nn.Module):
+    """Before the first step the statistics of a batch norm are nobody's: it is its batch that counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for _ in range(4):
+            linear = nn.Linear(8, 8)
+            nn.init.normal_(linear.weight)
+            layers += [linear, nn.BatchNorm1d(8)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.layers(x).sigmoid()
