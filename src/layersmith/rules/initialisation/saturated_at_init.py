@@ -165,11 +165,11 @@ class NormalisesAsItTrains(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for _ in range(4):
+        for _ in range(6):
             linear = nn.Linear(8, 8)
             nn.init.normal_(linear.weight)
             layers += [linear, nn.BatchNorm1d(8)]
-        self.layers = nn.Sequential(*layers)
+        self.layers, self.gate, self.head = nn.Sequential(*layers), nn.Linear(8, 8), nn.Linear(8, 8)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.layers(x).sigmoid()
+        return self.head(self.gate(self.layers(x)).tanh())
