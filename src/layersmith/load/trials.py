@@ -207,6 +207,7 @@ class Trials:
             refusal.is_refusal(error)
             or (self.is_guess and (refusal.asks_a_class(error) or refusal.takes_lists_too(cls)))
             or (self.is_guess and bool(OURS.search(str(error))))
+            or ("NoneType" in str(error) and any(one is None for one in self.inputs.args))
             or any(refusal.wants_another(cls, given, option.name, error) for option in chosen)
             or any(refusal.runs_off(cls, usual, option.name, error) for option in chosen)
             or any(one.value is None and refusal.is_placeholder(one.name, error) for one in chosen)

@@ -76,9 +76,9 @@ def lasting(trained: nn.Module, drawn: nn.Module, inputs: Sequence[Inputs], alik
     """
     reached: set[str] = set()
     for found in gradients(trained, inputs, steps=STEPS):
-        # a step that was too large says nothing
-        finite = {name: gradient for name, gradient in found.items() if bool(gradient.isfinite().all())}
-        reached |= {name for name, gradient in finite.items() if bool(gradient.count_nonzero())}
+        if not all(bool(gradient.isfinite().all()) for gradient in found.values()):
+            return {}  # steps that were too large move a few numbers, and leave the others as they were
+        reached |= {name for name, gradient in found.items() if bool(gradient.count_nonzero())}
     remaining = [place for place in twins(trained) if place in alike and place[0] in reached]
     if not remaining:
         return {}

@@ -176,7 +176,7 @@ class _Reader:
 
     def assignment(self, node: ast.Assign) -> None:
         for target in node.targets:
-            if isinstance(target, ast.Tuple) and (trace := self.trace(node.value)) is not None:
+            if isinstance(target, ast.Tuple | ast.List) and (trace := self.trace(node.value)) is not None:
                 trace.kinds.add("sequence")
                 trace.length = len(target.elts)
 

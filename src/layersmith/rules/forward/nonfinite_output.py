@@ -62,7 +62,7 @@ def nonfinite_output(case: Case) -> Iterator[Finding]:
         severity = _severity(case, edge)
         step = _start(case, usual, edge.inputs) if severity is not None or edge.is_degenerate else None
         severity = severity or (Severity.WARNING if _is_log_of_silence(usual, step) else None)
-        if step is not None and step.operation == "exp" and draws_noise(case.fresh().run):
+        if step is not None and step.operation in ("exp", "exp_") and draws_noise(case.fresh().run):
             continue  # the deviation of noise, which is as large as it says
         if severity is not None and (step is None or step.operation != TORCHS_OWN):
             yield _finding(case, step, f"{what} for {edge.name}", severity)
