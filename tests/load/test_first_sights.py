@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith import runner
+from layersmith.load import project
 from layersmith.load.build import subject_of_class
 from layersmith.load.call.verdict import is_unmendable
 from layersmith.load.values import written
@@ -322,3 +323,22 @@ def test_rows_of_one_input_may_go_together_with_a_row_of_another() -> None:
     series, variables = torch.randn(5, 7, 6), torch.randn(20, 7, 6)
     assert batch.axes(nn.Identity(), Inputs((variables, series))) == ()
     assert batch.axes(nn.Identity(), Inputs((series, series))) == (0,)
+
+
+def test_another_class_of_the_file_may_call_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "from torch import nn\n"
+        "class Attention(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.memory_layer, self.other_layer = nn.Linear(6, 6), nn.Linear(6, 6)\n"
+        "        self.other_layer(1)\n"
+        "class Decoder(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return self.attention.memory_layer(x)\n"
+    )
+    (tmp_path / "parts_of_a_file.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    attention = importlib.import_module("parts_of_a_file").Attention
+    assert project.is_read_from_outside(attention, "memory_layer")
+    assert not project.is_read_from_outside(attention, "other_layer")

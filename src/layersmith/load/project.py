@@ -96,12 +96,25 @@ def is_set_elsewhere(cls: type, attribute: str) -> bool:
 
 
 def is_read_from_outside(cls: type, attribute: str) -> bool:
-    """Whether another file of the project reads an attribute of this name: a loop has `model.head(features)`."""
+    """Whether other code of the project reads an attribute of this name: a loop has `model.head(features)`.
+
+    Another class of the same file has to call it by a name of several words, `self.attention.memory_layer(x)`.
+    """
     file = Path(source.file_of(cls))
     if attribute in {"weight", "bias"}:  # which every layer has
         return False
     read = re.compile(rf"(?<!\bself)\.{attribute}\b(?!\s*=[^=])")
-    return any(read.search(text_of(path)) for path in _beside(file, (".py", ".ipynb")) if path != file)
+    called = re.compile(rf"(?<!\bself)\.{attribute}\(")
+    is_special = "_" in attribute and called.search(_without(cls, text_of(file))) is not None
+    return is_special or any(
+        read.search(text_of(path)) for path in _beside(file, (".py", ".ipynb")) if path != file
+    )
+
+
+def _without(cls: type, text: str) -> str:
+    """The text of a file but for the class."""
+    node, lines = source.class_node(cls), text.splitlines()
+    return "\n".join([*lines[: node.lineno - 1], *lines[node.end_lineno :]]) if node is not None else ""
 
 
 def _is_of_self_alone(cls: type, method: str) -> bool:
