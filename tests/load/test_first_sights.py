@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith import runner
+from layersmith.finding import Severity
 from layersmith.load import project
 from layersmith.load.build import subject_of_class
 from layersmith.load.call.verdict import is_unmendable
@@ -342,3 +343,19 @@ def test_another_class_of_the_file_may_call_a_part(tmp_path: Path, monkeypatch: 
     attention = importlib.import_module("parts_of_a_file").Attention
     assert project.is_read_from_outside(attention, "memory_layer")
     assert not project.is_read_from_outside(attention, "other_layer")
+
+
+class WantsTargetsToTrain(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, 3)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        scores = self.linear(x)
+        return nn.functional.cross_entropy(scores, y) if self.training else scores  # type: ignore[arg-type]
+
+
+def test_targets_that_are_left_out_are_missed_in_train_mode() -> None:
+    subject = subject_of_class(WantsTargetsToTrain)
+    told = runner.ask(subject, load("forward-raises")).findings
+    assert all(one.severity is Severity.NOTE for one in told)

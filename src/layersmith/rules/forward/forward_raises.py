@@ -21,6 +21,7 @@ with `--inputs`, or with an `example` classmethod on the class.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 
@@ -77,7 +78,17 @@ def _severity(error: Exception, attempt: Case, *, training: bool) -> Severity | 
         return Severity.NOTE  # train mode asks for other inputs, and says so
     if training and attempt.subject.inferred_from and takes_apart(error, type(attempt.module)):
         return Severity.NOTE  # as above: `images, boxes = inputs`
+    if training and attempt.subject.inferred_from and "NoneType" in str(error) and _lacks_one(attempt):
+        return Severity.NOTE  # as above: `forward(x, target=None)`
     return Severity.WARNING if training else None
+
+
+def _lacks_one(attempt: Case) -> bool:
+    """Whether forward takes an argument that is None by default, and was not given it."""
+    taken = inspect.signature(attempt.module.forward).parameters
+    unset = [name for name, one in taken.items() if one.default is None]
+    positional = [*taken][: len(attempt.inputs.args)]
+    return any(name not in positional and name not in attempt.inputs.kwargs for name in unset)
 
 
 def _returns_none(module: nn.Module, *, training: bool) -> Finding:
