@@ -77,7 +77,8 @@ def stand_in(errors: Iterable[str]) -> bool:
 
 
 def _stays(self: Any, *_args: Any, **_kwargs: Any) -> Any:
-    _note(sys._getframe(1))  # noqa: SLF001 - who calls it
+    if not torch.compiler.is_compiling():
+        _note(sys._getframe(1))  # noqa: SLF001 - who calls it
     return self
 
 
@@ -90,9 +91,10 @@ def _here(make: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(make)
     def made(*args: Any, **kwargs: Any) -> Any:
-        if any(map(_is_card, (*args, *kwargs.values()))):
-            _note(sys._getframe(1))  # noqa: SLF001 - who calls it
-            args = tuple("cpu" if _is_card(one) else one for one in args)
+        if any([_is_card(one) for one in (*args, *kwargs.values())]):  # noqa: C419 - dynamo follows a list
+            if not torch.compiler.is_compiling():
+                _note(sys._getframe(1))  # noqa: SLF001 - who calls it
+            args = tuple(["cpu" if _is_card(one) else one for one in args])
             kwargs = {name: "cpu" if _is_card(one) else one for name, one in kwargs.items()}
         return make(*args, **kwargs)
 

@@ -31,11 +31,8 @@ def own_state(callee: Callee, name: str) -> Any:
         needed = _required(method)
         if needed is None or len(needed) > 1:
             continue
-        with (
-            suppress(Exception),
-            preserved(seed=0),
-            torch.no_grad(),
-        ):  # it may want what only a training loop has
+        # It may want what only a training loop has, and raise.
+        with suppress(Exception), preserved(seed=0), torch.no_grad():
             made = method(BATCH) if needed else method()  # type: ignore[misc]
             if any(True for _ in tensors(made)):
                 return map_tensors(_spec, made)
