@@ -15,6 +15,7 @@ from layersmith.finding import Severity
 from layersmith.load import project
 from layersmith.load.build import subject_of_class
 from layersmith.load.call.verdict import is_unmendable
+from layersmith.load.failure import misses_one
 from layersmith.load.values import written
 from layersmith.probe import batch, nodes, reading, usage
 from layersmith.probe.inputs import Inputs
@@ -359,3 +360,50 @@ def test_targets_that_are_left_out_are_missed_in_train_mode() -> None:
     subject = subject_of_class(WantsTargetsToTrain)
     told = runner.ask(subject, load("forward-raises")).findings
     assert all(one.severity is Severity.NOTE for one in told)
+
+
+class ScalesItsChannels(nn.Module):
+    """A guess of (rows, channels) meets numbers made for an image."""
+
+    def __init__(self, channels: int = 8) -> None:
+        super().__init__()
+        self.gain = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x * self.gain(y).view(y.size(0), -1, 1, 1)
+
+
+def test_numbers_for_an_images_channels_meet_what_was_guessed() -> None:
+    def asked(how: str) -> bool:
+        subject = Subject(
+            "scales",
+            lambda _: ScalesItsChannels(),
+            lambda _: Inputs((torch.randn(5, 8), torch.randn(5, 8))),
+            inferred_from=how,
+        )
+        return bool(runner.ask(subject, load("silent-broadcast")).findings)
+
+    assert asked("")
+    assert not asked("from names")
+
+
+def test_only_an_argument_that_is_none_is_missed() -> None:
+    def error(module: nn.Module, x: Tensor) -> Exception:
+        try:
+            module(x)
+        except Exception as raised:  # noqa: BLE001 - it is looked at
+            return raised
+        raise AssertionError("it works")
+
+    class ForgetsItsBias(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = None
+
+        def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+            return x + self.bias  # type: ignore[operator]
+
+    x = torch.randn(2, 3)
+    wants, forgets = WantsTargetsToTrain(3), ForgetsItsBias()
+    assert misses_one(error(wants, x), wants, Inputs((x,)))
+    assert not misses_one(error(forgets, x), forgets, Inputs((x,)))

@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
-from layersmith.probe import source
+from torch import nn
+
+from layersmith.probe import arguments, source
+from layersmith.probe.inputs import Inputs
 
 _COMPARED = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Is, ast.IsNot)
 
@@ -49,6 +52,12 @@ def names_behind(error: BaseException, wanted: set[str], code: CodeType | None =
         if found:
             return list(dict.fromkeys(found))
     return []
+
+
+def misses_one(error: BaseException, module: nn.Module, inputs: Inputs) -> bool:
+    """Whether it is about None where forward hands on, or uses, an argument that it was not given."""
+    is_of_none = "NoneType" in str(error)
+    return is_of_none and bool(names_behind(error, arguments.unset(module, inputs)))
 
 
 def line_text(error: BaseException) -> str:

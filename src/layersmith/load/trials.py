@@ -16,6 +16,7 @@ from torch import nn
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.constructor import fields
+from layersmith.load.failure import misses_one
 from layersmith.load.otherwise import emptied, error_of, may_work_otherwise, other_widths
 from layersmith.probe import batch, options, refusal, sides, source, tree
 from layersmith.probe.inputs import Inputs
@@ -32,7 +33,7 @@ LARGER = (8, 5)  # rows and columns more
 # What sizes and ranks that were guessed run into.
 OURS = re.compile(  # of another rank or structure than the guess has
     "negative dimension|number of subscripts in the equation|too many indices for tensor|"
-    "'(tuple|list)' object has no attribute"
+    "'(tuple|list)' object has no attribute|following scalar types: Long"
 )
 IN_PLACE = ("inplace operation", "in-place operation", "modified inplace")
 BUILDING, CALLING, BACKWARD = "the constructor", "forward", "backward"
@@ -207,7 +208,7 @@ class Trials:
             refusal.is_refusal(error)
             or (self.is_guess and (refusal.asks_a_class(error) or refusal.takes_lists_too(cls)))
             or (self.is_guess and bool(OURS.search(str(error))))
-            or ("NoneType" in str(error) and any(one is None for one in self.inputs.args))
+            or (self.is_guess and misses_one(error, self.case.module, self.inputs))
             or any(refusal.wants_another(cls, given, option.name, error) for option in chosen)
             or any(refusal.runs_off(cls, usual, option.name, error) for option in chosen)
             or any(one.value is None and refusal.is_placeholder(one.name, error) for one in chosen)

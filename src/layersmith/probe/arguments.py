@@ -27,6 +27,14 @@ def replaced(inputs: Inputs, new: dict[int, Tensor]) -> Inputs:
     return inputs.map(lambda tensor: new.get(id(tensor), tensor))
 
 
+def unset(module: nn.Module, inputs: Inputs) -> set[str]:
+    """The arguments of forward that are None in a call, by default or as given."""
+    given: dict[str, object] = dict(zip(_positional(module), inputs.args, strict=False))
+    given.update(inputs.kwargs)
+    taken = inspect.signature(module.forward).parameters
+    return {name for name, one in taken.items() if given.get(name, one.default) is None}
+
+
 def _positional(module: nn.Module) -> list[str]:
     try:
         found = inspect.signature(module.forward).parameters.values()

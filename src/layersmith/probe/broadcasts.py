@@ -35,6 +35,12 @@ class Square:
     file: str
     line: int
 
+    @property
+    def scales_channels(self) -> bool:
+        """Whether one is a number for each channel of an image, (N, C, 1, 1), and the other is (N, C)."""
+        fewer, more = sorted(self.shapes, key=len)
+        return more[: len(fewer)] == fewer and more[len(fewer) :] in ((1, 1), (1, 1, 1))
+
     def is_like(self, other: Square) -> bool:
         """Whether it is the same operation, in a call with another batch."""
         return (self.operation, self.file, self.line) == (other.operation, other.file, other.line)

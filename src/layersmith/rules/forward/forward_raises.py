@@ -21,13 +21,13 @@ with `--inputs`, or with an `example` classmethod on the class.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterator
 
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.load.failure import misses_one
 from layersmith.load.unbuildable import Unbuilt
 from layersmith.probe import source
 from layersmith.probe.refusal import is_optional, is_refusal, takes_apart
@@ -78,17 +78,9 @@ def _severity(error: Exception, attempt: Case, *, training: bool) -> Severity | 
         return Severity.NOTE  # train mode asks for other inputs, and says so
     if training and attempt.subject.inferred_from and takes_apart(error, type(attempt.module)):
         return Severity.NOTE  # as above: `images, boxes = inputs`
-    if training and attempt.subject.inferred_from and "NoneType" in str(error) and _lacks_one(attempt):
+    if training and attempt.subject.inferred_from and misses_one(error, attempt.module, attempt.inputs):
         return Severity.NOTE  # as above: `forward(x, target=None)`
     return Severity.WARNING if training else None
-
-
-def _lacks_one(attempt: Case) -> bool:
-    """Whether forward takes an argument that is None by default, and was not given it."""
-    taken = inspect.signature(attempt.module.forward).parameters
-    unset = [name for name, one in taken.items() if one.default is None]
-    positional = [*taken][: len(attempt.inputs.args)]
-    return any(name not in positional and name not in attempt.inputs.kwargs for name in unset)
 
 
 def _returns_none(module: nn.Module, *, training: bool) -> Finding:

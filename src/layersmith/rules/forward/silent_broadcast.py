@@ -49,7 +49,8 @@ def silent_broadcast(case: Case) -> Iterator[Finding]:
         raise NotApplicable("there is no batch of at least two rows")
     seen: set[tuple[str, int]] = set()
     for one in (*_found(case, case.inputs), *_found(case, with_target(case))):
-        is_guessed = bool(case.subject.inferred_from) and (one.are_inputs or one.lacks_axis)
+        is_of_guess = one.are_inputs or one.lacks_axis or one.scales_channels
+        is_guessed = bool(case.subject.inferred_from) and is_of_guess
         if not is_guessed and (one.file, one.line) not in seen:
             seen.add((one.file, one.line))
             yield _finding(one)
