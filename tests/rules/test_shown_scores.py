@@ -50,6 +50,21 @@ def test_scores_of_steps_against_steps_may_be_shown() -> None:
     assert asked(CausalShowsItsScores, masked=False)
 
 
+class CausalWithNullKey(CausalShowsItsScores):
+    """The first key is nobody's."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        q, k, v = self.qkv(x).chunk(3, dim=-1)
+        k, v = (nn.functional.pad(one, (0, 0, 1, 0)) for one in (k, v))
+        scores = q @ k.mT / 6**0.5
+        hidden = torch.ones_like(scores, dtype=torch.bool).triu(2)
+        return scores.masked_fill(hidden, float("-inf")).softmax(-1) @ v, scores
+
+
+def test_a_key_of_nobodys_may_come_first() -> None:
+    assert not asked(CausalWithNullKey)
+
+
 def test_fewer_steps_may_draw_other_numbers() -> None:
     assert not asked(CausalDraws)
     assert asked(CausalDraws, masked=False)

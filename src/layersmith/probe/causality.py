@@ -150,8 +150,9 @@ def _among_themselves(layout: Layout, tensor: Tensor, places: Any) -> Tensor:
     if places != range(len(places)):
         return tensor
     for axis, size in enumerate(tensor.shape):
-        if size == layout.steps and axis != layout.batch:
-            tensor = tensor.narrow(axis, 0, len(places))
+        more = size - layout.steps  # one, where a null key comes first
+        if more in (0, 1) and axis != layout.batch:
+            tensor = tensor.narrow(axis, 0, len(places) + more)
     return tensor
 
 
