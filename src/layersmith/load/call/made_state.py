@@ -23,7 +23,7 @@ _MAKES = re.compile(
 )
 
 
-def own_state(callee: Callee, name: str) -> Any:
+def made_state(callee: Callee, name: str) -> Any:
     """What such a method makes for the usual batch, as specs; None where there is none, or of another argument."""
     is_given = callee.parameters[name].default is inspect.Parameter.empty and STATE.search(plain(name))
     for member in dir(type(callee.module)) if is_given else ():
