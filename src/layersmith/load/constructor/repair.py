@@ -60,10 +60,8 @@ def _on_the_line(cls: type[nn.Module], error: Exception, known: set[str]) -> lis
     makers = dict.fromkeys(getattr(vars(base).get("__init__"), "__code__", None) for base in cls.__mro__)
     found = (failure.names_behind(error, known, code) for code in makers if code is not None)
     there = next((names_there for names_there in found if names_there), [])
-    same = [
-        name for name in failure.names_behind(error, known) if name in there
-    ]  # where it fails, under its name
-    return list(dict.fromkeys([*same, *there]))
+    named_alike = failure.names_behind(error, known)  # where it fails, which may be far below
+    return list(dict.fromkeys([*(name for name in named_alike if name in there), *there]))
 
 
 def _as_many(cls: type[nn.Module], arguments: Arguments, suspects: list[str]) -> Iterator[Arguments]:
