@@ -105,3 +105,18 @@ def test_a_package_without_all_gives_those_of_its_submodules(
     monkeypatch.syspath_prepend(str(tmp_path))
     module = import_target(Target("", "pack_of_nets"))
     assert [cls.__name__ for cls in classes(module)] == ["Second", "Last"]
+
+
+def test_what_a_package_fails_to_load_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "lazy_pack"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from .one import Last\n"
+        "__all__ = ['Last', 'Lazy']\n"
+        "def __getattr__(name):\n"
+        "    raise ModuleNotFoundError(f'{name} needs what is not here')\n"
+    )
+    (package / "one.py").write_text(TEXT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = import_target(Target("", "lazy_pack"))
+    assert [cls.__name__ for cls in classes(module)] == ["Last"]

@@ -90,12 +90,20 @@ def _defined(module: ModuleType) -> list[type[nn.Module]]:
         return _by_line(cls for cls in _members(module) if cls.__module__ == module.__name__)
     within = f"{module.__name__}."
     if hasattr(module, "__all__"):
-        public = [getattr(module, name, None) for name in module.__all__]
+        public = [_public(module, name) for name in module.__all__]
         return [cls for cls in public if _is_module_class(cls) and f"{cls.__module__}.".startswith(within)]
     parts = [module, *_submodules(module)]
     return [
         cls for part in parts for cls in _by_line(c for c in _members(part) if c.__module__ == part.__name__)
     ]
+
+
+def _public(module: ModuleType, name: str) -> object:
+    """What the package says that it has; None where it is loaded when it is asked for, and that fails."""
+    try:
+        return getattr(module, name, None)
+    except Exception:  # noqa: BLE001 - whatever an import raises
+        return None
 
 
 def _members(module: ModuleType) -> list[type[nn.Module]]:
