@@ -407,3 +407,24 @@ def test_only_an_argument_that_is_none_is_missed() -> None:
     wants, forgets = WantsTargetsToTrain(3), ForgetsItsBias()
     assert misses_one(error(wants, x), wants, Inputs((x,)))
     assert not misses_one(error(forgets, x), forgets, Inputs((x,)))
+
+
+class RegistersParametersItself(nn.Module):
+    """The layers lie in a plain list, and their parameters are registered by name: `.to()` moves what they hold."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.layers = [nn.Linear(width, width) for _ in range(2)]
+        for i, layer in enumerate(self.layers):
+            for j, parameter in enumerate(layer.parameters()):
+                self.register_parameter(f"layer-{i}-{j}", parameter)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x).relu()
+        return x
+
+
+def test_parameters_are_moved_wherever_they_are_kept() -> None:
+    subject = subject_of_class(RegistersParametersItself)
+    assert not runner.ask(subject, load("hard-coded-device")).findings

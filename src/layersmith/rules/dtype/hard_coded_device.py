@@ -65,8 +65,9 @@ def hard_coded_device(case: Case) -> Iterator[Finding]:
     plain = [one.value for one in hidden(case.module) if isinstance(one.value, Tensor)]
     parts = [one.value for one in hidden(case.module) if isinstance(one.value, nn.Module)]
     inside = [x for part in (*parts, *case.inputs.modules()) for x in _all(part)]
+    held = [*case.module.parameters()]  # a real device moves their numbers, wherever else they are kept
     seen: set[tuple[str, int]] = set()
-    found, error = devices.strangers(case.module, case.inputs, [*plain, *inside])
+    found, error = devices.strangers(case.module, case.inputs, [*plain, *inside, *held])
     for one in found:
         if one.line and (one.file, one.line) not in seen and not source.is_machinery(one.file):
             seen.add((one.file, one.line))
