@@ -417,7 +417,7 @@ class RegistersParametersItself(nn.Module):
         self.layers = [nn.Linear(width, width) for _ in range(2)]
         for i, layer in enumerate(self.layers):
             for j, parameter in enumerate(layer.parameters()):
-                self.register_parameter(f"layer-{i}-{j}", parameter)
+                self.register_parameter(f"layers_{i}-{j}", parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
