@@ -9,13 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from layersmith.finding import Status
-from layersmith.isolation import Ended, Send, supervised
+from layersmith.isolation import Ended, Send, supervised, tree
 from layersmith.isolation.limits import BYTES_OF_DATA
 
 ENOUGH = 60.0  # seconds: far more than any of these needs
@@ -174,3 +174,13 @@ def _lives(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
+
+
+def test_a_process_that_ends_while_it_is_looked_at_has_no_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    def vanished(*_: object) -> Iterator[Path]:
+        raise FileNotFoundError("/proc/1/task")
+        yield
+
+    monkeypatch.setattr(Path, "glob", vanished)
+    monkeypatch.setattr(tree, "_parents", dict)
+    assert tree.children(os.getpid()) == set()

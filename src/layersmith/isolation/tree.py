@@ -54,7 +54,9 @@ def end_orphans(*, keep: set[int]) -> None:
 
 def children(pid: int) -> set[int]:
     """The children of a process, also those not yet collected; none where there is no /proc."""
-    lists = [*Path(f"/proc/{pid}/task").glob("*/children")]  # a kernel may be built without
+    lists: list[Path] = []
+    with suppress(OSError):  # it may end while its folder is read
+        lists = [*Path(f"/proc/{pid}/task").glob("*/children")]  # a kernel may be built without
     if lists or not Path(f"/proc/{pid}").exists():
         return {int(child) for listed in lists for child in _text(listed).split()}
     return {child for child, parent in _parents().items() if parent == pid}
