@@ -65,11 +65,8 @@ def by_example(request: Request) -> Found | None:
 def described(inputs: Inputs) -> Call:
     """The notation of real inputs."""
     return Call(
-        tuple(map_tensors(lambda t: TensorSpec(tuple(t.shape), t.dtype), value) for value in inputs.args),
-        {
-            name: map_tensors(lambda t: TensorSpec(tuple(t.shape), t.dtype), v)
-            for name, v in inputs.kwargs.items()
-        },
+        tuple(map_tensors(TensorSpec.of, value) for value in inputs.args),
+        {name: map_tensors(TensorSpec.of, v) for name, v in inputs.kwargs.items()},
     )
 
 

@@ -65,6 +65,11 @@ class TensorSpec:
         shape = (*self.shape[:index], size, *self.shape[index + 1 :])
         return replace(self, shape=shape, free=self.free - {index} if fix else self.free)
 
+    @classmethod
+    def of(cls, tensor: Tensor) -> TensorSpec:
+        """One as large and of the same dtype, of whatever values."""
+        return cls(tuple(tensor.shape), tensor.dtype)
+
     def __str__(self) -> str:
         """The notation: `f32[2,16,64]`, `i64[2,16]<100`."""
         bound = f"<{self.high}" if self.high else ""

@@ -41,9 +41,10 @@ def has_effect(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tupl
     for seed in seeds:
         if (other := other_values(tensor, seed)) is None:
             return True
+        before = _outputs(module, inputs, seed)
         for values in (other, _padded(tensor)):
             changed = arguments.replaced(inputs, {id(tensor): values})
-            if _differ(_outputs(module, inputs, seed), _outputs(module, changed, seed)):
+            if _differ(before, _outputs(module, changed, seed)):
                 return True
     return tensor.is_floating_point() and bool((_gradient(module, inputs, tensor, seeds[0]) != 0).any())
 

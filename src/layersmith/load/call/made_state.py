@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from layersmith.load.call.callee import Callee
 from layersmith.load.call.clue import BATCH
@@ -35,12 +34,8 @@ def made_state(callee: Callee, name: str) -> Any:
         with suppress(Exception), preserved(seed=0), torch.no_grad():
             made = method(BATCH) if needed else method()  # type: ignore[misc]
             if any(True for _ in tensors(made)):
-                return map_tensors(_spec, made)
+                return map_tensors(TensorSpec.of, made)
     return None
-
-
-def _spec(tensor: Tensor) -> TensorSpec:
-    return TensorSpec(tuple(tensor.shape), tensor.dtype)
 
 
 def _required(method: Any) -> list[str] | None:

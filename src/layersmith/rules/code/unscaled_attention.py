@@ -79,16 +79,11 @@ def _reads(constructor: ast.FunctionDef, name: str) -> bool:
 
 def _computed(constructor: ast.FunctionDef) -> Iterator[tuple[str, int]]:
     """The attributes of these names that are set to what is neither an argument as it came nor a parameter."""
-    for node in ast.walk(constructor):
-        target = node.targets[0] if isinstance(node, ast.Assign) else None
-        if (
-            isinstance(target, ast.Attribute)
-            and NAMES.fullmatch(target.attr)
-            and isinstance(node, ast.Assign)
-        ):
-            is_computed = isinstance(node.value, ast.BinOp | ast.Call | ast.IfExp)
-            if is_computed and "Parameter" not in ast.unparse(node.value):
-                yield target.attr, node.lineno
+    for node in (part for part in ast.walk(constructor) if isinstance(part, ast.Assign)):
+        target, is_computed = node.targets[0], isinstance(node.value, ast.BinOp | ast.Call | ast.IfExp)
+        is_named = isinstance(target, ast.Attribute) and NAMES.fullmatch(target.attr)
+        if is_named and is_computed and "Parameter" not in ast.unparse(node.value):
+            yield target.attr, node.lineno  # type: ignore[attr-defined]
 
 
 @unscaled_attention.bad("self.scale is computed and read nowhere", inputs=lambda: torch.randn(2, 5, 6))
