@@ -46,3 +46,36 @@ class Forgotten(nn.Module):
 def test_a_class_that_uses_an_abstract_one_is_not_abstract_itself() -> None:
     with pytest.raises(Unbuildable, match="no way to call Forgotten was found"):
         subject_of_class(Forgotten)
+
+
+class Kernel(nn.Module):
+    """Abstract: its constructor calls what is left to others."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(self.kernel())
+
+    def kernel(self):
+        """The kernel of this filter."""
+        raise NotImplementedError("of a base")
+
+    def forward(self, x):
+        return x * self.weight
+
+
+def test_a_class_whose_constructor_calls_what_only_raises_is_abstract() -> None:
+    with pytest.raises(Unbuildable, match="Kernel is abstract: its constructor calls kernel, which only"):
+        subject_of_class(Kernel)
+
+
+class Mixed(nn.Module):
+    def __init__(self, augmentation: Augmentation, ratio: float = 0.5):
+        super().__init__()
+        self.augmentation, self.ratio = augmentation, ratio
+
+    def forward(self, x):
+        return x + self.ratio * self.augmentation(x)
+
+
+def test_what_an_argument_leaves_to_others_is_written_by_one_that_inherits_from_it() -> None:
+    assert subject_of_class(Mixed).inferred_from.startswith("Mixed(Flip())(")

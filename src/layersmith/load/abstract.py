@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 
 from torch import nn
 
@@ -10,14 +11,32 @@ from layersmith.load import failure
 from layersmith.probe import source
 
 
-def unwritten(error: Exception | None, module: nn.Module) -> str:
-    """The method that an abstract class leaves to others and forward calls; "" if that is not what failed."""
+def unwritten(error: Exception | None, cls: type[nn.Module]) -> str:
+    """The method that the class leaves to others and calls itself; "" if that is not what failed."""
     for frame, _ in failure.frames(error)[:1] if isinstance(error, NotImplementedError) else ():
         name = frame.f_code.co_name
-        node = source.function_node(getattr(type(module), name, None))
-        if frame.f_locals.get("self") is module and node is not None and only_raises(node.body):
+        if isinstance(frame.f_locals.get("self"), cls) and _is_left(cls, name):
             return name
     return ""
+
+
+def descendants(cls: type[nn.Module]) -> list[type[nn.Module]]:
+    """Those that write what an abstract class leaves to others, where such are loaded; [] of one that does not."""
+    left = [name for name in dir(cls) if _is_left(cls, name)]
+    if not left:
+        return []
+    below = list(cls.__subclasses__())
+    for one in below:
+        below += [other for other in one.__subclasses__() if other not in below]
+    return [one for one in below if not any(_is_left(one, name) for name in left)]
+
+
+def _is_left(cls: type[nn.Module], name: str) -> bool:
+    """Whether the class has a method of this name, not torch's, that does nothing but raise."""
+    method = getattr(cls, name, None)
+    is_own = inspect.isfunction(method) and method is not getattr(nn.Module, name, None)
+    node = source.function_node(method) if is_own else None
+    return node is not None and isinstance(node.body[-1], ast.Raise) and only_raises(node.body)
 
 
 def only_raises(body: list[ast.stmt]) -> bool:

@@ -50,11 +50,18 @@ def by_inference(request: Request) -> Found | None:
         search.complaints += [failure.error for failure in request.failures[-1:]]
         if count + 1 == _CONSTRUCTIONS or request.deadline.is_over or _is_settled(search.complaints):
             break
+    if failing is None and not request.failures and search.unwritten:
+        raise _abstract(request.cls, "constructor", search.unwritten)
     if failing is None and not request.failures and search.slip is not None:
         return _unbuilt(search)
     if not request.failures and search.errors:
         request.failures.append(Failure(call_text(search.cls, search.closest), "", search.errors[0]))
     return failing
+
+
+def _abstract(cls: type[nn.Module], caller: str, method: str) -> Unbuildable:
+    what = f"its {caller} calls {method}, which only raises NotImplementedError"
+    return Unbuildable(f"{cls.__name__} is abstract: {what}")
 
 
 def _is_settled(complaints: list[str]) -> bool:
@@ -136,11 +143,8 @@ def _with_found(
         found = _found(construction, call, construction.how, doubt(construction, call, callee))
         return replace(found, is_open=is_open(call, callee)), True
     error = search.attempts.error
-    if error is not None and (method := unwritten(error, construction.module)):
-        name = construction.cls.__name__
-        raise Unbuildable(
-            f"{name} is abstract: its forward calls {method}, which only raises NotImplementedError"
-        )
+    if method := unwritten(error, type(construction.module)):
+        raise _abstract(request.cls, "forward", method)
     if error is not None:
         request.failures.append(Failure(str(construction), str(search.attempts.closest), _said(error)))
     if not _is_certain(construction, count, error) or not search.fails_whatever:

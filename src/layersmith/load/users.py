@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.load.attempt import Deadline, contained
+from layersmith.load.discovery import is_concrete
 from layersmith.load.inference import by_inference
 from layersmith.load.recorded import found_of
 from layersmith.load.recording import recording
@@ -79,7 +80,7 @@ def users_of(cls: type[nn.Module]) -> Iterator[type[nn.Module]]:
             is_own = inspect.isclass(user) and user.__module__ == module.__name__
             if is_own and issubclass(user, nn.Module) and user is not cls and not issubclass(cls, user):
                 node = source.class_node(user)
-                if node is not None and _names(node, cls.__name__):
+                if node is not None and _names(node, cls.__name__) and is_concrete(user):
                     yield user
 
 

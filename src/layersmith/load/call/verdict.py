@@ -34,7 +34,7 @@ _OF_KINDS = re.compile(
 
 def is_unmendable(error: Exception, module: nn.Module) -> bool:
     """Whether the error lies in the code whatever its input: a name, import, attribute or method that is missing."""
-    if isinstance(error, NameError | ImportError) or unwritten(error, module):
+    if isinstance(error, NameError | ImportError) or unwritten(error, type(module)):
         return True
     if not isinstance(error, AttributeError):
         return False

@@ -37,6 +37,7 @@ def asked_by(
     yield from _wide_stand_ins(text, arguments)
     yield from _fitting_sizes(text, arguments, parameters)
     yield from _filled(text, arguments, parameters, values)
+    yield from _lengthened(text, arguments)
     yield from _as_large(text, arguments)
     yield from _of_settings(text, arguments)
     if re.search(r"non-iterable int|'int' object is not (iterable|subscriptable)", text):
@@ -119,6 +120,17 @@ def _filled(text: str, arguments: Arguments, parameters: Parameters, values: Val
     lists = {n: next((v for v in values(n) if isinstance(v, list) and v), None) for n in empty}
     for length in dict.fromkeys([*lengths, 2]):
         yield {**arguments, **{n: (found * length)[:length] for n, found in lists.items() if found}}
+
+
+def _lengthened(text: str, arguments: Arguments) -> Iterator[Arguments]:
+    """A longer list of sizes where there are fewer layers than forward counts on: the last size once more."""
+    beyond = re.search(r"index (?:(\d+) is )?out of range", text)
+    for name, value in arguments.items() if beyond else ():
+        is_of_sizes = isinstance(value, list | tuple) and bool(value) and all(type(v) is int for v in value)
+        lengths = [int(beyond[1]) + 1] if beyond and beyond[1] else [len(value) + 1] if is_of_sizes else []
+        for length in lengths if is_of_sizes else ():
+            if length > len(value):
+                yield {**arguments, name: type(value)([*value, *[value[-1]] * (length - len(value))])}
 
 
 def _fitting_sizes(text: str, arguments: Arguments, parameters: Parameters) -> Iterator[Arguments]:

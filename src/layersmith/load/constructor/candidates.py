@@ -15,12 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layersmith.load import abstract
 from layersmith.load.constructor import configs, evidence, names, ranges, standins
 from layersmith.load.constructor.any_settings import AnyDict
 from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import TensorSpec
 
 _A_WORD = 6  # letters of a name that says something: encoder
+_HEIRS = 3  # of an abstract class that are tried for an argument
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable)
 _PLAIN: Mapping[Any, Any] = {
     torch.dtype: [torch.float32],
@@ -139,8 +141,8 @@ def _modules_of(wanted: Wanted, annotation: type[nn.Module]) -> Iterator[Any]:
     if annotation is nn.ModuleList:
         yield from standins.modules(wanted.name, several=True)
     if annotation is not nn.Module and wanted.builders is not None:
-        built = wanted.builders(annotation)
-        yield from [built] if built is not None else []
+        for cls in abstract.descendants(annotation)[:_HEIRS] or [annotation]:
+            yield from [built] if (built := wanted.builders(cls)) is not None else []
     yield from standins.modules(wanted.name, attributes=wanted.usage.attributes)
 
 
@@ -246,8 +248,8 @@ def _by_name(wanted: Wanted) -> Iterator[Any]:
     else:
         yield from [*_namesakes(wanted), *_by_evidence(wanted)]
         is_counted = re.match(r"(dim|num|n)_", name) and names.known_integers(name)
-        is_used_as_number = "number" in wanted.usage.kinds or wanted.usage.passed_as or is_counted
-        if names.MODULE.search(name) and not is_used_as_number:
+        is_number = "number" in wanted.usage.kinds or wanted.usage.passed_as or is_counted
+        if names.MODULE.search(name) and not is_number:
             yield from standins.modules(name)
     yield from _integers(wanted)
     yield from ([names.WIDTH, names.WIDTH], 0.5, (8, 8), standins.ANY_MODULE, True, "default")
@@ -294,6 +296,4 @@ def _namesakes(wanted: Wanted) -> Iterator[Any]:
             len(name) >= _A_WORD and thing is not wanted.cls and known.startswith(name) | known.endswith(name)
         )
         if known == name or (known and is_part):
-            built = wanted.builders(thing)
-            if built is not None:
-                yield built
+            yield from [built] if (built := wanted.builders(thing)) is not None else []

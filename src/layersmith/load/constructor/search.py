@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from layersmith.load.abstract import unwritten
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.constructor import callsites, devices, names, settings
 from layersmith.load.constructor.asked import asked_by
@@ -120,6 +121,7 @@ class ConstructorSearch:
         self.depth = depth
         self.errors: list[str] = []  # of constructor calls that failed, in order
         self.slip: Arguments | None = None  # of the first that no arguments mend
+        self.unwritten = ""  # the method of its own that its constructor calls, and that others must write
         self.closest: Arguments = {}  # of the first error
         self.complaints: list[str] = []  # of forward, about what was built
         parameters = list(inspect.signature(constructor(cls)).parameters.values())[1:]
@@ -170,6 +172,7 @@ class ConstructorSearch:
             self.closest = self.closest if self.errors else arguments
             self.errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
             self.slip = arguments if self.slip is None and refusal.is_slip(error) else self.slip
+            self.unwritten = self.unwritten or unwritten(error, self.cls)
             return error
 
     def _first_arguments(self) -> list[tuple[str, Arguments]]:
@@ -240,7 +243,8 @@ class ConstructorSearch:
             return unique([parameter.default, *found])
         mined = self.literals.get(name, [])
         is_annotated = parameter.annotation is not parameter.empty
-        is_number = type(found[0]) in (int, float) and (is_annotated or _are_numbers(mined))
+        are_numbers = bool(mined) and type(mined[0]) in (int, float)
+        is_number = type(found[0]) in (int, float) and (is_annotated or are_numbers)
         return unique([found[0], *mined, *found[1:]] if is_number else [*mined, *found])
 
     def _made(self, cls: type[nn.Module]) -> Made | None:
@@ -294,7 +298,3 @@ class ConstructorSearch:
         if smaller == arguments and not only:  # as small as names allow: a product of two widths is too large
             smaller |= {n: v // 4 for n, v in arguments.items() if type(v) is int and v >= 2 * names.WIDTH}
         return smaller
-
-
-def _are_numbers(values: list[Any]) -> bool:
-    return bool(values) and type(values[0]) in (int, float)

@@ -49,7 +49,9 @@ def not_given(complaint: Complaint) -> Iterator[State]:
         return
     parameters, state = complaint.callee.parameters, complaint.state
     optional = [name for name, p in parameters.items() if name not in state and p.default is None]
+    behind = failure.names_behind(complaint.error, {*optional})  # also where an inner module names it alike
     named = [n for n in optional if n in complaint.suspects or re.search(rf"\b{n}\b", complaint.text)]
+    named = [*behind, *named]
     empty = [name for name, value in state.items() if value is None]
     for name in list(
         dict.fromkeys([*(n for n in complaint.suspects if n in empty), *named, *empty, *optional[:3]])
