@@ -16,7 +16,7 @@ from layersmith.load.call.callee import Callee
 from layersmith.load.call.clue import BATCH, PRIMES, Clue, shaped
 from layersmith.load.call.syntax import is_asked_for
 from layersmith.load.constructor.names import WIDTH, plain
-from layersmith.load.values import TensorSpec
+from layersmith.load.values import Made, TensorSpec
 from layersmith.probe import source
 
 NOTHING = object()  # stands for "leave it None"
@@ -35,6 +35,7 @@ STATE = re.compile(
 _LENGTHS = re.compile(
     r"(lens|lengths?|valid_len|(src|trg|tgt|text|mel|token|input|item_seq|enc|wav|audio|x)_len)$"
 )
+BOUNDARIES = re.compile(r"^cu_?seq_?lens?(_[qk])?$")  # as kernels for sequences of any length call them
 _CONDITION = re.compile(r"^(temb|emb|time_emb|t_emb|cond|c|vec|conditioning|context_vec|style|latent)$")
 _COUNTS = re.compile(
     r"^(h|w|height|width|num_frames|n_frames|seq_len|seqlen|length|start_pos|layer_idx|batch_size|num_\w+|offset|"
@@ -226,6 +227,15 @@ def _lengths(asked: Asked) -> Any:
     return TensorSpec((BATCH,), torch.int64, PRIMES[0] + 1, low=1) if is_lengths else None
 
 
+def _boundaries(asked: Asked) -> Any:
+    """Where each sequence begins among all in one row, and where the last ends: two of them."""
+    if not BOUNDARIES.match(asked.word) or not isinstance(asked.main, TensorSpec):
+        return None
+    total = asked.main.shape[0]
+    where = [0, total // 2, total]
+    return Made(f"torch.tensor({where})", lambda: torch.tensor(where))
+
+
 def _mask(asked: Asked) -> Any:
     if not re.search("mask|msk", asked.word):
         return None
@@ -259,6 +269,7 @@ _RULES: tuple[Callable[[Asked], Any], ...] = (
     _number,
     _state,
     _among_nodes,
+    _boundaries,
     _lengths,
     _integers,
     _time,

@@ -19,7 +19,7 @@ from layersmith.load.call.clue import BATCH, PRIMES, shaped
 from layersmith.load.call.lookup import looked_up
 from layersmith.load.call.loss import has_labels, is_loss, loss_states
 from layersmith.load.call.made_state import made_state
-from layersmith.load.call.named import NOTHING, Asked, by_name, count
+from layersmith.load.call.named import BOUNDARIES, NOTHING, Asked, by_name, count
 from layersmith.load.call.stated import integers_said
 from layersmith.load.call.structure import is_of_image, structure
 from layersmith.load.call.syntax import compared_texts, rest_of
@@ -119,6 +119,8 @@ def _ranks(callee: Callee) -> list[int]:
     dimensions = _OF_DIMENSIONS.findall(cls.__name__)
     if clue.rank:
         likely = [clue.rank]
+    elif any(map(BOUNDARIES.match, callee.parameters)):
+        likely = [_MATRIX]
     elif _told_image(callee) and not clue.says_size:
         likely = [_IMAGE]
     elif len(dimensions) == 1 and not clue.last:

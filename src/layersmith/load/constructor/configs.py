@@ -19,6 +19,7 @@ _CONFIG_CLASS = re.compile(r"(Config|Args|Arguments|Configuration|Params|Hparams
 _SHRUNK = re.compile(
     r"size|dim|embd|embed|model|width|hidden|inner|ff|layers?$|depth|blocks?$|heads?$|vocab|channels|experts|len|ctx|top_?k"
 )
+_GROUPS = re.compile(r"^(n|num|top_?k)_(expert_)?groups?$")
 _METHODS = frozenset(name for name in dir(dict) if not name.startswith("__"))  # of what reads like a dict
 _NUMBERS = re.compile(r"^\d+([+,;x \-/_]+\d+)*$")
 _MODES = 3  # how many texts a setting is compared with are tried
@@ -85,7 +86,20 @@ def _small_arguments(cls: type) -> dict[str, Any]:
             value = consistent(parameter.name, known)
             if value < default:
                 chosen[parameter.name] = value
-    return chosen
+    return chosen | _in_proportion(cls, chosen)
+
+
+def _in_proportion(cls: type, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """As many heads of keys as of queries where the defaults say so; few experts are of one group."""
+    defaults = {name: one.default for name, one in inspect.signature(cls).parameters.items()}
+    heads = {name: value for name, value in chosen.items() if name.endswith("heads")}
+    as_many = {
+        name: max(value for other, value in heads.items() if defaults[other] == defaults[name])
+        for name in heads
+    }
+    has_experts = any("experts" in name for name in chosen)
+    grouped = [name for name, value in defaults.items() if type(value) is int and _GROUPS.search(name)]
+    return {**as_many, **dict.fromkeys(grouped if has_experts else (), 1)}
 
 
 def _is_size(name: str, known: list[Any]) -> bool:
