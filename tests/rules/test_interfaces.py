@@ -113,3 +113,48 @@ def test_two_others_that_take_the_same_are_an_interface() -> None:
     report = layersmith.check(Halves(), calls, select=["ignored-input"])
     found = [(finding.where, result.severity_of(finding)) for _, result, finding in report.findings()]
     assert found == [("input[1]", Severity.NOTE)]
+
+
+class ChopsTheEnd(nn.Module):
+    """How much of the input counts is an option."""
+
+    def __init__(self, chop: int = 5) -> None:
+        super().__init__()
+        self.chop = chop
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., : -self.chop].relu()
+
+
+def test_what_an_option_cuts_off_need_not_count() -> None:
+    report = layersmith.check(ChopsTheEnd(), torch.randn(4, 12), select=["ignored-input"])
+    assert not [*report.findings()]
+
+
+class WeighsItsEdges(nn.Module):
+    """edge_weight: of each edge, `(num_edges,)`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor) -> Tensor:
+        source, target = edge_index
+        messages = self.linear(x)[source] * edge_weight.unsqueeze(-1)
+        return x.index_add(0, target, messages)
+
+
+class SpeaksOfItsEdges(WeighsItsEdges):
+    """edge_weight: of each edge, `(num_edges,)`."""
+
+    def forward(self, nodes: Tensor, edge_index: Tensor, edge_weights: Tensor) -> Tensor:
+        """Sum the messages, each times its number of edge_weights."""
+        source, target = edge_index
+        return nodes.index_add(0, target, self.linear(nodes)[source])
+
+
+def test_a_weight_of_edges_that_is_documented_counts() -> None:
+    calls = (torch.randn(5, 6), torch.randint(5, (2, 9)), torch.rand(9))
+    for cls, told in ((WeighsItsEdges, 0), (SpeaksOfItsEdges, 1)):
+        report = layersmith.check(cls(), calls, select=["ignored-input"])
+        assert len([*report.findings()]) == told

@@ -51,6 +51,7 @@ SLOPE_KEPT, INPUT_KEPT = ("1 / size**2", "kept"), ("x", "(1 + kept.abs()) ** -2"
         (SLOPE_KEPT, "", Severity.NOTE),
         (SLOPE_KEPT, PENALTY.format(flag="False"), Severity.NOTE),
         (SLOPE_KEPT, PENALTY.format(flag="True"), Severity.WARNING),
+        (SLOPE_KEPT, "# its residual is that of a physics-informed network\n", Severity.WARNING),
         (INPUT_KEPT, PENALTY.format(flag="True"), None),
     ],
 )

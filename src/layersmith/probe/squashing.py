@@ -44,11 +44,16 @@ class Squashed:
 
 
 class Squashings(TorchFunctionMode):
-    """A context that notes these activations called inside on what depends on parameters, in `seen`."""
+    """A context that notes these activations called inside on what depends on parameters, in `seen`.
 
-    def __init__(self, operations: Collection[str]) -> None:
+    Args:
+        operations: their names.
+        least: numbers in a tensor; of fewer nothing is noted.
+    """
+
+    def __init__(self, operations: Collection[str], *, least: int = FEW) -> None:
         super().__init__()
-        self.operations = operations
+        self.operations, self.least = operations, least
         self.seen: list[Squashed] = []
 
     def __torch_function__(
@@ -67,7 +72,7 @@ class Squashings(TorchFunctionMode):
             values is not None
             and isinstance(result, Tensor)
             and result.requires_grad
-            and values.numel() >= FEW
+            and values.numel() >= self.least
         ):
             self._note(name, values, result)
         return result
@@ -111,14 +116,16 @@ def _one_hot(values: Tensor, result: Tensor) -> float:
     return float((result.amax(axis) > 1 - NEARLY_ONE_HOT)[is_open].double().mean())
 
 
-def squashed(module: nn.Module, inputs: Inputs, operations: Collection[str]) -> Iterator[list[Squashed]]:
+def squashed(
+    module: nn.Module, inputs: Inputs, operations: Collection[str], *, least: int = FEW
+) -> Iterator[list[Squashed]]:
     """Each of these activations in turn, as it was in the calls on several inputs; in eval mode, but for batch norms."""
     module.eval()
     _normalise(module, inputs)
     runs: list[list[Squashed]] = []
     found = outputs(module, inputs)
     while True:
-        with Squashings(operations) as watch:
+        with Squashings(operations, least=least) as watch:
             output = next(found, None)
         if output is None:
             break

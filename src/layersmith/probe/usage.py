@@ -21,6 +21,7 @@ OF_SHAPE = frozenset(
 OF_KIND = frozenset(
     "len zeros_like ones_like empty_like full_like rand_like randn_like isinstance is_tensor".split()
 )
+KEPT = re.compile(r"mask|pad|length|lens|^_|edge|adj|size|shape|hidden|state|^h0?$|^c0?$|hx", re.IGNORECASE)
 ENTRY = re.compile(r"\['([^']+)'\]$")  # of a dict, in the path of a tensor
 _INTERFACE = 3  # arguments, self among them, that two classes may share by chance
 UNUSED = r"un-?used|ignored|not used|compat|placeholder|dummy"
@@ -48,6 +49,20 @@ def idle(cls: type) -> tuple[Idle, ...]:
         and not (one.arg.startswith("_") or is_excused(cls, one.arg) or _is_shared(cls, forward, one.arg))
         and (one.arg in named or re.search(rf"\b{one.arg}\b", _documentation(cls, forward)))
     )
+
+
+def need_not_count(cls: type, name: str) -> bool:
+    """Whether the name is that of a mask, a state or a size; a weight of edges that is promised must count."""
+    return bool(KEPT.search(name)) and not (name.startswith("edge_") and _is_unread(cls, name))
+
+
+def _is_unread(cls: type, name: str) -> bool:
+    """Whether `forward` never reads an argument that the documentation names, and that no other forward here takes."""
+    forward = source.function_node(getattr(cls, "forward", None))
+    if forward is None or name in dataflow.loads(ast.Module(forward.body, [])):
+        return False
+    is_told = re.search(rf"\b{re.escape(name)}\b", _documentation(cls, forward)) is not None
+    return is_told and not _is_shared(cls, forward, name)
 
 
 def _is_shared(cls: type, forward: source.Function, name: str) -> bool:

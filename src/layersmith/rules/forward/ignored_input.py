@@ -27,7 +27,6 @@ Use it; if the interface demands it, name it `_context`, or say in a comment tha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 
 import torch
@@ -40,7 +39,6 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 SEEDS = (0, 1)
-KEPT = re.compile(r"mask|pad|length|lens|^_|edge|adj|size|shape|hidden|state|^h0?$|^c0?$|hx", re.IGNORECASE)
 
 
 @rule(
@@ -53,7 +51,9 @@ def ignored_input(case: Case) -> Iterator[Finding]:
     """Ask of each input, then of its features."""
     cls: type = type(case.module)
     every = [*arguments.named(case.module, case.inputs)]
-    named = [one for one in every if not (KEPT.search(one[1]) or usage.is_unnamed_entry(cls, one[0]))]
+    named = [
+        one for one in every if not (usage.need_not_count(cls, one[1]) or usage.is_unnamed_entry(cls, one[0]))
+    ]
     for path, name, tensor in named:
         if tensor.dtype is torch.bool or not tensor.numel():
             continue
@@ -70,7 +70,7 @@ def ignored_input(case: Case) -> Iterator[Finding]:
             yield _finding(case.module, path, said)
     given = {name for _, name, _ in every}
     for one in usage.idle(cls):
-        if one.name not in given and not KEPT.search(one.name):
+        if one.name not in given and not usage.need_not_count(cls, one.name):
             yield _finding(case.module, one.name, f"{one.name} has no effect: it is {one.how}", line=one.line)
 
 
@@ -288,13 +288,3 @@ class SeesSomeStepsBack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layers(x.transpose(1, 2))[..., -1]
-
-
-@ignored_input.good(inputs=lambda: torch.randn(4, 12))
-class ChopsTheEnd(nn.Module):
-    def __init__(self, chop: int = 5) -> None:
-        super().__init__()
-        self.chop = chop
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[..., : -self.chop].relu()

@@ -9,9 +9,9 @@ term.
 Where an `autograd.Function` takes part (with `--gradients full`: always), backward through backward is compared with
 differences of backward itself, along one random direction, at two points. It is an error where backward calls a
 Function itself, and so has a second derivative on purpose, a warning where it detaches or keeps tensors as
-attributes, or a file of it takes or promises second derivatives (`create_graph=True`, "twice differentiable", "forces
-by autograd"), and a note where forward only saves what it has computed, as fast layers do. A backward that says that
-it has no second derivative (`once_differentiable`) passes: it fails loudly when it is used.
+attributes, or a file of it takes or promises second derivatives (`create_graph=True`, "twice differentiable",
+"physics-informed", "forces by autograd"), and a note where forward only saves what it has computed, as fast layers do.
+A backward that says that it has no second derivative (`once_differentiable`) passes: it fails loudly when it is used.
 
 ## How to fix it
 Keep tensors with `ctx.save_for_backward` and compute backward from `ctx.saved_tensors` with differentiable
@@ -44,7 +44,8 @@ FIX = (
     "compute backward from ctx.saved_tensors with differentiable operations, or mark it @once_differentiable"
 )
 TWICE = (
-    r"(?i)\b(?:twice[- ]differentiable|hessian|gradgradcheck|gradient penalty|meta-?learning)\b"
+    r"(?i)\b(?:twice[- ]differentiable|hessian|laplacian|gradgradcheck|gradient penalty|meta-?learning)\b"
+    r"|\bphysics[- ]informed\b|\bPINNs?\b"
     r"|\bforces?\b[^.\n]{0,40}\b(?:autograd|derivative|gradient)"
 )
 

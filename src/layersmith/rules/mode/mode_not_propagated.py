@@ -34,7 +34,8 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-MEANT = re.compile(r"mc|monte|bayes|sampl|uncertain|always", re.IGNORECASE)
+_DIFFERING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001 - their common bases
+MEANT = re.compile(r"(?:^|_)mc(?=_|$)|MC|(?i:monte|bayes|sampl|uncertain|always)")
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.OBEYS_MODES)
@@ -66,6 +67,7 @@ def mode_not_propagated(case: Case) -> Iterator[Finding]:
 
 
 def _awake(module: nn.Module, paths: list[str]) -> Finding:
+    paths = sorted(paths, key=lambda path: not isinstance(module.get_submodule(path), _DIFFERING))
     part = module.get_submodule(paths[0])
     is_meant = any(MEANT.search(type(one).__name__) for one in (module, part))
     names = ", ".join(path or type(module).__name__ for path in paths[:3])
@@ -80,8 +82,7 @@ def _awake(module: nn.Module, paths: list[str]) -> Finding:
 
 def _hears_not(part: nn.Module) -> bool:
     """Whether a hidden module would behave otherwise in eval mode."""
-    kinds = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)  # noqa: SLF001 - their common bases
-    return part.training and any(isinstance(one, kinds) for one in nn.Module.modules(part))
+    return part.training and any(isinstance(one, _DIFFERING) for one in nn.Module.modules(part))
 
 
 def _is_called(case: Case, part: nn.Module | Tensor) -> bool:
@@ -108,6 +109,24 @@ def _line(module: nn.Module) -> tuple[str, int]:
             if node is not None:
                 return method.__code__.co_filename, node.lineno
     return source.class_line(type(module))
+
+
+@mode_not_propagated.bad("body.1, body, body.0 stay in train mode after eval()")
+class FrozenNormClassifier(nn.Module):
+    """Keeps its norm in eval mode, and forgets the rest; no name of it says that it samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(6).eval()
+        self.body = nn.Sequential(nn.Linear(6, 6), nn.Dropout(0.5))
+
+    def train(self, mode: bool = True) -> FrozenNormClassifier:
+        self.training = mode
+        self.norm.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(self.norm(x))
 
 
 @mode_not_propagated.bad("stay in train mode after eval()")
