@@ -99,3 +99,21 @@ def test_a_report_tells_a_cause_once_and_what_else_was_seen_of_it() -> None:
     tables = [finding for _, _, finding in report.findings() if finding.where == "table"]
     assert len(tables) == 1
     assert "also seen as" in str(report) or not tables[0].also_seen_as
+
+
+class MakesItsHeadAtFirst(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(6, 6)
+        self.head: nn.Module | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.body(x).relu()
+        if self.head is None:
+            self.head = nn.Sequential(nn.Linear(hidden.shape[-1], 8), nn.ReLU(), nn.Linear(8, 3))
+        return self.head(hidden)
+
+
+def test_parameters_made_by_the_first_call_are_told_once() -> None:
+    report = layersmith.check(MakesItsHeadAtFirst, torch.randn(4, 6), ignore=["compile"])
+    assert {result.rule for _, result, _ in report.findings()} == {"parameter-made-in-forward"}

@@ -428,3 +428,47 @@ class RegistersParametersItself(nn.Module):
 def test_parameters_are_moved_wherever_they_are_kept() -> None:
     subject = subject_of_class(RegistersParametersItself)
     assert not runner.ask(subject, load("hard-coded-device")).findings
+
+
+class PaintsPatches(nn.Module):
+    """The sides are unpacked by another method."""
+
+    def __init__(self, dim: int, grid: Any, patch: int = 4) -> None:
+        super().__init__()
+        self.grid, self.patch = grid, patch
+        self.linear = nn.Linear(dim, patch * patch)
+
+    def unpatchify(self, x: Tensor) -> Tensor:
+        (h, w), p = self.grid, self.patch
+        x = x.reshape(x.size(0), h, w, p, p).transpose(2, 3)
+        return x.reshape(x.size(0), 1, h * p, w * p)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.unpatchify(self.linear(tokens))
+
+
+class FusesLevels(nn.Module):
+    """As many maps as it says."""
+
+    def __init__(self, ch: int, num_levels: int = 3) -> None:
+        super().__init__()
+        self.num_levels = num_levels
+        self.convs = nn.ModuleList(nn.Conv2d(ch, ch, 3, padding=1) for _ in range(num_levels - 1))
+
+    def forward(self, feats: list[Tensor]) -> list[Tensor]:
+        assert len(feats) == self.num_levels
+        x = feats[-1]
+        outs = [x * 1.0]
+        for i in range(self.num_levels - 2, -1, -1):
+            up = nn.functional.interpolate(x, size=feats[i].shape[-2:], mode="nearest")
+            x = self.convs[i](feats[i] + up)
+            outs.insert(0, x)
+        return outs
+
+
+def test_sides_that_are_unpacked_and_lists_that_are_counted() -> None:
+    said = subject_of_class(PaintsPatches).inferred_from
+    assert said.startswith("PaintsPatches(32, (32, 32))(f32[5,1024,32])"), said
+    maps = ", ".join(["f32[5,32,11,13]"] * 3)
+    said = subject_of_class(FusesLevels).inferred_from
+    assert said.startswith(f"FusesLevels(32)([{maps}])"), said

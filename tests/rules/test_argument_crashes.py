@@ -228,3 +228,19 @@ def test_the_width_of_the_output_is_an_option_of_its_own() -> None:
 @pytest.mark.parametrize("cls", [TakesOtherKeys, ReadsAFile])
 def test_what_an_option_needs_besides_is_not_its_fault(cls: type[nn.Module]) -> None:
     assert not findings(cls, torch.randn(4, 6))
+
+
+class TakesOneOfItsLayers(nn.Module):
+    """Which layer, seen from the end: no number of layers."""
+
+    def __init__(self, width: int = 6, hidden_layer: int = -2) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
+        self.layer = [*self.net.children()][hidden_layer]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) + self.net(x)
+
+
+def test_an_index_from_the_end_is_no_count() -> None:
+    assert not findings(TakesOneOfItsLayers, torch.randn(4, 6))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -32,6 +34,8 @@ FIX: Mapping[str, str] = {
 }
 SCORED = ("cross_entropy", "nll_loss", "binary_cross_entropy_with_logits", "binary_cross_entropy")
 MEAN = "the mean over classes as well as rows"  # what `kl_div` takes where nothing is said
+SWAPPED = "the teacher's"  # what `kl_div` gets first where a student is taught
+LESSON, OTHER_WAY = re.compile(r"(?i)student.*teacher|teacher.*student", re.DOTALL), re.compile(r"(?i)revers")
 CALLS = r"(?i)cross_?entropy|nll_?loss|kl_?div|with_?logits"
 NEAR = 1e-3  # how near one the sums of probabilities are
 ABOVE = 0.1  # no logarithm of a probability, however rounded
@@ -49,17 +53,33 @@ class Misfit:
 
 def misfits(module: nn.Module, inputs: Inputs) -> list[Misfit]:
     """Every such call of one forward; what a caller gave is the caller's own."""
-    copied = inputs.clone()
-    watch = _Watch({tree.place(tensor) for tensor in copied.tensors()})
-    with preserved(seed=0), watch:
+    copied = inputs.clone().map(_carrying)
+    watch = _Watch({tree.place(tensor) for tensor in copied.tensors()}, is_lesson=_is_lesson(type(module)))
+    with preserved(seed=0), torch.enable_grad(), watch:
         module(*copied.args, **copied.kwargs)
     return watch.found
 
 
+def _carrying(tensor: Tensor) -> Tensor:
+    """The same values with a gradient, as they come from a network; no leaf, so that they may be changed in place."""
+    return tensor.requires_grad_() * 1 if tensor.is_floating_point() else tensor
+
+
+def _is_lesson(cls: type) -> bool:
+    """Whether a student is taught by a teacher, and nothing is said of a reversed divergence."""
+    text = source.text_of(cls)
+    return bool(LESSON.search(text)) and not OTHER_WAY.search(text)
+
+
+def _is_swapped(first: Tensor, target: Tensor | None = None) -> bool:
+    """Whether it is the target that learns, from what has no gradient: KL(student || teacher)."""
+    return isinstance(target, Tensor) and target.requires_grad and not first.requires_grad
+
+
 class _Watch(TorchFunctionMode):
-    def __init__(self, given: set[Any]) -> None:
+    def __init__(self, given: set[Any], *, is_lesson: bool = False) -> None:
         super().__init__()
-        self.given = given
+        self.given, self.is_lesson = given, is_lesson
         self.squashed: dict[Any, Tensor] = {}  # results of sigmoids, kept so that no other takes their place
         self.means: dict[Any, Tensor] = {}  # losses of several samples, and their negatives; kept as those
         self.found: list[Misfit] = []
@@ -74,6 +94,8 @@ class _Watch(TorchFunctionMode):
             self.found.append(Misfit(name, said, *caller()))
         elif name == "kl_div" and isinstance(first, Tensor) and first.ndim > 1 and _is_left_open(*caller()):
             self.found.append(Misfit(name, MEAN, *caller()))
+        elif name == "kl_div" and self.is_lesson and _is_swapped(*args[:2]):
+            self.found.append(Misfit(name, SWAPPED, *caller()))
         result = func(*args, **(kwargs or {}))
         if name.strip("_") == "sigmoid" and isinstance(result, Tensor):
             self.squashed[tree.place(result)] = result

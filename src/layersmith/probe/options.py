@@ -171,7 +171,8 @@ def _of(
         yield from (Option(name, value, "a rate") for value in (0.0, 0.5))
     if type(current) is int and WIDTH.search(name) and current % 2 == 0:
         yield Option(name, current + 1, TREATED if is_treated else ODD)
-    if type(current) is int and (COUNT.search(name) or PARTS.match(name)):
+    is_count = type(current) is int and current >= 0  # -2 is which one, seen from the end
+    if is_count and (COUNT.search(name) or PARTS.match(name)):
         yield from (Option(name, value, "a count") for value in (1, 3))
 
 

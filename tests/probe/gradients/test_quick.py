@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from planted import FIRST_ORDER, plant  # type: ignore[import-not-found]
-from torch import nn
+from torch import Tensor, nn
 
 from layersmith.errors import UsageError
 from layersmith.probe.gradients import gradients
@@ -115,3 +116,38 @@ def test_quick_mode_imports_nothing_slow() -> None:
         "assert 'torch._dynamo' not in sys.modules and not new & slow, new & slow\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class _Thrice(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        return 3 * x
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return 2 * gradient
+
+
+class Augments(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return _Thrice.apply(x)
+
+
+class LearnsFromItsOwnView(nn.Module):
+    """What is wrong in the augmentation reaches no parameter: only the target is stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.augment, self.encoder = Augments(), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            view = self.augment(x)
+        target = self.encoder(view).detach()
+        return (self.encoder(view + 1) - target).square().mean()
+
+
+def test_who_is_to_blame_is_what_the_wrong_tensors_pass() -> None:
+    report = gradients(LearnsFromItsOwnView(), torch.randn(5, 6))
+    assert report.errors
+    assert {found.function for found in report.errors if found.tensor.startswith("encoder")} == {".detach()"}

@@ -17,7 +17,7 @@ from layersmith.probe import unset
 
 _IMAGE = 3  # channels, height and width
 Parameters = Mapping[str, inspect.Parameter]
-_SIDES = re.compile("size|resolution|shape|window|hw|stride|patch")
+_SIDES = re.compile("size|resolution|shape|window|hw|stride|patch|grid")
 
 
 def asked_by(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -44,13 +44,25 @@ class Culprit:
         return f"{self.path} ({self.module_class})" if self.path else self.module_class
 
 
-def find_culprit(found: Specimen, precision: Precision, *, seed: int, path: str = "") -> Culprit:
-    """Descend into the first child that is wrong by itself, on the very arguments it gets here."""
+def find_culprit(
+    found: Specimen, precision: Precision, *, seed: int, path: str = "", wrong: Collection[int] = ()
+) -> Culprit:
+    """Descend into the first child that is wrong by itself, on the very arguments it gets here.
+
+    Args:
+        found: what is wrong as a whole.
+        precision: how closely to look.
+        seed: of its noise.
+        path: of the module within the examined one.
+        wrong: positions of the leaves with a wrong gradient: a child that none of them reaches is not to blame.
+    """
     try:
-        calls = [*_calls(found)]
+        calls, reached = [*_calls(found)], _reached(found, wrong) if wrong else None
     except Exception:  # noqa: BLE001 - it may refuse to run under no_grad
-        calls = []
+        calls, reached = [], None
     for name, child, call in calls:
+        if reached is not None and name not in reached:
+            continue
         inner = specimen(child, call, dtype=found.dtype, seed=seed)
         if _is_wrong(inner, precision, seed=seed):
             return find_culprit(inner, precision, seed=seed, path=f"{path}.{name}" if path else name)
@@ -114,6 +126,40 @@ def _calls(found: Specimen) -> Iterator[tuple[str, nn.Module, Inputs]]:
             handle.remove()
     for name, call in calls.items():
         yield name, children[name], call
+
+
+def _reached(found: Specimen, wrong: Collection[int]) -> set[str]:
+    """The children that get something that depends on these leaves, or hold one themselves."""
+    leaves = {id(found.leaves[position].tensor) for position in wrong}
+    reached: set[str] = set()
+
+    def note(name: str) -> Any:
+        def hook(child: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if any(one.requires_grad for one in tree.tensors((args, kwargs))) or any(
+                id(one) in leaves for one in (*child.parameters(), *child.buffers())
+            ):
+                reached.add(name)
+
+        return hook
+
+    others = [
+        leaf.tensor for leaf in found.leaves if leaf.tensor.requires_grad and id(leaf.tensor) not in leaves
+    ]
+    handles = [
+        child.register_forward_pre_hook(note(name), with_kwargs=True)
+        for name, child in found.module.named_children()
+    ]
+    try:
+        for tensor in others:
+            tensor.requires_grad = False
+        with torch.enable_grad():
+            found.outputs()
+    finally:
+        for tensor in others:
+            tensor.requires_grad = True
+        for handle in handles:
+            handle.remove()
+    return reached
 
 
 def _is_wrong(inner: Specimen, precision: Precision, *, seed: int) -> bool:

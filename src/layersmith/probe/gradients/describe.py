@@ -21,7 +21,8 @@ def describe(station: Station, leg: str, *, refined: bool = False) -> list[Wrong
     blamed = blame(station, refined=refined)
     if not blamed:
         return []
-    culprit = find_culprit(station.specimen, station.precision, seed=station.seed)
+    wrong = [one.position for one in blamed]
+    culprit = find_culprit(station.specimen, station.precision, seed=station.seed, wrong=wrong)
     ends, named = time.process_time() + SECONDS, [_one(station, blamed[0], leg, culprit)]
     for one in blamed[1:_NAMED_AT_MOST]:
         if time.process_time() > ends:  # in a large network each takes seconds

@@ -55,7 +55,7 @@ DEVICES = re.compile(r"(?:same|expected|correct) device|on the same device", re.
     severity=Severity.ERROR,
     since="0.1",
     promise=Promise.FOLLOWS_DEVICE,
-    after=("forward-raises", "unregistered-parameter", "unregistered-buffer"),
+    after=("forward-raises", "parameter-made-in-forward", "unregistered-parameter", "unregistered-buffer"),
 )
 def hard_coded_device(case: Case) -> Iterator[Finding]:
     """Move it, call it, and see which tensors of its own making meet a moved one."""

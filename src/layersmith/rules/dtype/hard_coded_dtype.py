@@ -38,7 +38,7 @@ from layersmith.subject import Case
 BACK = re.compile(r"\.(?:to|type|type_as)\(")
 FIRST = (
     "forward-raises unregistered-parameter unregistered-module parameter-not-a-leaf unregistered-buffer "
-    "mode-not-propagated"
+    "parameter-made-in-forward mode-not-propagated"
 )
 
 

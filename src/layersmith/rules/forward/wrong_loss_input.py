@@ -9,9 +9,10 @@ logarithms: of probabilities they give a number of the wrong sign that still has
 What forward gives to `cross_entropy`, `nll_loss`, `kl_div` and `binary_cross_entropy_with_logits` (or their modules)
 is looked at: probabilities that sum to one, the result of a sigmoid, or scores of both signs where logarithms are
 taken; and `exp` of the negative mean of such a loss, where a focal loss wants that of each sample; and a `kl_div`
-without a `reduction`, of which torch itself warns. What the caller gave is not. A target that forward takes and can
-do without is given. Where forward itself returns probabilities, the file is read, and those of its project that
-import it: what an object of the class returns must not go to a cross entropy there.
+without a `reduction`, of which torch itself warns, or one whose target is the student and whose input the teacher.
+What the caller gave is not. A target that forward takes and can do without is given. Where forward itself returns
+probabilities, the file is read, and those of its project that import it: what an object of the class returns must not
+go to a cross entropy there.
 
 ## How to fix it
 Leave the softmax out and return scores; take `log_softmax` before `nll_loss` and `kl_div`.
@@ -72,6 +73,9 @@ def _finding(one: losses.Misfit, where: str) -> Finding:
     if one.given == losses.MEAN:
         message = "kl_div() takes the mean over classes as well as rows: a divergence is the sum over classes"
         return Finding(message, where, one.file, one.line, 'pass reduction="batchmean"')
+    if one.given == losses.SWAPPED:
+        message = "kl_div(input, target) is KL(target || input), and the student, who learns, is the target"
+        return Finding(message, where, one.file, one.line, "give the student's logarithms first")
     message = f"{one.function}() takes {losses.TAKES[one.function]} and gets {one.given}"
     return Finding(message, where, one.file, one.line, losses.FIX[one.function])
 
@@ -122,6 +126,13 @@ class FocusesOnEach(FocusesOnTheMean):
 class DistilsTheMean(nn.Module):
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         return nn.functional.kl_div(student.log_softmax(-1), teacher.softmax(-1)) * 4
+
+
+@wrong_loss_input.bad("is KL(target || input), and the student, who learns, is the target", inputs=_taught)
+class DistilsBackwards(nn.Module):
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        known, learned = teacher.detach().log_softmax(-1), student.log_softmax(-1)
+        return nn.functional.kl_div(known, learned, reduction="batchmean", log_target=True)
 
 
 @wrong_loss_input.bad("kl_div() takes logarithms of probabilities and gets probabilities", inputs=_taught)

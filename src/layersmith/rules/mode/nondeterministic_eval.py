@@ -51,7 +51,7 @@ MEANT = re.compile(
     severity=Severity.ERROR,
     since="0.1",
     promise=Promise.DETERMINISTIC_EVAL,
-    after=("forward-raises", "mode-not-propagated"),
+    after=("forward-raises", "mode-not-propagated", "parameter-made-in-forward"),
 )
 def nondeterministic_eval(case: Case) -> Iterator[Finding]:
     """First ask of randomness, then, if there is none, of state that one call leaves to the next."""

@@ -66,7 +66,9 @@ def _tensor(one: Hidden) -> Tensor:
 
 
 def _is_named_outside_init(one: Hidden) -> bool:
-    return bool(source.methods_naming(one.owner_class, one.attribute) - {"__init__"})
+    """Whether its class uses it; what torch's own libraries keep, such as a transform, they move as they use it."""
+    is_theirs = one.owner_class.__module__.startswith(("torch.", "torchvision.", "torchaudio."))
+    return not is_theirs and bool(source.methods_naming(one.owner_class, one.attribute) - {"__init__"})
 
 
 def _finding(group: list[Hidden], severity: Severity | None) -> Finding:

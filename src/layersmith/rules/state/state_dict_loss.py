@@ -45,7 +45,7 @@ from layersmith.subject import Case
 OTHER_SEED = 1729
 FIRST = (
     "forward-raises unregistered-parameter unregistered-module parameter-not-a-leaf unregistered-buffer "
-    "transient-state-saved mode-not-propagated"
+    "transient-state-saved parameter-made-in-forward mode-not-propagated"
 )
 
 

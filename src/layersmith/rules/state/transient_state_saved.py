@@ -37,7 +37,12 @@ from layersmith.subject import Case
 Shapes = dict[str, tuple[int, ...]]
 
 
-@rule(severity=Severity.ERROR, since="0.1", promise=Promise.STATE_ROUND_TRIP)
+@rule(
+    severity=Severity.ERROR,
+    since="0.1",
+    promise=Promise.STATE_ROUND_TRIP,
+    after=("parameter-made-in-forward",),
+)
 def transient_state_saved(case: Case) -> Iterator[Finding]:
     """Call; load into a fresh one; say which entries are in the way."""
     fresh = case.fresh().module

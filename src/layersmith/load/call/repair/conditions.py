@@ -14,12 +14,16 @@ from layersmith.load.call.repair.messages import Pair
 from layersmith.load.call.syntax import shape_owner
 from layersmith.load.values import TensorSpec
 
+_MOST = 16  # members of a list
+
 
 def compared(complaint: Complaint) -> Iterator[State]:
     """What a failed assert compares with a shape, or with a number that the constructor was told, becomes that."""
     for test in failure.comparisons(complaint.error):
         yield from _of_shape(complaint, test.left, test.got, test.wanted)
         yield from _of_shape(complaint, test.right, test.wanted, test.got)
+        yield from _of_length(complaint, test.left, test.wanted)
+        yield from _of_length(complaint, test.right, test.got)
     told = {value for value in complaint.callee.arguments.values() if type(value) is int}
     for given, wanted in condition_pairs(complaint):
         if wanted in told:
@@ -39,6 +43,15 @@ def _of_shape(complaint: Complaint, asked: ast.expr, own: Any, other: Any) -> It
         and all(type(n) is int for n in other)
     ):
         yield complaint.with_value(name, replace(spec, shape=tuple(other), free=frozenset()))
+
+
+def _of_length(complaint: Complaint, asked: ast.expr, wanted: Any) -> Iterator[State]:
+    """The list of which `len(maps)` is asked for, as long as the other side says."""
+    is_length = isinstance(asked, ast.Call) and getattr(asked.func, "id", "") == "len" and bool(asked.args)
+    name = getattr(asked.args[0], "id", "") if isinstance(asked, ast.Call) and is_length else ""
+    items = complaint.state.get(name)
+    if isinstance(items, list | tuple) and items and type(wanted) is int and 0 < wanted <= _MOST:
+        yield complaint.with_value(name, type(items)([*items, *[items[-1]] * wanted][:wanted]))
 
 
 def condition_pairs(complaint: Complaint) -> Iterator[Pair]:
