@@ -84,6 +84,13 @@ class Subject:
             module, inputs = module.to(dtype), inputs.to(dtype)
         return Case(self, module, inputs, seed)
 
+    def unbegun(self, *, seed: int) -> nn.Module:
+        """A fresh module in eval mode as it was built, before a first batch that may initialise it."""
+        with preserved(seed=seed):
+            module = self.build(seed)
+            _materialise(module, self.inputs(seed))
+        return in_mode(module, training=False)
+
     def _begins_with_a_batch(self, module: nn.Module) -> bool:
         """Whether a first call initialises its modules, before which nothing can be asked of them."""
         if begins_with_a_batch not in self.known:

@@ -472,3 +472,61 @@ def test_sides_that_are_unpacked_and_lists_that_are_counted() -> None:
     maps = ", ".join(["f32[5,32,11,13]"] * 3)
     said = subject_of_class(FusesLevels).inferred_from
     assert said.startswith(f"FusesLevels(32)([{maps}])"), said
+
+
+class OfAForecast(nn.Module):
+    """All that is read of the second is one number."""
+
+    def __init__(self, args: Any, data: Any) -> None:
+        super().__init__()
+        self.window, self.m = args.window, data.m
+        self.hidden = nn.Linear(self.m, args.hidden)
+        self.last = nn.Linear(args.hidden, self.m)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.hidden(x).relu())
+
+
+def test_an_object_of_which_one_number_is_read() -> None:
+    said = subject_of_class(OfAForecast).inferred_from
+    assert "SimpleNamespace(m=32)" in said, said
+
+
+class BiasesItsForgetGate(nn.Module):
+    """As it was done before torch forbade it: no argument helps, so it is no matter of how it is called."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(width, hidden)
+        for bias in (one for name, one in self.rnn.named_parameters() if "bias" in name):
+            bias.chunk(4)[1].fill_(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rnn(x)[0]
+
+
+def test_a_constructor_that_torch_refuses_whatever_is_given() -> None:
+    subject = subject_of_class(BiasesItsForgetGate)
+    (found,) = runner.ask(subject, load("forward-raises")).findings
+    assert "view and is being modified inplace" in found.message
+
+
+class GaussSTE(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        return x.sign() + 0.1 * x
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class Binarises(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return GaussSTE.apply(x)
+
+
+def test_a_function_that_says_it_passes_straight_through_is_a_note() -> None:
+    subject = Subject("binarises", lambda _: Binarises(), lambda _: Inputs((torch.randn(4, 6),)))
+    (found,) = runner.ask(subject, load("wrong-gradient")).findings
+    assert found.severity is Severity.NOTE

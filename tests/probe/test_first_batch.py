@@ -66,3 +66,27 @@ def test_no_row_leaks_and_no_call_is_remembered_where_only_the_first_batch_initi
     assert {result.outcome for result in run(subject, rules)} <= {Outcome.PASS, Outcome.SKIP}
     subject = subject_of_object(AlwaysSets(), Inputs((torch.randn(4, 6),)))
     assert Outcome.FAIL in {result.outcome for result in run(subject, rules)}
+
+
+class ForgetsThatItHas(ActNorm):
+    """Its flag is a plain attribute: what is loaded is overwritten by the next batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        del self.is_set
+        self.initialized = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.initialized:
+            with torch.no_grad():
+                self.scale.copy_(1 / x.std(0))
+                self.shift.copy_(-x.mean(0))
+            self.initialized = True
+        return (x + self.shift) * self.scale
+
+
+def test_a_plain_flag_is_lost_with_the_state_and_is_no_batch_leak() -> None:
+    subject = subject_of_object(ForgetsThatItHas(), torch.randn(4, 6))
+    results = run(subject, with_prerequisites(["batch-leak", "state-dict-loss"]))
+    failed = {result.rule for result in results if result.outcome is Outcome.FAIL}
+    assert failed == {"state-dict-loss"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import torch
@@ -12,6 +13,8 @@ from layersmith.probe import source
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.probe.surroundings import preserved
+
+_NAMED = re.compile(r"initiali[sz]ed|^is_?init|^inited$|_inited?$|^init_done$")
 
 
 def begins_with_a_batch(module: nn.Module, inputs: Inputs) -> bool:
@@ -31,17 +34,20 @@ def begins_with_a_batch(module: nn.Module, inputs: Inputs) -> bool:
 
 
 def has_flags(module: nn.Module) -> bool:
-    """Whether there is a buffer that may say that the first batch is still to come."""
+    """Whether there is a buffer, or a plain `initialized`, that may say that the first batch is still to come."""
     return next(_flags(module), None) is not None
 
 
 def _flags(module: nn.Module) -> Iterator[str]:
-    """The names of whole numbers that are zero, among the buffers of classes that are not torch's own."""
+    """The names of buffers that are 0, and of plain flags that say so, of classes that are not torch's own."""
     for path, part in module.named_modules():
         if not source.is_torchs(type(part).__module__):
             for name, value in part.named_buffers(recurse=False):
                 if value.numel() == 1 and not value.is_floating_point() and not bool(value):
                     yield f"{path}.{name}"
+            yield from (
+                f"{path}.{n}" for n, value in vars(part).items() if value is False and _NAMED.search(n)
+            )
 
 
 def _state(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

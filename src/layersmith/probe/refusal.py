@@ -113,7 +113,12 @@ def takes_lists_too(cls: type) -> bool:
 
 
 def is_slip(error: BaseException) -> bool:
-    """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks."""
+    """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks.
+
+    Or whether it writes where torch forbids it: into a leaf, or one of several views that a function returned.
+    """
+    if isinstance(error, RuntimeError) and "being modified inplace. This view is the output" in str(error):
+        return True
     if isinstance(error, NameError):
         return not isinstance(error, UnboundLocalError) and "free variable" not in str(error)
     owner = getattr(error, "obj", None)

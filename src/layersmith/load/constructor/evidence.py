@@ -18,15 +18,19 @@ from layersmith.load.constructor.trace import Usage
 from layersmith.probe import source
 
 VALUE_METHODS = frozenset({*dir(str), *dir(dict), *dir(list), *dir(torch.Tensor), *dir(nn.Module)})
+_OF_LAYERS = frozenset(
+    {*vars(nn.Linear(1, 1)), *vars(nn.Conv2d(1, 1, 1)), *vars(nn.Embedding(1, 1)), "fc", "features"}
+)
 _NEAREST = 3
 _SETTINGS = 2  # attributes that are read of an object of settings, at least
 
 
 def is_of_settings(usage: Usage, name: str, cls: type[nn.Module] | None) -> bool:
-    """Whether several attributes are read of it that no value, tensor or module has: `h.upsample_rates`."""
+    """Whether attributes are read of it that no value, tensor or module has: `h.upsample_rates`, or `data.m` alone."""
     own = usage.attributes - VALUE_METHODS
     is_module = bool(names.MODULE.search(names.plain(name))) or "callable" in usage.kinds
-    if len(own) < _SETTINGS or is_module or cls is None:
+    is_sure = len(own) >= _SETTINGS or (bool(own) and not usage.kinds and not own & _OF_LAYERS)
+    if not is_sure or is_module or cls is None:
         return False
     return not classes_having(usage.attributes, name, cls)
 

@@ -10,8 +10,8 @@ and inputs together, by finite differences and by backward. They agree or some t
 is asked alone, and the wrong elements are found. Points at kinks are moved off, noise is frozen. `--gradients full`
 asks in float32 and at smaller and larger inputs as well. A value cut out of the graph is a warning, and a note where
 that is usual: by `.detach()` or `no_grad` where every tensor still gets a gradient, in a loss, in train mode only. A
-note, too, is a gradient where the derivative is zero everywhere (straight-through), a reversal by name, and one that
-forward itself changes by `register_hook`. A
+note, too, is a gradient where the derivative is zero everywhere (straight-through), one of a Function whose name says
+that it reverses, passes straight through or is a surrogate, and one that forward itself changes by `register_hook`. A
 warning again is an output that passes a parameter a gradient and is the same whatever its values.
 
 ## How to fix it
@@ -50,7 +50,8 @@ from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
 STOPS = {".detach()", "no_grad", VARIABLE}  # what authors write to stop a gradient
-TURNS = re.compile(r"revers", re.IGNORECASE)  # Functions whose name says that they turn the gradient
+# Functions whose name says that they turn the gradient, or put another in its place.
+TURNS = re.compile(r"(?i:revers|straight_?through|surrogate)|\bSTE|STE\b|STE(?=[A-Z_.])")
 SWAP = "straight-through is `x + (y - x).detach()`: the value of y, the gradient of x"
 DECLARE = '@layersmith.contract(gradient="surrogate", reason="...")'
 

@@ -34,6 +34,8 @@ from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
+MOVES = frozenset({"to", "_apply"})  # what a class overrides to take along what it keeps
+
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.REGISTERED)
 def unregistered_buffer(case: Case) -> Iterator[Finding]:
@@ -68,7 +70,8 @@ def _tensor(one: Hidden) -> Tensor:
 def _is_named_outside_init(one: Hidden) -> bool:
     """Whether its class uses it; what torch's own libraries keep, such as a transform, they move as they use it."""
     is_theirs = one.owner_class.__module__.startswith(("torch.", "torchvision.", "torchaudio."))
-    return not is_theirs and bool(source.methods_naming(one.owner_class, one.attribute) - {"__init__"})
+    methods = source.methods_naming(one.owner_class, one.attribute) - {"__init__"}
+    return bool(methods) and not (is_theirs or methods & MOVES)
 
 
 def _finding(group: list[Hidden], severity: Severity | None) -> Finding:

@@ -104,7 +104,7 @@ def _saved(module: nn.Module) -> bytes:
 
 
 def _loaded(case: Case, saved: bytes) -> nn.Module:
-    other = case.fresh(seed=OTHER_SEED).module
+    other = case.subject.unbegun(seed=OTHER_SEED)
     if not case.subject.is_seeded:
         contents.scramble(other)
     other.load_state_dict(torch.load(io.BytesIO(saved), weights_only=True))
