@@ -117,3 +117,24 @@ class PackedAttention(nn.Module):
 def test_packed_sequences_begin_where_they_are_said_to() -> None:
     subject = subject_of_class(PackedAttention)
     assert subject.inferred_from.startswith("PackedAttention(32)(f32[5,32], torch.tensor([0, 2, 5]))")
+
+
+class CouplesHalves(nn.Module):
+    """The first half of the channels goes through a layer; without the second there is nothing to scale."""
+
+    def __init__(self, in_channels, hidden_channels):
+        super().__init__()
+        self.half = in_channels // 2
+        self.start = nn.Conv1d(self.half, hidden_channels, 1)
+        self.end = nn.Conv1d(hidden_channels, in_channels, 1)
+
+    def forward(self, x):
+        x_0, x_1 = x[:, : self.half], x[:, self.half :]
+        m, logs = self.end(self.start(x_0).relu()).chunk(2, dim=1)
+        return torch.cat([x_0, m + logs.exp() * x_1], 1), logs.sum([1, 2])
+
+
+def test_the_half_that_is_left_over_is_there() -> None:
+    subject = subject_of_class(CouplesHalves)
+    assert subject.inferred_from.startswith("CouplesHalves(96, 48)(f32[5,96,11])"), subject.inferred_from
+    assert not subject.doubt

@@ -63,7 +63,7 @@ def find_culprit(
     for name, child, call in calls:
         if reached is not None and name not in reached:
             continue
-        inner = specimen(child, call, dtype=found.dtype, seed=seed)
+        inner = specimen(child, call, dtype=found.dtype, seed=seed, differentiated="varied")
         if _is_wrong(inner, precision, seed=seed):
             return find_culprit(inner, precision, seed=seed, path=f"{path}.{name}" if path else name)
     return _place(found, path)

@@ -18,6 +18,7 @@ from layersmith.probe.gradients.specimen import Specimen
 
 CUTS = {
     "torch.Tensor.detach": ".detach()",
+    "torch.detach": ".detach()",
     "torch.Tensor.detach_": ".detach_()",
     "torch.Tensor.data.__get__": ".data",
     "torch.Tensor.numpy": ".numpy()",

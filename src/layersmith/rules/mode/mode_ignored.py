@@ -69,6 +69,7 @@ def mode_ignored(case: Case) -> Iterator[Finding]:
 def _uncalled(module: nn.Module) -> Iterator[Finding]:
     """The dropouts that no method but the constructor of the class that made them mentions, and no other module has."""
     held = Counter(id(child) for part in nn.Module.modules(module) for child in part.children())
+    unused: dict[tuple[type, str], list[str]] = {}
     for path, part in module.named_modules():
         rate = getattr(part, "p", 0.0)
         is_dropout = isinstance(part, nn.modules.dropout._DropoutNd)  # noqa: SLF001 - their common base
@@ -77,10 +78,12 @@ def _uncalled(module: nn.Module) -> Iterator[Finding]:
         holder, attribute = source.owner(module, path)
         cls: type = type(holder)
         if path and not cls.__module__.startswith("torch.") and _is_unused(cls, attribute):
-            place = source.attribute_line(cls, attribute)
-            yield Finding(
-                f"{path} (p={rate:g}) is never applied", path, *place, fix=f"x = self.{attribute}(x)"
-            )
+            unused.setdefault((cls, attribute), []).append(f"{path} (p={rate:g})")
+    for (cls, attribute), (first, *others) in unused.items():
+        more = f", nor are {len(others)} more, in modules of its class" if others else ""
+        place = source.attribute_line(cls, attribute)
+        path = first.partition(" ")[0]
+        yield Finding(f"{first} is never applied{more}", path, *place, fix=f"x = self.{attribute}(x)")
 
 
 def _is_unused(cls: type, attribute: str) -> bool:

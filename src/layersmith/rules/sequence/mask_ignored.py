@@ -39,6 +39,7 @@ from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
 APPLIES = r"masked_fill|where|softmax|mask|\*"
+OF_QUERIES = re.compile(r"^q(uer(y|ies))?_")
 OF_PADDING = re.compile(r"pad|valid|len")
 
 
@@ -68,7 +69,12 @@ def mask_ignored(case: Case) -> Iterator[Finding]:
 
 
 def _is_asked(case: Case, masking: Masking) -> bool:
-    """Whether what is hidden must not matter: but a loss may be that of guessing it, unless it is padding."""
+    """Whether what is hidden must not matter: but a loss may be that of guessing it, unless it is padding.
+
+    A mask of queries takes away outputs, and has no say of the keys beside them.
+    """
+    if OF_QUERIES.match(masking.argument):
+        return False
     is_loss = all(tensor.numel() == 1 for tensor in tree.tensors(case.run()))
     return not is_loss or OF_PADDING.search(masking.argument) is not None
 
@@ -145,6 +151,15 @@ class LossOfUnmaskedSums(nn.Module):
         if padding_mask is not None:
             error = error.masked_fill(padding_mask, 0.0)
         return error.mean()
+
+
+@mask_ignored.good(inputs=lambda: (torch.randn(3, 7, 6), torch.randn(3, 7, 6)))
+class TakesAwayItsQueries(nn.Module):
+    """Hidden are the answers to some questions, not what is asked about."""
+
+    def forward(self, key: Tensor, query: Tensor, query_mask: Tensor | None = None) -> Tensor:
+        weights = (query @ key.mT / 6**0.5).softmax(-1)
+        return (weights if query_mask is None else weights * query_mask) @ key
 
 
 @mask_ignored.good(inputs=lambda: (torch.randn(3, 7, 6), torch.randn(3, 7, 6)))

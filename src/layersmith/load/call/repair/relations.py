@@ -80,12 +80,20 @@ def _is_rounded(complaint: Complaint, low: int, high: int) -> bool:
 
 
 def doubled(complaint: Complaint) -> Iterator[State]:
-    """One of two images larger: the other is enlarged before they meet."""
+    """One of two images larger: the other is enlarged before they meet; twice the channels where half are left."""
     low, high = sorted(next(undirected_pairs(complaint.text), (0, 0)))
     images = [n for n, v in complaint.state.items() if isinstance(v, TensorSpec) and v.rank > _SEQUENCE]
+    if not low and high:  # `x[:, : c // 2], x[:, c // 2 :]`, and the first half was all of it
+        yield complaint.with_specs(lambda spec: _twice(spec, high))
     if len(images) > 1 and low and high in (2 * low, 3 * low, 4 * low):
         for name in reversed(images):
             yield complaint.with_specs(lambda spec: _enlarged(spec, high // low), [name])
+
+
+def _twice(spec: TensorSpec, size: int) -> TensorSpec:
+    """The same with twice as many channels or features where it has so many."""
+    axes = [axis for axis in range(1, spec.rank) if spec.shape[axis] == size]
+    return spec.resized(axes[0], 2 * size) if axes else spec
 
 
 def pyramid(complaint: Complaint) -> Iterator[State]:
