@@ -53,9 +53,11 @@ class Misfit:
 
 def misfits(module: nn.Module, inputs: Inputs) -> list[Misfit]:
     """Every such call of one forward; what a caller gave is the caller's own."""
-    copied = inputs.clone().map(_carrying)
-    watch = _Watch({tree.place(tensor) for tensor in copied.tensors()}, is_lesson=_is_lesson(type(module)))
-    with preserved(seed=0), torch.enable_grad(), watch:
+    is_lesson = _is_lesson(type(module))
+    with preserved(seed=0), torch.enable_grad():
+        copied = inputs.clone().map(_carrying) if is_lesson else inputs.clone()
+    watch = _Watch({tree.place(tensor) for tensor in copied.tensors()}, is_lesson=is_lesson)
+    with preserved(seed=0), watch:
         module(*copied.args, **copied.kwargs)
     return watch.found
 
@@ -71,9 +73,9 @@ def _is_lesson(cls: type) -> bool:
     return bool(LESSON.search(text)) and not OTHER_WAY.search(text)
 
 
-def _is_swapped(first: Tensor, target: Tensor | None = None) -> bool:
+def _is_swapped(input: Tensor, target: Tensor, **_: Any) -> bool:  # noqa: A002 - as kl_div names it
     """Whether it is the target that learns, from what has no gradient: KL(student || teacher)."""
-    return isinstance(target, Tensor) and target.requires_grad and not first.requires_grad
+    return target.requires_grad and not input.requires_grad
 
 
 class _Watch(TorchFunctionMode):
@@ -94,7 +96,7 @@ class _Watch(TorchFunctionMode):
             self.found.append(Misfit(name, said, *caller()))
         elif name == "kl_div" and isinstance(first, Tensor) and first.ndim > 1 and _is_left_open(*caller()):
             self.found.append(Misfit(name, MEAN, *caller()))
-        elif name == "kl_div" and self.is_lesson and _is_swapped(*args[:2]):
+        elif name == "kl_div" and self.is_lesson and _is_swapped(*args[:2], **(kwargs or {})):
             self.found.append(Misfit(name, SWAPPED, *caller()))
         result = func(*args, **(kwargs or {}))
         if name.strip("_") == "sigmoid" and isinstance(result, Tensor):

@@ -172,9 +172,8 @@ def _of(
         yield from (Option(name, value, "a rate") for value in (0.0, 0.5))
     if type(current) is int and WIDTH.search(name) and current % 2 == 0:
         yield Option(name, current + 1, TREATED if is_treated else ODD)
-    is_count = (
-        type(current) is int and 0 <= current <= _MOST
-    )  # -2 is which one, seen from the end; 256 a width
+    # -2 is which of them, seen from the end; 256 is a width.
+    is_count = type(current) is int and 0 <= current <= _MOST
     if is_count and (COUNT.search(name) or PARTS.match(name)):
         yield from (Option(name, value, "a count") for value in (1, 3))
 

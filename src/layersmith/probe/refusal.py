@@ -115,7 +115,7 @@ def takes_lists_too(cls: type) -> bool:
 def is_slip(error: BaseException) -> bool:
     """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks.
 
-    Or whether it writes where torch forbids it: into a leaf, or one of several views that a function returned.
+    Or whether it writes where torch no longer lets it: into one of several views that a function returned.
     """
     if isinstance(error, RuntimeError) and "being modified inplace. This view is the output" in str(error):
         return True

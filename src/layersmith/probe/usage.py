@@ -21,7 +21,10 @@ OF_SHAPE = frozenset(
 OF_KIND = frozenset(
     "len zeros_like ones_like empty_like full_like rand_like randn_like isinstance is_tensor".split()
 )
-KEPT = re.compile(r"mask|pad|length|lens|^_|edge|adj|size|shape|hidden|state|^h0?$|^c0?$|hx", re.IGNORECASE)
+# Names of what need not count in every call.
+UNCOUNTED = re.compile(
+    r"mask|pad|length|lens|^_|edge|adj|size|shape|hidden|state|^h0?$|^c0?$|hx", re.IGNORECASE
+)
 ENTRY = re.compile(r"\['([^']+)'\]$")  # of a dict, in the path of a tensor
 _INTERFACE = 3  # arguments, self among them, that two classes may share by chance
 UNUSED = r"un-?used|ignored|not used|compat|placeholder|dummy"
@@ -53,7 +56,7 @@ def idle(cls: type) -> tuple[Idle, ...]:
 
 def need_not_count(cls: type, name: str) -> bool:
     """Whether the name is that of a mask, a state or a size; a weight of edges that is promised must count."""
-    return bool(KEPT.search(name)) and not (name.startswith("edge_") and _is_unread(cls, name))
+    return bool(UNCOUNTED.search(name)) and not (name.startswith("edge_") and _is_unread(cls, name))
 
 
 def _is_unread(cls: type, name: str) -> bool:

@@ -124,7 +124,7 @@ def _filled(text: str, arguments: Arguments, parameters: Parameters, values: Val
 
 def _lengthened(text: str, arguments: Arguments) -> Iterator[Arguments]:
     """A longer list of sizes where there are fewer layers than forward counts on: the last size once more."""
-    beyond = re.search(r"index (?:(\d+) is )?out of range", text)
+    beyond = re.search(r"index (?:(\d+) is )?out of range(?! in self)", text)
     for name, value in arguments.items() if beyond else ():
         is_of_sizes = isinstance(value, list | tuple) and bool(value) and all(type(v) is int for v in value)
         lengths = [int(beyond[1]) + 1] if beyond and beyond[1] else [len(value) + 1] if is_of_sizes else []

@@ -98,7 +98,7 @@ def _in_proportion(cls: type, chosen: Mapping[str, Any]) -> dict[str, Any]:
         for name in heads
     }
     has_experts = any("experts" in name for name in chosen)
-    grouped = [name for name, value in defaults.items() if type(value) is int and _GROUPS.search(name)]
+    grouped = [n for n, value in defaults.items() if type(value) is int and value > 1 and _GROUPS.search(n)]
     return {**as_many, **dict.fromkeys(grouped if has_experts else (), 1)}
 
 

@@ -8,8 +8,9 @@ towards a posterior that it never draws from.
 ## How it is tested
 The source is read: a product of drawn noise (`torch.randn_like(...)`, or a name that such a call sets) and the `exp`
 of a name that says that it is the logarithm of a variance (`logvar`, `log_var`, `log_variance`), also by way of
-another name in the same method, and `torch.normal` or `Normal` of it. A class that squares that `exp`, or doubles the
-logarithm, takes it for that of a deviation, and passes.
+another name in the same method, and `torch.normal` or `Normal` of it. It is a note, unless a divergence in the file
+takes the same `exp` for a variance. A class that squares that `exp`, or doubles the logarithm, takes it for that of a
+deviation, and passes.
 
 ## How to fix it
 `std = torch.exp(0.5 * logvar)`.
@@ -31,17 +32,24 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import source
+from layersmith.probe import reading, source
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
 LOGARITHM = re.compile(r"(^|_)(log|ln)_?var(iance)?s?$|(^|_)log_?(sigma_?(2|sq|squared))$", re.IGNORECASE)
 NOISE = re.compile(r"^(randn|randn_like|normal_|gaussian_noise)$")
+HALF = re.compile(r"\b0\.5\b|/ ?2\b")
 DRAWS = re.compile(r"^(normal|Normal|LogNormal)$")
 # Its square, or twice its logarithm: what is called the logarithm of a variance is that of a deviation.
 TAKEN_FOR_DEVIATION = re.compile(
     r"(exp\(\)|exp\([\w.]+\)) ?(\*\* ?2|\.pow\(2\)|\.square\(\))|\b2(\.0?)? ?\* ?(self\.)?\w*(log|ln)_?var"
+)
+
+# As in a divergence: `1 + logvar - mu.pow(2) - logvar.exp()`.
+TAKEN_FOR_VARIANCE = (
+    r"\b1(\.0?)? ?\+ ?(self\.)?\w*(log|ln)_?var|"
+    r"[-+] ?(torch\.exp\((self\.)?\w*(log|ln)_?var|\w*(log|ln)_?var\w*\.exp\(\))"
 )
 
 
@@ -54,7 +62,7 @@ def variance_as_deviation(case: Case) -> Iterator[Finding]:
 @variance_as_deviation.by_source
 def variances_in(cls: type) -> Iterator[Finding]:
     """The first place of each method where noise meets a variance."""
-    methods = [*source.methods(cls)]
+    methods, file = [*source.methods(cls)], source.file_of(cls)
     if any(TAKEN_FOR_DEVIATION.search(ast.unparse(method)) for method in methods):
         return
     for method in methods:
@@ -64,9 +72,10 @@ def variances_in(cls: type) -> Iterator[Finding]:
             yield Finding(
                 f"exp({name}) is a variance, and scales noise: its root, exp(0.5 * {name}), is the deviation",
                 where=name,
-                file=source.file_of(cls),
+                file=file,
                 line=line,
                 fix=f"std = torch.exp(0.5 * {name})",
+                severity=None if reading.file_mentions(file, TAKEN_FOR_VARIANCE) else Severity.NOTE,
             )
 
 
@@ -102,7 +111,8 @@ def _variance(node: ast.expr, set_to: dict[str, ast.expr]) -> str:
         return ""
     inner = node.args[0] if node.args else getattr(node.func, "value", None)
     name = inner.attr if isinstance(inner, ast.Attribute) else getattr(inner, "id", "")
-    return name if LOGARITHM.search(name) else ""
+    is_halved = name in set_to and HALF.search(ast.unparse(set_to[name]))
+    return name if LOGARITHM.search(name) and not is_halved else ""
 
 
 def _is_noise(node: ast.expr, set_to: dict[str, ast.expr]) -> bool:
