@@ -1,5 +1,6 @@
 """Modules that carry a state from call to call, and say how it is put back."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +30,7 @@ def test_what_a_wrong_domain_leaves_behind_spoils_no_other() -> None:
     assert report.ok, report
 
 
-def test_that_export_meets_the_state_again_is_a_note() -> None:
-    report = layersmith.check(StreamOfMagnitudes(), torch.rand(4, 3, 6), select=["export-fails"])
+@pytest.mark.parametrize("rule", ["export-fails", "checkpoint-differs"])
+def test_that_another_pass_meets_the_state_again_is_a_note(rule: str) -> None:
+    report = layersmith.check(StreamOfMagnitudes(), torch.rand(4, 3, 6), select=[rule])
     assert all(finding.severity is Severity.NOTE for _, _, finding in report.findings())

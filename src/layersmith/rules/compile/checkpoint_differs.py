@@ -8,7 +8,8 @@ it reads (a counter, an average), or draws from Python's or NumPy's generator, w
 ## How it is tested
 One pass in train mode, plain and through `torch.utils.checkpoint.checkpoint(module, ..., use_reentrant=False)`, under
 one seed; outputs and gradients must agree. torch's own generator is rewound, so dropout does no harm. Where what
-forward updates is a buffer, as in spectral norm or a codebook, it is a note.
+forward updates is a buffer, as in spectral norm or a codebook, or a state that a method of its own begins anew
+(`reset_state`), it is a note.
 
 ## How to fix it
 Update state outside of forward, or after everything that reads it; draw from torch's generator.
@@ -102,13 +103,15 @@ def _finding(case: Case, what: str) -> Finding:
     pattern = OUTSIDE if is_outside else rf"self\.{attribute}\b" if attribute else "$^"
     named = ", ".join(one.path for one in changed[:3])
     because = "it draws from Python's or NumPy's generator" if is_outside else f"forward changes {named}"
-    are_buffers = bool(changed) and all(isinstance(one.value, Tensor) for one in changed)
+    is_meant = bool(changed) and all(
+        isinstance(one.value, Tensor) or contents.is_put_back(one) for one in changed
+    )
     return Finding(
         f"computed again in backward, {what}" + (f": {because}" if is_outside or named else ""),
         "" if is_outside or not changed else changed[0].path,
         *reading.line_with(case.module, pattern),
         fix=FIX,
-        severity=Severity.NOTE if are_buffers and not is_outside else None,
+        severity=Severity.NOTE if is_meant and not is_outside else None,
     )
 
 
