@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -180,8 +181,13 @@ def _differs_in_rows(one: Call, other: Call) -> bool:
 
 def _is_certain(construction: Construction, count: int, error: Exception | None) -> bool:
     """Whether a failure is the module's own: not that of a stand-in, or of values that were varied."""
-    has_stand_in = any(isinstance(value, Made) for value in construction.arguments.values())
-    return isinstance(error, NameError) or (count == 0 and not has_stand_in)
+    given = [*construction.arguments.values()]
+    has_stand_in = any(isinstance(value, Made) for value in given)
+    layers = "|".join(
+        value.__name__ for value in given if isinstance(value, type) and issubclass(value, nn.Module)
+    )
+    is_our_layer = bool(layers) and re.match(rf"({layers})\.forward\(\) takes", str(error)) is not None
+    return isinstance(error, NameError) or (count == 0 and not has_stand_in and not is_our_layer)
 
 
 def _is_of_a_width(construction: Construction, search: CallSearch, deadline: Deadline) -> bool:

@@ -33,7 +33,7 @@ STATE = re.compile(
     r"(past_key_values?|cache|state|states|kv_cache|hidden|hx|hidden_state|h_?0|mems?|memory_state)$"
 )
 _LENGTHS = re.compile(
-    r"(lens|lengths?|valid_len|(src|trg|tgt|text|mel|token|input|item_seq|enc|wav|audio|x)_len)$"
+    r"(lens|lengths?|valid_len|(src|trg|tgt|text|mel|token|input|item_seq|enc|wav|audio|x|q|question|query|sent|sentence|doc|caption)_len)$"
 )
 BOUNDARIES = re.compile(r"^cu_?seq_?lens?(_[qk])?$")  # as kernels for sequences of any length call them
 _CONDITION = re.compile(r"^(temb|emb|time_emb|t_emb|cond|c|vec|conditioning|context_vec|style|latent)$")

@@ -19,7 +19,15 @@ from layersmith.probe import source
 
 VALUE_METHODS = frozenset({*dir(str), *dir(dict), *dir(list), *dir(torch.Tensor), *dir(nn.Module)})
 _OF_LAYERS = frozenset(
-    {*vars(nn.Linear(1, 1)), *vars(nn.Conv2d(1, 1, 1)), *vars(nn.Embedding(1, 1)), "fc", "features"}
+    {
+        *nn.Linear.__constants__,
+        *nn.Conv2d.__constants__,
+        *nn.Embedding.__constants__,
+        "weight",
+        "bias",
+        "fc",
+        "features",
+    }
 )
 _NEAREST = 3
 _SETTINGS = 2  # attributes that are read of an object of settings, at least
@@ -100,9 +108,10 @@ def makers(
 
 def _default(function: Any, name: str) -> Any:
     try:
-        return inspect.signature(function).parameters[name].default
+        default = inspect.signature(function).parameters[name].default
     except (KeyError, TypeError, ValueError):
         return None
+    return None if default is inspect.Parameter.empty else default
 
 
 def _near(cls: type[nn.Module]) -> Iterator[type[nn.Module]]:

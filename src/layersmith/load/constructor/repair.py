@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from layersmith.load import failure
@@ -16,14 +17,14 @@ from layersmith.load.constructor import names
 from layersmith.load.constructor.candidates import unique
 from layersmith.load.constructor.standins import ANY_MODULE, LAYERS, tensors
 from layersmith.load.constructor.usage import constructor
-from layersmith.load.values import Made
+from layersmith.load.values import Made, TensorSpec
 from layersmith.probe import source
 
 Arguments = dict[str, Any]
 Values = Callable[[str], list[Any]]  # the candidates for a parameter name
 
 _TENSOR_WANTED = (
-    r"to (buffer|parameter) .*torch Tensor|has no attribute '(detach|shape|size|dim|device|data|t)'"
+    r"to (buffer|parameter) .*torch Tensor|has no attribute '(detach|shape|size|dim|device|data|to|t)'"
 )
 _EXAMPLES: Mapping[type, Any] = {int: 4, float: 0.5, str: "relu", bool: False}
 
@@ -42,7 +43,9 @@ def repaired(
         yield from _without_weights(parameters, arguments)
     for name, value in _asked_for(arguments, error, known):
         yield {**arguments, name: value}
-    suspects = [*(word for word in re.findall(r"[A-Za-z_]\w*", text) if word in known)]
+    classes = {name: value for name, value in arguments.items() if inspect.isclass(value)}
+    suspects = [name for name, value in classes.items() if text.startswith(f"{value.__name__}.")]
+    suspects += [word for word in re.findall(r"[A-Za-z_]\w*", text) if word in known]
     suspects += _on_the_line(cls, error, known)
     if isinstance(error, IndexError):
         yield from _as_many(cls, arguments, suspects)
@@ -225,6 +228,11 @@ def _of_its_kind(current: Any, text: str, error: Exception, numbers: list[int]) 
         yield from _of_a_list(current, text, numbers)
     elif type(current) is int:
         yield from _of_a_number(current, text, numbers)
+    elif isinstance(current, TensorSpec) and "ndarray" in text:
+        size = ", ".join(map(str, current.shape))
+        yield Made(f"torch.ones({size}).numpy()", torch.ones(current.shape).numpy)
+    elif current == [] and re.search(_TENSOR_WANTED, text):
+        yield from tensors("")
     elif inspect.isclass(current) and re.search(r"missing \d required positional argument: 'self'", text):
         yield ANY_MODULE  # a module was meant, not its class
     elif isinstance(current, Made) and re.search(r"operand|iterable|subscript|no len|integer", text):
