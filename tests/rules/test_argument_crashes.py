@@ -244,3 +244,19 @@ class TakesOneOfItsLayers(nn.Module):
 
 def test_an_index_from_the_end_is_no_count() -> None:
     assert not findings(TakesOneOfItsLayers, torch.randn(4, 6))
+
+
+class LearnsToEnlarge(nn.Module):
+    """Without its layer it takes any channels; with it, it must be told how many."""
+
+    def __init__(self, in_channels: int | None = None, with_conv: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, in_channels, 3, padding=1) if with_conv else None  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.interpolate(x, scale_factor=2)
+        return x if self.conv is None else self.conv(x)
+
+
+def test_an_option_may_want_a_size_that_was_left_none() -> None:
+    assert not findings(LearnsToEnlarge, torch.randn(2, 3, 4, 4))

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.call.search import CallSearch
+from layersmith.load.constructor.names import known_integers
 from layersmith.probe import batch, influence, sides, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
+from layersmith.subject import Construction
 
 ROWS = 2  # axes of rows x features
 NO_BROADCAST = "must match the size of tensor"
@@ -89,6 +91,27 @@ def may_work_otherwise(
         _fits_once(module, other, inputs, deadline) or _fits_a_pair(module, other, deadline)
     )
     return not is_broadcast
+
+
+def builds_with_sizes(
+    construction: Construction, arguments: Mapping[str, Any], given: Mapping[str, Any], deadline: Deadline
+) -> bool:
+    """Whether a class can be built once the sizes that were left None are given: an option may want them.
+
+    Args:
+        construction: of the class.
+        arguments: what is given to its constructor in another way.
+        given: all that it is given, beside its defaults.
+        deadline: of the attempt.
+    """
+    parameters = inspect.signature(construction.cls).parameters
+    left = [name for name, one in parameters.items() if one.default is None and given.get(name) is None]
+    sizes = {name: known_integers(name)[0] for name in left if known_integers(name)}
+    try:
+        with contained(deadline):
+            return bool(sizes) and construction.build(**{**arguments, **sizes}) is not None
+    except Exception:  # noqa: BLE001 - then that was not it
+        return False
 
 
 def other_widths(inputs: Inputs, given: Mapping[str, Any], error: Exception) -> Iterator[Inputs]:

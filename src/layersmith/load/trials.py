@@ -17,7 +17,7 @@ from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.constructor import fields
 from layersmith.load.failure import misses_one
-from layersmith.load.otherwise import emptied, error_of, may_work_otherwise, other_widths
+from layersmith.load.otherwise import builds_with_sizes, emptied, error_of, may_work_otherwise, other_widths
 from layersmith.probe import batch, options, refusal, sides, source, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
@@ -36,6 +36,7 @@ OURS = re.compile(  # of another rank or structure than the guess has
     "'(tuple|list)' object has no attribute|following scalar types: Long"
 )
 IN_PLACE = ("inplace operation", "in-place operation", "modified inplace")
+MADE_FOR = (options.RECTANGLE, options.SPACE)  # options that bring their own inputs
 BUILDING, CALLING, BACKWARD = "the constructor", "forward", "backward"
 
 
@@ -136,7 +137,14 @@ class Trials:
         except Exception as error:  # noqa: BLE001 - whatever the constructor raises
             is_one_number = chosen[0].why == options.RECTANGLE and isinstance(error, TypeError)
             is_theirs = is_one_number or self._is_refused(chosen, error)
+            arguments, given = self._arguments(chosen), self._given(chosen)
+            is_theirs = is_theirs or builds_with_sizes(self.construction, arguments, given, self.deadline)
             return None if is_theirs else Failed(chosen, BUILDING, error), None
+
+    def _is_of_sizes(self, chosen: tuple[Option, ...]) -> bool:
+        return builds_with_sizes(
+            self.construction, self._arguments(chosen), self._given(chosen), self.deadline
+        )
 
     def _tried(self, chosen: tuple[Option, ...]) -> Failed | bool:
         """What fails with these options; or whether it is seen that nothing does."""
@@ -220,10 +228,7 @@ class Trials:
         if self._is_refused(chosen, error) or self._wants_equal_widths(chosen, error):
             return True
         is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
-        is_slip = is_slip or chosen[0].why in (
-            options.RECTANGLE,
-            options.SPACE,
-        )  # the inputs were made for it
+        is_slip = is_slip or chosen[0].why in MADE_FOR
         is_unasked = (
             chosen[0].why == options.OWN and "out" not in chosen[0].name and self._has_more_inputs(module)
         )
