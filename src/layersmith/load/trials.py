@@ -129,22 +129,17 @@ class Trials:
         """A module with these options, or what its constructor raises that is no refusal of them."""
         if self.deadline.is_over:
             return None, None
+        arguments, given = self._arguments(chosen), self._given(chosen)
         try:
             with contained(self.deadline):
-                return None, self.construction.build(**self._arguments(chosen))
+                return None, self.construction.build(**arguments)
         except OutOfBudget:
             return None, None
         except Exception as error:  # noqa: BLE001 - whatever the constructor raises
-            is_one_number = chosen[0].why == options.RECTANGLE and isinstance(error, TypeError)
-            is_theirs = is_one_number or self._is_refused(chosen, error)
-            arguments, given = self._arguments(chosen), self._given(chosen)
+            is_side = chosen[0].why == options.RECTANGLE and isinstance(error, TypeError)
+            is_theirs = is_side or self._is_refused(chosen, error)
             is_theirs = is_theirs or builds_with_sizes(self.construction, arguments, given, self.deadline)
             return None if is_theirs else Failed(chosen, BUILDING, error), None
-
-    def _is_of_sizes(self, chosen: tuple[Option, ...]) -> bool:
-        return builds_with_sizes(
-            self.construction, self._arguments(chosen), self._given(chosen), self.deadline
-        )
 
     def _tried(self, chosen: tuple[Option, ...]) -> Failed | bool:
         """What fails with these options; or whether it is seen that nothing does."""
@@ -227,8 +222,8 @@ class Trials:
         given = {**self.construction.arguments, **self._arguments(chosen)}
         if self._is_refused(chosen, error) or self._wants_equal_widths(chosen, error):
             return True
-        is_slip = isinstance(error, SLIPS) and "NoneType" not in str(error)
-        is_slip = is_slip or chosen[0].why in MADE_FOR
+        is_missing = isinstance(error, SLIPS) and "NoneType" not in str(error)
+        is_slip = is_missing or chosen[0].why in MADE_FOR
         is_unasked = (
             chosen[0].why == options.OWN and "out" not in chosen[0].name and self._has_more_inputs(module)
         )
