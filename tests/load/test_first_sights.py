@@ -16,6 +16,7 @@ from layersmith.load import project
 from layersmith.load.build import subject_of_class
 from layersmith.load.call.verdict import is_unmendable
 from layersmith.load.failure import misses_one
+from layersmith.load.unbuildable import Unbuildable
 from layersmith.load.values import written
 from layersmith.probe import batch, nodes, reading, usage
 from layersmith.probe.inputs import Inputs
@@ -530,3 +531,78 @@ def test_a_function_that_says_it_passes_straight_through_is_a_note() -> None:
     subject = Subject("binarises", lambda _: Binarises(), lambda _: Inputs((torch.randn(4, 6),)))
     (found,) = runner.ask(subject, load("wrong-gradient")).findings
     assert found.severity is Severity.NOTE
+
+
+class LooksUpVectors(nn.Module):
+    """Of an array of NumPy, as it was read from a file."""
+
+    def __init__(self, vectors: Any, width: int = 8) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(*vectors.shape)
+        self.embedding.weight.data.copy_(torch.from_numpy(vectors))
+        self.linear = nn.Linear(vectors.shape[1], width)
+
+    def forward(self, tokens: Tensor, q_len: Tensor) -> Tensor:
+        x = self.linear(self.embedding(tokens))
+        packed = nn.utils.rnn.pack_padded_sequence(x, q_len, batch_first=True)
+        return nn.utils.rnn.pad_packed_sequence(packed, batch_first=True)[0]
+
+
+def test_arrays_of_numpy_and_lengths_of_questions() -> None:
+    said = subject_of_class(LooksUpVectors).inferred_from
+    assert said.startswith("LooksUpVectors(torch.ones(100, 32).numpy())(i64[5,7]<"), said
+    assert "1<=i64[5]<8" in said
+
+
+class PlainBlock(nn.Module):
+    expansion = 1
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.linear(x)
+
+
+class GatedBlock(PlainBlock):
+    def __init__(self, width: int, *, gated: bool) -> None:
+        super().__init__(width)
+        self.gate = nn.Linear(width, width) if gated else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if self.gate is None else x + self.gate(x).sigmoid() * self.linear(x)
+
+
+class OfBlocks(nn.Module):
+    """The first block that the file has does not take what it is given."""
+
+    def __init__(self, block: Any, layers: int, width: int = 16, gated: bool = True) -> None:
+        super().__init__()
+        wide = width * block.expansion
+        self.blocks = nn.Sequential(*(block(wide, gated=gated) for _ in range(layers)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(x)
+
+
+def test_another_block_is_tried_where_one_refuses() -> None:
+    assert subject_of_class(OfBlocks).inferred_from.startswith("OfBlocks(GatedBlock, ")
+
+
+class NormsByClass(nn.Module):
+    """What its normalizer takes besides, no norm of torch does: nobody has said which was meant."""
+
+    def __init__(self, width: int, num_classes: int, normalizer: Any) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(normalizer(width) for _ in range(num_classes))
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        for norm in self.norms:
+            x = norm(x, y)
+        return x
+
+
+def test_a_norm_of_ours_that_is_called_otherwise_is_no_fault_of_the_class() -> None:
+    with pytest.raises(Unbuildable):
+        subject_of_class(NormsByClass)

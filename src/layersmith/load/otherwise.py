@@ -105,7 +105,8 @@ def builds_with_sizes(
         deadline: of the attempt.
     """
     parameters = inspect.signature(construction.cls).parameters
-    left = [name for name, one in parameters.items() if one.default is None and given.get(name) is None]
+    unset = [name for name, one in parameters.items() if one.default is None and given.get(name) is None]
+    left = [name for name in unset if name not in arguments]
     sizes = {name: known_integers(name)[0] for name in left if known_integers(name)}
     try:
         with contained(deadline):
