@@ -19,6 +19,8 @@ from layersmith.probe import source, undefined
 _VARIADIC = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential, nn.ParameterList, nn.ParameterDict)
 SHORT = 4  # letters
+# Arguments whose names say what they are, wherever they go.
+ONE_OF_ITS_KIND = frozenset({"momentum", "eps", "dropout", "padding", "dilation", "groups", "stride"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ def of_another_kind(called: Called) -> str:
 
 
 def misplaced(called: Called) -> str:
-    """Which count is not given to the parameter of its name, as in `GroupNorm(channels, groups)`; "" if none."""
+    """What is not given to the parameter of its name, as in `GroupNorm(channels, groups)`; "" if nothing."""
     given = _positional(called)
     for name, place in given.items():
         if _counted(name) == name:  # a layer, not a number of layers
@@ -190,7 +192,17 @@ def misplaced(called: Called) -> str:
             is_meant = _counted(name) == _counted(meant) != _counted(place)
             if is_meant and meant.startswith("num_") and _counted(other) != _counted(meant):
                 return f"{name} is given as {place}, and {meant} is {other}"
+    left = ONE_OF_ITS_KIND & {*called.signature.parameters} - {*given.values()} - _keywords(called)
+    left -= {*list(called.signature.parameters)[: len(called.node.args)]}
+    for name, place in given.items():
+        own = next((one for one in sorted(left) if name == one or name.endswith(f"_{one}")), "")
+        if own and place != "kernel_size":  # `MaxPool2d(stride)`
+            return f"{name} is given as {place}, and {own} is left as it is"
     return ""
+
+
+def _keywords(called: Called) -> set[str]:
+    return {keyword.arg or "" for keyword in called.node.keywords}
 
 
 def _counted(name: str) -> str:

@@ -102,6 +102,16 @@ class GivesABiasAsEpsilon(nn.Module):
         return self.norm(x)
 
 
+@swapped_arguments.bad("bn_momentum is given as eps, and momentum is left as it is")
+class GivesAMomentumAsEpsilon(nn.Module):
+    def __init__(self, width: int = 6, bn_momentum: float = 0.1) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(width, width), nn.BatchNorm1d(width, bn_momentum)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.linear(x))
+
+
 @swapped_arguments.bad("groups is given as num_channels, and num_groups is width")
 class NormalisesByName(nn.Module):
     def __init__(self, width: int = 6, groups: int = 2, norm: str = "layer") -> None:

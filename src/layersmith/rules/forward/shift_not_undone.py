@@ -24,6 +24,9 @@ the same shift along the same axes, where nothing rolled it back between them.
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from types import FrameType
@@ -41,6 +44,7 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+SHIFT = re.compile(r"^(?:cyclic_)?shifts?(?:_size)?$")
 Shift = tuple[tuple[int, int], ...]  # for each axis from the end, by how much
 
 
@@ -49,9 +53,9 @@ def shift_not_undone(case: Case) -> Iterator[Finding]:
     """Follow what was rolled through one call."""
     if not reading.mentions(case.module, r"\broll\("):
         raise NotApplicable("nothing is rolled")
-    watch = _Watch()
-    with preserved(seed=case.seed), torch.no_grad(), watch:
-        case.inputs.call(case.module)
+    watch = _watched(case)
+    if not watch.rolled and (shifted := _shifted(case)) is not None:
+        watch = _watched(shifted)
     for by, file, line in dict.fromkeys(watch.found):
         yield Finding(
             f"roll() shifts by {by} what was shifted by {by} before, and not back",
@@ -60,6 +64,26 @@ def shift_not_undone(case: Case) -> Iterator[Finding]:
             line,
             fix="roll back: give the second roll the other sign",
         )
+
+
+def _watched(case: Case) -> _Watch:
+    watch = _Watch()
+    with preserved(seed=case.seed), torch.no_grad(), watch:
+        case.inputs.call(case.module)
+    return watch
+
+
+def _shifted(case: Case) -> Case | None:
+    """The same class built with a shift, where an option of that name is 0 and it works."""
+    built = case.subject.construction
+    parameters = inspect.signature(built.cls).parameters if built is not None else {}
+    left = [n for n, one in parameters.items() if SHIFT.match(n) and one.default == 0]
+    for name in left[:1]:
+        with contextlib.suppress(Exception):  # it may want another besides
+            other = case.subject.otherwise(**{name: 1}).case(seed=case.seed)
+            other.run()
+            return other
+    return None
 
 
 class _Watch(TorchFunctionMode):
@@ -124,6 +148,24 @@ class ForgetsBothSigns(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.mix(torch.roll(x, shifts=(-1, -2), dims=(1, 2)))
         return x + torch.roll(y.relu(), shifts=(-1, -2), dims=(1, 2))
+
+
+@shift_not_undone.bad(
+    "roll() shifts by -1 what was shifted by -1 before", inputs=lambda: torch.randn(2, 8, 6)
+)
+class ShiftsByAnOption(nn.Module):
+    """Every other layer of a model is shifted; alone it is not."""
+
+    def __init__(self, width: int = 6, shift: int = 0) -> None:
+        super().__init__()
+        self.shift = shift
+        self.mix = nn.Linear(4 * width, 4 * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.shift:
+            x = torch.roll(x, -self.shift, dims=1)
+        x = self.mix(x.unflatten(1, (-1, 4)).flatten(2)).unflatten(2, (4, -1)).flatten(1, 2)
+        return torch.roll(x, -self.shift, dims=1) if self.shift else x
 
 
 @shift_not_undone.good(inputs=lambda: torch.randn(2, 4, 6))

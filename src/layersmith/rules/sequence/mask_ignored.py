@@ -40,6 +40,7 @@ from layersmith.subject import Case
 
 APPLIES = r"masked_fill|where|softmax|mask|\*"
 OF_QUERIES = re.compile(r"^q(uer(y|ies))?_")
+EDGES = re.compile(r"adj|edge|laplacian|a_hat$")
 OF_PADDING = re.compile(r"pad|valid|len")
 
 
@@ -71,9 +72,10 @@ def mask_ignored(case: Case) -> Iterator[Finding]:
 def _is_asked(case: Case, masking: Masking) -> bool:
     """Whether what is hidden must not matter: but a loss may be that of guessing it, unless it is padding.
 
-    A mask of queries takes away outputs, and has no say of the keys beside them.
+    A mask of queries takes away outputs, and has no say of the keys beside them; of nodes it is their matrix that says
+    whose neighbours they are.
     """
-    if OF_QUERIES.match(masking.argument):
+    if OF_QUERIES.match(masking.argument) or any(map(EDGES.match, masking.parameters)):
         return False
     is_loss = all(tensor.numel() == 1 for tensor in tree.tensors(case.run()))
     return not is_loss or OF_PADDING.search(masking.argument) is not None
@@ -151,6 +153,20 @@ class LossOfUnmaskedSums(nn.Module):
         if padding_mask is not None:
             error = error.masked_fill(padding_mask, 0.0)
         return error.mean()
+
+
+@mask_ignored.good(inputs=lambda: (torch.randn(3, 7, 6), torch.rand(3, 7, 7), torch.ones(3, 7).bool()))
+class AsksItsNeighbours(nn.Module):
+    """A hidden node has no neighbours: that is for the matrix to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor, adj: Tensor, node_mask: Tensor) -> Tensor:
+        x = x + adj @ self.linear(x).relu()
+        weights = node_mask.unsqueeze(-1).to(x.dtype)
+        return (x * weights).sum(1) / weights.sum(1).clamp(min=1)
 
 
 @mask_ignored.good(inputs=lambda: (torch.randn(3, 7, 6), torch.randn(3, 7, 6)))
