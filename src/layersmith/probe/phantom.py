@@ -1,11 +1,13 @@
-"""Gradients of an output with respect to parameters that it does not depend on, in value."""
+"""Gradients that an output passes on without depending on the values, or with the wrong sign."""
 
 from __future__ import annotations
+
+import ast
 
 import torch
 from torch import nn
 
-from layersmith.probe import closeness, influence, tree
+from layersmith.probe import closeness, influence, source, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
@@ -42,3 +44,26 @@ def without_effect(module: nn.Module, inputs: Inputs, name: str, *, seed: int) -
             path for path in paths if path in after and not closeness.gap(before[path], after[path]).is_open
         ]
     return next(iter(paths), "")
+
+
+def is_turned(file: str, line: int) -> bool:
+    """Whether `z.detach() + (q - z)` stands there: the value is that of q, and the gradient that of -z."""
+    for node in ast.walk(source.tree_of(file)):
+        if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add)):
+            continue
+        if node.lineno <= line <= (node.end_lineno or 0) and (
+            _is_turned(node.left, node.right) or _is_turned(node.right, node.left)
+        ):
+            return True
+    return False
+
+
+def _is_turned(stopped: ast.expr, rest: ast.expr) -> bool:
+    is_stopped = isinstance(stopped, ast.Call) and ast.unparse(stopped.func).endswith(".detach")
+    is_difference = isinstance(rest, ast.BinOp) and isinstance(rest.op, ast.Sub)
+    return (
+        is_stopped
+        and is_difference
+        and isinstance(rest, ast.BinOp)
+        and ast.unparse(stopped) == f"{ast.unparse(rest.right)}.detach()"
+    )

@@ -10,7 +10,8 @@ Module and inputs are moved to bfloat16. An output that is float32 because an op
 float32 tensor made elsewhere is reported, with the line of that operation; and so is a forward that fails
 behind one, or behind a cast (`x.float()`) whose result comes to bfloat16 weights. An output that is cast up on
 purpose (`logits.float()`, `softmax(dtype=torch.float32)`) passes, but not that of a class that is called a norm, or
-whose documentation promises the input's dtype: the next layer's weights are bfloat16.
+whose documentation promises the input's dtype: the next layer's weights are bfloat16. Reported as well is a parameter or
+buffer that came as float64, as NumPy counts, and makes float64 of float32.
 
 ## How to fix it
 Make constants like the signal: `torch.ones(n, device=x.device, dtype=x.dtype)`, or cast them: `table.to(x.dtype)`,
@@ -58,6 +59,9 @@ def upcast_output(case: Case) -> Iterator[Finding]:
         raise NotApplicable("no floating input")
     if not [*case.module.parameters()] and all(one.ndim <= 1 for one in signals):
         raise NotApplicable("it has no weights, and its input is a number a row, such as a time")
+    if (double := _among_floats(case)) is not None:
+        yield double
+        return
     low = case.fresh(dtype=torch.bfloat16)
     held = low.inputs.clone()
     watch = promotion.Promotions(tensor for tensor in held.tensors() if tensor.is_floating_point())
@@ -78,6 +82,23 @@ def upcast_output(case: Case) -> Iterator[Finding]:
     is_meant = not wide or reading.says(case.module, MEANT)
     if watch.seen and not is_meant and not source.is_machinery(watch.seen[0].file):
         yield _finding(watch.seen[0], f"{', '.join(wide[:3])} of a bfloat16 module is float32")
+
+
+def _among_floats(case: Case) -> Finding | None:
+    """A parameter or buffer that came as float64, as NumPy counts, with which float32 comes out as float64."""
+    held = {**dict(case.module.named_parameters()), **dict(case.module.named_buffers())}
+    doubles = [name for name, tensor in held.items() if tensor.dtype is torch.float64]
+    is_single = all(one.dtype is torch.float32 for one in case.inputs.tensors() if one.is_floating_point())
+    if not doubles or len(doubles) == len(held) or not is_single:
+        return None
+    outputs = [
+        path for path, one in tree.named_tensors(case.run(), name="output") if one.dtype is torch.float64
+    ]
+    if not outputs:
+        return None
+    what = f"{doubles[0]} is float64, and {len(held) - len(doubles)} others are not: {outputs[0]} of float32 is float64"
+    place = source.parameter_line(case.module, doubles[0])
+    return Finding(what, doubles[0], *place, fix=f"make {doubles[0]} of float32: .float()")
 
 
 def _behind(watch: promotion.Promotions, operands: list[Tensor], what: str) -> Finding | None:
@@ -167,6 +188,17 @@ class RootMeanSquareNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         return wide * wide.square().mean(-1, keepdim=True).add(1e-6).rsqrt() * self.weight
+
+
+@upcast_output.bad("freqs is float64, and 2 others are not: output of float32 is float64")
+class CountsLikeNumPy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.freqs = nn.Parameter(torch.logspace(0, -2, 6, dtype=torch.float64))
+        self.trend = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.trend(x), torch.cos(x * self.freqs)], dim=-1)
 
 
 @upcast_output.good

@@ -12,7 +12,8 @@ asks in float32 and at smaller and larger inputs as well. A value cut out of the
 that is usual: by `.detach()` or `no_grad` where every tensor still gets a gradient, in a loss, in train mode only. A
 note, too, is a gradient where the derivative is zero everywhere (straight-through), one of a Function whose name says
 that it reverses, passes straight through or is a surrogate, and one that forward itself changes by `register_hook`. A
-warning again is an output that passes a parameter a gradient and is the same whatever its values.
+warning again is an output that passes a parameter a gradient and is the same whatever its values, and a straight-through
+with the other sign, `z.detach() + (q - z)`.
 
 ## How to fix it
 Correct the named `backward`, or let autograd derive it. Where the gradient is meant to differ, say so, and only that it
@@ -98,7 +99,15 @@ def _severity(same: list[WrongGradient], *, is_usual: bool) -> Severity | None:
 
 
 def _with_phantom(case: Case, found: Finding, same: list[WrongGradient]) -> Finding:
-    """A warning, where an output passes on gradients and does not depend on the values: the wrong side was detached."""
+    """A warning, where an output passes on gradients and does not depend on the values: the wrong side was detached.
+
+    And where it passes them on with the other sign.
+    """
+    if phantom.is_turned(found.file, found.line):
+        said = (
+            f"{found.message}; what is detached is subtracted again: its gradient comes with the other sign"
+        )
+        return replace(found, message=said, severity=Severity.WARNING, fix=SWAP)
     for error in same if same[0].function in STOPS else ():
         fresh = case.fresh(training=True)
         path = phantom.without_effect(fresh.module, fresh.inputs, error.tensor, seed=case.seed)
@@ -168,6 +177,17 @@ class _Cubed(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         return gradient * 3 * x**2
+
+
+@wrong_gradient.bad("its gradient comes with the other sign")
+class RoundsWithTheOtherSign(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.linear(x)
+        return z.detach() + (z.round() - z)
 
 
 @wrong_gradient.good
