@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,8 @@ import torch
 from layersmith import runner
 from layersmith.finding import Outcome, Severity
 from layersmith.load.build import subject_of_factory
+from layersmith.load.importing import import_target
+from layersmith.load.target import Target
 from layersmith.registry import load
 
 SOFT_SIGN = """
@@ -60,11 +61,7 @@ def test_a_file_with_a_gradient_penalty_is_warned(
 ) -> None:
     file = tmp_path / "critics.py"
     file.write_text(SOFT_SIGN.format(saved=kept[0], slope=kept[1]) + penalty)
-    spec = importlib.util.spec_from_file_location("critics", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = import_target(Target(str(file)))
     result = runner.ask(subject_of_factory(module.Critic, torch.randn(4, 6)), load("wrong-double-backward"))
     assert result.outcome is (Outcome.FAIL if severity else Outcome.PASS)
     assert [finding.severity for finding in result.findings] == ([severity] if severity else [])

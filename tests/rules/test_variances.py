@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,8 @@ import torch
 from layersmith import runner
 from layersmith.finding import Severity
 from layersmith.load.build import subject_of_factory
+from layersmith.load.importing import import_target
+from layersmith.load.target import Target
 from layersmith.registry import load
 
 SAMPLES = """
@@ -50,10 +51,6 @@ def test_a_variance_is_told_as_surely_as_the_file_says_that_it_is_one(
 ) -> None:
     file = tmp_path / "samples.py"
     file.write_text(SAMPLES.format(logvar=logvar, std=std) + rest)
-    spec = importlib.util.spec_from_file_location("samples", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = import_target(Target(str(file)))
     result = runner.ask(subject_of_factory(module.Samples, torch.randn(4, 6)), load("variance-as-deviation"))
     assert [finding.severity for finding in result.findings] == severities

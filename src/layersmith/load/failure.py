@@ -60,6 +60,12 @@ def misses_one(error: BaseException, module: nn.Module, inputs: Inputs) -> bool:
     return is_of_none and bool(names_behind(error, arguments.unset(module, inputs)))
 
 
+def name_in(node: ast.expr, function: str) -> str:
+    """The name of which a call asks, `sizes` of `len(sizes)`; "" of anything else."""
+    is_call = isinstance(node, ast.Call) and getattr(node.func, "id", "") == function and len(node.args) == 1
+    return getattr(node.args[0], "id", "") if is_call and isinstance(node, ast.Call) else ""
+
+
 def line_text(error: BaseException) -> str:
     """The innermost failing statement that is not torch's own, as text."""
     found = statement(error)

@@ -17,7 +17,7 @@ from layersmith.probe.standing import Texts, kept_as, methods
 PROBABILITY = re.compile(r"drop|(?:^|_)prob|^p$|droprate")
 MOST = 48  # layers of a stage: what is more is a width
 COUNT = re.compile(r"(?:layers?|depth|blocks?|stages?|num_hidden)$")
-_MOST = 24  # layers
+DEEPEST = 24  # layers, as a number: what is more, as in `num_hidden=256`, is a width
 PARTS = re.compile(r"^(?:num|n)_(?:kernels|branches|convs|repeats|scales|units|convolutions)$")
 WIDTH = re.compile(
     r"^(?:d_?model|dim|embed_dim|emb_dim|hidden_(?:size|dim)|width|channels|num_features|features)$"
@@ -172,8 +172,8 @@ def _of(
         yield from (Option(name, value, "a rate") for value in (0.0, 0.5))
     if type(current) is int and WIDTH.search(name) and current % 2 == 0:
         yield Option(name, current + 1, TREATED if is_treated else ODD)
-    # -2 is which of them, seen from the end; 256 is a width.
-    is_count = type(current) is int and 0 <= current <= _MOST
+    # -2 is which of them, seen from the end.
+    is_count = type(current) is int and 0 <= current <= DEEPEST
     if is_count and (COUNT.search(name) or PARTS.match(name)):
         yield from (Option(name, value, "a count") for value in (1, 3))
 

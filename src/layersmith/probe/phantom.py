@@ -59,11 +59,6 @@ def is_turned(file: str, line: int) -> bool:
 
 
 def _is_turned(stopped: ast.expr, rest: ast.expr) -> bool:
-    is_stopped = isinstance(stopped, ast.Call) and ast.unparse(stopped.func).endswith(".detach")
     is_difference = isinstance(rest, ast.BinOp) and isinstance(rest.op, ast.Sub)
-    return (
-        is_stopped
-        and is_difference
-        and isinstance(rest, ast.BinOp)
-        and ast.unparse(stopped) == f"{ast.unparse(rest.right)}.detach()"
-    )
+    subtracted = ast.unparse(rest.right) if is_difference and isinstance(rest, ast.BinOp) else ""
+    return bool(subtracted) and ast.unparse(stopped) == f"{subtracted}.detach()"

@@ -164,15 +164,10 @@ def _of_type(kind: type, name: str, current: Any) -> Iterator[Any]:
 
 def _of_length(test: failure.Comparison, arguments: Arguments) -> Iterator[tuple[str, Any]]:
     for side, wanted in ((test.left, test.wanted), (test.right, test.got)):
-        name = _name_in(side, "len")
+        name = failure.name_in(side, "len")
         current = arguments.get(name)
         if type(wanted) is int and isinstance(current, list | tuple) and current and 0 < wanted < 10:  # noqa: PLR2004
             yield name, type(current)([current[0]] * wanted)
-
-
-def _name_in(node: ast.expr, function: str) -> str:
-    is_call = isinstance(node, ast.Call) and getattr(node.func, "id", "") == function and len(node.args) == 1
-    return getattr(node.args[0], "id", "") if is_call and isinstance(node, ast.Call) else ""
 
 
 def _equal_to(test: failure.Comparison, known: set[str]) -> Iterator[tuple[str, Any]]:

@@ -47,8 +47,7 @@ def _of_shape(complaint: Complaint, asked: ast.expr, own: Any, other: Any) -> It
 
 def _of_length(complaint: Complaint, asked: ast.expr, wanted: Any) -> Iterator[State]:
     """The list of which `len(maps)` is asked for, as long as the other side says."""
-    is_length = isinstance(asked, ast.Call) and getattr(asked.func, "id", "") == "len" and bool(asked.args)
-    name = getattr(asked.args[0], "id", "") if isinstance(asked, ast.Call) and is_length else ""
+    name = failure.name_in(asked, "len")
     items = complaint.state.get(name)
     if isinstance(items, list | tuple) and items and type(wanted) is int and 0 < wanted <= _MOST:
         yield complaint.with_value(name, type(items)([*items, *[items[-1]] * wanted][:wanted]))
