@@ -57,15 +57,20 @@ def with_channels(inputs: Inputs, below: int, more: int) -> Iterator[Inputs]:
             yield inputs.map(lambda one, old=tensor, new=wider: new if one is old else one)
 
 
+def cut(inputs: Inputs, side: int) -> Inputs:
+    """The inputs with images of at most so many rows and columns."""
+    return inputs.map(lambda tensor: tensor[..., :side, :side] if tensor.ndim == IMAGE else tensor)
+
+
 def least(inputs: Inputs) -> Inputs | None:
     """The inputs with images of two rows and three columns, and rows of two steps; None where none is larger."""
 
-    def cut(tensor: Tensor) -> Tensor:
+    def smaller(tensor: Tensor) -> Tensor:
         return (
             tensor[..., :2, :3] if tensor.ndim == IMAGE else tensor[:, :2] if tensor.ndim == ROWS else tensor
         )
 
-    found = inputs.map(cut)
+    found = inputs.map(smaller)
     return found if [*map(_shape, found.tensors())] != [*map(_shape, inputs.tensors())] else None
 
 

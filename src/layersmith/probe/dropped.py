@@ -1,0 +1,50 @@
+"""A part that drops whole samples in train mode: whether what it keeps is what it gives in eval mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.probe import tree
+from layersmith.probe.inputs import Inputs
+from layersmith.probe.surroundings import preserved
+
+CALLS = 16
+
+
+def keeps_as_in_eval(root: nn.Module, part: nn.Module, inputs: Inputs, *, seed: int) -> bool:
+    """Whether, alone in train mode, it gives samples as in eval mode, and others of them in one other way."""
+    given: list[Any] = []
+
+    def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given[:] = given or [tree.clone((args, kwargs))]
+
+    handle = part.register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        with preserved(seed=seed), torch.no_grad():
+            inputs.call(root)
+    finally:
+        handle.remove()
+    if not given:
+        return False
+    try:
+        whole, *drawn = [_rows(part, *given[0], seed=one) for one in (None, *range(CALLS))]
+        is_kept = torch.stack([torch.isclose(one, whole).all(1) for one in drawn])
+    except Exception:  # noqa: BLE001 - alone it may be called in another way
+        return False
+    for row in range(len(whole)):
+        others = [one[row] for one, kept in zip(drawn, is_kept[:, row], strict=True) if not kept]
+        if any(not torch.allclose(one, others[0]) for one in others):
+            return False  # something else is random, or scaled
+    return bool(is_kept.any()) and not bool(is_kept.all())
+
+
+def _rows(part: nn.Module, args: Any, kwargs: Any, *, seed: int | None) -> Tensor:
+    """Its output of each sample: in train mode, without its children; or in eval mode, where no seed is given."""
+    part.training = seed is not None
+    with preserved(seed=seed or 0), torch.no_grad():
+        output = next(tree.tensors(part(*tree.clone(args), **tree.clone(kwargs))))
+    part.training = False
+    return output.flatten(1)
