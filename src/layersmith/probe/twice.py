@@ -38,18 +38,21 @@ class Steps:
     kept: tuple[Kept, ...]  # the attributes through which it was reached
 
 
-def twice(module: nn.Module, inputs: Inputs, *, seed: int) -> Steps | None:
-    """Take two steps; None where already the first cannot be taken. The module is changed for good."""
+def twice(module: nn.Module, inputs: Inputs, *, seed: int, is_leaf: bool = True) -> Steps | None:
+    """Take two steps; None where already the first cannot be taken. The module is changed for good.
+
+    With `is_leaf=False` each step's floating inputs come with a graph, as from a layer before.
+    """
     with preserved(seed=seed), torch.enable_grad():
         try:
-            _backward(inputs.call(module))
+            _backward(_called(module, inputs, is_leaf=is_leaf))
         except Exception:  # noqa: BLE001 - whatever it is, it is another question
             return None
         held = {kept: leaves.nodes_behind(tensors) for kept, tensors in _holding(module)}
         if not held:
             return Steps("", ())
         try:
-            output = inputs.call(module)
+            output = _called(module, inputs, is_leaf=is_leaf)
         except Exception:  # noqa: BLE001 - as above
             return None
         behind = leaves.nodes_behind(one for one in leaves.tensors_within(output))
@@ -60,6 +63,18 @@ def twice(module: nn.Module, inputs: Inputs, *, seed: int) -> Steps | None:
             if _RAISED in str(error):
                 return Steps("Trying to backward through the graph a second time", kept)
     return Steps("", kept)
+
+
+def _called(module: nn.Module, inputs: Inputs, *, is_leaf: bool) -> Any:
+    given = inputs.clone() if is_leaf else inputs.clone().map(_behind_a_layer)
+    return module(*given.args, **given.kwargs)
+
+
+def _behind_a_layer(tensor: Tensor) -> Tensor:
+    """The same numbers with a graph that is gone after one backward: a product keeps its factors."""
+    if not tensor.is_floating_point():
+        return tensor
+    return tensor.detach().requires_grad_() * torch.ones_like(tensor, requires_grad=True)
 
 
 def _backward(output: object) -> None:

@@ -8,7 +8,8 @@ memory is full.
 ## How it is tested
 Two training steps on the same module, the second without anything between. It is an error when the second backward
 raises that, and a warning when it does not but an attribute holds the graph of the first step still. Where a method
-resets that attribute it is a warning too: the caller may have to call it.
+resets that attribute it is a warning too: the caller may have to call it. So it is where only inputs that come with
+a graph, as from a layer before or as losses, lead there.
 
 ## How to fix it
 Detach what is kept between calls (`self.hidden = hidden.detach()`), and compute what depends on parameters in
@@ -40,23 +41,30 @@ SETS = r"\bself\.{}\b.*(?:[^=!<>]=\s*(?!None|torch\.zeros|=)|append|copy_)"
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_CALLS)
 def second_backward(case: Case) -> Iterator[Finding]:
     """Take two steps; name the attribute that leads into the first one's graph."""
-    fresh = case.fresh(training=True)
+    fresh, layered = case.fresh(training=True), case.fresh(training=True)
     steps = twice(fresh.module, fresh.inputs, seed=case.seed)
-    if steps is None:
+    if steps is not None and (steps.error or steps.kept):
+        yield _finding(fresh.module, steps.kept, steps.error)
+        return
+    behind = twice(layered.module, layered.inputs, seed=case.seed, is_leaf=False)
+    if behind is not None and behind.error and behind.kept:
+        error = f"{behind.error}, where the inputs come from a layer"
+        yield _finding(layered.module, behind.kept, error, severity=Severity.WARNING)
+    if steps is None and behind is None:
         raise NotApplicable(
             "one training step cannot be taken: no output carries a gradient, or backward raises"
         )
-    if steps.error or steps.kept:
-        yield _finding(fresh.module, steps.kept, steps.error)
 
 
-def _finding(root: nn.Module, kept: tuple[Kept, ...], error: str) -> Finding:
+def _finding(
+    root: nn.Module, kept: tuple[Kept, ...], error: str, severity: Severity | None = None
+) -> Finding:
     first = kept[0] if kept else None
     owner = root.get_submodule(first.module) if first else root
     kind: type = type(owner)
     name = first.path if first else ""
     file, line = reading.line_with(owner, SETS.format(first.attribute) if first else r"\bself\.\w+ = ")
-    said = f"the second training step raises {error!r}" if error else "the graph grows with every call"
+    said = f"the second training step raises {error}" if error else "the graph grows with every call"
     held = (
         f"{name} keeps the graph of the call before"
         if name
@@ -74,7 +82,7 @@ def _finding(root: nn.Module, kept: tuple[Kept, ...], error: str) -> Finding:
         fix=f"detach what is kept: self.{first.attribute} = ....detach()"
         if first
         else "keep nothing with a graph",
-        severity=Severity.WARNING if is_reset or not error else None,
+        severity=Severity.WARNING if is_reset or not error else severity,
     )
 
 
@@ -103,6 +111,23 @@ class CachesItsWeight(nn.Module):
         if self.cache is None:
             self.cache = self.raw.tanh()
         return x @ self.cache
+
+
+@second_backward.bad("running keeps the graph of the call before", inputs=lambda: torch.rand(3))
+class BalancesLosses(nn.Module):
+    """Divides losses by their running averages."""
+
+    running: Tensor
+
+    def __init__(self, count: int = 3) -> None:
+        super().__init__()
+        self.register_buffer("running", torch.ones(count))
+
+    def forward(self, losses: Tensor) -> Tensor:
+        scale = self.running
+        if self.training:
+            self.running = 0.9 * scale + 0.1 * losses
+        return (losses / scale).mean()
 
 
 @second_backward.good
