@@ -1,4 +1,4 @@
-"""A flag of forward must work in both ways.
+"""A flag of forward must work in both ways, and a mask that is none by default may be left out.
 
 ## Why it matters
 `forward(x, return_weights=True)` was tested as it stands. With False the inner call returns something else, a name is not
@@ -6,7 +6,8 @@ bound, and whoever wants the plain output gets an AttributeError.
 
 ## How it is tested
 Each argument of forward that is True or False by default is given the other value. What is told is a slip, a name or an
-attribute that is not there; what needs another argument that is None, and what the module refuses, passes.
+attribute that is not there; what needs another argument that is None, and what the module refuses, passes. A mask
+(`mask`, `attn_mask`) that is None by default is left out; it is told where the call then stumbles over that None.
 
 ## How to fix it
 Run it once with the other value, and mend the line.
@@ -14,12 +15,14 @@ Run it once with the other value, and mend the line.
 ## How to reproduce it
     import inspect
     usual = inspect.signature(module.forward).parameters[where].default if where else None
-    module(*args, **({**kwargs, where: not usual} if where else kwargs))
+    changed = None if usual is None else not usual
+    module(*args, **({**kwargs, where: changed} if where else kwargs))
 """
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 
 import torch
@@ -32,6 +35,7 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+MASK = re.compile(r"^(?:\w+_)?mask$")
 SLIPS = (NameError, AttributeError)
 
 
@@ -42,9 +46,15 @@ def call_option_crashes(case: Case) -> Iterator[Finding]:
     given = [*parameters][: len(case.inputs.args)]
     flags = {name: one.default for name, one in parameters.items() if type(one.default) is bool}
     open_ = {name: value for name, value in flags.items() if name not in given}
-    if not open_:
-        raise NotApplicable("no argument of forward is a flag")
+    masks = [name for name, one in parameters.items() if MASK.search(name) and one.default is None]
+    if not open_ and not masks:
+        raise NotApplicable("no argument of forward is a flag, or a mask that may be left out")
     lines = set()
+    for name in masks:
+        error = case.fresh().error(_without(case.inputs, given, name))
+        if error is not None and "NoneType" in str(error) and not source.is_refusal(error, case.module):
+            place = source.error_line(error, case.module)
+            yield _finding(case.module, f"{name}=None", name, error, place)
     for name, usual in open_.items():
         now = case.inputs.kwargs.get(name, usual)
         try:
@@ -57,6 +67,15 @@ def call_option_crashes(case: Case) -> Iterator[Finding]:
             yield _finding(case.module, f"{name}={not now}", name, error, place)
         except Exception:  # noqa: BLE001, S112 - it may want other inputs
             continue
+
+
+def _without(inputs: Inputs, given: list[str], name: str) -> Inputs:
+    """The call with None for that argument."""
+    args = tuple(None if one == name else value for one, value in zip(given, inputs.args, strict=False))
+    return Inputs(
+        (*args, *inputs.args[len(args) :]),
+        {key: None if key == name else one for key, one in inputs.kwargs.items()},
+    )
 
 
 def _finding(module: nn.Module, said: str, name: str, error: Exception, place: tuple[str, int]) -> Finding:
@@ -93,6 +112,23 @@ class BindsOneWayOnly(nn.Module):
         if not scaled:
             y = x.relu()
         return y * 2 if scaled else y
+
+
+@call_option_crashes.bad(
+    "forward(..., mask=None) raises",
+    inputs=lambda: Inputs((torch.randn(2, 5, 6),), {"mask": torch.tensor([[True] * 4 + [False]] * 2)}),
+)
+class NeedsItsMask(nn.Module):
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return x.relu() * mask[..., None]  # type: ignore[index]
+
+
+@call_option_crashes.good(
+    inputs=lambda: Inputs((torch.randn(2, 5, 6),), {"mask": torch.tensor([[True] * 4 + [False]] * 2)})
+)
+class MayLackItsMask(nn.Module):
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return x.relu() if mask is None else x.relu() * mask[..., None]
 
 
 @call_option_crashes.good(inputs=lambda: torch.randn(2, 5, 6))

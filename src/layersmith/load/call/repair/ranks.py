@@ -36,14 +36,18 @@ _SPELLED = re.compile(r"\(?\[?\b[BN](?:[x, ]+[A-Z*]\w?){1,5}\b")  # "we expect B
 _DRAWN = re.compile(
     r"[(\[](?:\*|[A-Z]\w?)(?:, ?(?:[A-Z]\w?|\d{1,2})){1,5}[)\]]|\b[BN](?:x(?:[A-Z]|\d{1,2})){1,5}\b"
 )
+_STARRED = re.compile(r"\*(\w+)\.(?:shape|size\(\))")  # `b, n, d, heads = *x.shape, self.heads`
 _LISTED = re.compile(r"[(\[](?:[A-Z]|\*)(?:, ?[A-Z]){1,5}[)\]]")  # "either (D, H, W) or (*, C, D, H, W)"
 
 
 def unpacked(complaint: Complaint) -> Iterator[State]:
-    """`b, c, h, w = x.shape` of another rank; a tuple where one is unpacked."""
+    """`b, c, h, w = x.shape` of another rank, also `*x.shape, self.heads`; a tuple where one is unpacked."""
     match = complaint.says(r"not enough values to unpack \(expected (?:at least )?(\d+), got (\d+)\)")
     if match:
         wanted, got = int(match.group(1)), int(match.group(2))
+        for name in _STARRED.findall(complaint.line):
+            if name in complaint.tensors:
+                yield complaint.with_rank(min(_rank(complaint, name) + wanted - got, _HIGHEST), [name])
         of_that_rank = [name for name in complaint.tensors if _rank(complaint, name) == got]
         yield from _ranked(
             complaint, wanted, [n for n in complaint.suspects if n in of_that_rank] or of_that_rank
