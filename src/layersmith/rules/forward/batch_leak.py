@@ -4,9 +4,10 @@
 A layer that mixes rows learns from samples that it lacks at batch size 1. Usually a reduction is over the wrong axis.
 
 ## How it is tested
-All rows but one are replaced; that row of each output must not move. Asked of the first and of the last row, and of
-smaller inputs. The batch axis is 0 unless the code shows that time comes first. Losses, pairwise outputs (batch by batch)
-and graphs are not judged. The first operation whose result moves is where it starts.
+All rows but one are replaced; that row of each output must not move. Asked of the first and of the last row, of smaller
+inputs, and beside a row that is far larger where the code takes a maximum. The batch axis is 0 unless the code shows
+that time comes first. Losses, pairwise outputs (batch by batch) and graphs are not judged. The first operation whose
+result moves is where it starts.
 
 ## How to fix it
 Reduce over feature dimensions (`dim=-1`), keep running statistics for eval as BatchNorm does, or, where rows
@@ -35,7 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import axes, batch, closeness, nodes, reading, source, steps, tree
+from layersmith.probe import axes, batch, closeness, edges, nodes, reading, source, steps, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -49,9 +50,8 @@ FIXES = {  # by the operations where it starts
 }
 BY_OPERATION = {operation: fix for names, fix in FIXES.items() for operation in names.split()}
 AFTER = ("forward-raises", "state-changes-in-eval", "silent-broadcast")
-MIXES = re.compile(
-    r"^Random|mini_?batch|mix_?up|cut_?mix|mosaic|loss$|criterion$", re.IGNORECASE
-)  # whose names say so
+MIXES = re.compile(r"(?i)^Random|mini_?batch|mix_?up|cut_?mix|mosaic|loss$|criterion$")  # by their names
+LARGEST = r"\bmax\(|amax\("  # which makes a softmax safe
 OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 
@@ -73,7 +73,8 @@ def batch_leak(case: Case) -> list[Finding]:
     are_fixed = is_guess and all(_with_a_row_less(case, axis) is None for axis in rows)
     if are_fixed or any(batch.batch_size(case.inputs, axis) == 1 for axis in rows):
         raise NotApplicable("it was called with one row, or takes no other number of rows")
-    for asked in (case, replace(case, inputs=batch.shrunk(case.inputs))):
+    loud = [edges.with_a_loud_row(case.inputs, rows[0])] if reading.says(case.module, LARGEST) else []
+    for asked in (case, *(replace(case, inputs=one) for one in (batch.shrunk(case.inputs), *loud))):
         if not (leaks := [(leak, axis) for axis in rows if (leak := _leak(asked, axis)) is not None]):
             raise NotApplicable("no output has a batch axis of at least two rows")
         if all(leak.is_open for leak, _ in leaks):
