@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import closeness, nodes, reading, source, tree
+from layersmith.probe import closeness, nodes, reading, source, tree, unbatched
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
@@ -27,13 +27,13 @@ def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
 
     0, unless there is a sign of time before batch: an RNN or attention with `batch_first=False` inside, a
     forward that loops over its input or unpacks its shape as `time, batch, ...`, a docstring that says so. None where
-    several rows of one input go with each of another.
+    several rows of one input go with each of another, or it says that it takes one sample.
     What the class says of itself goes before what its submodules are.
     """
     first = next(inputs.tensors(), None)
-    if first is None or first.ndim == 0:
-        return ()
     cls: type = type(module)
+    if first is None or first.ndim == 0 or unbatched.is_unbatched(cls):
+        return ()
     unpacked = shape_names(cls)
     if unpacked and unpacked[0] in TIME_NAMES:
         return (1,) if len(unpacked) > 1 and unpacked[1] in BATCH_NAMES else ()

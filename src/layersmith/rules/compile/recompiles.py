@@ -9,7 +9,8 @@ module uncompiled. A batch size that Python code depends on does the same at the
 Eight calls with the same inputs in eval mode, and the compilations are counted; eight calls in train mode, where forward
 asks `self.training` and a call changes what the module holds; and, where no exported program holds for any batch
 size, calls with one, two and three rows more, if eager mode takes them. Compiling once more after the first call,
-and once more for a changed size, is how dynamo works; compiling every time is reported with the condition that failed.
+and once more for a changed size, is how dynamo works; compiling every time is reported with the condition that
+failed. It is a note where that is the length of a list or dict, which may be a log with a bound.
 
 ## How to fix it
 Keep what changes in a buffer (`self.step += 1` on a tensor) or pass it to forward; no Python loop over the rows of a
@@ -41,6 +42,7 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+ATTRIBUTE = re.compile(r"\bself\.(\w+)")
 CONDITION = re.compile(r"- \d+/\d+: (?P<condition>.+?)(?:\s{2,}#|$)", re.MULTILINE)
 
 
@@ -103,6 +105,10 @@ def _every_call(case: Case, *, training: bool = False) -> Finding:
         except Exception as error:  # noqa: BLE001 - dynamo's own, which says what has changed
             text, (file, line) = str(error), place(str(error), module)
     reason = CONDITION.search(text)
+    held = {
+        name: getattr(module, name, None) for name in ATTRIBUTE.findall(reason["condition"] if reason else "")
+    }
+    is_kept_aside = any(isinstance(value, list | deque | dict | set) for value in held.values())
     because = f", as {reason['condition']!r} held for the last one only" if reason else ""
     return Finding(
         f"the same call was compiled {CALLS} times in {CALLS} calls{' in train mode' if training else ''}{because}",
@@ -110,7 +116,7 @@ def _every_call(case: Case, *, training: bool = False) -> Finding:
         line=line,
         fix="keep what changes from call to call in a buffer, as a tensor, or take it as an argument",
         numbers={"compilations": CALLS, "limit": 2},
-        severity=Severity.NOTE if is_torchs(file) else None,
+        severity=Severity.NOTE if is_torchs(file) or is_kept_aside else None,
     )
 
 

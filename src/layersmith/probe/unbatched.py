@@ -1,0 +1,34 @@
+"""Whether a class says that it takes one sample: a sequence, a graph or a cloud of points, without a batch."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+
+from layersmith.probe import source
+
+WORD = re.compile(
+    r"\bunbatched\b|\b(?:no|without an?y?) batch\b|\bnot batched\b|\bper[- ]sample (?:module|model)",
+    re.IGNORECASE,
+)
+SIZED = re.compile(
+    r"\bof (?P<size>[A-Za-z]) (?:[<>=]+ ?\d+ )?(?:nodes|atoms|points|vertices|elements|steps|tokens|residues|particles)\b"
+)
+SHAPE = re.compile(r"\(\s*(\w+)\s*,\s*[\w ,*+-]*\)")
+BATCH = re.compile(r"^(?:b|bs|bsz|batch\w*)$", re.IGNORECASE)
+
+
+@functools.cache
+def is_unbatched(cls: type) -> bool:
+    """Whether its docstrings say so: "one unbatched sequence", or "graph of N nodes" with features `(N, dim)`."""
+    node = source.class_node(cls)
+    documented = [node, *node.body] if node is not None else []
+    said = "\n".join(
+        ast.get_docstring(one) or "" for one in documented if isinstance(one, ast.ClassDef | ast.FunctionDef)
+    )
+    first = [shape[1] for shape in SHAPE.finditer(said)]
+    if any(BATCH.match(name) for name in first):
+        return False
+    sizes = {sized["size"] for sized in SIZED.finditer(said)}
+    return WORD.search(said) is not None or bool(sizes & set(first))

@@ -1,0 +1,49 @@
+"""A class that says that it takes one sample has no batch: its rows are steps, or nodes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import layersmith
+
+
+class LeakyScan(nn.Module):
+    """Leaky integrator over one unbatched sequence (T, width); batches are handled by `torch.func.vmap`."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, states = torch.zeros_like(x[0]), []
+        for step in self.linear(x):
+            h = 0.9 * h + 0.1 * step
+            states.append(h)
+        return torch.stack(states)
+
+
+class MessagePassing(nn.Module):
+    """Messages on a fully connected graph of N >= 2 nodes, with features h (N, width)."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.edge = nn.Linear(2 * width, width)
+
+    def forward(self, h: Tensor) -> Tensor:
+        pairs = torch.cat([h[:, None].expand(-1, len(h), -1), h[None].expand(len(h), -1, -1)], dim=-1)
+        return h + self.edge(pairs).tanh().sum(1)
+
+
+class MixesRows(MessagePassing):
+    """Messages among the rows of (B, width)."""
+
+
+def test_steps_and_nodes_are_no_rows_of_a_batch() -> None:
+    for module in (LeakyScan(), MessagePassing()):
+        report = layersmith.check(module, torch.randn(5, 4), ignore=["compile"])
+        assert not [result.rule for _, result, _ in report.findings()]
+
+
+def test_rows_of_a_batch_are() -> None:
+    assert not layersmith.check(MixesRows(), torch.randn(5, 4), select=["batch-leak"]).ok
