@@ -8,8 +8,8 @@ memory is full.
 ## How it is tested
 Two training steps on the same module, the second without anything between. It is an error when the second backward
 raises that, and a warning when it does not but an attribute holds the graph of the first step still. Where a method
-resets that attribute it is a warning too: the caller may have to call it. So it is where only inputs that come with
-a graph, as from a layer before or as losses, lead there.
+resets that attribute it is a warning too: the caller may have to call it. So it is where forward asks for train mode,
+and only inputs that come with a graph, as from a layer before or as losses, lead there.
 
 ## How to fix it
 Detach what is kept between calls (`self.hidden = hidden.detach()`), and compute what depends on parameters in
@@ -46,7 +46,10 @@ def second_backward(case: Case) -> Iterator[Finding]:
     if steps is not None and (steps.error or steps.kept):
         yield _finding(fresh.module, steps.kept, steps.error)
         return
-    behind = twice(layered.module, layered.inputs, seed=case.seed, is_leaf=False)
+    is_asked = reading.says(
+        case.module, r"\bself\.training\b"
+    )  # what is kept in any mode is a cache, or a stream's state
+    behind = twice(layered.module, layered.inputs, seed=case.seed, is_leaf=False) if is_asked else None
     if behind is not None and behind.error and behind.kept:
         error = f"{behind.error}, where the inputs come from a layer"
         yield _finding(layered.module, behind.kept, error, severity=Severity.WARNING)
