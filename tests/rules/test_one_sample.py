@@ -35,6 +35,15 @@ class MessagePassing(nn.Module):
         return h + self.edge(pairs).tanh().sum(1)
 
 
+class NormalisesGraphs(nn.Module):
+    """Each graph of a batch for itself."""
+
+    def forward(self, x: Tensor, batch: Tensor | None = None) -> Tensor:
+        groups = torch.zeros(len(x), dtype=torch.long, device=x.device) if batch is None else batch
+        sums = x.new_zeros(int(groups.max()) + 1, x.shape[1]).index_add(0, groups, x)
+        return x - sums[groups] / groups.bincount()[groups, None]
+
+
 class MixesRows(MessagePassing):
     """Messages among the rows of (B, width)."""
 
@@ -43,6 +52,10 @@ def test_steps_and_nodes_are_no_rows_of_a_batch() -> None:
     for module in (LeakyScan(), MessagePassing()):
         report = layersmith.check(module, torch.randn(5, 4), ignore=["compile"])
         assert not [result.rule for _, result, _ in report.findings()]
+
+
+def test_an_index_of_graphs_says_that_rows_are_nodes() -> None:
+    assert layersmith.check(NormalisesGraphs(), torch.randn(5, 4), select=["batch-leak"]).ok
 
 
 def test_rows_of_a_batch_are() -> None:

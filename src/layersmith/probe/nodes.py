@@ -17,6 +17,8 @@ def is_graph(inputs: Inputs, names: tuple[str, ...]) -> bool:
     """Whether rows are nodes of a graph, which are meant to depend on each other."""
     if any(name.lower() in GRAPH_NAMES for name in (*names, *inputs.kwargs)):
         return True
+    if "batch" in names[1:]:  # beside the nodes: to which graph each of them belongs
+        return True
     tables = [tensor for tensor in inputs.tensors() if tensor.ndim == 2]  # noqa: PLR2004 - nodes x features, 2 x edges
     if any(map(NEIGHBOURS.search, (*names, *inputs.kwargs))) and len(tables) == len([*inputs.tensors()]):
         return True  # nodes x features and nodes x neighbours
