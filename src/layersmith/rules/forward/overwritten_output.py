@@ -22,6 +22,7 @@ Return `self.state.clone()`, or compute a new tensor instead of writing into the
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import torch
@@ -33,13 +34,14 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+CACHE = re.compile(r"^(?:KV|Key|Static|Rolling|Attention)\w*Cache")
 WRITES = r"\.(?:copy_|fill_|zero_|add_|mul_|lerp_|set_)\(|\bout=|\[.*\]\s*[-+*/]?=(?!=)|[-+*/]="
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_CALLS)
 def overwritten_output(case: Case) -> Iterator[Finding]:
     """Hold an output over a second call."""
-    if "cache" in type(case.module).__name__.lower():
+    if CACHE.search(type(case.module).__name__):
         raise NotApplicable("a cache by its name, whose memory its output is meant to be")
     others = case.inputs.map(lambda x: x * 0.5 + 0.25 if x.is_floating_point() else x)
     for training in (False, True):
