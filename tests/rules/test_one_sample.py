@@ -44,6 +44,19 @@ class NormalisesGraphs(nn.Module):
         return x - sums[groups] / groups.bincount()[groups, None]
 
 
+class KeyCache(nn.Module):
+    """Hands out what it keeps, as generation reads it."""
+
+    kept: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(5, 4), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.kept.copy_(x.detach())
+
+
 class MixesRows(MessagePassing):
     """Messages among the rows of (B, width)."""
 
@@ -56,6 +69,10 @@ def test_steps_and_nodes_are_no_rows_of_a_batch() -> None:
 
 def test_an_index_of_graphs_says_that_rows_are_nodes() -> None:
     assert layersmith.check(NormalisesGraphs(), torch.randn(5, 4), select=["batch-leak"]).ok
+
+
+def test_a_cache_hands_out_its_memory() -> None:
+    assert layersmith.check(KeyCache(), torch.randn(5, 4), select=["overwritten-output"]).ok
 
 
 def test_rows_of_a_batch_are() -> None:
