@@ -30,6 +30,16 @@ def leaves_behind(outputs: Iterable[Tensor]) -> dict[int, Tensor]:
     return {id(leaf): leaf for leaf in (*own, *found) if leaf is not None}
 
 
+def functions_of(leaf: Tensor, outputs: Iterable[Tensor]) -> list[type]:
+    """The `autograd.Function`s behind these tensors that were given a leaf itself."""
+    return [
+        node._forward_cls  # noqa: SLF001 - the only link from a node to its class
+        for node in nodes_behind(outputs)
+        if hasattr(node, "_forward_cls")
+        and any(getattr(one, "variable", None) is leaf for one, _ in node.next_functions)
+    ]
+
+
 def nearest(tensor: Tensor, module: nn.Module) -> list[str]:
     """The names of the parameters that went into a tensor last: those of the layer before it, bias first."""
     names = {id(parameter): name for name, parameter in module.named_parameters()}

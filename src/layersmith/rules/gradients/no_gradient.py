@@ -7,7 +7,8 @@ first value for ever, and nothing is said. The rest of the model learns around i
 ## How it is tested
 Finite differences say that the output depends on a tensor, and backward says that its gradient is zero; or no path
 leads from any output to a parameter that forward reads, in several training steps on several inputs, in train and in
-eval mode; or every gradient of it is exactly zero there, because of a `round` or `sign`, or of paths that cancel.
+eval mode, or the one that does ends in a backward that returns None; or every gradient of it is exactly zero there,
+because of a `round` or `sign`, or of paths that cancel.
 Tensors are followed through forward to the operation where the gradient ends. What forward itself updates (a
 codebook) is left alone. It is a note where a stop is usual: in a loss, in train mode only, for an input, for a part
 whose name says that it is a target or teacher. A loss, by its name, must not come out without any graph.
@@ -26,13 +27,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import findings, gradient_reports, is_cut_off, places
-from layersmith.probe import closeness, reading, source, tree
+from layersmith.probe import closeness, leaves, reading, source, tree
 from layersmith.probe.flow import flow, is_moved_by
 from layersmith.probe.lost import MEANT
 from layersmith.probe.tracing import Lost, traced
@@ -88,6 +90,15 @@ def _unreached(case: Case, told: set[str]) -> Iterator[Finding]:
     lost |= {name: place for name, place in ends.items() if name in zero and _matters(case, name)}
     for place in dict.fromkeys(lost.values()):
         yield of_unreached([name for name, where in lost.items() if where == place], place)
+    fresh = case.fresh(training=True)
+    with torch.enable_grad():
+        outputs = [*tree.tensors(fresh.run())]
+    for name in sorted(without - lost.keys()):
+        functions = leaves.functions_of(fresh.module.get_parameter(name), outputs)
+        if functions and _matters(case, name):
+            file, line = source.member_line(functions[0], "backward")
+            place = Lost(f"{functions[0].__name__}.backward(), which returns None for it", file, line)
+            yield of_unreached([name], place)
 
 
 def _is_without_graph(case: Case) -> bool:
@@ -135,6 +146,27 @@ class LossOfNumbers(nn.Module):
     def forward(self, x: Tensor, target: Tensor) -> Tensor:
         losses = [(one - other).square().mean() for one, other in zip(x, target, strict=True)]
         return torch.tensor(losses).mean()
+
+
+class _Steps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Tensor) -> Tensor:
+        return (x / step).round() * step
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
+
+
+@no_gradient.bad("step gets no gradient: it ends at `_Steps.backward(), which returns None for it`")
+class LearnsNoStep(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = _Steps.apply(x, self.step)
+        return out
 
 
 @no_gradient.bad("d loss/d scale is zero")
