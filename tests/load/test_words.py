@@ -41,6 +41,7 @@ def stated(text: str, forward: str = "") -> dict[str, object]:
             {"permutation_invariant": 2},
         ),
         ("Permutation equivariant.", {"permutation_equivariant": 1}),
+        ("A matcher; the score (N,) lies in [0, 1].", {"range": (0.0, 1.0)}),
         ("Every action lies within [low, high] = [-0.5, 2.0].", {"range": (-0.5, 2.0)}),
     ],
 )
@@ -155,3 +156,16 @@ def test_a_word_that_is_kept_passes() -> None:
 
 def test_words_are_asked_of_one_input_only() -> None:
     assert layersmith.check(Pair, select=["odd"]).ok
+
+
+class Matcher(nn.Module):
+    """Compares two rows; the score lies in [0, 1]."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return nn.functional.cosine_similarity(a, b, dim=-1)
+
+
+def test_a_range_is_asked_of_two_inputs_that_are_alike() -> None:
+    a, b = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(0)).unbind()
+    assert [*layersmith.check(Matcher(), (a, b), select=["range"]).findings()]
+    assert not [*layersmith.check(Matcher(), (a, b[:1]), select=["range"]).findings()]

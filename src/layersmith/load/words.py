@@ -36,7 +36,8 @@ _SENTENCES: dict[str, str] = {  # rule -> the words that promise what it asks
     "rotation_equivariant": r"\bS?[EO]\((?:n|d|2|3)\)[- ](?:equi|in)variant\b"
     r"|\brotation(?:al|ally)?[- ](?:equi|in)variant\b"
     r"|\b(?:equi|in)variant (?:to|under) [^.;:()]{0,30}\brotations?\b",
-    "range": r"\b(?:outputs?|results?|returns?|actions?)\b[^.;()\[\]]{0,30}"
+    "range": r"\b(?:outputs?|results?|returns?|actions?|(?:the|a) (?:scores?|similarity|probabilit(?:y|ies)))\b"
+    r"(?:[^.;()\[\]]|\([A-Za-z_, ]*\)){0,30}"
     rf"\b(?:in|within|between|lies?)\b[^.;()\d]{{0,24}}[(\[]({_NUMBER}), ?({_NUMBER})[)\]]",
 }
 # What a sentence says of something else, or not for certain.

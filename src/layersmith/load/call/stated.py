@@ -22,6 +22,7 @@ _ONLY_ROWS = rf"[\(\[]\s*({_ROW})\s*[\)\]](?!\s*[x*])"  # `lengths (batch): of e
 _PRODUCT = r"\b((?:B|N|bs|batch)(?:\s?x\s?[A-Z][a-wyz0-9_]*){1,4})(?!\w)"  # B x C x H x W
 _WORDS = r"[\(\[]\s*(\w*[Bb]atch\w*(?:\s+x\s+\w+){1,4})\s*[\)\]]"  # [batch_size x len_q x d_model]
 # Between a parameter's name and its shape: `x: of shape (B, C)`, `x (Tensor): input, (B, C)`, and below `x : Tensor`.
+_NUMBERS = {"one": 1, "two": 2}
 _GAP = r"(?:(?:\s*\([^()\n]{0,60}\)\s*:)?[^\n()\[\]]{0,80}|\s*:[^()\[\]\n]{0,60}\n[^\n()\[\]:]{0,80})"
 _KINDS = r"(?:of |dtype |torch\.)*([Bb]ool(?:ean)?s?|u?int(?:32|64)?s?|long|integers?)"
 _OUTPUTS = re.compile(r"(?:[Rr]eturns?\b:?|[Oo]utputs?:|->|\bin,)\s*([^\n]*)")
@@ -77,11 +78,13 @@ def documented_axes(cls: type, parameter: str, *, is_only: bool = False) -> tupl
 
 
 def documented_least(cls: type) -> dict[str, int]:
-    """The least sizes of axes that docstrings promise, by the axis' name: `T >= 1`, `any length >= 1`."""
-    return {
-        name: int(size)
-        for name, size in re.findall(r"\b([A-Za-z]\w*)\s*(?:>=|≥)\s*(\d+)\b", _docstrings(cls))
-    }
+    """The least sizes of axes that docstrings promise, by the axis' name: `T >= 1`, "at least one frame"."""
+    text = _docstrings(cls)
+    found = {name: int(size) for name, size in re.findall(r"\b([A-Za-z]\w*)\s*(?:>=|≥)\s*(\d+)\b", text)}
+    for size, name in re.findall(r"\bat least (one|two|\d+) ([a-z_]+)", text):
+        least = _NUMBERS.get(size) or int(size)
+        found |= {name: least, f"{name}s": least}
+    return found
 
 
 def documented_outputs(cls: type) -> list[tuple[str, ...]]:

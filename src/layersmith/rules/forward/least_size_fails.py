@@ -5,8 +5,8 @@ r"""Forward must take the least size of an axis that its documentation promises.
 the input raises there, and a deviation over a single step is NaN; both happen once in a thousand batches, at night.
 
 ## How it is tested
-Asked where a docstring gives the axes of an input and the least size of one of them (`T >= 1`, `length >= 2`). The
-axis gets this size. Forward must not raise, and what was finite must stay so.
+Asked where a docstring gives the axes of an input and the least size of one of them (`T >= 1`, "at least one frame").
+The axis gets this size. Forward must not raise, and what was finite must stay so.
 
 ## How to fix it
 Pad what is too short; `correction=0` for a deviation that may be of one step; or mend the documentation.
@@ -102,6 +102,14 @@ class PoolsStatistics(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean(-1) + x.std(-1)
+
+
+@least_size_fails.bad("with frames = 1", inputs=lambda: torch.randn(3, 4, 7))
+class PoolsFrames(nn.Module):
+    """Deviation over time: (B, channels, frames) with at least one frame."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.var(-1) + 1e-5).sqrt()
 
 
 @least_size_fails.good

@@ -23,16 +23,19 @@ Clamp, or use an activation with that range; add epsilons inside, not outside.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import declared, falsify
+from layersmith.probe import arguments, declared, edges, falsify
 from layersmith.probe.falsify import Function, Miss
 from layersmith.promises import Promise, contract
 from layersmith.rule import promised, rule
 from layersmith.subject import Case
+
+OF_TARGETS = re.compile(r"(?i)loss|metric|criterion|dice|iou")
 
 
 def read(value: object) -> tuple[float, float]:
@@ -43,7 +46,7 @@ def read(value: object) -> tuple[float, float]:
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.DECLARED)
 def range(case: Case) -> Iterator[Finding]:  # noqa: A001 - the keyword of the contract
     """Compare both sides."""
-    low, high = read(promised(case, "range"))
+    low, high = read(promised(case, "range", is_of_one=not _are_alike(case)))
 
     def claim(f: Function, x: Tensor) -> Miss:
         return falsify.compared(y := f(x), y.clamp(low, high), ("an output", "the end of the range"))
@@ -51,6 +54,14 @@ def range(case: Case) -> Iterator[Finding]:  # noqa: A001 - the keyword of the c
     says = f"leaves its range [{low:g}, {high:g}]"
     fix = "clamp the output, or state the range that it has"
     yield from falsify.findings(case.module, case.inputs, claim, says=says, fix=fix)
+
+
+def _are_alike(case: Case) -> bool:
+    """Whether all inputs are numbers of one shape, as the two of a comparison; no target, whose range is not known."""
+    named = [*arguments.named(case.module, case.inputs)]
+    are_free = not any(edges.KEPT.search(name) for _, name, _ in named) and not case.subject.doubt
+    is_plain = all(x.is_floating_point() and x.shape == named[0][2].shape for _, _, x in named)
+    return len(named) > 1 and are_free and is_plain and not OF_TARGETS.search(type(case.module).__name__)
 
 
 @range.bad("leaves its range")
