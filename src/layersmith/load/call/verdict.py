@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+import traceback
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -18,6 +19,7 @@ from layersmith.load.values import TensorSpec
 from layersmith.probe import source, unset
 
 _PARTS = (2, 3, 4)
+_DEEP = 100  # calls of forward within forward
 _ENOUGH = 3  # different inputs that met the same error
 _OF_CODE = re.compile(
     r"(?:^(\w+)\(\) )?takes \d+ positional arguments? but|missing \d+ required|unexpected keyword argument|"
@@ -36,6 +38,8 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
     """Whether the error lies in the code whatever its input: a name, import, attribute or method that is missing."""
     if isinstance(error, NameError | ImportError) or unwritten(error, type(module)):
         return True
+    if isinstance(error, RecursionError):
+        return _calls_itself(error, type(module))
     if not isinstance(error, AttributeError):
         return False
     owner = error.obj if isinstance(error.obj, nn.Module) else _said_owner(error, module)
@@ -44,6 +48,12 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
         unset.options_behind(kind, name) or is_set_elsewhere(kind, name) or _is_set_by_a_call(kind, name)
     )
     return owner is not None and not is_given
+
+
+def _calls_itself(error: RecursionError, cls: type) -> bool:
+    """Whether forward has called forward, and that again, until Python had enough."""
+    code = getattr(source.unwrapped(source.forward(cls)), "__code__", None)
+    return sum(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__)) > _DEEP
 
 
 def _is_set_by_a_call(cls: type, attribute: str) -> bool:
