@@ -33,7 +33,7 @@ LARGER = (8, 5)  # rows and columns more
 # What sizes and ranks that were guessed run into.
 OURS = re.compile(  # of another rank or structure than the guess has
     "negative dimension|number of subscripts in the equation|too many indices for tensor|"
-    "'(tuple|list)' object has no attribute|following scalar types: Long"
+    "'(tuple|list)' object has no attribute|following scalar types: Long|dimension 0 with size 0"
 )
 IN_PLACE = ("inplace operation", "in-place operation", "modified inplace")
 MADE_FOR = (options.RECTANGLE, options.SPACE)  # options that bring their own inputs

@@ -7,7 +7,8 @@ or a dataset held in memory then sees other numbers, without any error.
 ## How it is tested
 The inputs are compared with a copy taken before the call, in eval and in train mode, and the operation after which
 they differ is found. A dict or list that gained, lost or changed members is a warning. A change that comes only
-from a submodule with `inplace=True` is declared by its author and not reported.
+from a submodule with `inplace=True` is declared by its author and not reported. Where forward has a line that writes to
+an argument and did not come to it, flags and choices of the constructor are changed, one at a time.
 
 ## How to fix it
 Use the operation without the underscore (`x = x + 1`, not `x += 1`), or `x = x.clone()` first.
@@ -21,18 +22,25 @@ Use the operation without the underscore (`x = x + 1`, not `x += 1`), or `x = x.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import closeness, source, steps
+from layersmith.load.attempt import Deadline
+from layersmith.load.trials import Trials
+from layersmith.load.values import written
+from layersmith.probe import closeness, source, steps, writes
 from layersmith.probe.inputs import Inputs
+from layersmith.probe.modes import in_mode
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
+
+SECONDS = 2.0  # of CPU for all options of one class
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.INPUTS_UNTOUCHED)
@@ -49,6 +57,24 @@ def input_modified(case: Case) -> Iterator[Finding]:
         now = dict(held.named_tensors())
         if members := [path for path in own.keys() | now.keys() if own.get(path) is not now.get(path)]:
             yield _members(sorted(members), _place(case, training=training))
+            return
+    yield from _with_options(case)
+
+
+def _with_options(case: Case) -> Iterator[Finding]:
+    """The same with one flag or choice changed, where forward writes to an argument and has not done so yet."""
+    construction, lines = case.subject.construction, [*writes.to_arguments(type(case.module))]
+    if construction is None or not lines:
+        return
+    trials = Trials(case, construction, Deadline.after(SECONDS))
+    for option, module in trials.choices():
+        held = trials.inputs.clone()
+        with contextlib.suppress(Exception):  # what it raises is another rule's business
+            _call(Case(case.subject, in_mode(module, training=False), held, case.seed), held)
+        pairs = zip(trials.inputs.named_tensors(), held.tensors(), strict=True)
+        gaps = [closeness.gap(old, now, where=path) for (path, old), now in pairs if old.shape == now.shape]
+        if changed := [gap for gap in gaps if gap.max_abs > 0]:
+            yield _finding(changed, lines[0], f"with {option.name}={written(option.value)} ")
             return
 
 
@@ -78,10 +104,10 @@ def _place(case: Case, *, training: bool) -> tuple[str, int]:
     return (found.file, found.line) if found is not None else source.class_line(type(case.module))
 
 
-def _finding(gaps: list[closeness.Gap], place: tuple[str, int]) -> Finding:
+def _finding(gaps: list[closeness.Gap], place: tuple[str, int], option: str = "") -> Finding:
     worst = max(gap.max_abs for gap in gaps)
     return Finding(
-        f"forward changed {', '.join(gap.where for gap in gaps)} in place, by up to {worst:.2g}",
+        f"{option}forward changed {', '.join(gap.where for gap in gaps)} in place, by up to {worst:.2g}",
         where=gaps[0].where,
         file=place[0],
         line=place[1],
@@ -106,6 +132,20 @@ class AddsInPlace(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x += 1.0
         return x
+
+
+@input_modified.bad("with kind='rows' forward changed input[0] in place")
+class CentresByOption(nn.Module):
+    def __init__(self, kind: str = "all") -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "rows":
+            for row in range(len(x)):
+                x[row] = x[row] - x[row].mean()
+            return x
+        return x - x.mean()
 
 
 @input_modified.bad("changed input[0] in place")
