@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import layersmith
 from layersmith import runner
+from layersmith.finding import Severity
 from layersmith.probe.inputs import Inputs
 from layersmith.registry import load
 from layersmith.subject import Subject
@@ -38,3 +40,21 @@ def test_where_it_is_zero_counts(tokens: Tensor, cls: type[HidesPadding]) -> Non
     x = torch.randn(3, 5, 6, generator=torch.Generator().manual_seed(0))
     subject = Subject("hides", lambda _: cls(), lambda _: Inputs((x.clone(), tokens.clone())))
     assert bool(runner.ask(subject, load("ignored-input")).findings) == (cls is HidesNothing)
+
+
+class MasksForOneTask(nn.Module):
+    """The other task takes none, and both are called alike."""
+
+    def __init__(self, task: str = "forecast") -> None:
+        super().__init__()
+        self.task = task
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if self.task == "impute":
+            x = x.masked_fill(mask[..., None], 0.0)  # type: ignore[index]
+        return x.relu()
+
+
+def test_a_mask_of_another_task_is_a_note() -> None:
+    report = layersmith.check(MasksForOneTask(), torch.randn(3, 7, 6), select=["mask-ignored"])
+    assert [result.severity_of(finding) for _, result, finding in report.findings()] == [Severity.NOTE]

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import maskings
-from layersmith.probe import masks, reading, source, tree, usage
+from layersmith.probe import arguments, executed, masks, reading, source, tree, usage
 from layersmith.probe.masking import Masking
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -86,6 +86,7 @@ def _without_effect(case: Case, masking: Masking) -> Finding:
     node = source.function_node(getattr(cls, "forward", None))
     file, line = source.class_line(cls)
     tried = ", ".join(dict.fromkeys(trial.encoding.name for trial in masking.trials))
+    is_meant = usage.is_demanded(cls, masking.argument) or _is_read_elsewhere(case, masking)
     return Finding(
         f"{masking.argument} changes nothing: the output is the same whether or not it hides steps "
         f"{_steps(masking)} (tried: {tried})",
@@ -93,8 +94,16 @@ def _without_effect(case: Case, masking: Masking) -> Finding:
         file,
         node.lineno if node is not None else line,
         fix=f"use {masking.argument} in forward, or take it out of its arguments",
-        severity=Severity.NOTE if usage.is_demanded(cls, masking.argument) else None,
+        severity=Severity.NOTE if is_meant else None,
     )
+
+
+def _is_read_elsewhere(case: Case, masking: Masking) -> bool:
+    """Whether a branch that this call does not take would read it, as of another task."""
+    inputs = masking.masked(masking.asked(case.inputs), masking.trials[0].encoding, masking.hidden)
+    given = (one for _, name, one in arguments.named(case.module, inputs) if name == masking.argument)
+    mask = next(given, None)
+    return mask is not None and executed.is_read_elsewhere(case.fresh().module, inputs, mask)
 
 
 def _leaking(case: Case, masking: Masking) -> Finding:
