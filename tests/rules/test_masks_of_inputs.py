@@ -52,7 +52,7 @@ class MasksForOneTask(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if self.task == "impute":
             x = x.masked_fill(mask[..., None], 0.0)  # type: ignore[index]
-        return x.relu()
+        return x + x.mean(1, keepdim=True)
 
 
 def test_a_mask_of_another_task_is_a_note() -> None:
