@@ -1,9 +1,9 @@
-"""Cases of the same class with a flag of its constructor turned, alone and together with another."""
+"""Cases of the same class with a flag turned, alone and together with another, or with another size."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from layersmith.load.attempt import Deadline
@@ -46,6 +46,22 @@ def switched_on(case: Case, names: Collection[str], deadline: Deadline) -> Itera
                 yield ", ".join(f"{key}={value}" for key, value in changes.items()), made
             elif not other:
                 return
+
+
+def with_sizes(case: Case, sizes: Mapping[str, int], deadline: Deadline) -> Iterator[tuple[str, Case]]:
+    """Cases that can be called with one of these arguments of the constructor at that size, where it takes a number.
+
+    Yields:
+        What was changed, as in source, and the case.
+    """
+    construction = case.subject.construction
+    parameters = inspect.signature(construction.cls).parameters if construction is not None else {}
+    for name, size in sizes.items():
+        usual = parameters[name].default if name in parameters else None
+        if construction is not None and type(construction.arguments.get(name, usual)) is int:
+            made = None if deadline.is_over else _made(case, {name: size}, deadline)
+            if made is not None:
+                yield f"{name}={size}", made
 
 
 def _made(case: Case, changes: dict[str, Any], deadline: Deadline) -> Case | None:

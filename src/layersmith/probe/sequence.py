@@ -73,6 +73,13 @@ class Layout:
         return others[0] if len(others) == 1 else None
 
 
+def stated(inputs: Inputs, axis: int) -> Layout | None:
+    """The layout of the first input with its time on that axis; None where there is one step."""
+    name, x = next(iter(inputs.named_tensors()))
+    axis %= x.ndim
+    return Layout((name,), 0 if axis else 1, axis, x.shape[axis]) if x.shape[axis] > 1 else None
+
+
 def layout(
     module: nn.Module,
     inputs: Inputs,

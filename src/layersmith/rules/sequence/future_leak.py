@@ -9,7 +9,7 @@ Asked where causality is promised: by contract (`causal=1`, the time axis), by a
 on, alone and with each other flag), by the class's name or the first word of its documentation, or by a triangular mask
 in its source, used or forgotten. All steps from some step on are replaced, quietly and loudly, and the outputs before it
 must not move; a gradient would miss what a top-k sees. Of several inputs one is enough: a decoder sees all of its
-source. Then the output of a prefix must be the prefix of the output.
+source. Then the output of a prefix must be the prefix of the output; and a convolution is asked with other sizes, too.
 
 ## How to fix it
 `torch.triu(ones, diagonal=1)` is what to hide; pad a convolution by `(kernel_size - 1) * dilation` on the
@@ -44,6 +44,7 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+SIZES = {"dilation": 2, "kernel_size": 5}  # by which what is padded has to grow
 SECONDS = 3.0  # of CPU for all that a flag is turned with
 
 
@@ -61,12 +62,19 @@ def future_leak(case: Case) -> Iterator[Finding]:
             for one in _asked(open_, None, said):  # of two flags the second may allow what the first promises
                 yield replace(one, severity=Severity.WARNING if "," in said else one.severity)
                 return
-    yield from _asked(case, *_promised(case))
+    axis, why = _promised(case)
+    found = [*_asked(case, axis, why)]
+    for said, other in switched.with_sizes(case, SIZES, Deadline.after(SECONDS)) if not found else ():
+        with contextlib.suppress(NotApplicable):
+            found = found or [*_asked(other, axis, f"{why}, with {said}")]
+    yield from found
 
 
 def _asked(case: Case, axis: int | None, why: str) -> Iterator[Finding]:
     layout = (
-        sequence.layout(case.module, case.inputs, case.run_fresh) if axis is None else _stated(case, axis)
+        sequence.layout(case.module, case.inputs, case.run_fresh)
+        if axis is None
+        else sequence.stated(case.inputs, axis)
     )
     if layout is None:
         raise NotApplicable("which axis is time is not sure")
@@ -99,19 +107,10 @@ def _promised(case: Case) -> tuple[int | None, str]:
     return None, why
 
 
-def _stated(case: Case, axis: int) -> Layout | None:
-    name, x = next(iter(case.inputs.named_tensors()))
-    axis %= x.ndim
-    return Layout((name,), 0 if axis else 1, axis, x.shape[axis]) if x.shape[axis] > 1 else None
-
-
 def _seen(case: Case, layout: Layout, cut: int, gap: Gap, why: str, severity: Severity | None) -> Finding:
     file, line = causality.origin(case.module, layout, case.inputs, cut)
-    turned = (
-        ""
-        if causality.past(layout, case.inputs, case.run_fresh)
-        else "; it sees only ahead: turn the mask round"
-    )
+    sees_back = causality.past(layout, case.inputs, case.run_fresh)
+    turned = "" if sees_back else "; it sees only ahead: turn the mask round"
     return Finding(
         f"{gap.where} before step {cut} moved by {gap.max_abs:.2g} when only steps {cut} to {layout.steps - 1} of "
         f"{layout.names[0]} changed, limit {gap.limit:.2g}; {why}{turned}",
