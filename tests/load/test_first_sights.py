@@ -606,3 +606,37 @@ class NormsByClass(nn.Module):
 def test_a_norm_of_ours_that_is_called_otherwise_is_no_fault_of_the_class() -> None:
     with pytest.raises(Unbuildable):
         subject_of_class(NormsByClass)
+
+
+class UnpacksAStarredShape(nn.Module):
+    """Of (batch, nodes, width), which only the fourth name says."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.heads = 2
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, feats: Tensor) -> Tensor:
+        _, nodes, dim, heads = *feats.shape, self.heads
+        return self.linear(feats).view(-1, nodes, heads, dim // heads).mean(2)
+
+
+class CallsItself(nn.Module):
+    """Instead of its base."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+
+def test_a_starred_shape_tells_the_rank() -> None:
+    subject = subject_of_class(UnpacksAStarredShape)
+    assert isinstance(subject, Subject)
+    (tensor,) = subject.inputs(0).tensors()
+    assert tensor.ndim == 3
+
+
+def test_a_forward_that_calls_itself_fails_whatever_it_gets() -> None:
+    with pytest.raises(RecursionError) as caught:
+        CallsItself()(torch.ones(2))
+    assert is_unmendable(caught.value, CallsItself())
+    assert not is_unmendable(RecursionError("of another's making"), CallsItself())

@@ -21,7 +21,7 @@ KEPT = re.compile(
     re.IGNORECASE,
 )
 
-LOUD = 30.0  # times: a softmax is settled by it
+SETTLES = 30.0  # times larger: a softmax is settled by it
 
 
 def _one_hot(x: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ def with_a_loud_row(inputs: Inputs, axis: int) -> Inputs:
         if not tensor.is_floating_point() or tensor.ndim <= axis + 1 or tensor.shape[axis] < 3:  # noqa: PLR2004 - one between
             return tensor
         new = tensor.clone()
-        new.select(axis, 1).mul_(LOUD)
+        new.select(axis, 1).mul_(SETTLES)
         return new
 
     return inputs.map(louder)
