@@ -13,7 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import batch, closeness, escapes, leaves, lost, masks, source, tree
+from layersmith.probe import batch, closeness, escapes, history, leaves, lost, masks, source, tree
 from layersmith.probe.capture import Capture, capture
 from layersmith.probe.export import Export, export_of
 from layersmith.probe.gradients import GradientReport, Leg, WrongGradient, gradients, question_of
@@ -85,6 +85,12 @@ def gradient_reports(case: Case) -> GradientReports:
         return GradientReports(train, evaluated, is_usual=False)
     is_loss = all(one.ndim == 0 for one in tree.tensors(case.fresh().run()))
     return GradientReports(train, evaluated, is_loss or evaluated.ok, _unjudged(case))
+
+
+def leaves_something(case: Case) -> bool:
+    """Whether a call changes what the module holds: where it does not, the next call cannot know of it."""
+    case.run()
+    return history.leaves_something(case.module, case.fresh().module)
 
 
 def _of_few_rows(case: Case) -> Case:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from layersmith.probe import tree
+from layersmith.probe import leaves, source, tree
 from layersmith.probe.gradients.watch import CUTS, caller, is_in_function, name_of
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
@@ -77,3 +77,17 @@ def traced(module: nn.Module, inputs: Inputs, names: Iterable[str], *, seed: int
     with preserved(seed=seed), torch.enable_grad(), seen:
         inputs.call(module)
     return seen
+
+
+def refused(module: nn.Module, inputs: Inputs, names: Iterable[str], *, seed: int) -> dict[str, Lost]:
+    """The parameters among these that an `autograd.Function` is given and whose backward returns None for them."""
+    found: dict[str, Lost] = {}
+    if not (names := sorted(names)):
+        return found
+    with preserved(seed=seed), torch.enable_grad():
+        outputs = leaves.tensors_within(inputs.call(module))
+    for name in names:
+        for function in leaves.functions_of(module.get_parameter(name), outputs)[:1]:
+            said = f"{function.__name__}.backward(), which returns None for it"
+            found[name] = Lost(said, *source.member_line(function, "backward"))
+    return found

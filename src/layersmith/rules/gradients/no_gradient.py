@@ -34,10 +34,10 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import findings, gradient_reports, is_cut_off, places
-from layersmith.probe import closeness, leaves, reading, source, tree
+from layersmith.probe import closeness, reading, source, tree
 from layersmith.probe.flow import flow, is_moved_by
 from layersmith.probe.lost import MEANT
-from layersmith.probe.tracing import Lost, traced
+from layersmith.probe.tracing import Lost, refused, traced
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -88,17 +88,11 @@ def _unreached(case: Case, told: set[str]) -> Iterator[Finding]:
     # Where what is exactly zero is cut, another path leads past it and cancels, as of `x + (q - x)`.
     ends = seen.cut | seen.flat
     lost |= {name: place for name, place in ends.items() if name in zero and _matters(case, name)}
+    fresh = case.fresh(training=True)
+    ends = refused(fresh.module, fresh.inputs, without - lost.keys(), seed=case.seed)
+    lost |= {name: place for name, place in ends.items() if _matters(case, name)}
     for place in dict.fromkeys(lost.values()):
         yield of_unreached([name for name, where in lost.items() if where == place], place)
-    fresh = case.fresh(training=True)
-    with torch.enable_grad():
-        outputs = [*tree.tensors(fresh.run())]
-    for name in sorted(without - lost.keys()):
-        functions = leaves.functions_of(fresh.module.get_parameter(name), outputs)
-        if functions and _matters(case, name):
-            file, line = source.member_line(functions[0], "backward")
-            place = Lost(f"{functions[0].__name__}.backward(), which returns None for it", file, line)
-            yield of_unreached([name], place)
 
 
 def _is_without_graph(case: Case) -> bool:

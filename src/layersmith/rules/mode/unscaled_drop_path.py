@@ -25,6 +25,7 @@ passes.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterator
 
@@ -39,16 +40,18 @@ from layersmith.subject import Case
 
 NAMES = re.compile(r"drop_?path|stochastic_?depth|drop_?connect|path_?drop|surviv", re.IGNORECASE)
 SWITCH = re.compile(r"scale")
+SHORT = {"p", "prob", "drop_prob"}
 HALF = 0.5
 
 
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.OBEYS_MODES)
 def unscaled_drop_path(case: Case) -> Iterator[Finding]:
     """Call each module that drops samples alone in train mode; one finding for the first of a class."""
-    asked = _dropping(case)
-    parts = [(path, part) for path, part in asked.module.named_modules() if _rates(part)]
-    if not parts:
+    zero = _at_zero(case)
+    if not zero and not any(map(_rates, nn.Module.modules(case.module))):
         raise NotApplicable("nothing in it drops the branches of samples, by its names")
+    asked = _dropping(case, zero)
+    parts = [(path, part) for path, part in asked.module.named_modules() if _rates(part)]
     told: set[type] = set()
     for path, part in parts:
         if type(part) not in told and dropped.keeps_as_in_eval(
@@ -58,21 +61,28 @@ def unscaled_drop_path(case: Case) -> Iterator[Finding]:
             yield _finding(path, part)
 
 
-def _dropping(case: Case) -> Case:
-    """The module with a rate of a half where its constructor has one that is zero."""
+def _at_zero(case: Case) -> list[str]:
+    """The rates of its constructor that are zero, as they often are by default."""
     construction = case.subject.construction
-    arguments = construction.arguments if construction is not None else {}
-    zero = [name for name, value in arguments.items() if NAMES.search(name) and value == 0]
-    if construction is not None and NAMES.search(construction.cls.__name__):
-        zero += [
-            name for name, value in arguments.items() if name in {"p", "drop_prob", "prob"} and value == 0
-        ]
-    if zero:
-        try:
-            return case.subject.otherwise(**dict.fromkeys(zero, HALF)).case(seed=case.seed)
-        except Exception:  # noqa: BLE001 - it may be of another kind than a number
-            return case.fresh()
-    return case.fresh()
+    if construction is None:
+        return []
+    is_named = NAMES.search(construction.cls.__name__) is not None
+    defaults = {name: one.default for name, one in inspect.signature(construction.cls).parameters.items()}
+    return [
+        name
+        for name, value in {**defaults, **construction.arguments}.items()
+        if type(value) in (int, float) and not value and (NAMES.search(name) or (is_named and name in SHORT))
+    ]
+
+
+def _dropping(case: Case, zero: list[str]) -> Case:
+    """The module with a rate of a half where one is zero."""
+    try:
+        return (
+            case.subject.otherwise(**dict.fromkeys(zero, HALF)).case(seed=case.seed) if zero else case.fresh()
+        )
+    except Exception:  # noqa: BLE001 - it may be of another kind than a number
+        return case.fresh()
 
 
 def _rates(part: nn.Module) -> list[float]:
@@ -116,6 +126,14 @@ class _Depth(nn.Module):
 class DropPath(_Depth):
     def forward(self, x: Tensor) -> Tensor:
         return x * self.mask(x) if self.training else x
+
+
+@unscaled_drop_path.bad("drops samples and keeps the others as they are")
+class DropPathOfNothing(DropPath):
+    """By default; its rate is that of deeper blocks."""
+
+    def __init__(self, drop_prob: float = 0.0) -> None:
+        super().__init__(drop_prob)
 
 
 @unscaled_drop_path.bad("drops samples and keeps the others as they are")

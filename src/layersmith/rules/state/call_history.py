@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.observations import leaves_something
 from layersmith.probe import closeness, contents, history, reading, source
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
@@ -46,8 +47,7 @@ from layersmith.subject import Case
 )
 def call_history(case: Case) -> Iterator[Finding]:
     """Ask whether a call leaves anything; if so, call in another order."""
-    case.run()
-    if not history.leaves_something(case.module, case.fresh().module):
+    if not case.once(leaves_something):
         return
     for other in history.variants(case.module, case.inputs, case.run):
         orders = ((other.inputs, case.inputs), (case.inputs, other.inputs))
@@ -276,4 +276,4 @@ class TableThatGrows(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if len(self.table) < x.shape[1] or self.table.dtype != x.dtype or self.table.device != x.device:
             self.table = torch.arange(x.shape[1], device=x.device).sin().to(x.dtype)
-        return self.linear(x) * self.table[: x.shape[1], None]
+        return self.linear(x) + self.table[: x.shape[1], None]

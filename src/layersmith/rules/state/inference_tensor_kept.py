@@ -7,7 +7,8 @@ backward", on a line that has nothing wrong.
 
 ## How it is tested
 Of modules in which a call leaves something: one call in eval mode under `torch.inference_mode()`, then forward and
-backward in train mode. What raises about inference tensors there, and does not without the first call, is reported.
+backward in train mode. What raises about inference tensors there, and does not without the first call, is reported. It
+is a note, as most loops validate under `torch.no_grad()`.
 
 ## How to fix it
 Register the table as a buffer in `__init__`, compute it in every call, or make it under
@@ -28,7 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import contents, history, leaves, reading, source, tree
+from layersmith.observations import leaves_something
+from layersmith.probe import contents, leaves, reading, source, tree
 from layersmith.probe.modes import in_mode
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -36,18 +38,18 @@ from layersmith.subject import Case
 
 
 @rule(
-    severity=Severity.WARNING,
+    severity=Severity.NOTE,
     since="0.1",
     promise=Promise.INDEPENDENT_CALLS,
     after=("forward-raises", "second-backward", "call-history"),
 )
 def inference_tensor_kept(case: Case) -> Iterator[Finding]:
     """Validate first, then train."""
+    if not case.once(leaves_something):
+        raise NotApplicable("a call leaves nothing in it")
     validated, fresh = case.fresh(), case.fresh(training=True)
     with torch.inference_mode():
         validated.run()
-    if not history.leaves_something(validated.module, case.fresh().module):
-        raise NotApplicable("a call leaves nothing in it")
     in_mode(validated.module, training=True)
     if _error(fresh) or "nference tensor" not in (text := _error(validated)):
         return
