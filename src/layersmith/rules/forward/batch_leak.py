@@ -73,7 +73,7 @@ def batch_leak(case: Case) -> list[Finding]:
     are_fixed = is_guess and all(_with_a_row_less(case, axis) is None for axis in rows)
     if are_fixed or any(batch.batch_size(case.inputs, axis) == 1 for axis in rows):
         raise NotApplicable("it was called with one row, or takes no other number of rows")
-    loud = [edges.with_a_loud_row(case.inputs, rows[0])] if reading.says(case.module, LARGEST) else []
+    loud = [edges.with_a_loud_row(case.inputs, one) for one in rows[:1] if reading.says(case.module, LARGEST)]
     for asked in (case, *(replace(case, inputs=one) for one in (batch.shrunk(case.inputs), *loud))):
         if not (leaks := [(leak, axis) for axis in rows if (leak := _leak(asked, axis)) is not None]):
             raise NotApplicable("no output has a batch axis of at least two rows")
