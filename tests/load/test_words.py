@@ -161,8 +161,12 @@ def test_words_are_asked_of_one_input_only() -> None:
 class Matcher(nn.Module):
     """Compares two rows; the score lies in [0, 1]."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = nn.Linear(6, 6)
+
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return nn.functional.cosine_similarity(a, b, dim=-1)
+        return nn.functional.cosine_similarity(self.tower(a), self.tower(b), dim=-1)
 
 
 def test_a_range_is_asked_of_two_inputs_that_are_alike() -> None:

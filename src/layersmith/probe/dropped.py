@@ -15,7 +15,7 @@ CALLS = 16
 
 
 def keeps_as_in_eval(root: nn.Module, part: nn.Module, inputs: Inputs, *, seed: int) -> bool:
-    """Whether, alone in train mode, it gives samples as in eval mode, and others of them in one other way."""
+    """Whether, alone in train mode, it gives samples as in eval mode, and leaves out others of them."""
     given: list[Any] = []
 
     def keep(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -34,11 +34,18 @@ def keeps_as_in_eval(root: nn.Module, part: nn.Module, inputs: Inputs, *, seed: 
         is_kept = torch.stack([torch.isclose(one, whole).all(1) for one in drawn])
     except Exception:  # noqa: BLE001 - alone it may be called in another way
         return False
+    x = next(tree.tensors(given[0]), whole)
+    entered = x.detach().flatten(1) if x.shape[:1] == whole.shape[:1] and x.ndim > 1 else whole
     for row in range(len(whole)):
         others = [one[row] for one, kept in zip(drawn, is_kept[:, row], strict=True) if not kept]
-        if any(not torch.allclose(one, others[0]) for one in others):
-            return False  # something else is random, or scaled
+        if any(not _is_left_out(one, entered[row]) for one in others):
+            return False  # something else is random, scaled, or put in its place
     return bool(is_kept.any()) and not bool(is_kept.all())
+
+
+def _is_left_out(row: Tensor, given: Tensor) -> bool:
+    """Whether nothing is left of a sample, or what went in."""
+    return not bool(row.any()) or (row.shape == given.shape and torch.allclose(row, given))
 
 
 def _rows(part: nn.Module, args: Any, kwargs: Any, *, seed: int | None) -> Tensor:

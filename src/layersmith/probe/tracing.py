@@ -86,7 +86,10 @@ def refused(module: nn.Module, inputs: Inputs, names: Iterable[str], *, seed: in
         return found
     with preserved(seed=seed), torch.enable_grad():
         outputs = leaves.tensors_within(inputs.call(module))
+        tree.total(one for one in outputs if one.requires_grad).backward()
     for name in names:
+        if module.get_parameter(name).grad is not None:  # which that backward has written itself
+            continue
         for function in leaves.functions_of(module.get_parameter(name), outputs)[:1]:
             said = f"{function.__name__}.backward(), which returns None for it"
             found[name] = Lost(said, *source.member_line(function, "backward"))

@@ -15,7 +15,7 @@ WORD = re.compile(
 SIZED = re.compile(
     r"\bof (?P<size>[A-Za-z]) (?:[<>=]+ ?\d+ )?(?:nodes|atoms|points|vertices|elements|steps|tokens|residues|particles)\b"
 )
-SHAPE = re.compile(r"\(\s*(\w+)\s*,\s*[\w ,*+-]*\)")
+SHAPE = re.compile(r"(?<!\w)\(\s*(\w+)\s*,\s*[\w ,*+-]*\)")
 BATCH = re.compile(r"^(?:b|bs|bsz|batch\w*)$", re.IGNORECASE)
 
 
@@ -28,7 +28,7 @@ def is_unbatched(cls: type) -> bool:
         ast.get_docstring(one) or "" for one in documented if isinstance(one, ast.ClassDef | ast.FunctionDef)
     )
     first = [shape[1] for shape in SHAPE.finditer(said)]
-    if any(BATCH.match(name) for name in first):
+    if first and BATCH.match(first[0]):
         return False
     sizes = {sized["size"] for sized in SIZED.finditer(said)}
     return WORD.search(said) is not None or bool(sizes & set(first))

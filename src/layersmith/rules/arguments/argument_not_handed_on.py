@@ -7,7 +7,7 @@ the argument has its default one call deeper, and the model learns from what it 
 ## How it is tested
 The source is read. Reported is an argument of forward that it never reads, but to bring it into another form, while a
 method or submodule that it calls takes an argument of the same name and is not given it. Calls with `*args` or
-`**kwargs` are not judged.
+`**kwargs` are not judged, nor classes that say that something is ignored, deprecated, or there for an interface.
 
 ## How to fix it
 `self.attention(x, attn_mask=attn_mask)`; or remove it from the signature.
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,13 +36,20 @@ from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
+MEANT = re.compile(
+    r"(?i)(?<!type: )\bignore[sd]?\b|unused|not used|no longer|deprecat|interface|compatib|exchang"
+)
+
 
 @rule(severity=Severity.WARNING, since="0.1", promise=Promise.PLAIN_CODE, after=())
 def argument_not_handed_on(case: Case) -> Iterator[Finding]:
     """Read forward, and the signatures of what it calls."""
     cls: type = type(case.module)
     forward = source.function_node(source.forward(cls))
-    if forward is None:
+    said = "\n".join(
+        ast.get_docstring(one) or "" for one in (forward, source.class_node(cls)) if one is not None
+    )
+    if forward is None or MEANT.search(said + source.text_of(cls)):
         return
     for name in _unread(forward):
         for call in (node for node in ast.walk(forward) if isinstance(node, ast.Call)):
@@ -68,11 +76,19 @@ def _reads(node: ast.AST, name: str) -> bool:
     """Whether a value goes anywhere but into the name itself, or a question whether it is None."""
     if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [name]:
         return False
+    if isinstance(node, ast.If | ast.Assert) and _refuses(node):
+        return any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(node))
     if isinstance(node, ast.Compare) and ast.unparse(node.left) == name:
         return not (len(node.ops) == 1 and ast.unparse(node.comparators[0]) == "None")
     if isinstance(node, ast.Name):
         return node.id == name
     return any(_reads(child, name) for child in ast.iter_child_nodes(node))
+
+
+def _refuses(node: ast.If | ast.Assert) -> bool:
+    """Whether it is there to say that something is not taken."""
+    text = ast.unparse(node)
+    return isinstance(node, ast.Assert) or "raise " in text or "warn" in text
 
 
 def _callee(module: nn.Module, call: ast.Call) -> Any:

@@ -5,9 +5,9 @@
 the loss shows it, and no weight ever feels it.
 
 ## How it is tested
-The source is read: a call of `autograd.grad` without `create_graph`, or with `create_graph=False`, in a method whose
-name, or a name that it sets, says that it is a penalty (`gradient_penalty`, `gp`, `r1`). Where the value is logged only,
-because it is detached or computed under `no_grad`, it passes.
+The source is read: a call of `autograd.grad` without `create_graph`, or with `create_graph=False`, of which something is
+made that is called a penalty (`gradient_penalty`, `gp`), by its own name or its method's, and returned. What is detached
+or turned into a number on the way is for a log, and passes.
 
 ## How to fix it
 `torch.autograd.grad(score, x, create_graph=True)`.
@@ -36,8 +36,8 @@ from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
-PENALTY = re.compile(r"penalt|(?:^|_)(?:gp|wgan_?gp|r1|r2)(?:$|_)", re.IGNORECASE)
-LOGGED = re.compile(r"\.detach\(\)$|\.item\(\)$")
+PENALTY = re.compile(r"penalt|(?:^|_)(?:wgan_?)?gp(?:$|_)", re.IGNORECASE)
+CUT = re.compile(r"\.(?:detach|item|cpu|numpy|tolist)\(\)|\bfloat\(")
 CALL = re.compile(r"(?:^|\.)autograd\.grad$")
 
 
@@ -51,10 +51,9 @@ def penalty_without_graph(case: Case) -> Iterator[Finding]:
 def penalties_in(cls: type) -> Iterator[Finding]:
     """The calls that leave no graph, in the methods that speak of a penalty."""
     for method in source.methods(cls):
-        if not _is_of_a_penalty(method):
-            continue
         for call in (node for node in ast.walk(method) if isinstance(node, ast.Call)):
-            if CALL.search(ast.unparse(call.func)) and not _keeps_a_graph(call):
+            is_asked = CALL.search(ast.unparse(call.func)) and not _keeps_a_graph(call)
+            if is_asked and _goes_into_a_penalty(method, call):
                 yield Finding(
                     f"{method.name}() takes a gradient without its graph, so that no parameter learns from the penalty",
                     where=method.name,
@@ -64,15 +63,23 @@ def penalties_in(cls: type) -> Iterator[Finding]:
                 )
 
 
-def _is_of_a_penalty(method: ast.FunctionDef) -> bool:
-    """Whether its name or one that it sets says so, and what it gives is not for a log."""
-    returned = [node.value for node in ast.walk(method) if isinstance(node, ast.Return) and node.value]
-    if any(LOGGED.search(ast.unparse(value)) for value in returned):
-        return False
-    names = [
-        node.id for node in ast.walk(method) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    ]
-    return any(PENALTY.search(name) for name in (method.name, *names))
+def _goes_into_a_penalty(method: source.Function, call: ast.Call) -> bool:
+    """Whether what is made of the gradient, and not for a log, is called a penalty and returned."""
+    made: set[str] = set()
+    for node in sorted(
+        (one for one in ast.walk(method) if isinstance(one, ast.Assign)), key=lambda one: one.lineno
+    ):
+        if _reads(node.value, made, call) and not CUT.search(ast.unparse(node.value)):
+            made |= {
+                part.id for target in node.targets for part in ast.walk(target) if isinstance(part, ast.Name)
+            }
+    returned = [one.value for one in ast.walk(method) if isinstance(one, ast.Return) and one.value]
+    is_returned = any(_reads(one, made, call) and not CUT.search(ast.unparse(one)) for one in returned)
+    return is_returned and any(map(PENALTY.search, (method.name, *made)))
+
+
+def _reads(value: ast.expr, names: set[str], call: ast.Call) -> bool:
+    return any(one is call or (isinstance(one, ast.Name) and one.id in names) for one in ast.walk(value))
 
 
 def _keeps_a_graph(call: ast.Call) -> bool:

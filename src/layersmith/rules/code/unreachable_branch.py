@@ -36,9 +36,7 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 ENDS: dict[str, Callable[[str, str], bool]] = {"endswith": str.endswith, "startswith": str.startswith}
-TEXT = re.compile(
-    r"(?:name|type|mode|kind|arch|backbone|style|activation)$|\.(?:lower|upper)\(\)$"
-)  # not a dict
+TEXT = re.compile(r"name$|\.(?:lower|upper)\(\)$")  # not a dict, nor a list
 SAME_SIDE = {ast.Gt: operator.ge, ast.GtE: operator.ge, ast.Lt: operator.le, ast.LtE: operator.le}
 
 

@@ -35,6 +35,7 @@ from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
+ASKS = {"len", "isinstance", "getattr", "hasattr", "next", "iter", "type"}  # of a part, without calling it
 SCOPES = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 LOOPS = ast.For | ast.While | ast.Try
 
@@ -44,7 +45,8 @@ def unread_result(case: Case) -> Iterator[Finding]:
     """Read forward, and what the module computes by."""
     cls: type = type(case.module)
     forward = source.function_node(source.forward(cls))
-    for assignment, name in _unread(forward) if forward is not None else ():
+    has_hooks = "_hook(" in source.text_of(cls)  # which may keep what is called for them only
+    for assignment, name in _unread(forward) if forward is not None and not has_hooks else ():
         learned = next((one for one in _own(assignment.value) if _is_learned(case.module, one)), "")
         if learned:
             yield Finding(
@@ -61,12 +63,15 @@ def _unread(method: source.Function) -> Iterator[tuple[ast.Assign, str]]:
     apart = {id(part) for one in ast.walk(method) if isinstance(one, LOOPS) for part in ast.walk(one)}
     inner = (one for one in ast.walk(method) if isinstance(one, SCOPES) and one is not method)
     kept = {part.id for one in inner for part in ast.walk(one) if isinstance(part, ast.Name)}
-    reads = [one for one in ast.walk(method) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load)]
+    reads = [
+        one for one in ast.walk(method) if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Store)
+    ]
     for node in ast.walk(method):
         target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
         if not isinstance(node, ast.Assign) or not isinstance(target, ast.Name) or id(node) in apart:
             continue
-        is_read = any(one.id == target.id and one.lineno > (node.end_lineno or 0) for one in reads)
+        end = (node.end_lineno or 0, node.end_col_offset or 0)
+        is_read = any(one.id == target.id and (one.lineno, one.col_offset) >= end for one in reads)
         if not is_read and not target.id.startswith("_") and target.id not in kept:
             yield node, target.id
 
@@ -75,7 +80,7 @@ def _own(value: ast.expr) -> list[str]:
     """The attributes of self that are called in it, handed to a call, or calculated with."""
     operands: list[ast.expr] = []
     for part in ast.walk(value):
-        if isinstance(part, ast.Call):
+        if isinstance(part, ast.Call) and getattr(part.func, "id", "") not in ASKS:
             operands += [part.func, *part.args]
         elif isinstance(part, ast.BinOp):
             operands += [part.left, part.right]

@@ -51,15 +51,15 @@ FIXES = {  # by the operations where it starts
 BY_OPERATION = {operation: fix for names, fix in FIXES.items() for operation in names.split()}
 AFTER = ("forward-raises", "state-changes-in-eval", "silent-broadcast")
 MIXES = re.compile(r"(?i)^Random|mini_?batch|mix_?up|cut_?mix|mosaic|loss$|criterion$")  # by their names
-LARGEST = r"\bmax\(|amax\("  # which makes a softmax safe
+LARGEST, ITERATES = r"\bmax\(|amax\(", r"(?s)\btol\w*\b.*\bbreak\b"  # a safe softmax; until all rows are near
 OTHERWISE = "reduce over features (dim=-1), not over the batch (dim=0)"
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.INDEPENDENT_ROWS, after=AFTER)
 def batch_leak(case: Case) -> list[Finding]:
     """Replace the other rows; report the likeliest axis only if no other axis is free of leaks."""
-    if MIXES.search(type(case.module).__name__):
-        raise NotApplicable("an augmentation or a loss by its name: it may mix rows")
+    if MIXES.search(type(case.module).__name__) or reading.says(case.module, ITERATES):
+        raise NotApplicable("an augmentation or a loss by its name, or it goes on until all rows are near")
     names = tuple(inspect.signature(case.module.forward).parameters)
     has_nodes = nodes.has_adjacency(case.inputs) and _with_a_row_less(case, 0) is None
     are_apart = reading.has_batch_of_graphs(case.module, [x.ndim for x in case.inputs.tensors()])

@@ -23,6 +23,7 @@ Use the operation without the underscore (`x = x + 1`, not `x += 1`), or `x = x.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import torch
@@ -40,6 +41,7 @@ from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
 
+DECLARED = re.compile(r"overwrit|in_?place|destruct|mutat|copy")  # by which an author says that it may
 SECONDS = 2.0  # of CPU for all options of one class
 
 
@@ -68,6 +70,8 @@ def _with_options(case: Case) -> Iterator[Finding]:
         return
     trials = Trials(case, construction, Deadline.after(SECONDS))
     for option, module in trials.choices():
+        if DECLARED.search(option.name):
+            continue
         held = trials.inputs.clone()
         with contextlib.suppress(Exception):  # what it raises is another rule's business
             _call(Case(case.subject, in_mode(module, training=False), held, case.seed), held)

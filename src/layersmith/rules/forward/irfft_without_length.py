@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,7 +53,9 @@ def irfft_without_length(case: Case) -> Iterator[Finding]:
     """Try one odd axis after the other, until one comes back short."""
     if not reading.says(case.module, r"\birfft[2n]?\("):
         raise NotApplicable("it calls no inverse real FFT")
-    for inputs in _odd(case.inputs):
+    for inputs, longer in _odd(case.inputs):
+        if longer is not None and case.fresh().error(longer) is not None:
+            continue  # it takes this length only
         seen, output = _Lengths(), None
         with seen, contextlib.suppress(Exception):  # what is short may crash what follows
             output = case.run_fresh(inputs)
@@ -74,20 +77,18 @@ def _comes_out(output: Any, length: int) -> bool:
     return output is None or any(length in tensor.shape for tensor in tree.tensors(output))
 
 
-def _odd(inputs: Inputs) -> Iterator[Inputs]:
-    """The inputs with one axis behind the first made odd, one after the other; and as they are."""
-    yield inputs
+def _odd(inputs: Inputs) -> Iterator[tuple[Inputs, Inputs | None]]:
+    """The inputs with one axis behind the first made odd, and one longer that is even, axis by axis; and as they are."""
+    yield inputs, None
     most = max((tensor.ndim for tensor in inputs.tensors()), default=0)
     for axis in range(1, most):
 
-        def longer(tensor: Tensor, axis: int = axis) -> Tensor:
-            if tensor.ndim <= axis or tensor.shape[axis] % 2:
-                return tensor
-            return tensor.index_select(
-                axis, torch.arange(tensor.shape[axis] + 1, device=tensor.device) % tensor.shape[axis]
-            )
+        def longer(tensor: Tensor, more: int, axis: int = axis) -> Tensor:
+            size = tensor.shape[axis] if tensor.ndim > axis else 1
+            order = torch.arange(size + more, device=tensor.device) % max(size, 1)
+            return tensor if size % 2 else tensor.index_select(axis, order)
 
-        yield inputs.map(longer)
+        yield inputs.map(partial(longer, more=1)), inputs.map(partial(longer, more=2))
 
 
 class _Lengths(TorchFunctionMode):

@@ -11,7 +11,8 @@ or a sum where its file speaks of such), and that speaks of an inverse or a flow
 respect to the input is computed by autograd, in float64 and eval mode, row by row, after parameters that start as one
 number have been moved a little. Per row, what is returned must be its log-determinant: of either sign, as both
 directions are in use, and once for all rows or summed over them. A mean over elements, as for bits per dimension,
-passes. What has another size than its input, draws random numbers, or mixes rows is not asked.
+passes, and so does a factor that the code has. What has another size than its input, draws random numbers, mixes rows,
+or estimates a trace is not asked; nor is what is added to a likelihood.
 
 ## How to fix it
 Sum the logarithm of every scale once for each element it scales: `H * W * log_scale.sum()` for one scale a channel, and
@@ -40,7 +41,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import jacobian, reading, sides, source, undoing
+from layersmith.probe import arguments, jacobian, reading, sides, source, undoing
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
@@ -49,8 +50,12 @@ from layersmith.subject import Case
 
 NAMES = re.compile(r"(?i)log[-_ ]?(?:abs[-_ ]?)?det|(?:\b|_)s?ldj|log[-_ ]?jac")
 OF_FLOWS = r"(?i)invers|invert|reverse|\bflow|bijec|jacobian"
-PER_ELEMENT = r"(?i)\.mean\(|bits|bpd|log\(2"
-PAIR = 2
+SCALES = re.compile(r"(?i)^log_?(?:s|scale|sigma|alpha)s?$")
+PER_ELEMENT = (
+    r"(?i)\.mean\(|bits|bpd|log\(2|numel|prod\(|det\w*\s*[*/]|\*\s*log_?det|/\s*\(?\s*(?:[chwdn]|dim)\b"
+)
+APPROXIMATE = r"(?i)trace|hutchinson|diverg|\bode|power[ _]series|neumann|n_terms"
+PAIR, SEQUENCE = 2, 3
 MOST = 512  # numbers in a row: as many backward passes
 NEAR = 1e-3  # relative to the larger of the two, or absolute
 
@@ -64,7 +69,8 @@ NEAR = 1e-3  # relative to the larger of the two, or absolute
 def wrong_log_determinant(case: Case) -> Iterator[Finding]:
     """Compare what is returned with the Jacobian's own, row by row."""
     place = _place(case.module)
-    if place is None or not reading.says(case.module, OF_FLOWS):
+    is_exact = not reading.says(case.module, APPROXIMATE)
+    if place is None or not is_exact or not reading.says(case.module, OF_FLOWS):
         raise NotApplicable("it returns no log-determinant that its code calls so")
     asked = case.fresh(dtype=torch.float64)
     asked.run()  # the first call may initialise
@@ -80,28 +86,48 @@ def wrong_log_determinant(case: Case) -> Iterator[Finding]:
 
 
 def _place(module: nn.Module) -> int | None:
-    """Which of what forward returns is called a log-determinant; None where none is."""
+    """Which of what forward returns is called a log-determinant, and nothing beside; None where none is."""
     cls: type = type(module)
     node = source.function_node(getattr(cls, "forward", None))
     is_said = reading.file_mentions(source.file_of(cls), NAMES.pattern)
     returns = [one.value for one in ast.walk(node) if isinstance(one, ast.Return)] if node is not None else []
-    for value in returns:
-        if isinstance(value, ast.Tuple):
-            named = [bool(NAMES.search(ast.unparse(part))) for part in value.elts]
-            if sum(named) == 1 and not named[0]:
-                return named.index(True)
-            if is_said and len(named) == PAIR and ".sum(" in ast.unparse(value.elts[1]):
-                return 1
+    for value in (one for one in returns if isinstance(one, ast.Tuple)):
+        made_of = [[*_made_of(part)] for part in value.elts]
+        found = [
+            index
+            for index, names in enumerate(made_of)
+            if names and all(NAMES.search(name) or SCALES.search(name) for name in names)
+        ]
+        is_named = len(found) == 1 and any(map(NAMES.search, made_of[found[0]]))
+        if len(found) == 1 and found[0] and (is_named or (is_said and len(made_of) == PAIR)):
+            return found[0]
     return None
+
+
+def _made_of(node: ast.expr) -> Iterator[str]:
+    """The names that are added up in it; "?" for whatever is more than a sum, or a view of one."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+        yield from (*_made_of(node.left), *_made_of(node.right))
+    elif isinstance(node, ast.UnaryOp | ast.Subscript):
+        yield from _made_of(node.operand if isinstance(node, ast.UnaryOp) else node.value)
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        is_function = ast.unparse(node.func.value) == "torch" and node.args
+        yield from _made_of(node.args[0] if is_function else node.func.value)
+    else:
+        yield node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else "?"
 
 
 def _told_and_true(asked: Case, inputs: Inputs, place: int) -> tuple[Tensor, Tensor] | None:
     """What the module returns as log-determinant of each row, and what it is; None where it cannot be asked."""
     x = next((one for one in inputs.tensors() if one.is_floating_point() and one.ndim > 1), None)
-    if x is None or not 0 < x[:1].numel() <= MOST:
+    is_guess = (
+        x is not None and x.ndim == SEQUENCE and bool(asked.subject.inferred_from)
+    )  # one axis more than meant?
+    if x is None or is_guess or not 0 < x[:1].numel() <= MOST:
         return None
+    so_far = {id(one) for _, name, one in arguments.named(asked.module, inputs) if NAMES.search(name)}
     leaf = x.detach().clone().requires_grad_()
-    given = inputs.map(lambda one: leaf if one is x else one.detach())
+    given = inputs.map(lambda one: leaf if one is x else one.detach() * (id(one) not in so_far))
     with preserved(seed=asked.seed), torch.enable_grad():
         try:
             output: Any = asked.module(*given.args, **given.kwargs)
@@ -127,10 +153,10 @@ def _is_near(told: Tensor, true: Tensor) -> bool:
 
 
 def _is_a_mean(module: nn.Module, told: Tensor, true: Tensor) -> bool:
-    """Whether it is smaller by one factor for all rows and the code speaks of a mean or of bits."""
+    """Whether it is another by one factor for all rows and the code speaks of a mean, of bits or of a factor."""
     ratio = told / true
     is_constant = torch.allclose(ratio, ratio[:1].expand_as(ratio), rtol=NEAR)
-    return is_constant and abs(float(ratio[0])) < 1 and reading.says(module, PER_ELEMENT)
+    return is_constant and reading.says(module, PER_ELEMENT)
 
 
 def _finding(module: nn.Module, told: float, true: float) -> Finding:

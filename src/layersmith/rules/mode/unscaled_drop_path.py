@@ -38,7 +38,9 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-NAMES = re.compile(r"drop_?path|stochastic_?depth|drop_?connect|path_?drop|surviv", re.IGNORECASE)
+NAMES = re.compile(
+    r"drop_?path|stochastic_?depth|drop_?connect|path_?drop|survival_?(?:p|prob|rate)?$", re.IGNORECASE
+)
 SWITCH = re.compile(r"scale")
 SHORT = {"p", "prob", "drop_prob"}
 HALF = 0.5

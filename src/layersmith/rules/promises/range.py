@@ -57,7 +57,9 @@ def range(case: Case) -> Iterator[Finding]:  # noqa: A001 - the keyword of the c
 
 
 def _are_alike(case: Case) -> bool:
-    """Whether all inputs are numbers of one shape, as the two of a comparison; no target, whose range is not known."""
+    """Whether all inputs are numbers of one shape that layers take, whatever they are: no targets, no probabilities."""
+    if not any(True for _ in case.module.parameters()):
+        return False
     named = [*arguments.named(case.module, case.inputs)]
     are_free = not any(edges.KEPT.search(name) for _, name, _ in named) and not case.subject.doubt
     is_plain = all(x.is_floating_point() and x.shape == named[0][2].shape for _, _, x in named)
