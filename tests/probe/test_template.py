@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -127,3 +128,31 @@ def test_a_function_of_a_copy_works_with_the_parts_of_the_copy() -> None:
     other(torch.ones(2, 3)).sum().backward()
     assert other.get_parameter("layer.weight").grad is not None
     assert module.layer.weight.grad is None
+
+
+class HooksItsLayer(nn.Module):
+    """Reads what a hook on its layer has kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+        self.kept: Tensor | None = None
+        self.layer.register_forward_hook(self._keep("kept"))
+
+    def _keep(self, name: str) -> Callable[..., None]:
+        def keep(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+            setattr(self, name, output)
+
+        return keep
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.layer(x)
+        assert self.kept is not None
+        return self.kept
+
+
+def test_the_hooks_of_a_copy_are_its_own() -> None:
+    module = HooksItsLayer()
+    other = Template(module).copy()
+    other(torch.ones(2, 3))
+    assert module.kept is None

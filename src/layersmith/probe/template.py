@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+
 
 class Template:
     """Keeps a module and hands out deep copies of it.
@@ -46,7 +48,7 @@ class Template:
 
 
 def copied(module: nn.Module) -> nn.Module:
-    """A deep copy whose own functions work with its own parts.
+    """A deep copy whose own functions, and hooks, work with its own parts.
 
     `copy.deepcopy` takes functions as they are: `self.f = lambda x: layer(x)` of a copy runs the first one's layer.
 
@@ -56,9 +58,10 @@ def copied(module: nn.Module) -> nn.Module:
     memo: dict[int, Any] = {}
     other = copy.deepcopy(module, memo)
     for part in nn.Module.modules(other):
-        for name, value in [*vars(part).items()]:
-            if isinstance(value, types.FunctionType) and value.__closure__:
-                vars(part)[name] = _rebound(value, value.__closure__, memo)
+        for held in (vars(part), *(vars(part).get(name) or {} for name in _HOOKS)):
+            for name, value in [*held.items()]:
+                if isinstance(value, types.FunctionType) and value.__closure__:
+                    held[name] = _rebound(value, value.__closure__, memo)
     return other
 
 
