@@ -640,3 +640,23 @@ def test_a_forward_that_calls_itself_fails_whatever_it_gets() -> None:
         CallsItself()(torch.ones(2))
     assert is_unmendable(caught.value, CallsItself())
     assert not is_unmendable(RecursionError("of another's making"), CallsItself())
+
+
+class MeetsASkip(nn.Module):
+    """Of a pair: a map, and one twice as large of fewer channels."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: tuple[Tensor, Tensor]) -> Tensor:
+        low, skip = x
+        low = nn.functional.interpolate(self.conv(low), scale_factor=2)
+        return low + skip
+
+
+def test_a_skip_of_a_pair_gets_the_size_that_it_meets() -> None:
+    subject = subject_of_class(MeetsASkip)
+    assert isinstance(subject, Subject)
+    low, skip = subject.inputs(0).tensors()
+    assert [*skip.shape[2:]] == [2 * side for side in low.shape[2:]]

@@ -30,6 +30,7 @@ _ADVICE = (
     relations.halved,
     relations.cut,
     relations.doubled,
+    relations.members,
     sizes.classes,
     sizes.paired,
     sizes.reshaped,

@@ -90,6 +90,21 @@ def doubled(complaint: Complaint) -> Iterator[State]:
             yield complaint.with_specs(lambda spec: _enlarged(spec, high // low), [name])
 
 
+def members(complaint: Complaint) -> Iterator[State]:
+    """One of the tensors in a tuple with another size, where it meets what was made of another: `x, skip = inputs`."""
+    for one, other in undirected_pairs(complaint.text):
+        for old, new in ((one, other), (other, one)):
+            for name, value in complaint.state.items():
+                is_pair = isinstance(value, list | tuple) and len(value) > 1
+                if is_pair and new and all(isinstance(member, TensorSpec) for member in value):
+                    for place in reversed(range(len(value))):
+                        if old in value[place].shape[1:]:
+                            changed = value[place].resized(value[place].shape.index(old, 1), new)
+                            yield complaint.with_value(
+                                name, type(value)([*value[:place], changed, *value[place + 1 :]])
+                            )
+
+
 def _twice(spec: TensorSpec, size: int) -> TensorSpec:
     """The same with twice as many channels or features where it has so many."""
     axes = [axis for axis in range(1, spec.rank) if spec.shape[axis] == size]
