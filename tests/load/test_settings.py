@@ -55,6 +55,32 @@ def test_lists_of_lists_are_those_of_the_config_file(tmp_path):
     assert "width=32" in subject.inferred_from  # a number of its own kind stays small
 
 
+SECTIONED = (
+    HEAD
+    + """
+class Net(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        layers, sizes = config["transformer"]["layers"], config["transformer"]["kernel_sizes"]
+        width = config["transformer"]["width"]
+        assert len(sizes) == 2 and sizes[1] == 1
+        self.convs = nn.ModuleList(
+            nn.Conv1d(width, width, k, padding=k // 2) for k in sizes * layers)
+
+    def forward(self, x):
+        for conv in self.convs:
+            x = conv(x)
+        return x
+"""
+)
+
+
+def test_the_sections_of_a_config_are_those_of_the_file(tmp_path):
+    said = '{"transformer": {"layers": 2, "kernel_sizes": [9, 1], "width": 256}, "max_seq_len": 1000}'
+    subject = of_project(tmp_path, "speech_a", SECTIONED, **{"config.json": said})
+    assert "transformer=dict(kernel_sizes=[9, 1]" in subject.inferred_from
+
+
 def test_a_config_that_is_handed_on_has_what_the_part_reads(tmp_path):
     text = (
         HEAD

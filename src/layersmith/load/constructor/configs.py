@@ -124,7 +124,10 @@ def _as_told(usage: Usage, cls: type | None) -> list[Any]:
     said = {name: _as_read(value, usage.fields.get(name, Usage())) for name, value in said.items()}
     guessed = {name: _field(name, usage.fields.get(name, Usage())) for name in known}
     other = settings.structured(said, guessed)
-    return [_written_out(guessed | more, usage) for more in (other, said) if said]
+    sections = [name for name in known if usage.fields.get(name, Usage()).keys]
+    inner = {name: made[-1] for name in sections if (made := _as_told(usage.fields[name], cls))}
+    found = [_written_out(guessed | inner | more, usage) for more in (other, said) if said]
+    return found or ([_written_out(guessed | inner, usage)] if inner else [])
 
 
 def _as_read(value: Any, usage: Usage) -> Any:
