@@ -660,3 +660,27 @@ def test_a_skip_of_a_pair_gets_the_size_that_it_meets() -> None:
     assert isinstance(subject, Subject)
     low, skip = subject.inputs(0).tensors()
     assert [*skip.shape[2:]] == [2 * side for side in low.shape[2:]]
+
+
+class AttendsByPairs(nn.Module):
+    """One mask of steps, to blank outputs, and one of pairs of steps, repeated for every head."""
+
+    def __init__(self, width: int, n_head: int) -> None:
+        super().__init__()
+        self.linear, self.n_head = nn.Linear(width, width), n_head
+
+    def forward(self, x: Tensor, mask: Tensor, slf_attn_mask: Tensor) -> Tensor:
+        scores = (self.linear(x) @ x.mT).repeat(self.n_head, 1, 1)
+        scores = scores.masked_fill(slf_attn_mask.repeat(self.n_head, 1, 1), -1e9)
+        heads = scores.softmax(-1) @ x.repeat(self.n_head, 1, 1)
+        y = heads.view(self.n_head, *x.shape).mean(0) + x
+        return y.masked_fill(mask.unsqueeze(-1), 0)
+
+
+def test_a_mask_of_pairs_of_steps_beside_one_of_steps() -> None:
+    subject = subject_of_class(AttendsByPairs)
+    assert isinstance(subject, Subject)
+    x, mask, pairs = subject.inputs(0).tensors()
+    assert [*mask.shape] == [*x.shape[:2]]
+    assert [*pairs.shape] == [*x.shape[:2], x.shape[1]]
+    assert not runner.ask(subject, load("mask-ignored")).findings

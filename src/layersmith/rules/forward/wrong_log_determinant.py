@@ -32,8 +32,6 @@ add up what all steps return.
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,21 +39,19 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import arguments, jacobian, reading, sides, source, undoing
+from layersmith.probe import arguments, log_determinants, reading, sides, undoing
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
-NAMES = re.compile(r"(?i)log[-_ ]?(?:abs[-_ ]?)?det|(?:\b|_)s?ldj|log[-_ ]?jac")
 OF_FLOWS = r"(?i)invers|invert|reverse|\bflow|bijec|jacobian"
-SCALES = re.compile(r"(?i)^log_?(?:s|scale|sigma|alpha)s?$")
 PER_ELEMENT = (
     r"(?i)\.mean\(|bits|bpd|log\(2|numel|prod\(|det\w*\s*[*/]|\*\s*log_?det|/\s*\(?\s*(?:[chwdn]|dim)\b"
 )
 APPROXIMATE = r"(?i)trace|hutchinson|diverg|\bode|power[ _]series|neumann|n_terms"
-PAIR, SEQUENCE = 2, 3
+SEQUENCE = 3  # axes
 MOST = 512  # numbers in a row: as many backward passes
 NEAR = 1e-3  # relative to the larger of the two, or absolute
 
@@ -68,7 +64,7 @@ NEAR = 1e-3  # relative to the larger of the two, or absolute
 )
 def wrong_log_determinant(case: Case) -> Iterator[Finding]:
     """Compare what is returned with the Jacobian's own, row by row."""
-    place = _place(case.module)
+    place = log_determinants.place(type(case.module))
     is_exact = not reading.says(case.module, APPROXIMATE)
     if place is None or not is_exact or not reading.says(case.module, OF_FLOWS):
         raise NotApplicable("it returns no log-determinant that its code calls so")
@@ -85,38 +81,6 @@ def wrong_log_determinant(case: Case) -> Iterator[Finding]:
         yield _finding(case.module, float(told.sum()), float(true.sum()))
 
 
-def _place(module: nn.Module) -> int | None:
-    """Which of what forward returns is called a log-determinant, and nothing beside; None where none is."""
-    cls: type = type(module)
-    node = source.function_node(getattr(cls, "forward", None))
-    is_said = reading.file_mentions(source.file_of(cls), NAMES.pattern)
-    returns = [one.value for one in ast.walk(node) if isinstance(one, ast.Return)] if node is not None else []
-    for value in (one for one in returns if isinstance(one, ast.Tuple)):
-        made_of = [[*_made_of(part)] for part in value.elts]
-        found = [
-            index
-            for index, names in enumerate(made_of)
-            if names and all(NAMES.search(name) or SCALES.search(name) for name in names)
-        ]
-        is_named = len(found) == 1 and any(map(NAMES.search, made_of[found[0]]))
-        if len(found) == 1 and found[0] and (is_named or (is_said and len(made_of) == PAIR)):
-            return found[0]
-    return None
-
-
-def _made_of(node: ast.expr) -> Iterator[str]:
-    """The names that are added up in it; "?" for whatever is more than a sum, or a view of one."""
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
-        yield from (*_made_of(node.left), *_made_of(node.right))
-    elif isinstance(node, ast.UnaryOp | ast.Subscript):
-        yield from _made_of(node.operand if isinstance(node, ast.UnaryOp) else node.value)
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        is_function = ast.unparse(node.func.value) == "torch" and node.args
-        yield from _made_of(node.args[0] if is_function else node.func.value)
-    else:
-        yield node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else "?"
-
-
 def _told_and_true(asked: Case, inputs: Inputs, place: int) -> tuple[Tensor, Tensor] | None:
     """What the module returns as log-determinant of each row, and what it is; None where it cannot be asked."""
     x = next((one for one in inputs.tensors() if one.is_floating_point() and one.ndim > 1), None)
@@ -125,7 +89,11 @@ def _told_and_true(asked: Case, inputs: Inputs, place: int) -> tuple[Tensor, Ten
     )  # one axis more than meant?
     if x is None or is_guess or not 0 < x[:1].numel() <= MOST:
         return None
-    so_far = {id(one) for _, name, one in arguments.named(asked.module, inputs) if NAMES.search(name)}
+    so_far = {
+        id(one)
+        for _, name, one in arguments.named(asked.module, inputs)
+        if log_determinants.NAMES.search(name)
+    }
     leaf = x.detach().clone().requires_grad_()
     given = inputs.map(lambda one: leaf if one is x else one.detach() * (id(one) not in so_far))
     with preserved(seed=asked.seed), torch.enable_grad():
@@ -134,7 +102,7 @@ def _told_and_true(asked: Case, inputs: Inputs, place: int) -> tuple[Tensor, Ten
         except Exception:  # noqa: BLE001 - the sides are not its own, or it needs no gradient
             return None
         y, told = (output[0], output[place]) if isinstance(output, list | tuple) else (None, None)
-        true = jacobian.log_determinants(y, leaf) if isinstance(y, Tensor) else None
+        true = log_determinants.of_rows(y, leaf) if isinstance(y, Tensor) else None
     if true is None or not isinstance(told, Tensor):
         return None
     told, rows = told.detach().double(), len(x)
@@ -160,7 +128,7 @@ def _is_a_mean(module: nn.Module, told: Tensor, true: Tensor) -> bool:
 
 
 def _finding(module: nn.Module, told: float, true: float) -> Finding:
-    file, line = reading.line_with(module, rf"{NAMES.pattern}\w*\s*\+?=|^\s*return\b.*,")
+    file, line = reading.line_with(module, rf"{log_determinants.NAMES.pattern}\w*\s*\+?=|^\s*return\b.*,")
     return Finding(
         f"the log-determinant that forward returns is {told:.4g}, that of its Jacobian {true:.4g}",
         file=file,

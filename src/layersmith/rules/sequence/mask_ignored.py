@@ -40,6 +40,7 @@ from layersmith.subject import Case
 
 APPLIES = r"masked_fill|where|softmax|mask|\*"
 OF_QUERIES = re.compile(r"^q(uer(y|ies))?_")
+OF_KEYS = re.compile(r"att(?:n|ention)_mask$")
 EDGES = re.compile(r"adj|edge|laplacian|a_hat$")
 OF_PADDING = re.compile(r"pad|valid|len")
 
@@ -77,6 +78,9 @@ def _is_asked(case: Case, masking: Masking) -> bool:
     """
     if OF_QUERIES.match(masking.argument) or any(map(EDGES.match, masking.parameters)):
         return False
+    given = {name for _, name, _ in arguments.named(case.module, case.inputs)} - {masking.argument}
+    if any(map(OF_KEYS.search, given)):  # which hides them from attention: this one blanks outputs
+        return False
     is_loss = all(tensor.numel() == 1 for tensor in tree.tensors(case.run()))
     return not is_loss or OF_PADDING.search(masking.argument) is not None
 
@@ -101,8 +105,7 @@ def _without_effect(case: Case, masking: Masking) -> Finding:
 def _is_read_elsewhere(case: Case, masking: Masking) -> bool:
     """Whether a branch that this call does not take would read it, as of another task."""
     inputs = masking.masked(masking.asked(case.inputs), masking.trials[0].encoding, masking.hidden)
-    given = (one for _, name, one in arguments.named(case.module, inputs) if name == masking.argument)
-    mask = next(given, None)
+    mask = {name: one for _, name, one in arguments.named(case.module, inputs)}.get(masking.argument)
     return mask is not None and executed.is_read_elsewhere(case.fresh().module, inputs, mask)
 
 

@@ -25,6 +25,7 @@ _ADVICE = (
     ranks.indexed,
     ranks.counted,
     ranks.one_a_row,
+    ranks.of_pairs,
     sizes.too_small,
     divisors.divisible,
     relations.halved,

@@ -36,6 +36,7 @@ _SPELLED = re.compile(r"\(?\[?\b[BN](?:[x, ]+[A-Z*]\w?){1,5}\b")  # "we expect B
 _DRAWN = re.compile(
     r"[(\[](?:\*|[A-Z]\w?)(?:, ?(?:[A-Z]\w?|\d{1,2})){1,5}[)\]]|\b[BN](?:x(?:[A-Z]|\d{1,2})){1,5}\b"
 )
+_OF_PAIRS = re.compile(r"att(?:n|ention)_mask$")
 _STARRED = re.compile(r"\*(\w+)\.(?:shape|size\(\))")  # `b, n, d, heads = *x.shape, self.heads`
 _LISTED = re.compile(r"[(\[](?:[A-Z]|\*)(?:, ?[A-Z]){1,5}[)\]]")  # "either (D, H, W) or (*, C, D, H, W)"
 
@@ -157,6 +158,15 @@ def one_a_row(complaint: Complaint) -> Iterator[State]:
             is_matrix = isinstance(spec, TensorSpec) and spec.rank == _MATRIX
             if is_matrix and {one, other} == {math.prod(spec.shape), spec.shape[0]}:
                 yield complaint.with_rank(1, [name])
+
+
+def of_pairs(complaint: Complaint) -> Iterator[State]:
+    """A mask of steps by steps for each row instead of one of its steps: `slf_attn_mask`, repeated for every head."""
+    for name in complaint.tensors if complaint.says("size of tensor") else ():
+        spec = complaint.state[name]
+        if _OF_PAIRS.search(name) and isinstance(spec, TensorSpec) and spec.rank == _MATRIX:
+            rows, steps = spec.shape
+            yield complaint.with_value(name, replace(spec, shape=(rows, steps, steps)))
 
 
 def fewer_indices(complaint: Complaint) -> Iterator[State]:
