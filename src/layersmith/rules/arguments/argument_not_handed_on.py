@@ -46,12 +46,9 @@ def argument_not_handed_on(case: Case) -> Iterator[Finding]:
     """Read forward, and the signatures of what it calls."""
     cls: type = type(case.module)
     forward = source.function_node(source.forward(cls))
-    said = "\n".join(
-        ast.get_docstring(one) or "" for one in (forward, source.class_node(cls)) if one is not None
-    )
-    if forward is None or MEANT.search(said + source.text_of(cls)):
+    if forward is None:
         return
-    for name in _unread(forward):
+    for name in (one for one in _unread(forward) if not _is_meant(cls, forward, one)):
         for call in (node for node in ast.walk(forward) if isinstance(node, ast.Call)):
             callee = _callee(case.module, call)
             if callee is not None and _lacks(call, callee, name):
@@ -64,6 +61,13 @@ def argument_not_handed_on(case: Case) -> Iterator[Finding]:
                     fix=f"{said}(..., {name}={name})",
                 )
                 break
+
+
+def _is_meant(cls: type, forward: source.Function, name: str) -> bool:
+    """Whether a docstring, or a line with the name, says that something is taken for others' sake."""
+    documented = (ast.get_docstring(one) for one in (forward, source.class_node(cls)) if one is not None)
+    lines = (line for line in source.text_of(cls).splitlines() if re.search(rf"\b{name}\b", line))
+    return any(MEANT.search(text or "") for text in (*documented, *lines))
 
 
 def _unread(forward: source.Function) -> list[str]:
