@@ -85,8 +85,10 @@ def refused(module: nn.Module, inputs: Inputs, names: Iterable[str], *, seed: in
     if not (names := sorted(names)):
         return found
     with preserved(seed=seed), torch.enable_grad():
-        outputs = leaves.tensors_within(inputs.call(module))
-        tree.total(one for one in outputs if one.requires_grad).backward()
+        outputs = [one for one in leaves.tensors_within(inputs.call(module)) if one.requires_grad]
+        if not outputs:
+            return found
+        tree.total(outputs).backward()
     for name in names:
         if module.get_parameter(name).grad is not None:  # which that backward has written itself
             continue
