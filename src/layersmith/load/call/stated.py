@@ -22,8 +22,8 @@ _ONLY_ROWS = rf"[\(\[]\s*({_ROW})\s*[\)\]](?!\s*[x*])"  # `lengths (batch): of e
 _PRODUCT = r"\b((?:B|N|bs|batch)(?:\s?x\s?[A-Z][a-wyz0-9_]*){1,4})(?!\w)"  # B x C x H x W
 _WORDS = r"[\(\[]\s*(\w*[Bb]atch\w*(?:\s+x\s+\w+){1,4})\s*[\)\]]"  # [batch_size x len_q x d_model]
 # Between a parameter's name and its shape: `x: of shape (B, C)`, `x (Tensor): input, (B, C)`, and below `x : Tensor`.
-_NUMBERS = {"one": 1, "two": 2}
 _GAP = r"(?:(?:\s*\([^()\n]{0,60}\)\s*:)?[^\n()\[\]]{0,80}|\s*:[^()\[\]\n]{0,60}\n[^\n()\[\]:]{0,80})"
+_NUMBERS = {"one": 1, "two": 2}
 _KINDS = r"(?:of |dtype |torch\.)*([Bb]ool(?:ean)?s?|u?int(?:32|64)?s?|long|integers?)"
 _OUTPUTS = re.compile(r"(?:[Rr]eturns?\b:?|[Oo]utputs?:|->|\bin,)\s*([^\n]*)")
 _SEVERAL = re.compile(r"\b(?:[Ll]ist|[Tt]uple|[Ss]equence)s? of\b|\b(?:[Ll]ist|[Tt]uple|Sequence)\[")

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import refusal, source, wording
+from layersmith.probe import masking, refusal, source, wording
 from layersmith.probe.inputs import Inputs
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
@@ -47,14 +47,16 @@ def call_option_crashes(case: Case) -> Iterator[Finding]:
     given = [*parameters][: len(case.inputs.args)]
     flags = {name: one.default for name, one in parameters.items() if type(one.default) is bool}
     open_ = {name: value for name, value in flags.items() if name not in given}
-    masks = [name for name, one in parameters.items() if MASK.search(name) and one.default is None]
-    if not open_ and not masks:
+    optional = [name for name, one in parameters.items() if MASK.search(name) and one.default is None]
+    if not open_ and not optional:
         raise NotApplicable("no argument of forward is a flag, or a mask that may be left out")
     lines = set()
     forward = source.function_node(source.forward(type(case.module)))
     text = ast.unparse(forward) if forward is not None else ""
-    for name in (one for one in masks if f"if {one} is None" not in text):  # then something else is asked for
-        error = case.fresh().error(_without(case.inputs, given, name))
+    for name in (
+        one for one in optional if f"if {one} is None" not in text
+    ):  # then something else is asked for
+        error = case.fresh().error(masking.with_argument(tuple(parameters), case.inputs, name, None))
         if error is not None and "NoneType" in str(error) and not source.is_refusal(error, case.module):
             place = source.error_line(error, case.module)
             yield _finding(case.module, f"{name}=None", name, error, place)
@@ -70,15 +72,6 @@ def call_option_crashes(case: Case) -> Iterator[Finding]:
             yield _finding(case.module, f"{name}={not now}", name, error, place)
         except Exception:  # noqa: BLE001, S112 - it may want other inputs
             continue
-
-
-def _without(inputs: Inputs, given: list[str], name: str) -> Inputs:
-    """The call with None for that argument."""
-    args = tuple(None if one == name else value for one, value in zip(given, inputs.args, strict=False))
-    return Inputs(
-        (*args, *inputs.args[len(args) :]),
-        {key: None if key == name else one for key, one in inputs.kwargs.items()},
-    )
 
 
 def _finding(module: nn.Module, said: str, name: str, error: Exception, place: tuple[str, int]) -> Finding:

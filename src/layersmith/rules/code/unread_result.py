@@ -45,10 +45,9 @@ def unread_result(case: Case) -> Iterator[Finding]:
     """Read forward, and what the module computes by."""
     cls: type = type(case.module)
     forward = source.function_node(source.forward(cls))
-    has_hooks = "_hook(" in source.text_of(cls)  # which may keep what is called for them only
-    for assignment, name in _unread(forward) if forward is not None and not has_hooks else ():
+    for assignment, name in _unread(forward) if forward is not None else ():
         learned = next((one for one in _own(assignment.value) if _is_learned(case.module, one)), "")
-        if learned:
+        if learned and "_hook(" not in source.text_of(cls):  # which may keep what is called for them only
             yield Finding(
                 f"{name} is made by self.{learned}, and nothing reads it",
                 where=name,

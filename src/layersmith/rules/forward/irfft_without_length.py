@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import torch
@@ -36,7 +35,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import reading, tree
+from layersmith.probe import batch, reading, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.steps import caller
 from layersmith.promises import Promise
@@ -80,15 +79,9 @@ def _comes_out(output: Any, length: int) -> bool:
 def _odd(inputs: Inputs) -> Iterator[tuple[Inputs, Inputs | None]]:
     """The inputs with one axis behind the first made odd, and one longer that is even, axis by axis; and as they are."""
     yield inputs, None
-    most = max((tensor.ndim for tensor in inputs.tensors()), default=0)
-    for axis in range(1, most):
-
-        def longer(tensor: Tensor, more: int, axis: int = axis) -> Tensor:
-            size = tensor.shape[axis] if tensor.ndim > axis else 1
-            order = torch.arange(size + more, device=tensor.device) % max(size, 1)
-            return tensor if size % 2 else tensor.index_select(axis, order)
-
-        yield inputs.map(partial(longer, more=1)), inputs.map(partial(longer, more=2))
+    for axis in range(1, max((tensor.ndim for tensor in inputs.tensors()), default=0)):
+        if batch.batch_size(inputs, axis) % 2 == 0:
+            yield batch.grown(inputs, 1, axis=axis), batch.grown(inputs, 2, axis=axis)
 
 
 class _Lengths(TorchFunctionMode):

@@ -77,17 +77,18 @@ def wrong_log_determinant(case: Case) -> Iterator[Finding]:
     if pair is None:
         raise NotApplicable("its output is not one row for each of its input, of no more than 512 numbers")
     told, true = pair
-    if not any(_is_near(told, sign * true) for sign in (1, -1)) and not _is_a_mean(case.module, told, true):
+    if not any(_is_near(told, sign * true) for sign in (1, -1)) and not _is_by_a_factor(
+        case.module, told, true
+    ):
         yield _finding(case.module, float(told.sum()), float(true.sum()))
 
 
 def _told_and_true(asked: Case, inputs: Inputs, place: int) -> tuple[Tensor, Tensor] | None:
     """What the module returns as log-determinant of each row, and what it is; None where it cannot be asked."""
     x = next((one for one in inputs.tensors() if one.is_floating_point() and one.ndim > 1), None)
-    is_guess = (
-        x is not None and x.ndim == SEQUENCE and bool(asked.subject.inferred_from)
-    )  # one axis more than meant?
-    if x is None or is_guess or not 0 < x[:1].numel() <= MOST:
+    if x is None or not 0 < x[:1].numel() <= MOST:
+        return None
+    if x.ndim == SEQUENCE and asked.subject.inferred_from:  # a guess, with an axis more than is meant perhaps
         return None
     so_far = {
         id(one)
@@ -120,7 +121,7 @@ def _is_near(told: Tensor, true: Tensor) -> bool:
     return any(torch.allclose(one, other, rtol=NEAR, atol=NEAR) for one, other in ways)
 
 
-def _is_a_mean(module: nn.Module, told: Tensor, true: Tensor) -> bool:
+def _is_by_a_factor(module: nn.Module, told: Tensor, true: Tensor) -> bool:
     """Whether it is another by one factor for all rows and the code speaks of a mean, of bits or of a factor."""
     ratio = told / true
     is_constant = torch.allclose(ratio, ratio[:1].expand_as(ratio), rtol=NEAR)

@@ -34,6 +34,7 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+TRAINING = r"\bself\.training\b"
 RESETS = ("reset", "detach", "clear", "init", "repackage")
 SETS = r"\bself\.{}\b.*(?:[^=!<>]=\s*(?!None|torch\.zeros|=)|append|copy_)"
 
@@ -46,9 +47,7 @@ def second_backward(case: Case) -> Iterator[Finding]:
     if steps is not None and (steps.error or steps.kept):
         yield _finding(fresh.module, steps.kept, steps.error)
         return
-    is_asked = reading.says(
-        case.module, r"\bself\.training\b"
-    )  # what is kept in any mode is a cache, or a stream's state
+    is_asked = reading.says(case.module, TRAINING)  # what is kept in any mode is a cache, or a stream's state
     behind = twice(layered.module, layered.inputs, seed=case.seed, is_leaf=False) if is_asked else None
     if behind is not None and behind.error and behind.kept:
         error = f"{behind.error}, where the inputs come from a layer"

@@ -8,9 +8,9 @@ models lose accuracy that nobody looks for there.
 ## How it is tested
 Of modules whose name, or the name of a rate they keep, says stochastic depth (`DropPath`, `drop_path`,
 `stochastic_depth`, `drop_connect`, `survival_prob`), with a rate that is not zero: such a module alone is put into train
-mode and called several times on what it was given. Reported is one that gives samples in two ways, of which one is what
-it gives in eval mode. Where eval mode scales instead, neither is; one that has a switch for the scaling that is off
-passes.
+mode and called several times on what it was given. Reported is one that gives some samples as in eval mode, and of the
+others nothing, or what went in. Where eval mode scales instead, none is as in eval mode; one that has a switch for the
+scaling that is off passes.
 
 ## How to fix it
 `x * mask / keep`, or `mask.bernoulli_(keep).div_(keep)`.
