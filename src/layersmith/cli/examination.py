@@ -59,7 +59,12 @@ def add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-j", "--jobs", type=int, metavar="N", help="how many classes at a time (default: one a core)"
     )
-    parser.add_argument("--hide-cuda", action="store_true", help="let the code see no graphics card")
+    parser.add_argument(
+        "--hide-cuda",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether the code sees no graphics card (default: it sees none)",
+    )
     parser.add_argument(
         "--unconfined", action="store_true", help="let the code use the network and write files anywhere"
     )

@@ -8,7 +8,6 @@ moved to it, or made on it, lies on the processor.
 from __future__ import annotations
 
 import functools
-import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-REFUSAL = re.compile(r"not compiled with CUDA|without ATen_cuda|NVIDIA driver|No CUDA GPUs")
+from layersmith.probe import refusal
+
 _NAMES = "Float Double Half BFloat16 Long Int Short Char Byte Bool".split()
 _MAKERS = (
     "tensor as_tensor zeros ones empty full eye arange linspace logspace rand randn randint randperm "
@@ -60,7 +60,7 @@ def places(act: Callable[[], object]) -> list[Place]:
 
 def stand_in(errors: Iterable[str]) -> bool:
     """Have it do so from now on, if one of these errors asks for a card; whether that makes a difference."""
-    if _this.stands_in or not _this.is_confined or not any(REFUSAL.search(error) for error in errors):
+    if _this.stands_in or not _this.is_confined or not any(refusal.NO_CARD.search(error) for error in errors):
         return False
     _this.stands_in = True
     Tensor.cuda = _stays  # type: ignore[method-assign]

@@ -24,6 +24,9 @@ TOO_LARGE = (
     "out of memory",
     "Storage size calculation overflowed",
 )
+NO_CARD = re.compile(  # torch without CUDA, CUDA without a card, or with one that is hidden or out of reach
+    "not compiled with CUDA|without ATen_cuda|NVIDIA driver|No CUDA GPUs|cudaGetDeviceCount|CUDA unknown error"
+)
 TOO_SMALL = ("greater than actual input size", "Output size is too small")  # the map, for a kernel or a pool
 NOTHING = re.compile(r"of 0 elements|(?:division|modulo) by zero|non-zero size")
 SHORTCUT = re.compile(r"identity|resid|skip|shortcut", re.IGNORECASE)
@@ -40,6 +43,8 @@ CONTAINER = f"{source.TORCH}/nn/modules/container.py"  # a layer that a list has
 def is_refusal(error: BaseException) -> bool:
     """Whether a `raise` or an `assert` refused what was given, in whoever's code."""
     if isinstance(error, MISSING) or any(text in str(error) for text in (*TOO_LARGE, *TOO_SMALL)):
+        return True
+    if NO_CARD.search(str(error)):
         return True
     frames = [*traceback.walk_tb(error.__traceback__)]
     if isinstance(error, ACCIDENTS) or not frames:

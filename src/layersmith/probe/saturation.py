@@ -14,6 +14,7 @@ from layersmith.errors import UsageError
 from layersmith.probe.activation import derivative, elementwise
 from layersmith.probe.closeness import SATURATED
 from layersmith.probe.quadrature import Function, laboratory
+from layersmith.probe.surroundings import forked_generators
 
 REACH = 6.0  # where an activation's steepest slope is looked for
 MOST = 2048  # numbers of an input that are looked at
@@ -83,7 +84,7 @@ def _measuring(
             return
         some = args[0].detach().flatten()
         some = some[:: max(1, len(some) // MOST)].double()
-        with torch.random.fork_rng(), torch.enable_grad():
+        with forked_generators(), torch.enable_grad():
             is_flat = slope(some).abs() < SATURATED * steepest
             is_flat &= function(some).detach() != 0
         name = path if times[path] == 1 else f"{path}#{times[path]}"

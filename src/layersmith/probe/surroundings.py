@@ -30,7 +30,7 @@ def preserved(*, seed: int | None = None) -> Iterator[None]:
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     folder = os.getcwd()  # noqa: PTH109 - chdir wants it back verbatim
     try:
-        with warnings.catch_warnings(), torch.random.fork_rng():
+        with warnings.catch_warnings(), forked_generators():
             if seed is not None:
                 seed_all(seed)
             yield
@@ -47,6 +47,20 @@ def preserved(*, seed: int | None = None) -> Iterator[None]:
         if torch.are_deterministic_algorithms_enabled() != deterministic:  # setting it imports the compiler
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         os.chdir(folder)
+
+
+@contextmanager
+def forked_generators() -> Iterator[None]:
+    """`torch.random.fork_rng`, which by itself starts every graphics card to ask for its state; this one starts none."""
+    was_in_use = torch.cuda.is_initialized()
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if was_in_use else ()):
+            yield
+    finally:
+        if (
+            torch.cuda.is_initialized() and not was_in_use
+        ):  # as it starts where the caller is the first to use it
+            torch.cuda.manual_seed_all(torch.initial_seed())
 
 
 def _device_mode() -> object:
