@@ -10,6 +10,8 @@ from layersmith.isolation import guard, landlock
 from layersmith.isolation.namespace import leave_network
 
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - tensors shared among processes live there
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_PROCESSES = Path("/proc")
 _DEVICES = ("null", "zero", "full", "tty", "ptmx", "pts", "dri", "kfd", "nvidia*")
 _CACHES = (  # whatever a library keeps between runs
     "XDG_CACHE_HOME XDG_CONFIG_HOME XDG_DATA_HOME TORCHINDUCTOR_CACHE_DIR TRITON_CACHE_DIR MPLCONFIGDIR "
@@ -42,7 +44,7 @@ class Confinement:
 
 def environment(scratch: Path, *, unconfined: bool, hide_cuda: bool) -> dict[str, str]:
     """Variables for the processes: temporary files and caches go to the scratch folder, hubs stay offline."""
-    found = {**_QUIET, **({"CUDA_VISIBLE_DEVICES": ""} if hide_cuda else {})}
+    found = {**_QUIET, **({_VISIBLE: ""} if hide_cuda else {})}
     if not unconfined:
         hub = os.environ.get("HF_HOME") or str(  # what was downloaded before stays in reach
             Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
@@ -64,7 +66,8 @@ def confine(scratch: Path, *, unconfined: bool = False) -> Confinement:
     if unconfined:
         return Confinement("files and network in reach, as asked for by --unconfined", is_whole=True)
     network = leave_network()
-    files = landlock.forbid_writes(beneath=(scratch, _SHARED_MEMORY), devices=_devices())
+    threads = [_PROCESSES] if _sees_cards() else []  # which a card's driver names; without, it does not start
+    files = landlock.forbid_writes(beneath=(scratch, _SHARED_MEMORY, *threads), devices=_devices())
     guard.install(writable=(scratch, Path("/dev"), Path("/proc/self")))
     if files and network:
         return Confinement("no network, writes only in a scratch folder", is_whole=True)
@@ -73,6 +76,10 @@ def confine(scratch: Path, *, unconfined: bool = False) -> Confinement:
         *(["reach the network from native code: no network namespace here"] if not network else []),
     ]
     return Confinement(f"the code could {' and '.join(open_ways)}", is_whole=False)
+
+
+def _sees_cards() -> bool:
+    return os.environ.get(_VISIBLE) != "" and Path("/dev/nvidiactl").exists()
 
 
 def _devices() -> list[Path]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from layersmith.errors import UsageError
@@ -170,20 +172,33 @@ def _given(inputs: object) -> tuple[MakeInputs, Call]:
 
 
 def _inputs_for(module: nn.Module, inputs: object | None) -> tuple[MakeInputs, str, str]:
+    """How a module is called; what is not the caller's own tensors lies where the module does."""
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    device = next((tensor.device for tensor in tensors), torch.device("cpu"))
     if inputs is not None:
         make, call = _given(inputs)
-        return make, str(call), ""
+        return (_made_on(device, make) if isinstance(inputs, str) else make), str(call), ""
+    if (
+        device.type != "cpu"
+    ):  # the search calls it with many things, some of which would end all work of a card
+        module = _copied(module).to("cpu")
     was_training = module.training
     search = CallSearch(in_mode(module, training=False), {}, Deadline.after(_SECONDS))
     found = search.find()
     module.train(was_training)
     if found is not None:
-        return found.make, str(found), "from its source"
+        return _made_on(device, found.make), str(found), "from its source"
     name, error = type(module).__name__, search.attempts.error
     raise Unbuildable(
         f"no way to call {name} was found: {type(error).__name__}: {' '.join(str(error).split())[:200]}",
         f"pass its inputs: check(module, {_example_code(search.attempts.closest)})",
     )
+
+
+def _made_on(device: torch.device, make: MakeInputs) -> MakeInputs:
+    if device.type == "cpu":
+        return make
+    return lambda seed: make(seed).map(lambda tensor: tensor.to(device))
 
 
 def _subject(cls: type[nn.Module], found: Found) -> Subject:

@@ -12,7 +12,8 @@ DEPTH = 4  # of plain objects in an output: an Independent of a OneHotCategorica
 
 
 def nodes_behind(outputs: Iterable[Tensor]) -> set[Any]:
-    """Every node of the graphs behind these tensors."""
+    """Every node of the graphs behind these tensors; ask it no more than its type when they are gone."""
+    outputs = [*outputs]  # before torch 2.13 a node of an autograd.Function lives only as long as they do
     waiting = [output.grad_fn for output in outputs if output.grad_fn is not None]
     seen: set[Any] = set(waiting)
     while waiting:

@@ -40,20 +40,23 @@ def there_and_back(module: nn.Module, inputs: Inputs, *, seed: int, call: Call |
     """
     called = module if call is None else call
     with preserved(seed=seed), torch.enable_grad():
-        copy, taken = asking(inputs)
         try:
-            output = called(*taken.args, **taken.kwargs)
-        except RuntimeError as error:
+            return _pass(module, called, asking(inputs), seed)
+        except RuntimeError as error:  # of the call, or of its backward, as the version of torch has it
             if NOT_ASKED not in str(error):
                 raise
-            copy, taken = asking(inputs, only_first=True)
-            output = called(*taken.args, **taken.kwargs)
-        outputs = [tensor for tensor in leaves.tensors_within(output) if tensor.requires_grad]
-        generator = torch.Generator().manual_seed(seed)
-        along = [torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype) for x in outputs]
-        wanted = {name: x for name, x in copy.named_tensors() if x.requires_grad}
-        wanted |= {name: x for name, x in module.named_parameters() if x.requires_grad}
-        found = pull_back(outputs, along, [*wanted.values()]) if outputs and wanted else [None] * len(wanted)
+        return _pass(module, called, asking(inputs, only_first=True), seed)
+
+
+def _pass(module: nn.Module, called: Call, given: tuple[Inputs, Inputs], seed: int) -> Pass:
+    copy, taken = given
+    output = called(*taken.args, **taken.kwargs)
+    outputs = [tensor for tensor in leaves.tensors_within(output) if tensor.requires_grad]
+    generator = torch.Generator().manual_seed(seed)
+    along = [torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype) for x in outputs]
+    wanted = {name: x for name, x in copy.named_tensors() if x.requires_grad}
+    wanted |= {name: x for name, x in module.named_parameters() if x.requires_grad}
+    found = pull_back(outputs, along, [*wanted.values()]) if outputs and wanted else [None] * len(wanted)
     values = tree.map_tensors(lambda tensor: tensor.detach(), output)
     return Pass(values, dict(zip(wanted, found, strict=True)))
 

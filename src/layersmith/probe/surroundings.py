@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ def preserved(*, seed: int | None = None) -> Iterator[None]:
     """
     numpy = sys.modules.get("numpy")
     python_state, numpy_state = random.getstate(), numpy.random.get_state() if numpy else None
-    dtype, device, mode = torch.get_default_dtype(), torch.get_default_device(), _device_mode()
+    dtype, mode = torch.get_default_dtype(), _device_mode()
     grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -40,7 +41,7 @@ def preserved(*, seed: int | None = None) -> Iterator[None]:
             numpy.random.set_state(numpy_state)
         torch.set_default_dtype(dtype)
         if _device_mode() is not mode:
-            torch.set_default_device(None if mode is None else device)
+            torch.set_default_device(None if mode is None else mode.device)
         torch.set_grad_enabled(grad)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
@@ -63,7 +64,7 @@ def forked_generators() -> Iterator[None]:
             torch.cuda.manual_seed_all(torch.initial_seed())
 
 
-def _device_mode() -> object:
+def _device_mode() -> Any:
     """The mode that `torch.set_default_device` switched on, even for "cpu"; None as torch starts."""
     return getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
 

@@ -78,6 +78,7 @@ def functions_in(outputs: Named) -> list[type]:
 
 def nodes_of(tensors: Iterable[Tensor]) -> list[Any]:
     """Every node of the graph behind some tensors, nearest first."""
+    tensors = [*tensors]  # as in `leaves.nodes_behind`
     seen: dict[Any, None] = {}
     queue: deque[Any] = deque(one.grad_fn for one in tensors if one.grad_fn is not None)
     while queue:

@@ -76,5 +76,7 @@ def _normal_mode() -> Iterator[None]:
     inference = torch.inference_mode(mode=False) if torch.is_inference_mode_enabled() else nullcontext()
     autocast = torch.autocast("cpu", enabled=False) if torch.is_autocast_enabled("cpu") else nullcontext()
     cuda = torch.autocast("cuda", enabled=False) if torch.is_autocast_enabled("cuda") else nullcontext()
-    with inference, autocast, cuda:
+    # cuDNN's recurrent layers have no backward in eval mode, and no second derivative.
+    own = torch.backends.cudnn.flags(enabled=False) if torch.cuda.is_initialized() else nullcontext()
+    with inference, autocast, cuda, own:
         yield

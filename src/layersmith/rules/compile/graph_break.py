@@ -41,6 +41,7 @@ SIZES_FROM_DATA = re.compile(
 LEFT_BY_DYNAMO = re.compile(
     r"intentionally marked that the function `\w+` in file `(?P<file>[^`]+)`|`torch\.autograd\.grad`"
     r"|know how to trace the builtin `torch\.|had requires_grad_\(\) called on it"
+    r"|changes to a Tensor's `requires_grad` through calling"  # before torch 2.12
 )
 
 
