@@ -123,7 +123,7 @@ class HasTwoTasks(nn.Module):
 @pytest.mark.parametrize(
     ("cls", "said"),
     [
-        (KnowsOneDirection, "(config.bidirectional=True) (a flag): forward raised RuntimeError: mat1"),
+        (KnowsOneDirection, "(config.bidirectional=True) (a flag): forward raised RuntimeError"),
         (SkipsItsNorm, "(args.norm='none') (compared in the source): forward raised AttributeError"),
         (SharesNoKeys, "(config.n_kv_heads=1) (keys shared by two heads each): forward raised RuntimeError"),
     ],

@@ -26,12 +26,13 @@ CONVOLUTIONS = {aten.convolution, aten.mkldnn_convolution}
 SCALING = {aten.mul, aten.div}
 SATURATING = {aten.tanh, aten.sigmoid, aten._softmax, aten._log_softmax, aten.hardtanh}  # noqa: SLF001 - ATen's names
 NORMALISING = {
-    getattr(aten, name)
-    for name in (
-        "native_layer_norm native_group_norm native_batch_norm _native_batch_norm_legit _batch_norm_with_update "
-        "cudnn_batch_norm _fused_rms_norm"
-    ).split()
-    if hasattr(aten, name)  # the last is younger than the oldest torch that we run with
+    aten.native_layer_norm,
+    aten.native_group_norm,
+    aten.native_batch_norm,
+    aten._native_batch_norm_legit,  # noqa: SLF001 - ATen's name
+    aten._batch_norm_with_update,  # noqa: SLF001 - ATen's name
+    aten.cudnn_batch_norm,
+    aten._fused_rms_norm,  # noqa: SLF001 - ATen's name
 }
 
 SHRUNK = 2.0**-10  # so much smaller no tanh is saturated, and the result no less exact

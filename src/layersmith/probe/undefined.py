@@ -141,7 +141,7 @@ def globals_of(code: CodeType) -> Iterator[tuple[str, int]]:
     """The global names that a function and the functions in it load, each with its line."""
     line = code.co_firstlineno
     for step in dis.get_instructions(code):
-        line = step.starts_line if type(step.starts_line) is int else line
+        line = (step.positions.lineno if step.positions else None) or line
         if step.opname == "LOAD_GLOBAL":
             yield step.argval, line
     for inner in code.co_consts:

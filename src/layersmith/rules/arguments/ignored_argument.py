@@ -21,7 +21,8 @@ a comment.
 
 ## How to reproduce it
     import dis
-    read = {step.argval for step in dis.get_instructions(type(module).__init__) if step.opname.startswith("LOAD")}
+    steps = [step for step in dis.get_instructions(type(module).__init__) if step.opname.startswith("LOAD")]
+    read = {name for step in steps for name in str(step.argval).replace("'", "").strip("()").split(", ")}
     assert where in read or not where, f"{where} is never read"
 """
 

@@ -101,17 +101,18 @@ class FasterWhenCompiled(nn.Module):
 
 
 @compile_differs.bad("compiled, the gradient of weight differs")
-class WritesBehindAutograd(nn.Module):
-    """Eager mode's backward sees the weight as it was rewritten; the compiled one as it was used."""
+class LearnsLessWhenCompiled(nn.Module):
+    """The branch that was written for the compiler keeps the gate's gradient back."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(6))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x * self.weight
-        self.weight.data = self.weight.data / self.weight.data.norm()
-        return y * self.weight
+        gate = self.weight.sigmoid()
+        if torch.compiler.is_compiling():
+            gate = gate.detach()
+        return x * self.weight * gate
 
 
 @compile_differs.good

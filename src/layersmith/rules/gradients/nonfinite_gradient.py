@@ -131,7 +131,7 @@ class AngleToCentres(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         apart = (x[..., None, :] - self.centres).square().sum(-1)
-        return apart.clamp(min=0).sqrt()
+        return apart.sqrt()
 
 
 @nonfinite_gradient.good
