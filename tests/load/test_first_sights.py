@@ -684,3 +684,34 @@ def test_a_mask_of_pairs_of_steps_beside_one_of_steps() -> None:
     assert [*mask.shape] == [*x.shape[:2]]
     assert [*pairs.shape] == [*x.shape[:2], x.shape[1]]
     assert not runner.ask(subject, load("mask-ignored")).findings
+
+
+class DecodesLongestFirst(nn.Module):
+    """Captions of an image, as tutorials decode them.
+
+    :param captions: encoded captions, a tensor of dimension (batch_size, max_caption_length)
+    :param caption_lengths: caption lengths, a tensor of dimension (batch_size, 1)
+    """
+
+    def __init__(self, embed_dim: int, vocab_size: int) -> None:
+        super().__init__()
+        self.embedding, self.fc = nn.Embedding(vocab_size, embed_dim), nn.Linear(embed_dim, vocab_size)
+
+    def forward(self, captions: Tensor, caption_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        lengths, order = caption_lengths.squeeze(1).sort(dim=0, descending=True)
+        embedded = self.embedding(captions[order])
+        scores = torch.zeros(len(order), max(lengths.tolist()), self.fc.out_features, dtype=embedded.dtype)
+        for step in range(max(lengths.tolist())):
+            rows = sum(length > step for length in lengths.tolist())
+            scores[:rows, step] = self.fc(embedded[:rows, step])
+        return scores, order
+
+
+def test_lengths_in_a_column_and_rows_that_are_sorted_by_them() -> None:
+    subject = subject_of_class(DecodesLongestFirst)
+    assert isinstance(subject, Subject)
+    captions, lengths = subject.inputs(0).tensors()
+    assert lengths.shape == (len(captions), 1)
+    assert int(lengths.min()) >= 1
+    for rule in ("batch-leak", "batch-order-matters", "batch-size-fails"):
+        assert not runner.ask(subject, load(rule)).findings

@@ -177,7 +177,7 @@ def resized(inputs: Inputs, count: int, *, axis: int) -> Inputs | None:
 
 def independent_axis(module: nn.Module, inputs: Inputs, run: Callable[[Inputs], Any]) -> int | None:
     """The likeliest batch axis along which a row's answer is seen not to move with the other rows."""
-    if nodes.is_graph(inputs, ()):
+    if nodes.is_graph(inputs, ()) or orders_rows(run(inputs), batch_size(inputs, 0)):
         return None
     for axis in axes(module, inputs):
         size = batch_size(inputs, axis)
@@ -187,6 +187,12 @@ def independent_axis(module: nn.Module, inputs: Inputs, run: Callable[[Inputs], 
         if all(ends):
             return axis
     return None
+
+
+def orders_rows(output: Any, size: int) -> bool:
+    """Whether an output numbers the rows, which then come in an order of their own: of their lengths, say."""
+    numbers = [x for x in tree.tensors(output) if x.dtype is torch.int64 and x.shape == (size,)]
+    return any(sorted(x.tolist()) == [*range(size)] for x in numbers)
 
 
 def _stays(inputs: Inputs, keep: int, axis: int, run: Callable[[Inputs], Any]) -> bool:

@@ -41,8 +41,10 @@ def joined_with_itself(method: ast.FunctionDef) -> Iterator[Repeated]:
     read = [
         part.id for part in ast.walk(method) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
     ]
-    unpacked = [part.targets[0] for part in ast.walk(method) if isinstance(part, ast.Assign)]
-    together = [_names_in(target) for target in unpacked if isinstance(target, ast.Tuple)]
+    unpacked = [
+        part for part in ast.walk(method) if isinstance(part, ast.Assign) and not _are_sizes(part.value)
+    ]
+    together = [_names_in(one.targets[0]) for one in unpacked if isinstance(one.targets[0], ast.Tuple)]
     for _, parts in _joins(method):
         called = [part for part in parts if isinstance(part, ast.Call)]
         for first, second in combinations(called, 2):
@@ -150,6 +152,13 @@ def _next_use(block: list[ast.stmt], name: str) -> ast.Assign | None:
         if name in _names_in(statement):
             return None
     return None
+
+
+def _are_sizes(node: ast.expr) -> bool:
+    """Whether it is `x.shape`, `x.shape[1:]` or `x.size()`."""
+    whole = node.value if isinstance(node, ast.Subscript) else node
+    asked = whole.func if isinstance(whole, ast.Call) else whole
+    return isinstance(asked, ast.Attribute) and asked.attr in SIZES
 
 
 def _names_in(node: ast.AST) -> set[str]:

@@ -223,8 +223,10 @@ def _time(asked: Asked) -> Any:
 
 def _lengths(asked: Asked) -> Any:
     is_vector = asked.clue.rank == 1 and not asked.clue.says_size
-    is_lengths = (asked.is_open or is_vector) and _LENGTHS.search(asked.word)
-    return TensorSpec((BATCH,), torch.int64, PRIMES[0] + 1, low=1) if is_lengths else None
+    is_column = asked.clue.rank == 2 and asked.clue.sizes[1:] == (1,)  # noqa: PLR2004 - `(batch_size, 1)`
+    is_lengths = (asked.is_open or is_vector or is_column) and _LENGTHS.search(asked.word)
+    shape = (BATCH, 1) if is_column else (BATCH,)
+    return TensorSpec(shape, torch.int64, PRIMES[0] + 1, low=1) if is_lengths else None
 
 
 def _boundaries(asked: Asked) -> Any:

@@ -65,9 +65,12 @@ def batch_leak(case: Case) -> list[Finding]:
     are_apart = reading.has_batch_of_graphs(case.module, [x.ndim for x in case.inputs.tensors()])
     if has_nodes or (nodes.is_graph(case.inputs, names) and not are_apart):
         raise NotApplicable("rows are nodes of a graph")
-    inputs = batch.distinct(case.module, case.inputs, case.run())
-    if inputs is None or batch.is_added(inputs, case.run(inputs)):
-        raise NotApplicable("which axis of its outputs is the batch cannot be told")
+    inputs, size = (
+        batch.distinct(case.module, case.inputs, output := case.run()),
+        batch.batch_size(case.inputs, 0),
+    )
+    if inputs is None or batch.is_added(inputs, case.run(inputs)) or batch.orders_rows(output, size):
+        raise NotApplicable("which axis of its outputs is the batch, or which row is which, cannot be told")
     case = replace(case, inputs=inputs)
     rows, is_guess = batch.axes(case.module, case.inputs), bool(case.subject.inferred_from)
     are_fixed = is_guess and all(_with_a_row_less(case, axis) is None for axis in rows)

@@ -38,7 +38,7 @@ def integers(complaint: Complaint) -> Iterator[State]:
     """Class numbers or indices instead of floats."""
     if not _WANTS_INTEGERS.search(complaint.text):
         return
-    known = next(iter(_integer_specs(complaint)), None)
+    known = next((spec for spec in _integer_specs(complaint) if not spec.low), None)  # lengths are no ids
     for name in complaint.blamed:
         value = complaint.state[name]
         if "mask" in name and complaint.says("used as indices"):  # it picks what is True
