@@ -715,3 +715,55 @@ def test_lengths_in_a_column_and_rows_that_are_sorted_by_them() -> None:
     assert int(lengths.min()) >= 1
     for rule in ("batch-leak", "batch-order-matters", "batch-size-fails"):
         assert not runner.ask(subject, load(rule)).findings
+
+
+class GrowsStepByStep(nn.Module):
+    """Its caller says how many stages are at work: the others wait for their turn."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(nn.Linear(width, width) for _ in range(3))
+        self.heads = nn.ModuleList(nn.Linear(width, 2) for _ in range(3))
+
+    def forward(self, x: Tensor, step: int = 0) -> Tensor:
+        for number, (stage, head) in enumerate(zip(self.stages, self.heads, strict=True)):
+            x = stage(x).relu()
+            if number == step:
+                return head(x)
+        return x
+
+
+class ForgetsAStage(GrowsStepByStep):
+    """The same, without a word from its caller."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        for number, (stage, head) in enumerate(zip(self.stages, self.heads, strict=True)):
+            x = stage(x).relu()
+            if number == 1:
+                return head(x)
+        return x
+
+
+class Discriminator(nn.Module):
+    """With the deviation of a batch as one more feature, as progressively grown ones have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(6, 6), nn.Linear(7, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(x).relu()
+        spread = torch.sqrt(x.var(0, unbiased=False) + 1e-8).mean()
+        return self.head(torch.cat([x, spread.expand(x.size(0), 1)], 1))
+
+
+def test_stages_that_wait_and_a_deviation_that_is_told_are_no_faults() -> None:
+    x = torch.randn(4, 6)
+    asked = [
+        (GrowsStepByStep, "unused-parameter", []),
+        (ForgetsAStage, "unused-parameter", [Severity.WARNING, Severity.WARNING]),
+        (Discriminator, "batch-leak", [Severity.NOTE]),
+    ]
+    for cls, rule, expected in asked:
+        result = runner.ask(subject_of_class(cls, inputs=x), load(rule))
+        assert [result.severity_of(finding) for finding in result.findings] == expected

@@ -171,17 +171,6 @@ def line_anywhere(module: nn.Module, pattern: str) -> tuple[str, int]:
     return source.class_line(type(module))
 
 
-def chooses_from(owner: type, attribute: str) -> bool:
-    """Whether a class picks one of a container by a key it is given: `self.heads[task]`, `self.acts[self.act]`."""
-    node = source.class_node(owner)
-    methods = [method for method in _methods(node) if method.name != "__init__"] if node is not None else []
-    return any(
-        isinstance(part, ast.Subscript) and _is_self(part.value, attribute) and _is_given(part.slice, method)
-        for method in methods
-        for part in ast.walk(method)
-    )
-
-
 def _own(module: nn.Module) -> list[type]:
     kinds: dict[type, None] = {type(part): None for part in nn.Module.modules(module)}
     return [kind for kind in kinds if not _is_torchs(kind)]
@@ -202,21 +191,6 @@ def _spans(module: nn.Module) -> Iterator[tuple[str, range]]:
 def file_mentions(file: str, pattern: str) -> bool:
     """Whether the text of a file matches a pattern anywhere."""
     return re.search(pattern, "".join(linecache.getlines(file))) is not None
-
-
-def _is_given(key: ast.expr, method: ast.FunctionDef) -> bool:
-    """Whether a key is an argument of the method, or an attribute; not a constant nor a loop's variable."""
-    if isinstance(key, ast.Attribute):
-        return True
-    names = {node.id for node in ast.walk(key) if isinstance(node, ast.Name)}
-    looped = {
-        name.id
-        for loop in ast.walk(method)
-        if isinstance(loop, ast.For | ast.comprehension)
-        for name in ast.walk(loop.target)
-        if isinstance(name, ast.Name)
-    }
-    return bool(names - looped)
 
 
 def _methods(node: ast.ClassDef) -> Iterator[ast.FunctionDef]:
@@ -278,15 +252,6 @@ def _goes_through(loop: ast.For, arguments: set[str]) -> bool:
 def _makes_layer(call: ast.Call) -> bool:
     name = ast.unparse(call.func).rpartition(".")[2]
     return isinstance(getattr(nn, name, None), type)
-
-
-def _is_self(node: ast.expr, attribute: str) -> bool:
-    return (
-        isinstance(node, ast.Attribute)
-        and node.attr == attribute
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "self"
-    )
 
 
 def _is_torchs(cls: type) -> bool:

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
+from layersmith.load import pretrained
 from layersmith.probe import reading, source
 from layersmith.probe.closeness import REMAINS, REMAINS_AT_ALL, REMAINS_OF_TWO, SIGNAL_LOSS
 from layersmith.probe.contractions import Contraction, contractions
@@ -57,6 +58,8 @@ USUAL = (0.018, 0.022)  # std of transformers' weights, right at their width
 )
 def vanishing_signal(case: Case) -> Iterator[Finding]:
     """Where the signal begins to be lost, and how much of it arrives."""
+    if pretrained.left_out():
+        raise NotApplicable("the weights that it starts from are not at hand")
     case.module.train()
     # What is alike in all rows, as a first state of zeros or a learned query, is no signal of theirs.
     all_ = contractions(case.module, case.inputs)

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.load import project
-from layersmith.probe import reach, reading, source, wording
+from layersmith.probe import picked, reach, source, wording
 from layersmith.promises import Promise, contract
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -89,7 +89,7 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[reach.Rea
             container = ".".join(parts[:depth])
             holder, attribute = source.owner(root, container)
             is_whole = reach.outermost_unreached(root, path, where, unreached) == where
-            is_chosen = reading.chooses_from(type(holder), attribute)
+            is_chosen = picked.chooses_from(type(holder), attribute)
             if is_whole and not is_chosen and reach.is_passed_over(root, container, unreached, runs):
                 return where, attribute, type(holder), Severity.WARNING
         elif not source.is_torchs(kind.__module__):
