@@ -51,7 +51,7 @@ def _is_given(key: ast.expr, method: ast.FunctionDef) -> bool:
     return bool(names - looped)
 
 
-def _is_own(node: ast.expr, attribute: str) -> bool:
+def _is_own(node: ast.AST, attribute: str) -> bool:
     return (
         isinstance(node, ast.Attribute)
         and node.attr == attribute

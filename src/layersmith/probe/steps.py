@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from layersmith.probe import closeness, tree
+from layersmith.probe import batch, closeness, source, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
@@ -101,3 +102,14 @@ def caller() -> tuple[str, int]:
             installed = installed if installed[1] else (file, frame.f_lineno)
         frame = frame.f_back
     return installed
+
+
+def where_rows_meet(build: Callable[[], nn.Module], inputs: Inputs, *, axis: int, seed: int) -> Step | None:
+    """The first operation of which a row moves with the others, whichever axis of its result is the batch."""
+    size = batch.batch_size(inputs, axis)
+    for keep in (0, size - 1):
+        others = batch.replace_other_rows(inputs, keep, axis=axis, seed=seed)
+        note = partial(batch.rows_anywhere, index=keep, size=size)
+        if (step := first_apart(*(watched(build(), one, note) for one in (inputs, others)))) is not None:
+            return None if source.is_machinery(step.file) else step
+    return None

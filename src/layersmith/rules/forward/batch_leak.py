@@ -6,8 +6,8 @@ A layer that mixes rows learns from samples that it lacks at batch size 1. Usual
 ## How it is tested
 All rows but one are replaced; that row of each output must not move. Asked of the first and of the last row, of smaller
 inputs, and beside a row that is far larger where the code takes a maximum. The batch axis is 0 unless the code shows
-that time comes first. Losses, pairwise outputs (batch by batch) and graphs are not judged; a deviation that a discriminator
-takes is a note. The first operation whose result moves is where it starts.
+that time comes first. Losses, pairwise outputs (batch by batch) and graphs are not judged; a discriminator's deviation is
+a note. The first operation whose result moves is where it starts.
 
 ## How to fix it
 Reduce over feature dimensions (`dim=-1`), keep running statistics for eval as BatchNorm does, or, where rows
@@ -30,7 +30,6 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -123,7 +122,7 @@ def _is_pairwise(case: Case, output: object, axis: int) -> bool:
 
 
 def _finding(case: Case, leak: closeness.Gap, axis: int) -> Finding:
-    step = _start(case, axis)
+    step = steps.where_rows_meet(lambda: case.fresh().module, case.inputs, axis=axis, seed=case.seed)
     place = (step.file, step.line) if step is not None else source.class_line(type(case.module))
     begins = f"; it starts at {step.operation}()" if step is not None else ""
     is_told = "discriminator" in type(case.module).__name__.lower() and reading.says(case.module, SPREAD)
@@ -135,18 +134,6 @@ def _finding(case: Case, leak: closeness.Gap, axis: int) -> Finding:
         numbers={"max_abs": leak.max_abs, "limit": leak.limit},
         severity=Severity.NOTE if is_told else None,
     )
-
-
-def _start(case: Case, axis: int) -> steps.Step | None:
-    """The first operation of which the kept row moves, whichever axis of its result is the batch."""
-    size = batch.batch_size(case.inputs, axis)
-    for keep in (0, size - 1):
-        others = batch.replace_other_rows(case.inputs, keep, axis=axis, seed=case.seed)
-        note = partial(batch.rows_anywhere, index=keep, size=size)
-        runs = [steps.watched(case.fresh().module, inputs, note) for inputs in (case.inputs, others)]
-        if (step := steps.first_apart(*runs)) is not None:
-            return None if source.is_machinery(step.file) else step
-    return None
 
 
 @batch_leak.bad("moved by")
