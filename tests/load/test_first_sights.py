@@ -767,3 +767,26 @@ def test_stages_that_wait_and_a_deviation_that_is_told_are_no_faults() -> None:
     for cls, rule, expected in asked:
         result = runner.ask(subject_of_class(cls, inputs=x), load(rule))
         assert [result.severity_of(finding) for finding in result.findings] == expected
+
+
+class ReadsSmallImages(nn.Module):
+    """Made for 32 x 32, as its pooling says; of a depth that leaves blocks."""
+
+    def __init__(self, depth: int, num_classes: int) -> None:
+        super().__init__()
+        blocks = (depth - 2) // 9
+        convs = [nn.Conv2d(3 if block == 0 else 64, 64, 4, 4, bias=False) for block in range(blocks)]
+        self.features = nn.Sequential(*convs, nn.ReLU())
+        self.head = nn.Linear(64, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.avg_pool2d(self.features(x), 8, 1)
+        return self.head(x.view(-1, 64))
+
+
+def test_a_depth_leaves_a_block_and_images_of_another_size_say_nothing_of_a_view() -> None:
+    subject = subject_of_class(ReadsSmallImages)
+    assert subject.construction is not None
+    assert subject.construction.arguments["depth"] == 11
+    assert subject.inputs(0).args[0].shape[1:] == (3, 32, 32)
+    assert not runner.ask(subject, load("scrambled-reshape")).findings

@@ -1,4 +1,4 @@
-"""Between which numbers a constructor wants an argument: `0.0 < ratio <= 1.0`, `assert 0 <= rate < 1`."""
+"""Which numbers a constructor wants: `0.0 < ratio <= 1.0`, `assert 0 <= rate < 1`, `blocks = (depth - 2) // 9`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ class Range:
 
 
 def within(cls: type | None, name: str, values: list[Any]) -> list[Any]:
-    """The values, those that the constructor asks for first; the middle of its range where none is."""
+    """The values, those that the constructor asks for first; the middle of its range where none is.
+
+    Of what it takes a few off and divides, the least that leaves one: a stage of no blocks is built as well.
+    """
+    divided = _divided(cls).get(name) if cls is not None else None
+    if divided is not None:
+        return [divided, *(one for one in values if one != divided)]
     asked = _ranges(cls).get(name) if cls is not None else None
     numbers = [one for one in values if type(one) in NUMBERS]
     if asked is None or not numbers:
@@ -53,6 +59,22 @@ def _ranges(cls: Any) -> dict[str, Range]:
         if isinstance(name, ast.Name) and is_up and low is not None and high is not None:
             has_low, has_high = (isinstance(op, ast.LtE) for op in part.ops)
             found.setdefault(name.id, Range(low, high, has_low, has_high))
+    return found
+
+
+@functools.lru_cache(maxsize=512)
+def _divided(cls: Any) -> dict[str, int]:
+    """Of each parameter that is divided without remainder, less some: the sum of both numbers."""
+    node = source.function_node(cls.__init__)
+    found: dict[str, int] = {}
+    for part in ast.walk(node) if node is not None else ():
+        if not isinstance(part, ast.BinOp) or not isinstance(part.op, ast.FloorDiv):
+            continue
+        less, by = part.left, _number(part.right)
+        if isinstance(less, ast.BinOp) and isinstance(less.op, ast.Sub) and type(by) is int:
+            off, name = _number(less.right), ast.unparse(less.left).removeprefix("self.")
+            if type(off) is int and off > 0 and by > 1:
+                found.setdefault(name, off + by)
     return found
 
 

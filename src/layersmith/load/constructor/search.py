@@ -12,7 +12,7 @@ from torch import nn
 
 from layersmith.load.abstract import unwritten
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
-from layersmith.load.constructor import callsites, devices, names, settings
+from layersmith.load.constructor import callsites, devices, names, ranges, settings
 from layersmith.load.constructor.asked import asked_by
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
 from layersmith.load.constructor.repair import Arguments, repaired
@@ -285,11 +285,10 @@ class ConstructorSearch:
         for name in [only] if only else self.parameters:
             parameter = self.parameters[name]
             current = arguments.get(name, parameter.default)
-            if type(current) is int and (known := names.known_integers(name)) and current > known[0]:
-                smaller[name] = known[0]
-            is_list = (
-                isinstance(current, list | tuple) and current and all(type(item) is int for item in current)
-            )
+            least = next(iter(ranges.within(self.cls, name, names.known_integers(name))), None)
+            if type(current) is type(least) is int and current > least:
+                smaller[name] = least
+            is_list = isinstance(current, list | tuple) and all(type(item) is int for item in current or [""])
             if is_list and max(current) >= 6:  # noqa: PLR2004 - more blocks than a stage needs
                 share = max(1, max(current) // names.WIDTH)
                 smaller[name] = type(current)(
