@@ -790,3 +790,37 @@ def test_a_depth_leaves_a_block_and_images_of_another_size_say_nothing_of_a_view
     assert subject.construction.arguments["depth"] == 11
     assert subject.inputs(0).args[0].shape[1:] == (3, 32, 32)
     assert not runner.ask(subject, load("scrambled-reshape")).findings
+
+
+class PassesAlongEdges(nn.Module):
+    """Its constructor gets the matrix of a graph, of which it asks nothing."""
+
+    def __init__(self, in_features: int, out_features: int, adjmat: Any) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features)
+        self.register_buffer("adjmat", adjmat)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([torch.mm(self.get_buffer("adjmat"), self.linear(one)) for one in x])
+
+
+class PassesFeaturesFirst(nn.Module):
+    """A(batch, features, nodes)"""
+
+    def __init__(self, in_channels: int, out_channels: int, A: Any) -> None:  # noqa: N803 - as such code has it
+        super().__init__()
+        self.mix = nn.Conv1d(in_channels, in_channels, 1)
+        self.conv = PassesAlongEdges(in_channels, out_channels, A)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.mix(x).transpose(1, 2))
+
+
+@pytest.mark.parametrize("cls", [PassesAlongEdges, PassesFeaturesFirst])
+def test_the_matrix_of_a_graph_is_as_wide_as_there_are_nodes(cls: type[nn.Module]) -> None:
+    subject = subject_of_class(cls)
+    module, (x,) = subject.build(0), subject.inputs(0).args
+    (matrix,) = module.buffers()
+    assert matrix.shape[0] == matrix.shape[1]
+    assert len(matrix) in x.shape
+    assert not runner.ask(subject, load("forward-raises")).findings
