@@ -824,3 +824,42 @@ def test_the_matrix_of_a_graph_is_as_wide_as_there_are_nodes(cls: type[nn.Module
     assert matrix.shape[0] == matrix.shape[1]
     assert len(matrix) in x.shape
     assert not runner.ask(subject, load("forward-raises")).findings
+
+
+class ChecksAsTorchNoLongerDoes(nn.modules.batchnorm._BatchNorm):
+    def _check_input_dim(self, x: Tensor) -> None:
+        if x.dim() != 5:
+            raise ValueError(f"expected 5D input (got {x.dim()}D input)")
+        super()._check_input_dim(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._check_input_dim(x)
+        return nn.functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias)
+
+
+class NamesWithADot(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.add_module("norm.1", nn.LayerNorm(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.get_submodule("norm.1")(x)
+
+
+class NamesWhatItIsTold(nn.Module):
+    """A name with a dot is its caller's fault."""
+
+    def __init__(self, name: str = "a.b") -> None:
+        super().__init__()
+        self.add_module(name, nn.ReLU())
+
+
+def test_what_torch_no_longer_lets_code_do_is_told() -> None:
+    for cls, said in (
+        (ChecksAsTorchNoLongerDoes, "NotImplementedError in eval mode: in _check_input_dim()"),
+        (NamesWithADot, "the constructor raised KeyError"),
+    ):
+        (finding,) = runner.ask(subject_of_class(cls), load("forward-raises")).findings
+        assert said in finding.message
+    with pytest.raises(Unbuildable):
+        subject_of_class(NamesWhatItIsTold)

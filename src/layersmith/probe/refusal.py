@@ -36,6 +36,7 @@ WIDTHS = re.compile(
 )
 LISTS = re.compile(r"isinstance\((\w+), .*\b(?:tuple|list)\b")
 LEFT_OUT = "__left_out__"  # on a package whose __init__ failed: what of that was not run
+DOTTED = re.compile(r"name can\\?'t contain \"\.\", got: ([\w.]+)")
 AUTOGRAD = f"{source.TORCH}/autograd/"
 MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an attribute that was never set
 CONTAINER = f"{source.TORCH}/nn/modules/container.py"  # a layer that a list has not
@@ -121,8 +122,11 @@ def takes_lists_too(cls: type) -> bool:
 def is_slip(error: BaseException) -> bool:
     """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks.
 
-    Or whether it writes where torch no longer lets it: into one of several views that a function returned.
+    Or whether it does what torch no longer lets it: it writes into one of several views that a function returned, or
+    gives a part of itself a name with a dot.
     """
+    if isinstance(error, KeyError) and (dotted := DOTTED.search(str(error))):
+        return dotted[1] in failing_text(error)
     if isinstance(error, RuntimeError) and "being modified inplace. This view is the output" in str(error):
         return True
     if isinstance(error, NameError):

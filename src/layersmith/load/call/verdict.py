@@ -36,7 +36,11 @@ _OF_KINDS = re.compile(
 
 def is_unmendable(error: Exception, module: nn.Module) -> bool:
     """Whether the error lies in the code whatever its input: a name, import, attribute or method that is missing."""
-    if isinstance(error, NameError | ImportError) or unwritten(error, type(module)):
+    if (
+        isinstance(error, NameError | ImportError)
+        or unwritten(error, type(module))
+        or _is_left_to_heirs(error)
+    ):
         return True
     if isinstance(error, RecursionError):
         return _calls_itself(error, type(module))
@@ -48,6 +52,13 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
         unset.options_behind(kind, name) or is_set_elsewhere(kind, name) or _is_set_by_a_call(kind, name)
     )
     return owner is not None and not is_given
+
+
+def _is_left_to_heirs(error: Exception) -> bool:
+    """Whether forward called what a class of torch leaves to its heirs: `super()._check_input_dim(x)` of a batch norm."""
+    frames = [*traceback.walk_tb(error.__traceback__)]
+    is_bare = isinstance(error, NotImplementedError) and not str(error)
+    return is_bare and frames[-1][0].f_code.co_filename.startswith(f"{source.TORCH}/nn/modules/")
 
 
 def _calls_itself(error: RecursionError, cls: type) -> bool:

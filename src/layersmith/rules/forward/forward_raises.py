@@ -22,6 +22,7 @@ with `--inputs`, or with an `example` classmethod on the class.
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterator
 
 from torch import Tensor, nn
@@ -60,7 +61,10 @@ def forward_raises(case: Case) -> Iterator[Finding]:
 def _finding(error: Exception, attempt: Case, *, training: bool) -> Finding:
     is_built = not isinstance(attempt.module, Unbuilt)
     file, line = source.error_line(error, attempt.module if is_built else nn.Identity())
-    text = " ".join(str(error).split())
+    text = (
+        " ".join(str(error).split())
+        or f"in {[*traceback.walk_tb(error.__traceback__)][-1][0].f_code.co_name}()"
+    )
     where = f"in {'train' if training else 'eval'} mode" if is_built else "whatever was tried"
     return Finding(
         f"{'forward' if is_built else 'the constructor'} raised {type(error).__name__} {where}: {text:.300}",
