@@ -826,7 +826,7 @@ def test_the_matrix_of_a_graph_is_as_wide_as_there_are_nodes(cls: type[nn.Module
     assert not runner.ask(subject, load("forward-raises")).findings
 
 
-class ChecksAsTorchNoLongerDoes(nn.modules.batchnorm._BatchNorm):
+class OldBatchNorm3d(nn.modules.batchnorm._BatchNorm):
     def _check_input_dim(self, x: Tensor) -> None:
         if x.dim() != 5:
             raise ValueError(f"expected 5D input (got {x.dim()}D input)")
@@ -856,7 +856,7 @@ class NamesWhatItIsTold(nn.Module):
 
 def test_what_torch_no_longer_lets_code_do_is_told() -> None:
     for cls, said in (
-        (ChecksAsTorchNoLongerDoes, "NotImplementedError in eval mode: in _check_input_dim()"),
+        (OldBatchNorm3d, "NotImplementedError in eval mode: in _check_input_dim()"),
         (NamesWithADot, "the constructor raised KeyError"),
     ):
         (finding,) = runner.ask(subject_of_class(cls), load("forward-raises")).findings
