@@ -568,3 +568,19 @@ def test_a_width_is_no_flag_because_it_is_the_last_one() -> None:
     construction = subject_of_class(ordinary.DenseStep).construction
     assert construction is not None
     assert type(construction.arguments["last_planes"]) is int
+
+
+class WantsMoreThanItsGraph(nn.Module):
+    def __init__(self, adjmat: Any, vertices: Any) -> None:
+        super().__init__()
+        self.register_buffer("adjmat", adjmat)
+        self.vertices = vertices
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.mm(self.get_buffer("adjmat"), x) + self.vertices[None, :]
+
+
+def test_the_hint_is_code_also_where_the_constructor_gets_a_tensor() -> None:
+    with pytest.raises(Unbuildable) as caught:
+        subject_of_class(WantsMoreThanItsGraph)
+    assert "return cls(torch.rand(7, 7), 32), torch.randn(" in caught.value.hint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +44,9 @@ _STRATEGIES: tuple[Strategy, ...] = (
     by_documentation,
 )
 _SECONDS = 10.0
+_TENSOR = re.compile(
+    r"(?:\d+<=)?\b(?:f|i|u|c|bf)\d+\[[\d, ]+\](?:<\d+)?"
+)  # in the notation of a constructor's arguments
 
 
 def subject_of_class(
@@ -243,6 +247,7 @@ def _hint(request: Request) -> str:
     """What to add to the class, with the closest attempt filled in."""
     closest = request.failures[0] if request.failures else Failure("cls()", "", "")
     built = closest.construction.replace(request.cls.__name__, "cls", 1)
+    built = _TENSOR.sub(lambda text: _example_code(_parsed(text[0])), built)
     call = _parsed(closest.call)
     head = "add to the class:\n    @classmethod\n    def example(cls):"
     return f"{head}\n        return {built}, {_example_code(call)}"
@@ -276,7 +281,8 @@ def _code(value: Any) -> str:
         return repr(value)
     sizes = ", ".join(map(str, value.shape))
     if value.dtype.is_floating_point:
-        return f"torch.randn({sizes})"
+        return f"torch.rand({sizes})" if value.high == 1 else f"torch.randn({sizes})"
     if value.dtype.is_complex:
         return f"torch.randn({sizes}, dtype={value.dtype})"
-    return f"torch.randint({value.high or 2}, ({sizes},))"
+    span = f"{value.low}, {value.high}" if value.low else f"{value.high or 2}"
+    return f"torch.randint({span}, ({sizes},))"
