@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from layersmith.errors import UsageError
 from layersmith.nn.linear import Linear
 from layersmith.probe.activation import derivative, elementwise
-from layersmith.probe.closeness import NEGLIGIBLE
+from layersmith.probe.closeness import INTEGRAL, NEGLIGIBLE
 from layersmith.probe.gain import gain
 from layersmith.probe.quadrature import Function, expectation
 
@@ -115,7 +115,8 @@ def _critical(g: Function, variance: float, *, is_paired: bool) -> Balance:
     spread = expectation(lambda z: (g(scale * z) - mean).square())
     steepness = expectation(lambda z: slope(scale * z).square())
     squared = variance / max(spread, variance * steepness if steepness < math.inf else 0.0)
-    bias_variance = max(variance - squared * spread, 0.0)
+    excess = variance - squared * spread
+    bias_variance = excess if excess > INTEGRAL * variance else 0.0  # below, it is the integrals' rounding
     return Balance(
         variance, math.sqrt(squared), math.sqrt(bias_variance), 0.0 if is_paired else mean, is_paired
     )
