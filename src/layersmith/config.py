@@ -33,9 +33,7 @@ class Config:
     # Of one run only, without a key in the file: this one and those that follow.
     is_locked: bool = False  # whether every class must be in the lock file
     unconfined: bool = False
-    hide_cuda: bool = (
-        True  # what is examined is asked on the processor, and a card may be at work for its owner
-    )
+    hide_cuda: bool = True  # questions are asked on the processor, and a card may be at work for its owner
     fork: bool = hasattr(os, "fork")  # copy a warm process for every class, or else start Python anew
 
     def waivers_of(self, module: str, name: str) -> dict[str, str]:

@@ -44,9 +44,8 @@ _STRATEGIES: tuple[Strategy, ...] = (
     by_documentation,
 )
 _SECONDS = 10.0
-_TENSOR = re.compile(
-    r"(?:\d+<=)?\b(?:f|i|u|c|bf)\d+\[[\d, ]+\](?:<\d+)?"
-)  # in the notation of a constructor's arguments
+# A tensor among a constructor's arguments, in notation.
+_TENSOR = re.compile(r"(?:\d+<=)?\b(?:f|i|u|c|bf)\d+\[[\d, ]+\](?:<\d+)?")
 
 
 def subject_of_class(
@@ -182,9 +181,7 @@ def _inputs_for(module: nn.Module, inputs: object | None) -> tuple[MakeInputs, s
     if inputs is not None:
         make, call = _given(inputs)
         return (_made_on(device, make) if isinstance(inputs, str) else make), str(call), ""
-    if (
-        device.type != "cpu"
-    ):  # the search calls it with many things, some of which would end all work of a card
+    if device.type != "cpu":  # of what a search tries, some ends all work of a card
         module = _copied(module).to("cpu")
     was_training = module.training
     search = CallSearch(in_mode(module, training=False), {}, Deadline.after(_SECONDS))

@@ -36,12 +36,10 @@ _OF_KINDS = re.compile(
 
 def is_unmendable(error: Exception, module: nn.Module) -> bool:
     """Whether the error lies in the code whatever its input: a name, import, attribute or method that is missing."""
-    if (
-        isinstance(error, NameError | ImportError)
-        or unwritten(error, type(module))
-        or _is_left_to_heirs(error)
-    ):
+    if isinstance(error, NameError | ImportError) or unwritten(error, type(module)):
         return True
+    if isinstance(error, NotImplementedError):
+        return _is_left_to_heirs(error)
     if isinstance(error, RecursionError):
         return _calls_itself(error, type(module))
     if not isinstance(error, AttributeError):
@@ -54,11 +52,10 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
     return owner is not None and not is_given
 
 
-def _is_left_to_heirs(error: Exception) -> bool:
+def _is_left_to_heirs(error: NotImplementedError) -> bool:
     """Whether forward called what a class of torch leaves to its heirs: `super()._check_input_dim(x)` of a batch norm."""
-    frames = [*traceback.walk_tb(error.__traceback__)]
-    is_bare = isinstance(error, NotImplementedError) and not str(error)
-    return is_bare and frames[-1][0].f_code.co_filename.startswith(f"{source.TORCH}/nn/modules/")
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return not str(error) and bool(files) and files[-1].startswith(f"{source.TORCH}/nn/modules/")
 
 
 def _calls_itself(error: RecursionError, cls: type) -> bool:

@@ -73,7 +73,7 @@ def _divided(cls: Any) -> dict[str, int]:
         less, by = part.left, _number(part.right)
         if isinstance(less, ast.BinOp) and isinstance(less.op, ast.Sub) and type(by) is int:
             off, name = _number(less.right), ast.unparse(less.left).removeprefix("self.")
-            if type(off) is int and off > 0 and by > 1:
+            if type(off) is int and off > 1 and by > 1:  # `(kernel - 1) // 2` is a padding
                 found.setdefault(name, off + by)
     return found
 
