@@ -35,6 +35,15 @@ class MakesThereWhatItAdds(nn.Module):
         return self.linear(y) + torch.ones(1, device=torch.device("cuda")) + torch.rand(1).to("cuda:0") * 0
 
 
+class GoesToACardByItsNumber(nn.Module):
+    def __init__(self, dim: int, gpu_ids=[0]):
+        super().__init__()
+        self.linear = nn.Linear(dim, dim).to(gpu_ids[0])
+
+    def forward(self, x):
+        return self.linear(x.to(0, torch.float32).to(x.dtype))
+
+
 class Follows(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
@@ -65,7 +74,7 @@ def test_the_processor_stands_in_and_what_goes_to_the_card_is_told(
 
     layersmith("infer", "layers.py")
     ended = layersmith("check", "layers.py", "--locked", "--select", "forward-raises")
-    assert "3 checked" in ended.out
+    assert "4 checked" in ended.out
     assert ended.code == 0
 
 

@@ -24,7 +24,7 @@ _MAKERS = (
     "tensor as_tensor zeros ones empty full eye arange linspace logspace rand randn randint randperm "
     "zeros_like ones_like empty_like full_like rand_like randn_like randint_like"
 ).split()
-_METHODS = "to new_tensor new_zeros new_ones new_empty new_full".split()
+_METHODS = "new_tensor new_zeros new_ones new_empty new_full".split()
 
 Place = tuple[str, int]  # a file and a line
 
@@ -69,7 +69,8 @@ def stand_in(errors: Iterable[str]) -> bool:
         setattr(torch, name, _here(getattr(torch, name)))
     for name in _METHODS:
         setattr(Tensor, name, _here(getattr(Tensor, name)))
-    nn.Module.to = _here(nn.Module.to)  # type: ignore[method-assign]
+    for owner in (Tensor, nn.Module):
+        owner.to = _here(owner.to, is_card=_is_card_or_its_number)  # type: ignore[method-assign]
     Tensor.type = _of_the_processor(Tensor.type)  # type: ignore[method-assign]
     for name in _NAMES:
         setattr(torch.cuda, f"{name}Tensor", getattr(torch, f"{name}Tensor"))
@@ -86,16 +87,17 @@ def _note(caller: FrameType) -> None:
     _this.places[caller.f_code.co_filename, caller.f_lineno] = None
 
 
-def _here(make: Callable[..., Any]) -> Callable[..., Any]:
+def _here(make: Callable[..., Any], *, is_card: Callable[[Any], bool] | None = None) -> Callable[..., Any]:
     """The function, to which the processor is named instead of a card."""
+    is_card = is_card or _is_card
 
     @functools.wraps(make)
     def made(*args: Any, **kwargs: Any) -> Any:
-        if any([_is_card(one) for one in (*args, *kwargs.values())]):  # noqa: C419 - dynamo follows a list
+        if any([is_card(one) for one in (*args, *kwargs.values())]):  # noqa: C419 - dynamo follows a list
             if not torch.compiler.is_compiling():
                 _note(sys._getframe(1))  # noqa: SLF001 - who calls it
-            args = tuple(["cpu" if _is_card(one) else one for one in args])
-            kwargs = {name: "cpu" if _is_card(one) else one for name, one in kwargs.items()}
+            args = tuple(["cpu" if is_card(one) else one for one in args])
+            kwargs = {name: "cpu" if is_card(one) else one for name, one in kwargs.items()}
         return make(*args, **kwargs)
 
     return made
@@ -104,6 +106,10 @@ def _here(make: Callable[..., Any]) -> Callable[..., Any]:
 def _is_card(value: Any) -> bool:
     named = value.type if isinstance(value, torch.device) else value
     return isinstance(named, str) and named.startswith("cuda")
+
+
+def _is_card_or_its_number(value: Any) -> bool:
+    return _is_card(value) or type(value) is int  # `model.to(gpu_ids[0])`
 
 
 def _of_the_processor(convert: Callable[..., Any]) -> Callable[..., Any]:
