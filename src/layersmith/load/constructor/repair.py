@@ -6,6 +6,7 @@ import ast
 import inspect
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -43,6 +44,7 @@ def repaired(
         yield from _without_weights(parameters, arguments)
     for name, value in _asked_for(arguments, error, known):
         yield {**arguments, name: value}
+    yield from _of_a_class(cls, arguments, error)
     classes = {name: value for name, value in arguments.items() if inspect.isclass(value)}
     suspects = [name for name, value in classes.items() if text.startswith(f"{value.__name__}.")]
     suspects += [word for word in re.findall(r"[A-Za-z_]\w*", text) if word in known]
@@ -56,6 +58,21 @@ def repaired(
         current = arguments.get(name, default)
         for value in _alternatives(current, text, error, values(name))[:7]:
             yield {**arguments, name: value}
+
+
+def _of_a_class(cls: type[nn.Module], arguments: Arguments, error: Exception) -> Iterator[Arguments]:
+    """A class of the same file that has what was read of a number: `block.expansion`."""
+    if not isinstance(error, AttributeError) or type(error.obj) is not int:
+        return
+    near = vars(sys.modules[cls.__module__]).values() if cls.__module__ in sys.modules else ()
+    having = [
+        one
+        for one in near
+        if inspect.isclass(one) and issubclass(one, nn.Module) and error.name in vars(one) and one is not cls
+    ]
+    for name, value in arguments.items():
+        if type(value) is int and value == error.obj and not re.match("(num|n)_", name):
+            yield from ({**arguments, name: one} for one in having[:2])
 
 
 def _on_the_line(cls: type[nn.Module], error: Exception, known: set[str]) -> list[str]:
