@@ -863,3 +863,16 @@ def test_what_torch_no_longer_lets_code_do_is_told() -> None:
         assert said in finding.message
     with pytest.raises(Unbuildable):
         subject_of_class(NamesWhatItIsTold)
+
+
+class GathersByClass(nn.Module):
+    """The places of each class, summed by a softmax over them: of one place all weights are one."""
+
+    def forward(self, feats: Tensor, probs: Tensor) -> Tensor:
+        batch, c = probs.size(0), probs.size(1)
+        places = feats.view(batch, feats.size(1), -1).permute(0, 2, 1)
+        return probs.view(batch, c, -1).softmax(2) @ places
+
+
+def test_a_map_of_one_place_that_was_guessed_is_not_told_to_be_ignored() -> None:
+    assert not runner.ask(subject_of_class(GathersByClass), load("ignored-input")).findings

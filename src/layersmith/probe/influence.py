@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import torch
@@ -154,14 +155,21 @@ def is_under_zeros(
 def has_effect_in_more_steps(
     module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tuple[int, ...]
 ) -> bool:
-    """Whether any output moves with an input in a longer call."""
-    more = longer(inputs)
+    """Whether any output moves with an input in a longer call, or on maps of more places than one."""
     place = next(index for index, one in enumerate(inputs.tensors()) if one is tensor)
     open_gates(module)
-    try:
-        return has_effect(module, more, [*more.tensors()][place], seeds=seeds)
-    except Exception:  # noqa: BLE001 - it need not accept them
-        return False
+    for more in (longer(inputs), *_spread(inputs)):
+        with contextlib.suppress(Exception):  # it need not accept them
+            if has_effect(module, more, [*more.tensors()][place], seeds=seeds):
+                return True
+    return False
+
+
+def _spread(inputs: Inputs) -> Iterator[Inputs]:
+    """The same call with maps of 2 x 3 places, where each was of one: a softmax over places is one there."""
+    if all(x.ndim > 1 and x.is_floating_point() and x.shape[2:].numel() == 1 for x in inputs.tensors()):
+        generator = torch.Generator().manual_seed(0)
+        yield inputs.map(lambda x: torch.randn((*x.shape[:2], 2, 3), generator=generator).to(x))
 
 
 def is_per_token(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool:
