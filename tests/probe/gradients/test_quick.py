@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from layersmith.errors import UsageError
 from layersmith.probe.gradients import gradients
+from layersmith.probe.gradients.watch import Watch
 
 TENSOR = {
     "input x1.01": "input[0]",
@@ -151,3 +152,28 @@ def test_who_is_to_blame_is_what_the_wrong_tensors_pass() -> None:
     report = gradients(LearnsFromItsOwnView(), torch.randn(5, 6))
     assert report.errors
     assert {found.function for found in report.errors if found.tensor.startswith("encoder")} == {".detach()"}
+
+
+class _KeepsADetachedCopy(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.detach() * 3
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:  # noqa: ARG004 - autograd's signature
+        ctx.kept = inputs[0].detach()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return 2 * gradient + 0 * ctx.kept
+
+
+class Triples(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return _KeepsADetachedCopy.apply(x)
+
+
+def test_what_a_function_detaches_in_any_of_its_methods_is_not_to_blame() -> None:
+    with Watch() as seen:
+        Triples()(torch.randn(5, 6, requires_grad=True))
+    assert not seen.cuts

@@ -33,6 +33,7 @@ CUTS = {
 }
 VARIABLE = "Variable(requires_grad=False)"  # as a graph was cut before torch 0.4
 HOOK = "register_hook()"  # what gives backward another gradient on purpose
+METHODS = ("forward", "setup_context", "backward", "jvp")  # of an autograd.Function
 _WIDTH = {torch.float16: 2, torch.bfloat16: 2, torch.float32: 4, torch.float64: 8}
 
 
@@ -131,10 +132,10 @@ def name_of(func: Callable[..., Any]) -> str:
 
 
 def is_in_function() -> bool:
-    """Whether an autograd.Function is running its forward: what it cuts there, its backward makes good."""
+    """Whether an autograd.Function is at work: what it cuts in forward, its backward makes good."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
     while frame is not None:
-        if frame.f_code.co_name == "forward" and _is_of_a_function(frame.f_code):
+        if frame.f_code.co_name in METHODS and _is_of_a_function(frame.f_code):
             return True
         frame = frame.f_back
     return False
@@ -142,12 +143,13 @@ def is_in_function() -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _is_of_a_function(code: CodeType) -> bool:
-    """Whether it is the forward of an autograd.Function; since torch 2.15 the stack shows nothing else of one."""
+    """Whether it is a method of an autograd.Function: since torch 2.15 the stack shows nothing else of one."""
     waiting = [torch.autograd.Function]
     while waiting:
         cls = waiting.pop()
         waiting += cls.__subclasses__()
-        if getattr(inspect.unwrap(cls.forward), "__code__", None) is code:
+        methods = [inspect.unwrap(getattr(cls, name)) for name in METHODS]
+        if any(getattr(method, "__code__", None) is code for method in methods):
             return True
     return False
 
