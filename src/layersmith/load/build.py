@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -44,8 +44,6 @@ _STRATEGIES: tuple[Strategy, ...] = (
     by_documentation,
 )
 _SECONDS = 10.0
-# A tensor among a constructor's arguments, in notation.
-_TENSOR = re.compile(r"(?:\d+<=)?\b(?:f|i|u|c|bf)\d+\[[\d, ]+\](?:<\d+)?")
 
 
 def subject_of_class(
@@ -244,7 +242,10 @@ def _hint(request: Request) -> str:
     """What to add to the class, with the closest attempt filled in."""
     closest = request.failures[0] if request.failures else Failure("cls()", "", "")
     built = closest.construction.replace(request.cls.__name__, "cls", 1)
-    built = _TENSOR.sub(lambda text: _example_code(_parsed(text[0])), built)
+    with contextlib.suppress(UsageError):  # a text that stands for an object is left as it is
+        built, tensors = notation.described(built)
+        for name, spec in tensors.items():
+            built = built.replace(name, _code(spec))
     call = _parsed(closest.call)
     head = "add to the class:\n    @classmethod\n    def example(cls):"
     return f"{head}\n        return {built}, {_example_code(call)}"

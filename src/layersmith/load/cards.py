@@ -87,9 +87,17 @@ def _note(caller: FrameType) -> None:
     _this.places[caller.f_code.co_filename, caller.f_lineno] = None
 
 
-def _here(make: Callable[..., Any], *, is_card: Callable[[Any], bool] | None = None) -> Callable[..., Any]:
+def _is_card(value: Any) -> bool:
+    named = value.type if isinstance(value, torch.device) else value
+    return isinstance(named, str) and named.startswith("cuda")
+
+
+def _is_card_or_its_number(value: Any) -> bool:
+    return _is_card(value) or type(value) is int  # `model.to(gpu_ids[0])`
+
+
+def _here(make: Callable[..., Any], *, is_card: Callable[[Any], bool] = _is_card) -> Callable[..., Any]:
     """The function, to which the processor is named instead of a card."""
-    is_card = is_card or _is_card
 
     @functools.wraps(make)
     def made(*args: Any, **kwargs: Any) -> Any:
@@ -101,15 +109,6 @@ def _here(make: Callable[..., Any], *, is_card: Callable[[Any], bool] | None = N
         return make(*args, **kwargs)
 
     return made
-
-
-def _is_card(value: Any) -> bool:
-    named = value.type if isinstance(value, torch.device) else value
-    return isinstance(named, str) and named.startswith("cuda")
-
-
-def _is_card_or_its_number(value: Any) -> bool:
-    return _is_card(value) or type(value) is int  # `model.to(gpu_ids[0])`
 
 
 def _of_the_processor(convert: Callable[..., Any]) -> Callable[..., Any]:

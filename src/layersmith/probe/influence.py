@@ -152,7 +152,7 @@ def is_under_zeros(
         return False
 
 
-def has_effect_in_more_steps(
+def has_effect_when_larger(
     module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tuple[int, ...]
 ) -> bool:
     """Whether any output moves with an input in a longer call, or on maps of more places than one."""

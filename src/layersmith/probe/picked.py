@@ -52,9 +52,4 @@ def _is_given(key: ast.expr, method: ast.FunctionDef) -> bool:
 
 
 def _is_own(node: ast.AST, attribute: str) -> bool:
-    return (
-        isinstance(node, ast.Attribute)
-        and node.attr == attribute
-        and isinstance(node.value, ast.Name)
-        and node.value.id == "self"
-    )
+    return ast.unparse(node) == f"self.{attribute}"

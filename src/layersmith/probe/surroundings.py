@@ -58,9 +58,8 @@ def forked_generators() -> Iterator[None]:
         with torch.random.fork_rng(range(torch.cuda.device_count()) if was_in_use else ()):
             yield
     finally:
-        if (
-            torch.cuda.is_initialized() and not was_in_use
-        ):  # as it starts where the caller is the first to use it
+        if torch.cuda.is_initialized() and not was_in_use:
+            # As it starts where the caller is the first to use it.
             torch.cuda.manual_seed_all(torch.initial_seed())
 
 

@@ -199,9 +199,9 @@ def _by_config(wanted: Wanted) -> Iterator[Any]:
 
 def _by_usage(wanted: Wanted) -> Iterator[Any]:
     name, kinds, is_sequence = names.plain(wanted.name), wanted.usage.kinds, "sequence" in wanted.usage.kinds
-    is_graph = "number" not in kinds and standins.is_adjacency(wanted.name, wanted.usage.passed_as)
-    if "tensor" in kinds or is_graph:
-        yield from standins.tensors(wanted.name)
+    yield from standins.of_nodes(wanted.name, kinds, wanted.usage.passed_as)
+    if "tensor" in kinds:
+        yield from standins.tensors(name)
     is_shape = names.SHAPE.search(name) or (is_sequence and names.OUTPUT_SHAPE.search(name))
     if is_shape and wanted.usage.length in (0, 1, 3):
         yield from names.SHAPES

@@ -288,7 +288,7 @@ class ConstructorSearch:
             least = next(iter(ranges.within(self.cls, name, names.known_integers(name))), None)
             if type(current) is type(least) is int and current > least:
                 smaller[name] = least
-            is_list = isinstance(current, list | tuple) and all(type(item) is int for item in current or [""])
+            is_list = isinstance(current, list | tuple) and {type(item) for item in current} == {int}
             if is_list and max(current) >= 6:  # noqa: PLR2004 - more blocks than a stage needs
                 share = max(1, max(current) // names.WIDTH)
                 smaller[name] = type(current)(

@@ -10,12 +10,13 @@ from typing import Any
 import torch.nn.functional as F  # noqa: N812 - the name that everyone knows
 from torch import Tensor, nn
 
+from layersmith.load.call.clue import PRIMES
 from layersmith.load.constructor.names import ACTIVATION, NORM, WIDTH, plain
 from layersmith.load.values import Made, TensorSpec
 
 LOSS = re.compile(r"(^|_)loss(_|$)|criterion")
 ADJACENCY = re.compile(r"(A|adj|adj_?mat|adj_?matrix|adj_mx|adjacency(_?mat(rix)?)?|A_hat|[Ll]aplacian)$")
-NODES = 7  # as many as an input of [batch, nodes, features] is first guessed to have
+NODES = PRIMES[0]  # as many as an input of [batch, nodes, features] is first guessed to have
 IMAGES = re.compile(r"conv|backbone")
 
 
@@ -123,15 +124,17 @@ def callables(name: str, *, is_called_in_constructor: bool) -> list[Any]:
     return [nn.Identity, nn.LayerNorm, nn.Linear, nn.Conv2d]
 
 
-def is_adjacency(name: str, passed_as: Iterable[inspect.Parameter] = ()) -> bool:
-    """Whether it says which nodes of a graph know each other, by its own name or by that which it is passed on as."""
-    return any(ADJACENCY.match(one) for one in (name, *(parameter.name for parameter in passed_as)))
+def of_nodes(
+    name: str, kinds: Collection[str], passed_as: Iterable[inspect.Parameter]
+) -> Iterator[TensorSpec]:
+    """Which nodes of a graph know each other, where the own name says so or one that it is passed on as."""
+    may_be_tensor = "tensor" in kinds or "number" not in kinds
+    if may_be_tensor and any(map(ADJACENCY.match, (name, *(parameter.name for parameter in passed_as)))):
+        yield TensorSpec((NODES, NODES), high=1)
 
 
 def tensors(name: str) -> Iterator[TensorSpec]:
-    """Tensors for a parameter that becomes a buffer or a weight, or a matrix of nodes by nodes."""
-    if ADJACENCY.match(name):
-        yield TensorSpec((NODES, NODES), high=1)
+    """Tensors for a parameter that becomes a buffer or a weight."""
     if "mask" in name:
         yield TensorSpec((WIDTH,), high=1)
     if re.search(r"weight|pretrain|emb|matrix|vectors", name):

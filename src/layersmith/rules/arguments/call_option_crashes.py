@@ -53,9 +53,9 @@ def call_option_crashes(case: Case) -> Iterator[Finding]:
     lines = set()
     forward = source.function_node(source.forward(type(case.module)))
     text = ast.unparse(forward) if forward is not None else ""
-    for name in (
-        one for one in optional if f"if {one} is None" not in text
-    ):  # then something else is asked for
+    for name in optional:
+        if f"if {name} is None" in text:  # then something else is asked for
+            continue
         error = case.fresh().error(masking.with_argument(tuple(parameters), case.inputs, name, None))
         if error is not None and "NoneType" in str(error) and not source.is_refusal(error, case.module):
             place = source.error_line(error, case.module)

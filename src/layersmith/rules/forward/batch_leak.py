@@ -65,10 +65,8 @@ def batch_leak(case: Case) -> list[Finding]:
     are_apart = reading.has_batch_of_graphs(case.module, [x.ndim for x in case.inputs.tensors()])
     if has_nodes or (nodes.is_graph(case.inputs, names) and not are_apart):
         raise NotApplicable("rows are nodes of a graph")
-    inputs, size = (
-        batch.distinct(case.module, case.inputs, output := case.run()),
-        batch.batch_size(case.inputs, 0),
-    )
+    output, size = case.run(), batch.batch_size(case.inputs, 0)
+    inputs = batch.distinct(case.module, case.inputs, output)
     if inputs is None or batch.is_added(inputs, case.run(inputs)) or batch.orders_rows(output, size):
         raise NotApplicable("which axis of its outputs is the batch, or which row is which, cannot be told")
     case = replace(case, inputs=inputs)
@@ -228,7 +226,11 @@ class MessagesAlongEdges(nn.Module):
         return a @ x
 
 
-@batch_leak.bad("it starts at softmax()", inputs=lambda: (torch.randn(3, 5, 6), torch.rand(3, 5, 5)))
+def _graphs() -> tuple[Tensor, Tensor]:
+    return torch.randn(3, 5, 6), torch.rand(3, 5, 5)
+
+
+@batch_leak.bad("it starts at softmax()", inputs=_graphs)
 class AttendsToOtherGraphs(nn.Module):
     """x: (batch, nodes, features), adj: (batch, nodes, nodes)."""
 
@@ -236,7 +238,7 @@ class AttendsToOtherGraphs(nn.Module):
         return adj.softmax(0) @ x
 
 
-@batch_leak.good(inputs=lambda: (torch.randn(3, 5, 6), torch.rand(3, 5, 5)))
+@batch_leak.good(inputs=_graphs)
 class FollowsAGraphThroughTime(nn.Module):
     """Nothing says that a batch comes first: one graph, at several times."""
 
@@ -253,7 +255,9 @@ class SimilarityOfPairs(nn.Module):
 
 
 @batch_leak.good
-class WeighedLoss(nn.Module):  # the sum over all rows, and a number for each row that was made of a guess
+class WeighedLoss(nn.Module):
+    """The sum over all rows, and a number for each row that was made of a guess."""
+
     def forward(self, x: Tensor) -> Tensor:
         return x.square().sum() - x.mean(-1)
 

@@ -83,7 +83,7 @@ def _may_be_ignored(case: Case, name: str, tensor: Tensor) -> bool:
     is_guess = bool(case.subject.inferred_from)
     if executed.is_read_elsewhere(fresh, inputs, tensor) or influence.is_chosen(fresh, inputs, tensor):
         return True
-    return is_guess and influence.has_effect_in_more_steps(case.fresh().module, inputs, tensor, seeds=SEEDS)
+    return is_guess and influence.has_effect_when_larger(case.fresh().module, inputs, tensor, seeds=SEEDS)
 
 
 def _may_be_dead(case: Case, name: str, tensor: Tensor, dead: list[int]) -> bool:

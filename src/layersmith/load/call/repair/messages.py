@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from layersmith.load.call.clue import PRIMES
+
+NODES = PRIMES[0]  # of the matrix that a constructor was given
 Pair = tuple[int, int]  # given, wanted
 
 _ONE_WAY = (  # pattern, group of what was given, group of what was wanted
     (r"shapes cannot be multiplied \(\d+x(\d+) and (\d+)x\d+\)", 1, 2),
-    (r"shapes cannot be multiplied \((7)x7 and (\d+)x\d+\)", 2, 1),  # by a matrix of nodes, which are 7
+    (rf"shapes cannot be multiplied \(({NODES})x{NODES} and (\d+)x\d+\)", 2, 1),  # by a matrix of nodes
     (r"to have (\d+) channels, but got (\d+) channels", 2, 1),
     (r"(?:running_mean|weight|bias) (?:should|to) .*?(\d+) elements? not (\d+)", 1, 2),
     (r"must be equal to input_size\. Expected (\d+), got (\d+)", 2, 1),
