@@ -253,3 +253,37 @@ def test_cards_are_flags_and_alphabets_are_counted():
     subject = subject_of_class(Spells)
     assert "cuda=False" in subject.inferred_from
     assert subject.build(0).letters.num_embeddings > 1
+
+
+NESTED = (
+    HEAD
+    + """
+class Net(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        settings = config.model.resnet
+        assert config.model.init_mode in ("fan_out",)
+        assert (settings.depth - 2) % 6 == 0 and settings.depth > 5
+        assert settings.block_type == "basic"
+        width = settings.initial_channels
+        self.convs = nn.ModuleList(
+            nn.Conv2d(width, width, 3, padding=1) for _ in range((settings.depth - 2) // 6))
+
+    def forward(self, x):
+        for conv in self.convs:
+            x = conv(x)
+        return x
+"""
+)
+
+
+def test_settings_of_settings_are_those_that_a_file_assigns(tmp_path):
+    said = (
+        "from node import Node\nconfig = Node()\nconfig.model = Node()\nconfig.model.init_mode = 'fan_out'\n"
+        "config.model.vgg = Node()\nconfig.model.vgg.depth = 9\n"
+        "config.model.resnet = Node()\nconfig.model.resnet.depth = 20\n"
+        "config.model.resnet.block_type = 'basic'\nconfig.model.resnet.initial_channels = 16\n"
+    )
+    subject = of_project(tmp_path, "images_a", NESTED, **{"defaults.py": said})
+    assert "depth=20" in subject.inferred_from
+    assert "init_mode='fan_out'" in subject.inferred_from

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from layersmith.finding import Outcome
+from layersmith.finding import Outcome, Severity
 from layersmith.registry import load
 from layersmith.runner import ask
+from layersmith.subject import Construction
 from tests.trying import findings, result, subject_of
 
 
@@ -260,3 +261,78 @@ class LearnsToEnlarge(nn.Module):
 
 def test_an_option_may_want_a_size_that_was_left_none() -> None:
     assert not findings(LearnsToEnlarge, torch.randn(2, 3, 4, 4))
+
+
+class Shortens(nn.Module):
+    """Its shortcut asks for the widths alone, or for the stride as well."""
+
+    asks_for_the_stride = False
+
+    def __init__(self, in_channels: int = 4, out_channels: int = 6, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, stride, 1)
+        self.shortcut: nn.Module = nn.Identity()
+        if in_channels != out_channels or (self.asks_for_the_stride and stride != 1):
+            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) + self.shortcut(x)
+
+
+class ShortensEither(Shortens):
+    asks_for_the_stride = True
+
+
+def test_a_stride_is_tried_where_the_widths_are_equal() -> None:
+    (found,) = findings(Shortens, torch.randn(2, 4, 6, 6))
+    assert "Shortens(stride=2, out_channels=4)" in found.message
+    assert not findings(ShortensEither, torch.randn(2, 4, 6, 6))
+
+
+class WantsANorm(nn.Module):
+    """It has a default because another argument before it has one."""
+
+    def __init__(self, width: int = 6, norm: type[nn.Module] | None = nn.LayerNorm) -> None:
+        super().__init__()
+        self.norm = norm(width)  # type: ignore[misc]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x)
+
+
+class NormOfNone(WantsANorm):
+    def __init__(self, width: int = 6, norm: type[nn.Module] | None = None) -> None:
+        super().__init__(width, norm)
+
+
+def test_a_default_of_none_that_is_called_is_a_note() -> None:
+    made = subject_of(WantsANorm, torch.randn(2, 6))
+    given = {"norm": nn.LayerNorm}
+    built = replace(
+        made,
+        build=lambda _: NormOfNone(norm=nn.LayerNorm),
+        construction=Construction(
+            NormOfNone, given, lambda kind, args: kind(**args), "NormOfNone(norm=LayerNorm)"
+        ),
+    )
+    (found,) = ask(built, load("argument-crashes")).findings
+    assert found.severity is Severity.NOTE
+
+
+try:
+    from a_package_of_kernels import windows
+except ImportError:
+    windows = None
+
+
+class HasAFasterWindow(nn.Module):
+    def __init__(self, *, fused: bool = False) -> None:
+        super().__init__()
+        self.fused = fused
+
+    def forward(self, x: Tensor) -> Tensor:
+        return windows.apply(x) if self.fused else x.relu()
+
+
+def test_what_is_none_where_a_package_is_missing_is_no_crash() -> None:
+    assert not findings(HasAFasterWindow, torch.randn(2, 6))

@@ -30,6 +30,9 @@ class AbsentWeights(dict[str, Any]):
     def __missing__(self, _: object) -> AbsentWeights:
         return self
 
+    def __delitem__(self, _: object) -> None:
+        """Nothing: it holds no key."""
+
     def pop(self, *_: object) -> AbsentWeights:
         """A part of it, which is as absent."""
         return self

@@ -209,6 +209,7 @@ class Trials:
         cls, usual, given = self.construction.cls, self._given(), self._given(chosen)
         return (
             refusal.is_refusal(error)
+            or refusal.is_optional(error)
             or (self.is_guess and (refusal.asks_a_class(error) or refusal.takes_lists_too(cls)))
             or (self.is_guess and bool(OURS.search(str(error))))
             or (self.is_guess and misses_one(error, self.case.module, self.inputs))

@@ -22,6 +22,9 @@ TRIANGLE = re.compile(
 CAUSAL = re.compile(
     r"(?<!Non)(?<!Un)Causal(?![a-z])(?!Inference|Discovery|Effect|Graph|VAE|LM)|^GPT|GPT$|(?<=[a-z])GPT"
 )
+OPENED = re.compile(
+    r"\b(\w+) = [^\n]*\btri[lu]_?\((?s:.*)\b\1\[[^\]\n]*:[^\]\n]*\] = (?:1|0|True|False|0\.0|1\.0)\b"
+)
 BY_TRIANGLE = re.compile(r"Decoder|Masked|GPT|Autoregressive|LanguageModel|CausalLM")
 SUSPECT = r"\btri[lu]_?\(|subsequent_mask|is_causal|masked_fill|padding\s*=|\bpad\("
 AUTOREGRESSIVE = re.compile(r"(?<!Non)(?<![a-z]non)Auto[rR]egressive(?![a-z]|.*(?:Flow|Wrapper))")
@@ -48,6 +51,10 @@ def declared_by(module: nn.Module, arguments: Mapping[str, Any], *, takes_mask: 
     for name in FLAGS & flags.keys():
         return f"{name}=True" if flags[name] is True else ""
     if any(vars(module).get(name, True) is False for name in FLAGS):
+        return ""
+    if any(
+        OPENED.search(_own_text(kind)) for kind in cls.__mro__
+    ):  # `mask[:prefix, :prefix] = 1` after it: causal in part
         return ""
     if _is_triangle(_own_text(cls)):
         return HERE

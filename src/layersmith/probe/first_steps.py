@@ -117,14 +117,15 @@ def slots(module: nn.Module, inputs: Inputs, alike: Twins) -> Twins:
 
 
 def _alike_axes(module: nn.Module, inputs: Inputs) -> set[int]:
-    """The lengths of those axes of the outputs, but the first, along which all are alike."""
+    """The lengths of those axes of the outputs, but the first, along which all are alike, and not nothing."""
     with preserved(seed=0), torch.no_grad():
         outputs = [*tree.tensors(inputs.call(module))]
     return {
         tensor.shape[axis]
         for tensor in outputs
         for axis in range(1, tensor.ndim - 1)
-        if tensor.is_floating_point() and share_of_twins(tensor, axis) >= NEARLY_ALL
+        if tensor.is_floating_point() and bool(tensor.count_nonzero())
+        if share_of_twins(tensor, axis) >= NEARLY_ALL
     }
 
 

@@ -141,7 +141,9 @@ def is_masked_out(module: nn.Module, size: int, dead: list[int]) -> bool:
 def is_under_zeros(
     module: nn.Module, inputs: Inputs, tensor: Tensor, dead: list[int], *, seeds: tuple[int, ...]
 ) -> bool:
-    """Whether it is zeros in fixed tensors of the module, as at the ends of a window, that leave these features out."""
+    """Whether it is zeros in fixed tensors, as at the ends of a window, or a mask among the inputs that hides these."""
+    if _is_under_flags(module, inputs, tensor, dead, seeds=seeds):
+        return True
     with torch.no_grad():
         for table in module.buffers():
             if table.is_floating_point() or table.dtype is torch.bool:
@@ -150,6 +152,20 @@ def is_under_zeros(
         return not set(dead) & set(dead_features(module, inputs, tensor, seeds=seeds))
     except Exception:  # noqa: BLE001 - other numbers may make no sense there
         return False
+
+
+def _is_under_flags(
+    module: nn.Module, inputs: Inputs, tensor: Tensor, dead: list[int], *, seeds: tuple[int, ...]
+) -> bool:
+    """Whether a mask among the inputs, as it happens to be, leaves these features out in every row."""
+    flags = [one for one in inputs.tensors() if one.dtype is torch.bool]
+    for value in (True, False) if flags else ():
+        raised = arguments.replaced(inputs, {id(one): torch.full_like(one, value) for one in flags})
+        with contextlib.suppress(Exception):  # it need not accept them
+            is_alive = not set(dead) & set(dead_features(module, raised, tensor, seeds=seeds))
+            if is_alive and has_effect(module, raised, tensor, seeds=seeds):
+                return True
+    return False
 
 
 def has_effect_when_larger(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from layersmith.probe import allowed, comparisons, source, widths
-from layersmith.probe.standing import Texts, kept_as, methods
+from layersmith.probe import allowed, comparisons, questions, widths
+from layersmith.probe.standing import Texts
 
 PROBABILITY = re.compile(r"drop|(?:^|_)prob|^p$|droprate")
 MOST = 48  # layers of a stage: what is more is a width
@@ -27,6 +26,7 @@ DILATION = re.compile(r"^dilation(?:_rate|_factor)?$")
 DIMENSIONS = re.compile(r"^(?:spatial_dims|n_?dims?|num_dims|dimensions?)$")
 KEY_HEADS = re.compile(r"^(?:num_|n_)?(?:kv|key_value|kv_attention)_?heads?$|^(?:num_|n_)(?:heads?_?kv|kv)$")
 HEADS = re.compile(r"^(?:num_|n_?)?(?:(?:attention|attn|query|q)_?)?heads?$")
+STRIDE = re.compile(r"^strides?$")
 SIDES = re.compile(r"size|resolution|shape")
 RECTANGLE = "a rectangle"
 SPACE = "a number of dimensions"
@@ -35,6 +35,7 @@ HEADED = "another number of heads"
 KERNELS = "a kernel"
 OWN = "a width of its own"
 LEAST = "the least kernel"
+STRIDED = "a stride where the widths are equal"
 ODD = "an odd size"
 TREATED = "an odd size, which the source treats"
 FLAG, LISTED, COMPARED, NONE = (
@@ -90,8 +91,8 @@ def options(
         parameters = inspect.signature(cls.__init__).parameters
     except (TypeError, ValueError):
         return
-    compared, treated, optional = comparisons.uses(cls).values, _halved(cls), _asked_for_none(cls)
-    paired = _paired(cls) | {
+    compared, treated, optional = comparisons.uses(cls).values, questions.of_odd(cls), questions.of_none(cls)
+    paired = questions.of_pairs(cls) | {
         name for name, one in parameters.items() if allowed.takes_several(one.annotation)
     }
     is_padded = any("pad" in name for name in parameters)
@@ -116,6 +117,7 @@ def options(
         for option in _once(found, current):  # `stride=[1, 1]` is of two dimensions, too
             is_space = option.why == SPACE
             yield replace(option, beside=_of_axes(several, current, option.value)) if is_space else option
+    yield from _strided(cls, values)
     for field in fields:
         current = given[field.name]
         found = (*_of(field, current, compared, treated), *_of_heads(field.name, current, given))
@@ -149,6 +151,18 @@ def _wider(name: str, current: Any, other: Any) -> Iterator[Option]:
     """Twice as much as the argument whose value it takes where it is None."""
     if current is None and type(other) is int and other > 1:
         yield Option(name, 2 * other, OWN)
+
+
+def _strided(cls: type[nn.Module], values: Mapping[str, Any]) -> Iterator[Option]:
+    """Steps of two where a shortcut asks but whether the widths are equal, and they are."""
+    pairs = (
+        (one, other)
+        for one, other in questions.of_equals(cls)
+        if type(values.get(one)) is type(values.get(other)) is int
+    )
+    for one, other in [*pairs][:1]:
+        strides = [name for name, value in values.items() if STRIDE.match(name) and value == 1]
+        yield from (Option(name, 2, STRIDED, ((other, values[one]),)) for name in strides)
 
 
 def _of(
@@ -205,62 +219,10 @@ def _otherwise(name: str, current: Any, *, is_optional: bool, axes: int, is_padd
         yield Option(name, (*sides[:-1], 2 * sides[-1]), RECTANGLE)
 
 
-def _asked_for_none(cls: type[nn.Module]) -> set[str]:
-    """The parameters of which the constructor asks whether they are None."""
-    node = source.function_node(cls.__init__)
-    asked = [part for part in ast.walk(node) if isinstance(part, ast.Compare)] if node is not None else []
-    return {
-        part.left.id
-        for part in asked
-        if isinstance(part.left, ast.Name) and isinstance(part.ops[0], ast.Is | ast.IsNot)
-    }
-
-
-def _paired(cls: type[nn.Module]) -> set[str]:
-    """The parameters that the constructor makes two of, if they are one number: `to_2tuple(size)`, `pair(size)`."""
-    node = source.function_node(cls.__init__)
-    calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)] if node is not None else []
-    return {
-        one.id
-        for call in calls
-        for one in call.args[:1]
-        if isinstance(one, ast.Name) and re.search(r"tuple|pair", ast.unparse(call.func).lower())
-    }
-
-
 def _is_plain(value: Any) -> bool:
     return isinstance(value, bool | int | float | str | None) or (
         type(value) is tuple and all(map(_is_plain, value))
     )
-
-
-def _halved(cls: type[nn.Module]) -> set[str]:
-    """The parameters of which some code asks whether they are odd, other than to refuse: `if self.dim % 2:`."""
-    kept = kept_as(cls)
-    found = set()
-    for method in methods(cls):
-        for part in ast.walk(method):
-            if isinstance(part, ast.If | ast.IfExp) and not _refuses(part):
-                odd = [
-                    one.left
-                    for one in ast.walk(part.test)
-                    if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Mod) and _is_two(one.right)
-                ]
-                found |= {kept.get(_attribute(one), getattr(one, "id", "")) for one in odd}
-    return found
-
-
-def _refuses(node: ast.If | ast.IfExp) -> bool:
-    return isinstance(node, ast.If) and any(isinstance(part, ast.Raise) for part in ast.walk(node))
-
-
-def _is_two(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and node.value == 2  # noqa: PLR2004
-
-
-def _attribute(node: ast.AST) -> str:
-    is_own = isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self"
-    return node.attr if is_own and isinstance(node, ast.Attribute) else ""
 
 
 def current(cls: type[nn.Module], given: Mapping[str, Any], name: str) -> Any:

@@ -38,13 +38,21 @@ def by_masks(maskings: Iterable[Masking], inputs: Inputs, run: Run) -> Iterator[
 
 
 def _cuts(masking: Masking, asked: Inputs) -> list[Callable[[Inputs, int], Inputs]]:
-    """How a call is made shorter: the sequence alone, or with the numbers that belong to its steps, such as tags."""
+    """How a call is made shorter: the sequence alone, or with the numbers that belong to its steps, such as tags.
+
+    What has a mask of its own, `trg_mask` beside `src_mask`, is another sequence.
+    """
     laid = masking.layout
     shape = (_rows(laid, asked), laid.steps)
+    others = {
+        f"input[{index}]"
+        for index, name in enumerate(masking.parameters)
+        if f"{name}_mask" in masking.parameters
+    }
     tags = [
         name
         for name, one in asked.named_tensors()
-        if tuple(one.shape) == shape and not one.is_floating_point()
+        if tuple(one.shape) == shape and not one.is_floating_point() and name not in others
     ]
     return [laid.prefix, replace(laid, names=tuple(dict.fromkeys((*laid.names, *tags)))).prefix]
 

@@ -93,13 +93,23 @@ def takes_apart(error: BaseException, cls: type) -> bool:
 
 
 def is_optional(error: BaseException) -> bool:
-    """Whether a name is missing that the file imports within a `try`: of what is not installed here."""
-    file = traceback.extract_tb(error.__traceback__)[-1].filename if isinstance(error, NameError) else ""
-    tries = [node for node in ast.walk(source.tree_of(file)) if isinstance(node, ast.Try)] if file else []
+    """Whether a name is missing that the file imports within a `try`: of what is not installed here.
+
+    Or is None, as `except ImportError: flash = None` left it.
+    """
+    frames = [*traceback.walk_tb(error.__traceback__)]
+    if not frames or not (isinstance(error, NameError) or "NoneType" in str(error)):
+        return False
+    tries = [
+        one for one in ast.walk(source.tree_of(frames[-1][0].f_code.co_filename)) if isinstance(one, ast.Try)
+    ]
     tried = [part for node in tries for one in node.body for part in ast.walk(one)]
     imports = [part for part in tried if isinstance(part, ast.Import | ast.ImportFrom)]
     names = {alias.asname or alias.name.partition(".")[0] for part in imports for alias in part.names}
-    return getattr(error, "name", "") in names
+    if isinstance(error, NameError):
+        return error.name in names
+    nothing = {name for name in names if frames[-1][0].f_globals.get(name, error) is None}
+    return any(re.search(rf"\b{name}\b", failing_text(error)) for name in nothing)
 
 
 def takes_lists_too(cls: type) -> bool:

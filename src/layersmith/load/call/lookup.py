@@ -51,7 +51,8 @@ def _function(name: str, module: Any) -> Any:
     """A function of the user's that the file of the module's class knows by this name."""
     scope = getattr(inspect.unwrap(source.forward(type(module))), "__globals__", {})
     found = scope.get(name)
-    return found if inspect.isfunction(found) and not found.__module__.startswith("torch.") else None
+    is_known = inspect.isfunction(found) and found.__module__.startswith(("torch.", "einops."))  # by its name
+    return found if inspect.isfunction(found) and not is_known else None
 
 
 def truth(test: ast.expr, module: Any) -> bool | None:

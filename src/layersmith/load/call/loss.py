@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 
 from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import BATCH
-from layersmith.load.call.named import ENTITIES
+from layersmith.load.call.named import ENTITIES, LOSS
 from layersmith.load.constructor.names import WIDTH, plain
 from layersmith.load.values import TensorSpec
 
@@ -17,6 +18,7 @@ _TARGET = re.compile(r"^(target|targets|label|labels|y|y_true|true|gt|ground_tru
 _PREDICTED = re.compile(r"^(?:y_)?(?:pred(?:icted|iction|s)?|logits|outputs?|hat)(?:_|$)|_(?:pred|hat)$")
 _TRUE = re.compile(r"^(?:gt|true|target|label|y_true)(?:_|$)|_(?:gt|true)$")
 _LABELS = re.compile(r"^(label|labels|class|classes)$")
+_TEXTS = re.compile(r"^(split|prefix|phase)$")  # by which results are named
 CLASSES = re.compile(r"^(n|num)_?(class(es)?|labels)$|^classes$")
 _SHAPES = (
     (BATCH, WIDTH),
@@ -48,6 +50,9 @@ def has_labels(callee: Callee) -> bool:
 def _compared(callee: Callee) -> list[str]:
     """What must be given, the prediction and the target first; both where the target may be left out."""
     names = callee.required if len(callee.required) > 1 else list(callee.parameters)[:2]
+    names = sorted(
+        names, key=lambda name: bool(LOSS.search(plain(name)))
+    )  # another loss, to which it is added
     is_turned = bool(_TRUE.search(plain(names[0])) and _PREDICTED.search(plain(names[1])))
     return [names[1], names[0], *names[2:]] if is_turned else names
 
@@ -71,8 +76,12 @@ def loss_states(callee: Callee) -> list[State]:
     ]
 
 
-def _beside(prediction: TensorSpec, name: str) -> TensorSpec:
-    """A weight for each number, or a label for each pair of rows."""
+def _beside(prediction: TensorSpec, name: str) -> Any:
+    """A weight for each number, a label for each pair of rows, another loss, or a text."""
+    if _TEXTS.match(plain(name)):
+        return "train"
+    if LOSS.search(plain(name)):
+        return TensorSpec(())
     is_label = bool(_LABELS.match(plain(name)) or _TARGET.match(plain(name)))
     return (
         TensorSpec(prediction.shape[:1], torch.int64, 2) if is_label else TensorSpec(prediction.shape, high=1)

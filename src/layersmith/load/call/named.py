@@ -41,6 +41,7 @@ _COUNTS = re.compile(
     r"^(h|w|height|width|num_frames|n_frames|seq_len|seqlen|length|start_pos|layer_idx|batch_size|num_\w+|offset|"
     r"frames|epoch|current_step|max_\w*len\w*)$"
 )
+LOSS = re.compile(r"(?<!log)loss$")
 _FLAGS = re.compile(
     r"^(return|use|is|output|need|with|do|apply|add|has)_|^(training|causal|inverse|reverse)$"
 )
@@ -210,6 +211,12 @@ def _vocabulary(asked: Asked) -> int:
     )
 
 
+def _loss(asked: Asked) -> Any:
+    """The number that another loss has come to, to which this one is added."""
+    is_number = asked.is_open and not asked.clue.min_rank and LOSS.search(asked.word)
+    return TensorSpec(()) if is_number else None
+
+
 def _time(asked: Asked) -> Any:
     is_vector = asked.is_open or asked.clue.rank == 1
     if not is_vector or not _TIME.match(asked.word) or (asked.main is None and asked.word == "sigma"):
@@ -273,6 +280,7 @@ _RULES: tuple[Callable[[Asked], Any], ...] = (
     _among_nodes,
     _boundaries,
     _lengths,
+    _loss,
     _integers,
     _time,
     _mask,

@@ -33,7 +33,6 @@ from layersmith.load.call.verdict import (
     is_unmendable,
     meets_its_own_doubles,
     progress,
-    told_by,
 )
 from layersmith.load.constructor.names import WIDTH
 from layersmith.load.values import Call, TensorSpec, map_specs, specs
@@ -50,7 +49,7 @@ class Attempts:
     closest: Call | None = None
     error: Exception | None = None  # of the closest attempt
     errors: list[Exception] = field(default_factory=list)
-    sizes: list[set[int]] = field(default_factory=list)  # of the inputs of each, after the batch
+    inputs: list[list[TensorSpec]] = field(default_factory=list)  # of each
 
 
 class CallSearch:
@@ -144,7 +143,7 @@ class CallSearch:
     def _remember(self, state: State, error: Exception) -> None:
         """The closest attempt is the one that came furthest into forward."""
         self.attempts.errors.append(error)
-        self.attempts.sizes.append(set(told_by(specs(list(state.values())))))
+        self.attempts.inputs.append([*specs(list(state.values()))])
         if self.attempts.error is None or progress(error) > progress(self.attempts.error):
             self.attempts.closest = call_of(self.callee, state)
             self.attempts.error = error
@@ -272,7 +271,7 @@ class CallSearch:
             return False
         module = self.callee.module
         is_own = is_unmendable(error, module) or meets_its_own_doubles(error, module)
-        return is_own or fails_alike(self.attempts.errors, self.attempts.sizes, error)
+        return is_own or fails_alike(self.attempts.errors, self.attempts.inputs, error)
 
     def _is_hopeless(self) -> bool:
         """Whether forward fails for a reason that no input mends: a name or attribute that is not there."""

@@ -53,7 +53,8 @@ _LENGTH_ARGUMENTS = re.compile(
     r"(num_|n_)fields|field_(num|count|size))$"
 )
 _FEATURE_ARGUMENTS = re.compile(
-    r"^(input_(size|dim)|in_(features|dim)|d_in|dim|d_model|n_embd|embed_(dim|size)|embedding_dim|n_features|num_features)$"
+    r"^(input_(size|dim)|in_(features|dim)|d_in|dim|d_model|n_embd|embed_(dim|size)|embedding_dim|n_features|num_features|"
+    r"e_dim)$"
 )
 _ROTATIONS = re.compile(r"(^|_)(cis|complex)$")  # cos + i sin
 _SPATIAL = (None, 32, 64, 16, 8, 28, 224)
@@ -174,7 +175,7 @@ def _state(callee: Callee, rank: int, spatial: int | None) -> State:
         if callee.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
             value = (value,) * (_taken(callee) or (1 if name == "args" else 2))
         state[name] = value
-        if main is None and isinstance(value, TensorSpec):
+        if main is None and isinstance(value, TensorSpec) and value.rank:
             main = value
     return state
 
@@ -241,7 +242,7 @@ def _main(callee: Callee, name: str, rank: int, spatial: int | None) -> TensorSp
     spec = shaped(clue, clue.rank or _named_rank(callee, name) or max(rank, clue.min_rank), spatial=spatial)
     told = next(iter(_told_image(callee)), 3 if _IMAGES.match(plain(name)) else 0)
     channels = callee.told(_CHANNEL_ARGUMENTS) or told
-    if clue.names[1:2] == ("c",):
+    if clue.names[1:2] and clue.names[1] in ("c", "channel", "channels"):
         channels = channels or callee.told(_FEATURE_ARGUMENTS)
     if spec.rank >= _IMAGE:
         for sides in (one for one in _told_sides(callee) if len(one) == spec.rank - 2 and one[-1] == spatial):

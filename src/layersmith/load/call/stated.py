@@ -111,7 +111,10 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
     longer = rf"\b{name}[a-z]+ *: *{_SHAPE}"  # `emissions: (B, T, K)`, of what forward calls em
     of_all = [rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}"] if not _is_told_of_another(cls, parameter) else []
     for pattern in (*own, rf"(?i:\b{name}\b){_GAP}{_WORDS}", longer, *of_all):
-        match = re.search(pattern, text)
+        found = re.finditer(pattern, text)
+        match = next(
+            (one for one in found if not re.search(r"->|→", one.group(0))), None
+        )  # what becomes of it
         if match and _SEVERAL.search(match.group(0)):  # the shape is that of each
             return Clue(is_sequence=True)
         said = match.group(1) if match else ""

@@ -30,8 +30,8 @@ def is_ellipsis_or_none(node: ast.expr) -> bool:
 def dimensions(index: ast.expr) -> tuple[int | None, int]:
     """How many dimensions a subscript says, where it says them all, and how many at least.
 
-    `x[:, 0]` has two at least; `mask[:, None, None, :]`, which says the last one though it need not, just two, where
-    `x[:, None, :]` is written of three as well.
+    `x[:, 0]` has two at least; `mask[:, None, None, :]`, which says the last one though it need not, just two, as does
+    `mask[:, None, :, None]`, where `x[:, None, :]` is written of three as well.
     """
     if not isinstance(index, ast.Tuple):
         return None, 0
@@ -40,7 +40,8 @@ def dimensions(index: ast.expr) -> tuple[int | None, int]:
         return None, len(own)
     added = [part for part in index.elts if isinstance(part, ast.Constant) and part.value is None]
     is_said = len(own) + len(added) == len(index.elts) and len(added) > 1
-    is_full = is_said and index.elts[-1] in own and all(ast.unparse(part) == ":" for part in own)
+    is_last = index.elts[-1] in own or len(own) > 1
+    is_full = is_said and is_last and all(ast.unparse(part) == ":" for part in own)
     return (len(own) if is_full else None), 0
 
 

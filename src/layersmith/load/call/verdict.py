@@ -6,7 +6,7 @@ import ast
 import itertools
 import re
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -82,12 +82,15 @@ def meets_its_own_doubles(error: Exception, module: nn.Module) -> bool:
     return bool(_OF_DOUBLES.search(str(error))) and {torch.float32, torch.float64} <= held
 
 
-def fails_alike(errors: Sequence[Exception], sizes: Sequence[set[int]], furthest: Exception) -> bool:
+def fails_alike(
+    errors: Sequence[Exception], inputs: Sequence[Sequence[TensorSpec]], furthest: Exception
+) -> bool:
     """Whether inputs of many shapes meet one error of the code: a bad call, a bad view, layers that clash.
 
     Args:
         errors: of all attempts.
-        sizes: of the inputs of each attempt; a mismatch of one of these, or of a part of it, is the input's.
+        inputs: of each attempt; a mismatch of one of their sizes, or of a part of it, is the input's, as may be one
+            that none was tried without: what is joined to 7 features has 7 more than it had.
         furthest: the error of the attempt that came furthest into forward: what others met before is no end.
     """
     last = errors[-_ENOUGH:]
@@ -95,17 +98,17 @@ def fails_alike(errors: Sequence[Exception], sizes: Sequence[set[int]], furthest
         return False
     if _end_alike(errors):
         return True
-    clashes = [
-        pair
-        for error, tried in zip(errors, sizes, strict=True)
-        for pair in set(directed_pairs(str(error)))
-        if pair[0] not in tried
-    ]
+    clashes, left = [], []
+    for error, tried in zip(errors, inputs, strict=True):
+        told = {*_told_by(tried)}
+        found = [pair for pair in set(directed_pairs(str(error))) if pair[0] not in told]
+        clashes += found
+        left += [{spec.shape[index] for spec in tried for index in spec.free if index}] * bool(found)
     is_end = not {*clashes}.isdisjoint(directed_pairs(str(furthest)))
-    return len(set(clashes)) == 1 and len(clashes) >= _ENOUGH and is_end
+    return len(set(clashes)) == 1 and len(clashes) >= _ENOUGH and is_end and not set.intersection(*left)
 
 
-def told_by(inputs: Iterator[TensorSpec]) -> Iterator[int]:
+def _told_by(inputs: Iterable[TensorSpec]) -> Iterator[int]:
     """The sizes of inputs, but for the batch, and of the parts into which forward may take what nothing has fixed."""
     for spec in inputs:
         yield from spec.shape[1:]

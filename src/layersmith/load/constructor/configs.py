@@ -117,17 +117,31 @@ def _known(usage: Usage) -> list[str]:
     return sorted(usage.keys if "dict" in usage.kinds else usage.attributes - _METHODS)
 
 
-def _as_told(usage: Usage, cls: type | None) -> list[Any]:
+def _as_told(usage: Usage, cls: type | None, *, is_section: bool = False) -> list[Any]:
     """Stand-ins with what the project says of lists and texts, and with all that it says; none where it says nothing."""
     known = _known(usage)
-    said = settings.told(known, cls) if cls is not None else {}
+    sections = [name for name in known if _is_section(usage.fields.get(name, Usage()))]
+    said = (
+        settings.told({*known} - {*sections}, cls, fewest=1 if is_section else 2) if cls is not None else {}
+    )
     said = {name: _as_read(value, usage.fields.get(name, Usage())) for name, value in said.items()}
     guessed = {name: _field(name, usage.fields.get(name, Usage())) for name in known}
     other = settings.structured(said, guessed)
-    sections = [name for name in known if usage.fields.get(name, Usage()).keys]
-    inner = {name: made[-1] for name in sections if (made := _as_told(usage.fields[name], cls))}
+    inner = {
+        name: made[-1] for name in sections if (made := _as_told(usage.fields[name], cls, is_section=True))
+    }
     found = [_written_out(guessed | inner | more, usage) for more in (other, said) if said]
     return found or ([_written_out(guessed | inner, usage)] if inner else [])
+
+
+def _is_section(usage: Usage) -> bool:
+    """Whether a setting holds others: `config["model"]["depth"]`, `config.model.depth`."""
+    return bool(usage.keys) or ("sequence" not in usage.kinds and bool(_own(usage)))
+
+
+def _own(usage: Usage) -> set[str]:
+    """The attributes that are read from it which no text or dict has."""
+    return {part for part in usage.attributes if not hasattr(str, part) and not hasattr(dict, part)}
 
 
 def _as_read(value: Any, usage: Usage) -> Any:
@@ -171,7 +185,6 @@ def _written_out(values: dict[str, Any], usage: Usage) -> Made:
 
 def _field(name: str, usage: Usage, mode: int = 0) -> Any:
     """A value for an attribute or key, by what the constructor does with it, else by its name."""
-    own = {part for part in usage.attributes if not hasattr(str, part) and not hasattr(dict, part)}
     texts = [one.default for one in usage.passed_as if isinstance(one.default, str)][:1]
     if usage.strings or texts:  # whoever gets it has an example
         options = list(dict.fromkeys(usage.strings or texts))
@@ -179,7 +192,7 @@ def _field(name: str, usage: Usage, mode: int = 0) -> Any:
     if "tensor" in usage.kinds:  # where a table may be left out, it is
         return None if "optional" in usage.kinds else next(standins.tensors(name))
     becomes_settings = any(names.CONFIG.search(names.plain(parameter.name)) for parameter in usage.passed_as)
-    if usage.keys or (own and "sequence" not in usage.kinds) or becomes_settings:
+    if _is_section(usage) or becomes_settings:
         return _stand_ins(usage)[0]
     is_number = any(names.known_integers(parameter.name) for parameter in usage.passed_as)
     if "shape" in name and not is_number:

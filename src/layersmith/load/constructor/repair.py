@@ -27,6 +27,11 @@ Values = Callable[[str], list[Any]]  # the candidates for a parameter name
 _TENSOR_WANTED = (
     r"to (buffer|parameter) .*torch Tensor|has no attribute '(detach|shape|size|dim|device|data|to|t)'"
 )
+# Of images with which a constructor runs its layers once, to see how many features they leave.
+_TOO_SMALL = re.compile(
+    "more than 1 value per channel|[Oo]utput size is too small|Kernel size can't be greater"
+)
+_SIDES, _LARGER = re.compile(r"^(image|img|input|im)_?(size|resolution)$"), (64, 224)
 _EXAMPLES: Mapping[type, Any] = {int: 4, float: 0.5, str: "relu", bool: False}
 
 
@@ -42,6 +47,8 @@ def repaired(
     yield from _unset(parameters, arguments, text, values)
     if isinstance(error, OSError):
         yield from _without_weights(parameters, arguments)
+    if _TOO_SMALL.search(text):
+        yield from _with_room(arguments)
     for name, value in _asked_for(arguments, error, known):
         yield {**arguments, name: value}
     yield from _of_a_class(cls, arguments, error)
@@ -58,6 +65,17 @@ def repaired(
         current = arguments.get(name, default)
         for value in _alternatives(current, text, error, values(name))[:7]:
             yield {**arguments, name: value}
+
+
+def _with_room(arguments: Mapping[str, Any]) -> Iterator[Arguments]:
+    """Larger images, as an argument or one of the settings."""
+    for name, value in arguments.items():
+        sides = [side for side in _LARGER if type(value) is int and _SIDES.match(name) and value < side]
+        yield from ({**arguments, name: side} for side in sides)
+        if isinstance(value, Made) and (remade := value.remade) is not None:
+            for parts in _with_room(value.parts):
+                changed = next(part for part in parts if parts[part] is not value.parts[part])
+                yield {**arguments, name: remade(changed, parts[changed])}
 
 
 def _of_a_class(cls: type[nn.Module], arguments: Arguments, error: Exception) -> Iterator[Arguments]:

@@ -20,30 +20,28 @@ _CONFIG = re.compile(r"config|conf$|cfg|args|arg$|opt|param|setting|^C$|namespac
 _PLAIN = (int, float, str, bool, list, tuple)
 _DEEPEST = 4  # how far sections of a file may nest
 _FLAGS = re.compile(r"^(self\.)?_?(FLAGS|flags|hps?|hyp)$")
-_FEWEST = 2  # how many of the wanted settings one place has at least
-
 _SWITCHES = {"store_true": False, "store_false": True}
 UNKNOWN = object()  # what nothing says
 Settings = Mapping[str, Any]
 
 
-def told(names: Iterable[str], cls: type) -> dict[str, Any]:
-    """The values that one place in the project gives to most of these settings; nothing where none has two of them."""
+def told(names: Iterable[str], cls: type, *, fewest: int = 2) -> dict[str, Any]:
+    """The values that one place in the project gives to most of these settings; nothing where none has `fewest`."""
     wanted = frozenset(names)
     file = Path(source.file_of(cls)).resolve()
     folder = project.folder_of(file)
-    if folder is None or len(wanted) < _FEWEST:
+    if folder is None or len(wanted) < fewest:
         return {}
     paths = [file, *project.files_of(folder, (".py",)), *project.files_of(folder, _FILES)]
     best: dict[str, Any] = {}
     for path in dict.fromkeys(paths):
         words = _words(path) if len(best) < len(wanted) else frozenset()
-        if len(wanted & words) <= max(len(best), _FEWEST - 1):
+        if len(wanted & words) <= max(len(best), fewest - 1):
             continue
-        for place in _places(path):
+        for place in sorted(_places(path), key=len):  # the one that says the least beside it
             known = {name: place[name] for name in wanted if isinstance(place.get(name), _PLAIN)}
             best = known if len(known) > len(best) else best
-    if len(best) < _FEWEST:
+    if len(best) < fewest:
         return {}
     return best | {name: value for name, value in _of_class(folder, cls.__name__).items() if name in wanted}
 

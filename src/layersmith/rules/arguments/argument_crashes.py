@@ -10,12 +10,12 @@ makes, changed: to its default, to the other value of a flag, to what the annota
 with or looks it up in (None as well), also in the submodules and functions that it is handed to, a dropout to 0 and
 0.5, a number of layers to 1 and 3, a number of heads of keys to half that of the queries, a kernel to another odd size
 (with larger images, too), and if that works to 1, which must not leave an output without a number, a dilation to 2, two
-dimensions to three, a square to a rectangle, a width that is another's to twice that, a width to an odd one (only
-built, and only a note, unless the source asks whether it is odd); then two flags or choices at a time. A class that is
-slow is asked with one layer. Going backward must not meet what was changed in place. A `raise` or `assert` that refuses
-the value is fine; a forward that returns None, and does not say that it may, is not. A call that fails is no finding
-where another input works with that option, unless it is of one sample or one step only, of as many steps as features,
-or of a length by which sizes happen to broadcast.
+dimensions to three, a square to a rectangle, a width that is another's to twice that, a stride to 2 where the source
+asks whether widths are equal, and they are, a width to an odd one (only built, and a note, unless the source asks for
+that); then two flags or choices at a time. Going backward must not meet what was changed in place. A `raise` or
+`assert` that refuses the value is fine; a default of None that is called, and so must be given, is a note; a forward
+that returns None, and does not say so, is not. A call that fails passes where another input works with that option,
+unless that is of one sample or step, of as many steps as features, or of a length by which sizes happen to broadcast.
 
 ## How to fix it
 Run the option once, mend the line; or refuse it: `raise ValueError("...")`.
@@ -74,18 +74,18 @@ def _finding(construction: Construction, failed: Failed) -> Finding:
     cls, error, first = construction.cls, failed.error, failed.options[0]
     is_pair = len(failed.options) > 1
     is_certain = failed.where == BUILDING or isinstance(error, SLIPS)
-    severity = None if is_certain and not is_pair else Severity.WARNING
+    is_note = first.why == options.ODD or (first.value is None and "object is not callable" in str(error))
+    severity = Severity.NOTE if is_note else None if is_certain and not is_pair else Severity.WARNING
     file = parameters.file(cls)
-    given = ", ".join(f"{option.name}={written(option.value)}" for option in failed.options)
+    given = ", ".join(f"{n}={written(v)}" for one in failed.options for n, v in one.changes.items())
     did = str(error) if isinstance(error, NothingReturnedError) else f"raised {wording.short(error)}"
-    why = "which work alone" if is_pair else first.why
     return Finding(
-        f"{cls.__name__}({given}) ({why}): {failed.where} {did}",
+        f"{cls.__name__}({given}) ({'which work alone' if is_pair else first.why}): {failed.where} {did}",
         where=first.name,
         file=file,
         line=refusal.line_of(error, file) or source.class_line(cls)[1],
         fix=f"mend what {given} runs into, or refuse that value by raise ValueError(...)",
-        severity=Severity.NOTE if first.why == options.ODD else severity,
+        severity=severity,
     )
 
 

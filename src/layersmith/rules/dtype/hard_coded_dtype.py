@@ -35,6 +35,12 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
 
+# A norm of what was cast up, its weights being float32 in a model of any dtype.
+NORM = re.compile(
+    r"(?:norm|super\(.*\)\.forward)\(\s*\w+\.(?:float\(\)|(?:to|type)\((?:dtype=)?torch\.float32\))",
+    re.IGNORECASE,
+)
+NEAR = 3  # lines, within which the result is cast back
 BACK = re.compile(r"\.(?:to|type|type_as)\(")
 FIRST = (
     "forward-raises unregistered-parameter unregistered-module parameter-not-a-leaf unregistered-buffer "
@@ -77,6 +83,9 @@ def hard_coded_dtype(case: Case) -> Iterator[Finding]:
 def _is_meant(module: nn.Module, file: str, line: int) -> bool:
     """Whether the line casts to float32 and back, as a norm whose weights stay float32, or the module is told a dtype."""
     text = linecache.getline(file, line)
+    below = "".join(linecache.getline(file, line + more) for more in range(1, 1 + NEAR))
+    if NORM.search(text) and BACK.search(below):
+        return True
     if ".float()" in text and BACK.search(text.partition(".float()")[2]):
         return True
     kinds: dict[type, list[str]] = {

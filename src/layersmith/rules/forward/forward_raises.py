@@ -80,6 +80,8 @@ def _severity(error: Exception, attempt: Case, *, training: bool) -> Severity | 
         return Severity.NOTE  # what is not installed here, or wants another device
     if training and (is_refusal(error) or (attempt.subject.inferred_from and TOO_SHORT.search(str(error)))):
         return Severity.NOTE  # train mode asks for other inputs, and says so
+    if training and source.is_machinery(traceback.extract_tb(error.__traceback__)[-1].filename):
+        return Severity.NOTE  # what stands in for settings, of which inference knew too little
     if training and attempt.subject.inferred_from and takes_apart(error, type(attempt.module)):
         return Severity.NOTE  # as above: `images, boxes = inputs`
     if training and attempt.subject.inferred_from and misses_one(error, attempt.module, attempt.inputs):

@@ -79,7 +79,7 @@ def _findings(case: Case, loss: Callable[[Scored], Tensor], one: Scored, value: 
     ):
         if seen.isfinite() and (gap := closeness.gap(old, new)).is_open:
             yield Finding(
-                f"{says} from {float(old):.3g} to {float(new):.3g}",
+                f"{says} from {float(old):.6g} to {float(new):.6g}",
                 "output",
                 *reading.line_with(case.module, r"mean\(|/"),
                 fix="divide by what is left: loss.sum() / keep.sum().clamp_min(1)",

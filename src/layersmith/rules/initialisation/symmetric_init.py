@@ -8,7 +8,7 @@ Units with equal weights get equal gradients and stay copies of each other for e
 Where nearly all rows, or all columns, of a trainable parameter are equal, a copy is trained for some steps under random
 objectives. Equal still, though drawn weights would not be: an error. A weight that is one constant, neither zero nor an
 average, and makes several units of several inputs: a warning, for all units of that layer see the same number; and so
-are queries of one constant, by which all parts of the output start as copies.
+are queries of one constant, zero as well, by which all parts of the output start as copies.
 
 ## How to fix it
 Draw it: `nn.init.kaiming_uniform_(self.weight, a=5**0.5)` as torch does, or `nn.init.normal_(self.weight, std=0.02)`.
@@ -64,7 +64,8 @@ def symmetric_init(case: Case) -> Iterator[Finding]:
         what = "all features of the output start as the same number"
         yield _of_constant(case.module, min(constants - set(found)), what)
         return
-    rest = {place: share for place, share in alike.items() if place[0] in constants}
+    empty = {name for name, _ in alike if not bool(case.module.get_parameter(name).count_nonzero())}
+    rest = {place: share for place, share in alike.items() if place[0] in (constants | empty) - {*copies}}
     for name, axis in [*slots(case.module, case.inputs, rest)][:1]:
         count = case.module.get_parameter(name).shape[axis]
         yield _of_constant(case.module, name, f"all {count} parts of the output start as copies")

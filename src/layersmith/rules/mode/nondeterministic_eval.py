@@ -42,7 +42,8 @@ RATE = 0.5
 COINS = 6  # calls more where random numbers are drawn: all alike in 1 of 128 cases for a fair coin
 OUTSIDE = r"\brandom\b|rng|shuffle|choice"
 MEANT = re.compile(
-    r"sampl|reparam|variational|vae|gumbel|diffusion|stochastic(?!_?depth)|bayes|^random|augment",
+    r"sampl|reparam|variational|vae|gumbel|diffusion|stochastic(?!_?depth)|bayes|^random|augment|"
+    r"randn\w*\((?:std|sigma|log_?var)\b|randn\w*\([^#]*\)\s*\*\s*(?:torch\.)?exp\(",  # mean + eps * exp(log_std)
     re.IGNORECASE,
 )
 

@@ -78,9 +78,9 @@ def _is_asked(case: Case, masking: Masking) -> bool:
     """
     if OF_QUERIES.match(masking.argument) or any(map(EDGES.match, masking.parameters)):
         return False
-    given = {name for _, name, _ in arguments.named(case.module, case.inputs)} - {masking.argument}
-    if any(map(OF_KEYS.search, given)):  # which hides them from attention: this one blanks outputs
-        return False
+    beside = [(n, one) for _, n, one in arguments.named(case.module, case.inputs) if n != masking.argument]
+    if any(OF_KEYS.search(n) or (one.dtype is torch.bool and one.unique().numel() > 1) for n, one in beside):
+        return False  # hidden by another: this one blanks outputs, or that one steps in between
     is_loss = all(tensor.numel() == 1 for tensor in tree.tensors(case.run()))
     return not is_loss or OF_PADDING.search(masking.argument) is not None
 

@@ -194,7 +194,17 @@ def _concatenated(complaint: Complaint, given: int, missing: int) -> Iterator[St
         return
     values = {n: v for n, v in complaint.state.items() if isinstance(v, TensorSpec)}
     names = [name for name, spec in values.items() if not (spec.high == 1 and spec.dtype.is_floating_point)]
-    for name in reversed(names if len(names) > 1 else []):
+    several = [*reversed(names if len(names) > 1 else [])]
+    if complaint.says("channels"):  # those that nothing has told yet, of images
+        yield from (
+            complaint.with_value(
+                name, complaint.state[name].resized(1, complaint.state[name].shape[1] + missing)
+            )
+            for name in several
+            if complaint.state[name].rank > _SEQUENCE and 1 in complaint.state[name].free
+            if complaint.state[name].shape[1] + missing > 0
+        )
+    for name in several:
         spec = complaint.state[name]
         for index in sorted(range(1, spec.rank), key=lambda index: _width(complaint, names, index) != given):
             is_open = (

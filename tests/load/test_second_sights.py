@@ -1,0 +1,111 @@
+"""What is given to classes as people write them: decoders with skips, masks by another name, codebooks, losses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from layersmith.load.build import subject_of_class
+
+
+class JoinsLowFeatures(nn.Module):
+    """Only the second input's channels are said by a layer of its own; those of the first are what is left of 40."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow = nn.Conv2d(16, 8, 1)
+        self.mix = nn.Conv2d(40, 4, 3, padding=1)
+
+    def forward(self, x: Tensor, low: Tensor) -> Tensor:
+        low = self.narrow(low)
+        x = nn.functional.interpolate(x, size=low.shape[2:])
+        return self.mix(torch.cat([x, low], dim=1))
+
+
+def test_what_is_joined_to_a_skip_has_the_channels_that_are_left() -> None:
+    subject = subject_of_class(JoinsLowFeatures)
+    x, low = subject.inputs(0).args
+    assert (x.shape[1], low.shape[1]) == (32, 16)
+    assert not subject.doubt
+
+
+class AttendsToValid(nn.Module):
+    def __init__(self, dim: int = 8) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        x = self.linear(x)
+        hidden = ~valid[:, None, :, None].squeeze(-1)
+        return (x @ x.mT).masked_fill(hidden, -1e4).softmax(-1) @ x
+
+
+def test_flags_that_get_axes_between_and_behind_are_of_rows_and_steps() -> None:
+    x, valid = subject_of_class(AttendsToValid).inputs(0).args
+    assert valid.dtype is torch.bool
+    assert valid.shape == x.shape[:2]
+
+
+def rearrange(x: Tensor, pattern: str) -> Tensor:
+    """As that of einops, which is read by its name: what it does with its pattern says nothing of a shape."""
+    assert pattern == "b c h w -> b h w c"
+    return x.movedim(1, -1)
+
+
+rearrange.__module__ = "einops.einops"
+
+
+class LooksUpCodes(nn.Module):
+    def __init__(self, count: int, e_dim: int) -> None:
+        super().__init__()
+        self.e_dim = e_dim
+        self.table = nn.Embedding(count, e_dim)
+
+    def forward(self, z: Tensor) -> Tensor:
+        # reshape z -> (batch, height, width, channel) and flatten
+        z = rearrange(z, "b c h w -> b h w c").contiguous()
+        flat = z.view(-1, self.e_dim)
+        return self.table(torch.cdist(flat, self.table.weight).argmin(1)).view(z.shape)
+
+
+def test_a_comment_on_what_becomes_of_an_input_says_nothing_of_it() -> None:
+    subject = subject_of_class(LooksUpCodes)
+    (z,) = subject.inputs(0).args
+    assert subject.construction is not None
+    assert z.shape[1] == subject.construction.arguments["e_dim"]
+
+
+class CodebookLoss(nn.Module):
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, qloss: Tensor, target: Tensor, prediction: Tensor, split: str) -> dict[str, Tensor]:
+        loss = nn.functional.mse_loss(prediction, target) + self.weight * qloss
+        return {f"{split}/total": loss, "{}/codes".format(split): qloss.detach()}  # noqa: UP032 - as it is written
+
+
+def test_a_loss_beside_which_another_is_given_gets_a_number() -> None:
+    qloss, target, prediction, split = subject_of_class(CodebookLoss).inputs(0).args
+    assert qloss.ndim == 0
+    assert target.shape == prediction.shape
+    assert isinstance(split, str)
+
+
+class CountsItsFeatures(nn.Module):
+    """It runs its layers once, to see how many features they leave; of small images nothing is left to normalise."""
+
+    def __init__(self, image_size: int, classes: int = 3) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *[nn.Sequential(nn.Conv2d(3, 3, 3, 2, 1), nn.BatchNorm2d(3)) for _ in range(6)]
+        )
+        self.head = nn.Linear(self.layers(torch.zeros(1, 3, image_size, image_size)).numel(), classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layers(x).flatten(1))
+
+
+def test_a_constructor_that_runs_its_layers_gets_images_that_are_large_enough() -> None:
+    subject = subject_of_class(CountsItsFeatures)
+    assert subject.inputs(0).args[0].shape[-1] > 32

@@ -1,0 +1,216 @@
+"""Healthy code that a rule once accused, and beside some of it the same with the fault that the rule is for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from layersmith import runner
+from layersmith.finding import Finding, Severity
+from layersmith.probe.inputs import Inputs
+from layersmith.registry import load
+from layersmith.subject import Construction, Subject
+
+
+def _randn(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+class ScalesVisible(nn.Module):
+    """By chance no row of the example shows step 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(6, 1))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return x * self.scale * mask
+
+
+class ScalesSome(ScalesVisible):
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return super().forward(x, mask)[..., :-2]
+
+
+def _with_holes() -> tuple[Tensor, Tensor]:
+    mask = torch.ones(3, 1, 5, dtype=torch.bool)
+    mask[:, :, 2:4] = False
+    return _randn(3, 6, 5), mask
+
+
+class DecodesMasked(nn.Module):
+    """Steps that one mask hides in between see what the other hides, and are seen by those behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(6))
+
+    def forward(self, x: Tensor, x_mask: Tensor, memory: Tensor, memory_mask: Tensor) -> Tensor:
+        both = x_mask[:, :, None] & memory_mask[:, None, :]
+        x = x + (x @ memory.mT).masked_fill(~both, -1e4).softmax(-1) @ memory @ self.weight
+        past = torch.ones(5, 5, dtype=torch.bool).tril()
+        return (x @ x.mT).masked_fill(~past, -1e4).softmax(-1) @ x * x_mask[..., None]
+
+
+def _two_masks() -> tuple[Tensor, ...]:
+    holes = torch.tensor([[True, False, True, True, True]] * 3)
+    return _randn(3, 5, 6), holes, _randn(3, 5, 6), holes.flip(1)
+
+
+class Draws(nn.Module):
+    """A posterior: what it returns first is a draw from what it returns besides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 8)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean, logs = self.linear(x).chunk(2, -1)
+        return mean + torch.randn_like(mean) * torch.exp(logs), mean, logs
+
+
+class Disturbs(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.randn_like(x) * 0.1
+
+
+class StaysInFull(nn.LayerNorm):
+    """Its weights stay float32 in a model of any dtype."""
+
+    def __init__(self) -> None:
+        super().__init__(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kind = x.dtype
+        y = super().forward(x.type(torch.float32))
+        return y.type(kind)
+
+
+class SeesAPrefix(nn.Module):
+    """Causal behind its prefix, within which all see all."""
+
+    mask: Tensor
+
+    def __init__(self, prefix: int = 3) -> None:
+        super().__init__()
+        mask = torch.tril(torch.ones(5, 5))
+        mask[:prefix, :prefix] = 1
+        self.register_buffer("mask", mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = (x @ x.mT).masked_fill(self.mask == 0, float("-inf"))
+        return scores.softmax(-1) @ x
+
+
+class CausalPrefix(SeesAPrefix):
+    """By its name as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+class SeesAhead(nn.Module):
+    mask: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        mask = torch.triu(torch.ones(5, 5))
+        self.register_buffer("mask", mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x @ x.mT).masked_fill(self.mask == 0, float("-inf")).softmax(-1) @ x
+
+
+class Conditioned(nn.Module):
+    """Its own parts are all used; that one of them holds a layer too many is said where that is checked."""
+
+    def __init__(self, *, is_timed: bool = True) -> None:
+        super().__init__()
+        self.time = nn.Linear(1, 6) if is_timed else None
+        self.block = Block()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(x, None if self.time is None else self.time(x[:, :1]))
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.main, self.timed = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x: Tensor, t: Tensor | None) -> Tensor:
+        return self.main(x) if t is None else self.main(x) + self.timed(t)
+
+
+class Translates(nn.Module):
+    """Of two sequences that are as long, each with a mask, of which one is given alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(9, 6)
+
+    def forward(
+        self, trg: Tensor, memory: Tensor, src_mask: Tensor | None = None, trg_mask: Tensor | None = None
+    ) -> Tensor:
+        x = self.table(trg)
+        x = _attend(x, x, trg_mask)
+        return _attend(x, memory, src_mask)
+
+
+def _attend(x: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
+    scores = x @ keys.mT
+    if mask is not None:
+        scores = scores.masked_fill(mask[:, None, :] == 0, -1e4)
+    return x + scores.softmax(-1) @ keys
+
+
+class StartsAtNothing(nn.Module):
+    """A branch that starts at zero, and as many channels as it has are alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(4, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("btd,cd->bct", x, self.weight)
+
+
+class PoolsByNothing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seeds = nn.Parameter(torch.zeros(1, 4, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.seeds @ x.mT).softmax(-1) @ x
+
+
+def _told(cls: type[nn.Module], inputs: tuple[Tensor, ...], rule: str) -> tuple[Finding, ...]:
+    made = Construction(cls, {}, lambda kind, given: kind(**given), f"{cls.__name__}()")
+    subject = Subject(cls.__name__, lambda _: cls(), lambda _: Inputs(inputs), construction=made)
+    return runner.ask(subject, load(rule)).findings
+
+
+@pytest.mark.parametrize(
+    ("cls", "inputs", "rule", "severity"),
+    [
+        (ScalesVisible, _with_holes(), "ignored-input", None),
+        (ScalesSome, _with_holes(), "ignored-input", Severity.WARNING),
+        (DecodesMasked, _two_masks(), "mask-ignored", None),
+        (Draws, (_randn(3, 6),), "nondeterministic-eval", Severity.NOTE),
+        (Disturbs, (_randn(3, 6),), "nondeterministic-eval", Severity.WARNING),
+        (StaysInFull, (_randn(3, 6),), "hard-coded-dtype", Severity.NOTE),
+        (SeesAPrefix, (_randn(2, 5, 6),), "future-leak", None),
+        (CausalPrefix, (_randn(2, 5, 6),), "future-leak", None),
+        (SeesAhead, (_randn(2, 5, 6),), "future-leak", Severity.WARNING),
+        (Conditioned, (_randn(3, 6),), "unused-with-option", None),
+        (Translates, (torch.arange(14).reshape(2, 7) % 9, _randn(2, 7, 6)), "padding-changes-output", None),
+        (StartsAtNothing, (_randn(3, 5, 6),), "symmetric-init", None),
+        (PoolsByNothing, (_randn(3, 5, 6),), "symmetric-init", Severity.WARNING),
+    ],
+)
+def test_only_what_is_wrong_is_told(
+    cls: type[nn.Module], inputs: tuple[Tensor, ...], rule: str, severity: Severity | None
+) -> None:
+    found = _told(cls, inputs, rule)
+    assert [one.severity or load(rule).severity for one in found[:1]] == ([severity] if severity else [])
