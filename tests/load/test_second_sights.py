@@ -109,3 +109,25 @@ class CountsItsFeatures(nn.Module):
 def test_a_constructor_that_runs_its_layers_gets_images_that_are_large_enough() -> None:
     subject = subject_of_class(CountsItsFeatures)
     assert subject.inputs(0).args[0].shape[-1] > 32
+
+
+class TiesItsHead(nn.Module):
+    def __init__(self, embedding_weights: nn.Parameter) -> None:
+        super().__init__()
+        self._tie(embedding_weights)
+
+    def _tie(self, weights):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - as it is written
+        shape = weights.shape
+        self.decoder = nn.Linear(shape[1], shape[0], bias=False)
+        self.decoder.weight = weights
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decoder(x)
+
+
+TiesItsHead.__init__.__annotations__.clear()
+
+
+def test_a_weight_that_is_tied_is_a_parameter() -> None:
+    subject = subject_of_class(TiesItsHead)
+    assert "nn.Parameter(torch.randn(" in subject.inferred_from

@@ -287,3 +287,78 @@ def test_settings_of_settings_are_those_that_a_file_assigns(tmp_path):
     subject = of_project(tmp_path, "images_a", NESTED, **{"defaults.py": said})
     assert "depth=20" in subject.inferred_from
     assert "init_mode='fan_out'" in subject.inferred_from
+
+
+SPREAD = (
+    HEAD
+    + """
+import importlib
+
+
+def instantiate_from_config(config):
+    if "target" not in config:
+        raise KeyError("Expected key `target` to instantiate.")
+    module, cls = config["target"].rsplit(".", 1)
+    return getattr(importlib.import_module(module), cls)(**config.get("params", {}))
+
+
+class Encoder(nn.Module):
+    def __init__(self, *, ch, in_channels, z_channels, resolution, double_z=True, dropout=0.0):
+        super().__init__()
+        self.convs = nn.Sequential(
+            nn.Conv2d(in_channels, ch, 3, 2, 1), nn.Conv2d(ch, (1 + double_z) * z_channels, 3, 2, 1))
+        assert resolution >= 8
+
+    def forward(self, x):
+        return self.convs(x)
+
+
+class Coder(nn.Module):
+    def __init__(self, ddconfig, lossconfig, embed_dim):
+        super().__init__()
+        self.encoder = Encoder(**ddconfig)
+        self.loss = instantiate_from_config(lossconfig)
+        self.quant_conv = nn.Conv2d(ddconfig["z_channels"], embed_dim, 1)
+
+    def forward(self, x):
+        return self.quant_conv(self.encoder(x))
+
+
+class Net(Coder):
+    def __init__(self, ddconfig, lossconfig, embed_dim, anneal=0.5):
+        super().__init__(ddconfig, lossconfig, embed_dim)
+        self.anneal = anneal
+
+    def forward(self, x):
+        return self.anneal * super().forward(x)
+"""
+)
+
+
+def test_settings_that_are_handed_on_whole_are_what_the_class_below_takes(tmp_path):
+    said = '{"params": {"ddconfig": {"double_z": false, "z_channels": 256, "resolution": 256}}}'
+    subject = of_project(tmp_path, "codes_a", SPREAD, **{"config.json": said})
+    assert "'double_z': False" in subject.inferred_from
+    assert "{'target': 'torch.nn.Identity'}" in subject.inferred_from
+    assert not subject.doubt
+
+
+OF_SHAPES = (
+    HEAD
+    + """
+class Net(nn.Module):
+    def __init__(self, input_dims, width):
+        super().__init__()
+        channels, sides = input_dims[0], input_dims[1:]
+        self.conv = nn.Conv2d(channels, width, 3, padding=1)
+        self.head = nn.Linear(width * sides[0] * sides[1], 4)
+
+    def forward(self, x):
+        return self.head(self.conv(x).flatten(1))
+"""
+)
+
+
+def test_dims_that_are_taken_apart_are_those_of_an_image(tmp_path):
+    subject = of_project(tmp_path, "dims_a", OF_SHAPES)
+    assert subject.construction.arguments["input_dims"] == (3, 32, 32)

@@ -47,6 +47,17 @@ class FollowsACard(nn.Module):
         return found.scatter_(1, ids, 1.0)
 
 
+class HandsACardOn(nn.Module):
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.empty(len(ids), cuda=ids.is_cuda).scatter_(1, ids, 1.0)
+
+    def empty(self, count: int, *, cuda: bool) -> Tensor:
+        found = torch.zeros(count, 10)
+        if cuda:
+            found = found.cuda()
+        return found
+
+
 @pytest.mark.parametrize(
     ("cls", "severity"),
     [
@@ -54,6 +65,7 @@ class FollowsACard(nn.Module):
         (Written, Severity.ERROR),
         (Forgetful, Severity.ERROR),
         (FollowsACard, Severity.NOTE),
+        (HandsACardOn, Severity.NOTE),
     ],
 )
 def test_a_told_device_is_but_a_note(cls: type[nn.Module], severity: Severity) -> None:

@@ -182,7 +182,7 @@ def _differs_in_rows(one: Call, other: Call) -> bool:
 def _is_certain(construction: Construction, count: int, error: Exception | None) -> bool:
     """Whether a failure is the module's own: not that of a stand-in, or of values that were varied."""
     given = [*construction.arguments.values()]
-    has_stand_in = any(isinstance(value, Made) for value in given)
+    has_stand_in = any(isinstance(value, Made | dict) for value in given)
     layers = "|".join(
         value.__name__ for value in given if isinstance(value, type) and issubclass(value, nn.Module)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from layersmith.load.call.clue import Clue
 from layersmith.load.call.reading import module_clue, parameter_clue
 from layersmith.load.call.stated import annotated_clue, documented_clue
 from layersmith.load.call.syntax import first_input, keys_of
+from layersmith.load.constructor.any_settings import AnyConfig
 from layersmith.load.constructor.candidates import evaluated
 from layersmith.load.constructor.names import CONFIG, plain
 from layersmith.load.values import Made
@@ -27,6 +28,7 @@ _TYPED = {
     **dict.fromkeys((torch.LongTensor, torch.IntTensor), torch.int64),
     torch.BoolTensor: torch.bool,
 }
+_SECTIONS = 2  # within each other
 State = dict[str, Any]  # parameter of forward -> description of its argument
 
 
@@ -93,13 +95,22 @@ class Callee:
 
 
 def _settings(arguments: Mapping[str, Any]) -> dict[str, int]:
-    """The whole numbers that a config object or dict among the arguments holds."""
-    found: dict[str, int] = {}
-    for name, value in arguments.items():
-        made = value.make() if isinstance(value, Made) and CONFIG.search(plain(name)) else None
-        held = made if isinstance(made, dict) else getattr(made, "__dict__", {})
-        found |= {key: size for key, size in held.items() if type(size) is int}
-    return found
+    """The whole numbers that a config object or dict among the arguments holds, also in its sections."""
+    made = (
+        value.make() if isinstance(value, Made) and CONFIG.search(plain(name)) else value
+        for name, value in arguments.items()
+    )
+    return {name: size for value in made for name, size in _numbers(value, _SECTIONS)}
+
+
+def _numbers(held: Any, depth: int) -> Iterator[tuple[str, int]]:
+    is_settings = isinstance(held, dict | AnyConfig) or (depth == _SECTIONS and hasattr(held, "__dict__"))
+    entries = held if isinstance(held, dict) else getattr(held, "__dict__", {})
+    for name, value in entries.items() if is_settings and not isinstance(held, nn.Module | type) else ():
+        if type(value) is int:
+            yield name, value
+        elif depth:
+            yield from _numbers(value, depth - 1)
 
 
 def _given(module: nn.Module, arguments: Mapping[str, Any]) -> dict[str, int]:

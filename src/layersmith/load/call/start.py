@@ -146,7 +146,7 @@ def _spatial_sizes(callee: Callee) -> list[int | None]:
 
 def _told_sides(callee: Callee) -> list[tuple[Any, ...]]:
     """What the constructor was told of the sides of images, one or several numbers each."""
-    known = [*callee.arguments.items(), *vars(callee.module).items()]
+    known = [*callee.arguments.items(), *callee.settings.items(), *vars(callee.module).items()]
     told = [value for name, value in known if _IMAGE_ARGUMENTS.match(name)]
     return [tuple(value) if isinstance(value, tuple | list) else (value,) for value in told]
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.load import abstract
-from layersmith.load.constructor import configs, evidence, names, ranges, standins
+from layersmith.load.constructor import configs, evidence, names, ranges, spread, standins
 from layersmith.load.constructor.any_settings import AnyDict
 from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import TensorSpec
@@ -53,8 +53,8 @@ def candidates(wanted: Wanted) -> list[Any]:
     annotation = evaluated(wanted.annotation, wanted.scope)
     found = list(_by_annotation(wanted.of(annotation)))
     if not found or annotation in (None, Any, object):
-        said = [*evidence.texts(wanted.usage), *found]
-        found = [*said, *_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)]
+        found = [*evidence.texts(wanted.usage), *found, *spread.handed_on(wanted, candidates)]
+        found += [*_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)]
     return ranges.within(wanted.cls, wanted.name, unique(found))
 
 
@@ -74,12 +74,13 @@ def unique(values: Iterable[Any]) -> list[Any]:
     """The values without repetition; True and 1 are not the same."""
     found: list[Any] = []
     for value in values:
-        if not any(type(value) is type(other) and _same(value, other) for other in found):
+        if not any(type(value) is type(other) and same(value, other) for other in found):
             found.append(value)
     return found
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are one object, or equal."""
     try:
         return one is other or bool(one == other)
     except Exception:  # noqa: BLE001 - objects that cannot be compared are not the same
@@ -153,8 +154,7 @@ def _sequences(wanted: Wanted, kind: Any, arguments: tuple[Any, ...]) -> Iterato
     if inspect.isclass(item) and issubclass(item, nn.Module):
         yield make([standins.ANY_MODULE, standins.ANY_MODULE])
         return
-    is_fixed = kind is tuple and items and Ellipsis not in arguments
-    if is_fixed:
+    if kind is tuple and items and Ellipsis not in arguments:
         yield tuple(candidates(wanted.of(part))[0] for part in items)
     yield from _repeated(wanted.of(item), make)
 
@@ -202,7 +202,7 @@ def _by_usage(wanted: Wanted) -> Iterator[Any]:
     yield from standins.of_nodes(wanted.name, kinds, wanted.usage.passed_as)
     if "tensor" in kinds:
         yield from standins.tensors(name)
-    is_shape = names.SHAPE.search(name) or (is_sequence and names.OUTPUT_SHAPE.search(name))
+    is_shape = names.SHAPE.search(name) or (is_sequence and names.SHAPE_TAKEN_APART.search(name))
     if is_shape and wanted.usage.length in (0, 1, 3):
         yield from names.SHAPES
     if names.ACTIVATION.search(name) and not wanted.usage.strings:

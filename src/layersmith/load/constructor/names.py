@@ -149,7 +149,7 @@ CONFIG = re.compile(
     r"^(args?|cfg|config|configs|conf|opts?|hps|hparams|params|hyperparams|options|configuration|.*_(cfg|config|args|params))$"
 )
 SHAPE = re.compile(r"^(in|input|img|image|obs|observation|state|frame)_?shape$")
-OUTPUT_SHAPE = re.compile(r"^(out|output|target)_?shape$")
+SHAPE_TAKEN_APART = re.compile(r"^(out|output|target)_?shape$|^(in|input|img|image|obs|state)_?dims$")
 SHAPES = ((3, 32, 32), (1, 32, 32), (3, 84, 84), (WIDTH,))
 TEXT = re.compile(r"(^|_)(mode|type|name|method|kind|arch|version|reduction)$")
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from layersmith.load import failure
 from layersmith.load.constructor import names
-from layersmith.load.constructor.candidates import unique
+from layersmith.load.constructor.candidates import same, unique
 from layersmith.load.constructor.standins import ANY_MODULE, LAYERS, tensors
 from layersmith.load.constructor.usage import constructor
 from layersmith.load.values import Made, TensorSpec
@@ -48,7 +48,7 @@ def repaired(
     if isinstance(error, OSError):
         yield from _without_weights(parameters, arguments)
     if _TOO_SMALL.search(text):
-        yield from _with_room(arguments)
+        yield from ({**arguments, name: value} for name, value in _with_room(arguments))
     for name, value in _asked_for(arguments, error, known):
         yield {**arguments, name: value}
     yield from _of_a_class(cls, arguments, error)
@@ -67,15 +67,13 @@ def repaired(
             yield {**arguments, name: value}
 
 
-def _with_room(arguments: Mapping[str, Any]) -> Iterator[Arguments]:
-    """Larger images, as an argument or one of the settings."""
-    for name, value in arguments.items():
-        sides = [side for side in _LARGER if type(value) is int and _SIDES.match(name) and value < side]
-        yield from ({**arguments, name: side} for side in sides)
-        if isinstance(value, Made) and (remade := value.remade) is not None:
-            for parts in _with_room(value.parts):
-                changed = next(part for part in parts if parts[part] is not value.parts[part])
-                yield {**arguments, name: remade(changed, parts[changed])}
+def _with_room(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """An argument, or one of the settings, with which images are larger."""
+    for name, value in settings.items():
+        if type(value) is int and _SIDES.match(name):
+            yield from ((name, side) for side in _LARGER if side > value)
+        elif isinstance(value, Made) and value.remade is not None:
+            yield from ((name, value.remade(*part)) for part in _with_room(value.parts))
 
 
 def _of_a_class(cls: type[nn.Module], arguments: Arguments, error: Exception) -> Iterator[Arguments]:
@@ -246,7 +244,7 @@ def _alternatives(current: Any, text: str, error: Exception, values: list[Any]) 
     found = [*_of_its_kind(current, text, error, numbers), *values]
     if type(current) is int and not isinstance(error, TypeError):
         found += [number for number in numbers if 0 < number < 512]  # noqa: PLR2004 - a small module
-    return [value for value in unique(found) if not (type(value) is type(current) and _equal(value, current))]
+    return [value for value in unique(found) if not (type(value) is type(current) and same(value, current))]
 
 
 def _of_its_kind(current: Any, text: str, error: Exception, numbers: list[int]) -> Iterator[Any]:
@@ -258,9 +256,12 @@ def _of_its_kind(current: Any, text: str, error: Exception, numbers: list[int]) 
         yield from _of_a_list(current, text, numbers)
     elif type(current) is int:
         yield from _of_a_number(current, text, numbers)
-    elif isinstance(current, TensorSpec) and "ndarray" in text:
-        size = ", ".join(map(str, current.shape))
-        yield Made(f"torch.ones({size}).numpy()", torch.ones(current.shape).numpy)
+    elif isinstance(current, TensorSpec):
+        size, shape = str(current.shape)[1:-1], current.shape
+        if "ndarray" in text:
+            yield Made(f"torch.ones({size}).numpy()", torch.ones(shape).numpy)
+        if "nn.Parameter or None expected" in text:  # weights that are tied
+            yield Made(f"torch.nn.Parameter(torch.randn({size}))", lambda: nn.Parameter(torch.randn(shape)))
     elif current == [] and re.search(_TENSOR_WANTED, text):
         yield from tensors("")
     elif inspect.isclass(current) and re.search(r"missing \d required positional argument: 'self'", text):
@@ -291,10 +292,3 @@ def _of_a_number(current: int, text: str, numbers: list[int]) -> Iterator[Any]:
         r"has no attribute '(parameters|children|(named_)?modules|state_dict|eval|train|forward)'", text
     ):
         yield ANY_MODULE
-
-
-def _equal(one: Any, other: Any) -> bool:
-    try:
-        return bool(one == other)
-    except Exception:  # noqa: BLE001 - what cannot be compared is not equal
-        return False

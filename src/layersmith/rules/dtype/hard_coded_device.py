@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import linecache
 import re
 from collections.abc import Iterator
 from typing import TypeGuard
@@ -47,7 +48,7 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 KEPT = re.compile(r"self\.(?:\w+\.)*_?device\b")
-LIES = re.compile(r"\.is_cuda\b|\.get_device\(")
+LIES = re.compile(r"\.is_cuda\b|\.get_device\(|^(?:is_|use_)?cuda$")  # also where that was handed on
 DEVICES = re.compile(r"(?:same|expected|correct) device|on the same device", re.IGNORECASE)
 
 
@@ -113,7 +114,7 @@ def _is_as_told(module: nn.Module, file: str, line: int) -> bool:
 
 
 def _follows_a_card(file: str, line: int) -> bool:
-    """Whether the function of this line asks where a tensor lies: `if x.is_cuda: eye = eye.cuda()`."""
+    """Whether the function of this line asks where a tensor lies, or is told: `if x.is_cuda: eye = eye.cuda()`."""
     around = [
         node
         for node in ast.walk(source.tree_of(file))
@@ -122,7 +123,10 @@ def _follows_a_card(file: str, line: int) -> bool:
     tests = (
         [one.test for one in ast.walk(around[-1]) if isinstance(one, ast.If | ast.IfExp)] if around else []
     )
-    return any(LIES.search(ast.unparse(test)) for test in tests)
+    asks = any(".is_cuda" in line for line in linecache.getlines(file))
+    return any(
+        found for test in tests if (found := LIES.search(ast.unparse(test))) and (asks or "." in found[0])
+    )
 
 
 @hard_coded_device.by_source
