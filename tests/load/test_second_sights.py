@@ -131,3 +131,58 @@ TiesItsHead.__init__.__annotations__.clear()
 def test_a_weight_that_is_tied_is_a_parameter() -> None:
     subject = subject_of_class(TiesItsHead)
     assert "nn.Parameter(torch.randn(" in subject.inferred_from
+
+
+class MeasuresItself(nn.Module):
+    """How many features are left it asks its layers; that a cube is as deep as its kernel no name says."""
+
+    def __init__(self, count: int = 9, patch: int = 7) -> None:
+        super().__init__()
+        self.count, self.patch = count, patch
+        self.conv = nn.Conv3d(1, 4, (3, 5, 5))
+        self.head = nn.Linear(self._left(), 2)
+
+    def _left(self) -> int:
+        with torch.no_grad():
+            return self.conv(torch.zeros((1, 1, self.count, self.patch, self.patch))).numel()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.conv(x).flatten(1))
+
+
+def test_what_a_constructor_runs_through_its_layers_is_an_input() -> None:
+    assert subject_of_class(MeasuresItself).inputs(0).args[0].shape[1:] == (1, 9, 7, 7)
+
+
+class LooksFarDown(nn.Module):
+    def __init__(self, channels: int = 40) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(1, 4, (channels, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).mean((2, 3, 4))
+
+
+def test_an_input_becomes_as_deep_as_its_kernel() -> None:
+    shape = subject_of_class(LooksFarDown).inputs(0).args[0].shape
+    assert shape[2] == 40
+    assert shape[3] < 40
+
+
+class StacksFrames(nn.Module):
+    """It pads the wrong way, so most lengths fail; one that it divides does not."""
+
+    def __init__(self, n_mels: int = 8, stride: int = 3) -> None:
+        super().__init__()
+        self.stride = stride
+        self.proj = nn.Linear(n_mels * stride, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, m = x.shape
+        pad = t % self.stride
+        x = nn.functional.pad(x, (0, 0, 0, pad))
+        return self.proj(x.reshape(b, (t + pad) // self.stride, m * self.stride))
+
+
+def test_a_length_that_most_numbers_divide_is_tried() -> None:
+    assert subject_of_class(StacksFrames).inputs(0).args[0].shape[1] % 3 == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -185,6 +187,59 @@ class PoolsByNothing(nn.Module):
         return (self.seeds @ x.mT).softmax(-1) @ x
 
 
+class Asks(nn.Module):
+    """What the query adds to each score is the same for all keys unless something bends the sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.score = nn.Linear(5, 8), nn.Linear(6, 8), nn.Linear(8, 1)
+
+    def forward(self, query: Tensor, keys: Tensor) -> Tensor:
+        shares = self.score(self.bent(self.key(keys) + self.query(query)[:, None])).softmax(1)
+        return (shares * keys).sum(1)
+
+    def bent(self, x: Tensor) -> Tensor:
+        return x.tanh()
+
+
+class AsksInVain(Asks):
+    def bent(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Doubles(torch.autograd.Function):
+    """It clears what it kept, as a checkpoint does, so its graph serves once."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.kept = x.detach()
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        kept = ctx.kept
+        del ctx.kept
+        return 2 * slope + 0 * kept
+
+
+class ServesOnce(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = Doubles.apply(x)
+        return y, y.sigmoid()
+
+
+class HasHalves(nn.Module):
+    """Whoever sets the option converts the module as well."""
+
+    def __init__(self, *, use_fp16: bool = False) -> None:
+        super().__init__()
+        self.dtype = torch.float16 if use_fp16 else torch.float32
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.type(self.dtype)).type(x.dtype)
+
+
 def _told(cls: type[nn.Module], inputs: tuple[Tensor, ...], rule: str) -> tuple[Finding, ...]:
     made = Construction(cls, {}, lambda kind, given: kind(**given), f"{cls.__name__}()")
     subject = Subject(cls.__name__, lambda _: cls(), lambda _: Inputs(inputs), construction=made)
@@ -207,6 +262,11 @@ def _told(cls: type[nn.Module], inputs: tuple[Tensor, ...], rule: str) -> tuple[
         (Translates, (torch.arange(14).reshape(2, 7) % 9, _randn(2, 7, 6)), "padding-changes-output", None),
         (StartsAtNothing, (_randn(3, 5, 6),), "symmetric-init", None),
         (PoolsByNothing, (_randn(3, 5, 6),), "symmetric-init", Severity.WARNING),
+        (Asks, (_randn(3, 5), _randn(3, 7, 6)), "ignored-input", None),
+        (AsksInVain, (_randn(3, 5), _randn(3, 7, 6)), "ignored-input", Severity.WARNING),
+        (ServesOnce, (_randn(3, 6),), "wrong-gradient", None),
+        (ServesOnce, (_randn(3, 6),), "layout-dependent-gradient", None),
+        (HasHalves, (_randn(3, 6),), "argument-crashes", None),
     ],
 )
 def test_only_what_is_wrong_is_told(

@@ -215,6 +215,7 @@ class Trials:
             or (self.is_guess and misses_one(error, self.case.module, self.inputs))
             or any(refusal.wants_another(cls, given, option.name, error) for option in chosen)
             or any(refusal.runs_off(cls, usual, option.name, error) for option in chosen)
+            or any(refusal.wants_a_dtype(option.name, error) for option in chosen)
             or any(one.value is None and refusal.is_placeholder(one.name, error) for one in chosen)
         )
 

@@ -35,6 +35,8 @@ WIDTHS = re.compile(
     r"^(?:in|out)_?(?:c|chs?|channels|planes|dim|features)?$|dim_?(?:in|out)|(?:in|out)put_dim"
 )
 LISTS = re.compile(r"isinstance\((\w+), .*\b(?:tuple|list)\b")
+PRECISION = re.compile(r"(?:fp|float|bf)_?16|half|precision|dtype")
+DTYPES = re.compile(r"[dD]type|[tT]ype \(.*should be the same|[sS]calar type")
 LEFT_OUT = "__left_out__"  # on a package whose __init__ failed: what of that was not run
 DOTTED = re.compile(r"name can\\?'t contain \"\.\", got: ([\w.]+)")
 AUTOGRAD = f"{source.TORCH}/autograd/"
@@ -181,6 +183,11 @@ def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, err
     return (
         bool(missing) and "None" in str(error) and (not text or any(word in text for word in missing | kept))
     )
+
+
+def wants_a_dtype(name: str, error: BaseException) -> bool:
+    """Whether an option of a dtype, `use_fp16`, meets a module and inputs of another, which its caller would convert."""
+    return PRECISION.search(name) is not None and DTYPES.search(str(error)) is not None
 
 
 def runs_off(cls: type[nn.Module], usual: Mapping[str, Any], name: str, error: BaseException) -> bool:

@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from layersmith.load.call.clue import Clue
+from layersmith.load.call.clue import BATCH, Clue
 from layersmith.load.call.reading import module_clue, parameter_clue
 from layersmith.load.call.stated import annotated_clue, documented_clue
 from layersmith.load.call.syntax import first_input, keys_of
+from layersmith.load.constructor import dry_run
 from layersmith.load.constructor.any_settings import AnyConfig
 from layersmith.load.constructor.candidates import evaluated
 from layersmith.load.constructor.names import CONFIG, plain
-from layersmith.load.values import Made
+from layersmith.load.values import Made, TensorSpec
 from layersmith.probe import source
 from layersmith.probe.sequence import TOGETHER
 
@@ -73,6 +74,13 @@ class Callee:
             n for n, p in self.parameters.items() if p.default is p.empty and p.kind is not p.VAR_POSITIONAL
         ]
         return needed or list(self.parameters)[:1]
+
+    @property
+    def dry_run(self) -> State | None:
+        """What the constructor itself ran through its layers, for the only input there is; None where it did not."""
+        shape = dry_run.shape(self.module)
+        is_only = bool(shape) and len(self.required) == 1
+        return {self.required[0]: TensorSpec((BATCH, *shape[1:]), free=frozenset({0}))} if is_only else None
 
     def annotation(self, name: str) -> Any:
         """The parameter's annotation as an object, or None."""

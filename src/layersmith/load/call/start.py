@@ -74,8 +74,7 @@ def starts(callee: Callee) -> list[State]:
         for s, size in enumerate(_sizes_at(rank, spatial))
     ]
     if is_loss(callee):
-        told = [name for name in callee.required[:2] if callee.clues[name].names]
-        are_told = len(told) > 1 and not has_labels(callee)
+        are_told = all(callee.clues[name].names for name in callee.required[:2]) and not has_labels(callee)
         weighed += [(_LATER_RANK if are_told else -1.0, state) for state in loss_states(callee)]
     found = [state for _, state in sorted(weighed, key=lambda pair: pair[0])]
     left_out = graphs.left_out(callee.parameters)
@@ -250,7 +249,9 @@ def _main(callee: Callee, name: str, rank: int, spatial: int | None) -> TensorSp
                 spec = spec.resized(index, side, fix=False) if index in spec.free else spec
         is_channel = 1 in spec.free and not clue.last and not _is_spatial_name(clue.names[1:2])
         return spec.resized(1, channels, fix=False) if channels and is_channel else spec
-    features = callee.told(_FEATURE_ARGUMENTS)
+    features = callee.told(_FEATURE_ARGUMENTS) or (
+        callee.told(_CHANNEL_ARGUMENTS) if spec.rank == _MATRIX else 0
+    )
     if spec.rank in (_MATRIX, _SEQUENCE) and {1, spec.rank - 1} <= spec.free and features:
         spec = spec.resized(spec.rank - 1, features, fix=False)
     length = callee.told(_LENGTH_ARGUMENTS)

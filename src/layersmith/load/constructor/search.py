@@ -12,7 +12,7 @@ from torch import nn
 
 from layersmith.load.abstract import unwritten
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
-from layersmith.load.constructor import callsites, devices, names, ranges, settings
+from layersmith.load.constructor import callsites, devices, dry_run, names, ranges, settings
 from layersmith.load.constructor.asked import asked_by
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
 from layersmith.load.constructor.repair import Arguments, repaired
@@ -73,7 +73,7 @@ def construct(cls: type[nn.Module], arguments: Mapping[str, Any], *, is_forgivin
         if parameter.kind is parameter.VAR_POSITIONAL and name in made:
             positional += made.pop(name)
     try:
-        module = cls(*positional, **made)
+        module = dry_run.watched(lambda: cls(*positional, **made))
     except AttributeError as error:
         if not (is_forgiving and UNINITIALISED in str(error)):
             raise

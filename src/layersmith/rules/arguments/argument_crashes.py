@@ -198,7 +198,7 @@ class NormsBeforeItsGate(nn.Module):
 
 
 @argument_crashes.bad(
-    "AddsInPlace(residual=True) (a flag): backward raised RuntimeError: one of the variables"
+    "AddsInPlace(residual=True, out_chs=6) (a flag): backward raised RuntimeError: one of the variables"
 )
 class AddsInPlace(nn.Module):
     """A shortcut, between equal widths only, changes what the gradient needs."""

@@ -92,7 +92,12 @@ def _is_meant(module: nn.Module, file: str, line: int) -> bool:
         type(part): [name for name, value in vars(part).items() if value is torch.float32]
         for part in nn.Module.modules(module)
     }
-    told = ((source.text_of(kind), name) for kind, names in kinds.items() for name in names)
+    told = (
+        (source.text_of(base), name)
+        for kind, names in kinds.items()
+        for base in kind.__mro__[:-1]
+        for name in names
+    )
     return any(re.search(rf"\.(?:to|type)\(self\.{name}\b", text) for text, name in told)
 
 

@@ -40,7 +40,9 @@ NOT_HERE = re.compile(
     r"not support .*\bon CPU\b|only supported on (?:CUDA|GPU)|use another device", re.IGNORECASE
 )
 # What an input raises that is too short for a part of it to be drawn.
-TOO_SHORT = re.compile(r"expects 'from' to be less than 'to'|empty range|larger than population")
+TOO_SHORT = re.compile(
+    r"expects 'from' to be less than 'to'|empty range|larger than population|inconsistent with step sign"
+)
 
 
 @rule(severity=Severity.ERROR, since="0.1", promise=Promise.CALLABLE, after=())

@@ -5,11 +5,11 @@
 what the model is given never arrives. Shapes fit, the loss falls, only the result is worse than it should be.
 
 ## How it is tested
-Each tensor is replaced by others of its kind, in eval and in train mode, after every parameter was moved a
-little (a gate may start at zero). If no output moves and no gradient arrives, it is ignored. Features are found
-by gradients that are exactly zero, and confirmed by changing them. Masks and lengths, arguments of which only
-the shape, device or dtype is read, those that the code calls unused or reads in a branch that is not taken, and
-features that a fixed mask or window, or a slice by an option, leaves out pass.
+Each tensor is replaced by others of its kind, in eval and in train mode, after every parameter was moved a little (a
+gate may start at zero). If no output moves, but by rounding that float64 does without, and no gradient arrives, it is
+ignored. Features are found by gradients that are exactly zero, and confirmed by changing them. Masks and lengths,
+arguments of which only the shape, device or dtype is read, those that the code calls unused or reads in a branch that
+is not taken, and features that a fixed mask or window, or a slice by an option, leaves out pass.
 An argument with a default, which the call leaves out, is followed in the source: it is reported where it is documented
 or reassigned and then changes nothing, unless another `forward` of the file, or of a base, takes it too. What is never
 read, though another class takes the very same arguments, is a note: an interface demands it.

@@ -45,7 +45,7 @@ FIX = (
 )
 TWICE = (
     r"(?i)\b(?:twice[- ]differentiable|hessian|laplacian|gradgradcheck|gradient penalty|meta-?learning)\b"
-    r"|\bphysics[- ]informed\b|\bPINNs?\b"
+    r"|\bphysics[- ](?:informed|loss(?:es)?)\b|\bPINNs?\b|\bd2\w?/d\w"
     r"|\bforces?\b[^.\n]{0,40}\b(?:autograd|derivative|gradient)"
 )
 

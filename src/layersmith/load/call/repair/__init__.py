@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from layersmith.load.call.callee import State
-from layersmith.load.call.repair import conditions, divisors, dtypes, kinds, ranks, relations, sizes
+from layersmith.load.call.repair import conditions, divisors, dtypes, kinds, ranks, relations, room, sizes
 from layersmith.load.call.repair.complaint import Complaint
 
 _WIDEST = 8  # how many ways on from one error are followed
@@ -26,7 +26,7 @@ _ADVICE = (
     ranks.counted,
     ranks.one_a_row,
     ranks.of_pairs,
-    sizes.too_small,
+    room.too_small,
     divisors.divisible,
     relations.halved,
     relations.cut,

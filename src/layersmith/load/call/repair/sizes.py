@@ -16,57 +16,11 @@ from layersmith.load.call.repair.conditions import condition_pairs
 from layersmith.load.call.repair.messages import Pair, directed_pairs, undirected_pairs
 from layersmith.load.values import TensorSpec, specs
 
-_TOO_SMALL = re.compile(
-    r"Kernel size can't be greater|[Oo]utput size is too small|too small|Padding size should be less|"
-    r"Expected more than 1 value|non-zero|smaller than kernel|maximum size for tensor at dimension|"
-    r"must be (greater|larger)|at least|exceeds dimension size|invalid start|"
-    r"negative dimension|zero elements|step must be|stack expects a non-empty|Invalid computed output size"
-)
-_TOO_SHORT = "[Kk]ernel size|Invalid computed output size"
-_SPATIAL = (32, 64, 128)
 _PARTS = (2, 3, 4)
-_SAMPLES = (512, 4096, 32_768)
+_EVEN = 12
 _SIDES = (28, 32, 64, 16, 8, 4, 1, 96, 128, 224)
 _SEQUENCE = 3  # a rank
 _MOST_ALIKE = 2  # tensors that are changed together only: a query and its keys
-
-
-def too_small(complaint: Complaint) -> Iterator[State]:
-    """More pixels or steps."""
-    if not _TOO_SMALL.search(complaint.text):
-        return
-    yield from _longer(complaint)
-    for side in _SPATIAL:
-        yield complaint.with_specs(lambda spec, side=side: _enlarged(spec, side))  # type: ignore[misc]
-    for length in _SAMPLES if complaint.says(_TOO_SHORT) else ():  # of a signal [batch, channels, samples]
-        yield complaint.with_specs(lambda spec, length=length: _stretched(spec, length))  # type: ignore[misc]
-
-
-def _longer(complaint: Complaint) -> Iterator[State]:
-    """More samples of a signal [batch, samples] that a window of hundreds is laid over."""
-    is_signal = all(spec.rank < _SEQUENCE for spec in specs(list(complaint.state.values())))
-    if not is_signal or not complaint.says(f"Padding size should be less|{_TOO_SHORT}"):
-        return
-    for length in _SAMPLES:
-        yield complaint.with_specs(
-            lambda spec, length=length: (
-                spec.resized(1, length, fix=False)  # type: ignore[misc]
-                if spec.rank == 2 and 1 in spec.free and spec.dtype.is_floating_point  # noqa: PLR2004 - batch and samples
-                else spec
-            )
-        )
-
-
-def _stretched(spec: TensorSpec, length: int) -> TensorSpec:
-    is_signal = spec.rank == _SEQUENCE and 2 in spec.free and spec.shape[2] < length  # noqa: PLR2004
-    return spec.resized(2, length, fix=False) if is_signal else spec
-
-
-def _enlarged(spec: TensorSpec, side: int) -> TensorSpec:
-    for index in sorted(spec.free):
-        if index > 0 and spec.rank > 2 and spec.shape[index] < side:  # noqa: PLR2004 - features are not enlarged
-            spec = spec.resized(index, side, fix=False)
-    return spec
 
 
 def paired(complaint: Complaint) -> Iterator[State]:
@@ -253,6 +207,8 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
             yield from complaint.with_size(size, step if step > 3 else 8 // max(step, 1) * max(step, 1))  # noqa: PLR2004
         elif (product * size) % total == 0:  # a comment's own number, where no other gives way
             yield from complaint.with_size(size, product * size // total, only_free=size in free)
+    for size in free:  # what most numbers divide
+        yield from complaint.with_size(size, _EVEN)
 
 
 def _fewer_dimensions(complaint: Complaint, product: int, total: int) -> Iterator[State]:

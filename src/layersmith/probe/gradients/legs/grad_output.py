@@ -21,9 +21,7 @@ def layouts(bench: Bench) -> None:
         ones = bench.pull([expanded_ones(one) for one in u])
         both = bench.pull([scattered(one + 1) for one in u])
     except Exception as error:  # noqa: BLE001 - backward may raise anything
-        bench.fault(
-            name, "raises in backward", f"for a non-contiguous or expanded grad_output: {first_line(error)}"
-        )
+        _raised(bench, name, f"for a non-contiguous or expanded grad_output: {first_line(error)}")
         return
     total = [plus(a, b) for a, b in zip(ones, bench.station.gradients, strict=True)]
     found = contrast(both, total, limit=limit, floor=floor_of(bench, limit))
@@ -59,11 +57,26 @@ def undefined(bench: Bench) -> None:
             for first in (True, False)
         ]
     except Exception as error:  # noqa: BLE001
-        bench.fault(
-            name, "raises in backward", f"when one output does not enter the loss: {first_line(error)}"
-        )
+        _raised(bench, name, f"when one output does not enter the loss: {first_line(error)}")
         return
     total = [plus(a, b) for a, b in zip(*parts, strict=True)]
     limit = closeness.GRADIENT_TWICE[bench.site.precision.dtype]
     found = contrast(total, bench.station.gradients, limit=limit, floor=floor_of(bench, limit))
     bench.settle(name, found, "when one output does not enter the loss")
+
+
+def _raised(bench: Bench, name: str, when: str) -> None:
+    """A fault, unless the very same backward as before raises as well by now."""
+    if _serves_once(bench):
+        bench.not_run(name, "its graph serves for one backward pass only")
+    else:
+        bench.fault(name, "raises in backward", when)
+
+
+def _serves_once(bench: Bench) -> bool:
+    """Whether going backward once more fails, whatever enters the loss: what was saved is gone."""
+    try:
+        bench.pull([one.clone() for one in bench.station.projection.along])
+    except Exception:  # noqa: BLE001 - whatever the user's backward raises
+        return True
+    return False
