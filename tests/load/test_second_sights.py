@@ -186,3 +186,22 @@ class StacksFrames(nn.Module):
 
 def test_a_length_that_most_numbers_divide_is_tried() -> None:
     assert subject_of_class(StacksFrames).inputs(0).args[0].shape[1] % 3 == 0
+
+
+class MarginLoss(nn.Module):
+    """One margin for each class, by how many of it there are."""
+
+    def __init__(self, cls_num_list: list[int]) -> None:
+        super().__init__()
+        self.margins = torch.tensor(cls_num_list, dtype=torch.float32).rsqrt()
+
+    def forward(self, x: Tensor, target: Tensor) -> Tensor:
+        index = nn.functional.one_hot(target, x.shape[1]).to(x.dtype)
+        margin = torch.matmul(self.margins[None, :], index.transpose(0, 1)).view(-1, 1)
+        return nn.functional.cross_entropy(torch.where(index.bool(), x - margin, x), target)
+
+
+def test_a_list_with_an_entry_for_each_class_says_how_many_there_are() -> None:
+    subject = subject_of_class(MarginLoss)
+    assert subject.construction is not None
+    assert subject.inputs(0).args[0].shape[1] == len(subject.construction.arguments["cls_num_list"])

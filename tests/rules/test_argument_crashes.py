@@ -264,23 +264,34 @@ def test_an_option_may_want_a_size_that_was_left_none() -> None:
 
 
 class Shortens(nn.Module):
-    """Its shortcut asks for the widths alone, or for the stride as well."""
-
-    asks_for_the_stride = False
+    """Its shortcut asks for the widths alone."""
 
     def __init__(self, in_channels: int = 4, out_channels: int = 6, stride: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_channels, out_channels, 3, stride, 1)
         self.shortcut: nn.Module = nn.Identity()
-        if in_channels != out_channels or (self.asks_for_the_stride and stride != 1):
+        if in_channels != out_channels:
             self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x) + self.shortcut(x)
 
 
-class ShortensEither(Shortens):
-    asks_for_the_stride = True
+class ShortensEither(nn.Module):
+    """As it is in the paper: who halves the sides doubles the channels."""
+
+    def __init__(self, in_channels: int = 4, out_channels: int = 6, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 3, stride, 1)
+        self.more = 0
+        if stride != 1 or in_channels != out_channels:
+            self.more = max(2, out_channels - in_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        sides = y.shape[-1], y.shape[-2]
+        kept = nn.functional.adaptive_avg_pool2d(x, sides) if sides != x.shape[2:] else x
+        return y + nn.functional.pad(kept, (0, 0, 0, 0, 0, self.more))
 
 
 def test_a_stride_is_tried_where_the_widths_are_equal() -> None:

@@ -65,13 +65,12 @@ def _attribute(node: ast.AST) -> str:
 
 
 def of_equals(cls: type[nn.Module]) -> Iterator[tuple[str, str]]:
-    """Two parameters of which the constructor asks whether they are equal: `if in_channels != out_channels:`."""
+    """Two parameters of which the constructor asks whether they are equal, and nothing else: `if inputs != outputs:`."""
     node, kept = source.function_node(cls.__init__), kept_as(cls)
     for part in ast.walk(node) if node is not None else ():
-        if isinstance(part, ast.Compare) and isinstance(part.ops[0], ast.Eq | ast.NotEq):
-            one, other = (
-                kept.get(_attribute(side), getattr(side, "id", ""))
-                for side in (part.left, part.comparators[0])
-            )
+        test = part.test if isinstance(part, ast.If | ast.IfExp) else getattr(part, "value", None)
+        if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Eq | ast.NotEq):
+            sides = (test.left, test.comparators[0])
+            one, other = (kept.get(_attribute(side), getattr(side, "id", "")) for side in sides)
             if one and other:
                 yield one, other

@@ -18,6 +18,7 @@ _TARGET = re.compile(r"^(target|targets|label|labels|y|y_true|true|gt|ground_tru
 _PREDICTED = re.compile(r"^(?:y_)?(?:pred(?:icted|iction|s)?|logits|outputs?|hat)(?:_|$)|_(?:pred|hat)$")
 _TRUE = re.compile(r"^(?:gt|true|target|label|y_true)(?:_|$)|_(?:gt|true)$")
 _LABELS = re.compile(r"^(label|labels|class|classes)$")
+_PER_CLASS = re.compile(r"(^|_)(cls|class)")
 _TEXTS = re.compile(r"^(split|prefix|phase)$")  # by which results are named
 CLASSES = re.compile(r"^(n|num)_?(class(es)?|labels)$|^classes$")
 _SHAPES = (
@@ -60,7 +61,7 @@ def _compared(callee: Callee) -> list[str]:
 def loss_states(callee: Callee) -> list[State]:
     """Pairs of floats, probabilities, class numbers and flags; whatever else is asked for is a weight."""
     first, second, *rest = _compared(callee)
-    classes = callee.told(CLASSES) or callee.clues[first].reach
+    classes = callee.told(CLASSES) or _listed(callee) or callee.clues[first].reach
     shapes = [(s[0], classes, *s[2:]) if classes and len(s) > 1 else s for s in _SHAPES]
     if callee.clues[first].is_flat and not callee.clues[first].reach:  # maps, not boxes
         shapes.sort(key=lambda shape: -len(shape))
@@ -74,6 +75,12 @@ def loss_states(callee: Callee) -> list[State]:
     return [
         {first: pair[0], second: pair[1], **{name: _beside(pair[0], name) for name in rest}} for pair in pairs
     ]
+
+
+def _listed(callee: Callee) -> int:
+    """How many classes a list that has an entry for each says: `cls_num_list`; 0 where there is none."""
+    lists = (v for n, v in callee.arguments.items() if isinstance(v, list | tuple) and _PER_CLASS.search(n))
+    return next(map(len, lists), 0)
 
 
 def _beside(prediction: TensorSpec, name: str) -> Any:
