@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from layersmith import runner
 from layersmith.load.build import subject_of_class
+from layersmith.load.words import stated
+from layersmith.registry import load
 
 
 class JoinsLowFeatures(nn.Module):
@@ -205,3 +208,56 @@ def test_a_list_with_an_entry_for_each_class_says_how_many_there_are() -> None:
     subject = subject_of_class(MarginLoss)
     assert subject.construction is not None
     assert subject.inputs(0).args[0].shape[1] == len(subject.construction.arguments["cls_num_list"])
+
+
+class NodesAndLinks(nn.Module):
+    """nodes: (batch, n, width); links: (batch, kinds, n, n) weights of edges."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.own = nn.Linear(width, width)
+
+    def forward(self, nodes: Tensor, links: Tensor) -> Tensor:
+        return self.own(nodes) + links.mean(1) @ nodes
+
+
+def test_a_name_that_stands_twice_in_one_shape_is_one_size() -> None:
+    assert not runner.ask(subject_of_class(NodesAndLinks), load("documented-shapes-fail")).findings
+
+
+class SumsUpPoints(nn.Module):
+    """Of points.
+
+    points: (batch, count, n_in). The result, (batch, n_out), is invariant to the order of the points.
+    """
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.each, self.join = nn.Linear(n_in, 8), nn.Linear(16, n_out)
+
+    def forward(self, points: Tensor) -> Tensor:
+        h = self.each(points).relu()
+        return self.join(torch.cat([h.mean(1), h.amax(1)], -1))
+
+
+def test_the_members_of_a_set_are_not_its_features() -> None:
+    assert stated(SumsUpPoints)["permutation_invariant"].value == 1
+
+
+class Frames(nn.Module):
+    """wave: (batch, samples) with samples >= window."""
+
+    def __init__(self, count: int, window: int = 16, hop: int = 8) -> None:
+        super().__init__()
+        self.window, self.hop = window, hop
+        self.bank = nn.Parameter(torch.randn(window, count))
+
+    def forward(self, wave: Tensor) -> Tensor:
+        rows, samples = wave.shape
+        count = (samples - self.window) // self.hop + 1
+        return wave.as_strided((rows, count, self.window), (samples, self.hop, 1)) @ self.bank
+
+
+def test_an_input_is_long_enough_that_something_comes_of_it() -> None:
+    subject = subject_of_class(Frames)
+    assert subject.case(seed=0).run().numel()

@@ -64,7 +64,7 @@ _DOMAIN = re.compile(  # inputs that are not just any numbers
 )
 _MEMBERS = re.compile(
     r"(?:n|m|k|s|set|points?|elements?|items?|nodes?|instances?|objects?|particles?|atoms?|agents?|members?|tokens?)"
-    r"|(?:n|num)_\w+",
+    r"|count|(?:n|num)_(?!(?:in|out|dims?|channels?|feat\w*|hidden)$)\w+",
     re.IGNORECASE,
 )
 _REDUCED = re.compile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Iterator
 
 import torch
@@ -14,7 +15,8 @@ from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
 MORE = 8  # times as many steps
-ROUNDING, ROUNDING_IN_DOUBLE = 1e-5, 1e-12  # of the largest number of an output
+ROUNDING = 1e-5  # of the largest number of an output
+LESS_IN_DOUBLE = 1e-6  # where that is rounding
 LOUD = 3.0  # times the mean size of what is replaced
 SPATIAL = (nn.modules.conv._ConvNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)  # noqa: SLF001
 
@@ -48,33 +50,37 @@ def has_effect(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tupl
         for values in (other, _padded(tensor)):
             after = _outputs(module, arguments.replaced(inputs, {id(tensor): values}), seed)
             if _differ(before, after):
-                return not (_is_near(before, after, ROUNDING) and _is_rounding(module, inputs, tensor, seed))
+                return not _is_rounding(module, inputs, tensor, seed, _moved(before, after))
     return tensor.is_floating_point() and bool((_gradient(module, inputs, tensor, seeds[0]) != 0).any())
 
 
-def _is_rounding(module: nn.Module, inputs: Inputs, tensor: Tensor, seed: int) -> bool:
+def _is_rounding(module: nn.Module, inputs: Inputs, tensor: Tensor, seed: int, moved: float) -> bool:
     """Whether the outputs move by rounding alone, as of what a softmax takes away again: in float64 by as much less."""
+    if not 0 < moved < ROUNDING:
+        return False
     place = next(index for index, one in enumerate(inputs.tensors()) if one is tensor)
     try:
         wide, doubles = copy.deepcopy(module).double(), inputs.to(torch.float64)
         one = [*doubles.tensors()][place]
-        values = other_values(one, seed)
-        other = arguments.replaced(doubles, {id(one): one if values is None else values})
-        return values is not None and _is_near(
-            _outputs(wide, doubles, seed), _outputs(wide, other, seed), ROUNDING_IN_DOUBLE
-        )
+        before = _outputs(wide, doubles, seed)
+        others = (other_values(one, seed), _padded(one))
+        after = [
+            _outputs(wide, arguments.replaced(doubles, {id(one): other}), seed)
+            for other in others
+            if other is not None
+        ]
     except Exception:  # noqa: BLE001 - a module of one dtype cannot be asked
         return False
+    return max((_moved(before, found) for found in after), default=moved) <= moved * LESS_IN_DOUBLE
 
 
-def _is_near(left: list[Tensor], right: list[Tensor], share: float) -> bool:
-    """Whether all outputs agree but for that share of the largest number in each."""
-    pairs = zip(left, right, strict=False)
-    return len(left) == len(right) and all(
-        a.shape == b.shape and bool((a - b).abs().max() <= share * a.abs().max())
-        for a, b in pairs
-        if a.numel() and a.is_floating_point()
-    )
+def _moved(left: list[Tensor], right: list[Tensor]) -> float:
+    """The largest difference, as a share of the largest number of its output; infinite where they cannot be compared."""
+    if [one.shape for one in left] != [one.shape for one in right]:
+        return math.inf
+    pairs = [(a.double(), b.double()) for a, b in zip(left, right, strict=True) if a.numel()]
+    shares = [float((a - b).abs().max() / a.abs().max()) for a, b in pairs]
+    return max(shares, default=0.0)
 
 
 def _padded(tensor: Tensor) -> Tensor:
@@ -100,13 +106,15 @@ def loud_like(tensor: Tensor) -> Tensor:
 
 
 def longer(inputs: Inputs) -> Inputs:
-    """Rows of many times as many steps, and what has a line for each step."""
+    """Rows of many times as many steps, each a little smaller than the one before, and what has a line for each step."""
     stacks = [x for x in inputs.tensors() if x.ndim == 3]  # noqa: PLR2004 - rows x time x features
     lines = {x.shape[1] for x in stacks} - {x.shape[0] for x in stacks}
 
     def more(x: Tensor) -> Tensor:
         if x.ndim == 3:  # noqa: PLR2004 - as above
-            return x.repeat(1, MORE, 1)
+            steps = x.repeat(1, MORE, 1)
+            shares = torch.linspace(1, 0.5, steps.shape[1], device=x.device)[:, None]
+            return steps * shares.to(x.dtype) if x.is_floating_point() else steps
         return x.repeat(MORE, 1) if x.ndim == 2 and x.shape[0] in lines else x  # noqa: PLR2004 - time x features
 
     return inputs.map(more)

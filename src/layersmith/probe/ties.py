@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import itertools
 from collections.abc import Iterator
 
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from layersmith.probe import reading
+from layersmith.probe import reading, source
 
 SAYS_TIED = (
     r"(?<!not )(?<!never )\b(?:tied|tying|tie_\w+)\b"
@@ -47,3 +49,15 @@ def copies(module: nn.Module) -> Iterator[tuple[str, str]]:
     for (name, one, kind), (other, two, other_kind) in itertools.combinations(drawn, 2):
         if kind is not other_kind and one.shape == two.shape and torch.equal(one, two):
             yield name, other
+
+
+def overwritten(module: nn.Module) -> Iterator[tuple[str, str, int]]:
+    """What the constructor makes one, `self.head.weight = self.table.weight`, and is two at its end; and the line."""
+    node = source.function_node(vars(type(module)).get("__init__"))
+    for part in node.body if node is not None else ():  # not under a condition
+        if isinstance(part, ast.Assign) and isinstance(part.value, ast.Attribute):
+            one, other = (ast.unparse(side).partition("self.")[2] for side in (part.value, part.targets[0]))
+            with contextlib.suppress(AttributeError):
+                kept, given = module.get_parameter(one), module.get_parameter(other)
+                if kept is not given and kept.shape == given.shape:
+                    yield one, other, part.lineno

@@ -216,7 +216,7 @@ class CallSearch:
             return state
         longer = (
             {**state, name: main.resized(axis, 2 * main.shape[axis], fix=False)}
-            for axis in sorted(main.free - {0})
+            for axis in sorted(main.free - {0}) or range(1, main.rank)
         )
         return next((one for one in longer if self._works(one) and not self._is_empty(one)), state)
 

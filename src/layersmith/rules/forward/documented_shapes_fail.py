@@ -100,7 +100,8 @@ def _apart(case: Case, stated: dict[str, tuple[str, ...]]) -> Inputs | None:
     new = dict(tensors)
     for name, axes in stated.items():
         places = torch.arange(sizes[alike[0]] + MORE) % sizes[alike[0]]
-        new[name] = new[name].index_select(axes.index(alike[0]), places)
+        for axis in (axis for axis, letter in enumerate(axes) if letter == alike[0]):
+            new[name] = new[name].index_select(axis, places)
     return arguments.replaced(case.inputs, {id(tensors[name]): new[name] for name in stated})
 
 

@@ -9,7 +9,8 @@ parameters with half a gradient each.
 Parameters that are one object, or lie in the same memory, are noted. After `copy.deepcopy`, `.double()` and
 `pickle`, the same ones must be tied. Where nothing is tied, an argument named so (`tie_weights=True`) must do something:
 built with it and without, and given the same weights, the module is another one. And where the class speaks of tied
-weights, no layer may start with a copy of the random weights of a layer of another kind.
+weights, no layer may start with a copy of the random weights of a layer of another kind. What the constructor assigns to
+another's parameter, on every path, must still be that when it is done.
 
 ## How to fix it
 Tie the parameter, not its data: `self.decoder.weight = self.encoder.weight`; tie anew in `__setstate__` and
@@ -54,7 +55,13 @@ WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
 def tied_weights_broken(case: Case) -> Iterator[Finding]:
     """Note the ties of a module as it was built; look for them again after each way."""
     module = case.subject.construction.build() if case.subject.construction else case.module
+    cls: type = type(module)
     known = ties.tied(module)
+    for one, other, line in ties.overwritten(module):
+        message = f"{other} is tied to {one}, and another parameter takes its place in one of them later: they are two"
+        fix = "tie them at the end of the constructor"
+        yield Finding(message, other, source.file_of(cls), line, fix)
+        return
     if not known:
         yield from _untied(case)
         return
@@ -142,6 +149,21 @@ class TiesTheData(nn.Module):
         self.embedding = nn.Embedding(9, 6)
         self.head = nn.Linear(6, 9, bias=False)
         self.head.weight.data = self.embedding.weight.data
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.embedding(ids))
+
+
+@tied_weights_broken.bad(
+    "head.weight is tied to embedding.weight, and another", inputs=lambda: torch.randint(9, (4, 6))
+)
+class DrawsAfterTheTie(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 6)
+        self.head = nn.Linear(6, 9, bias=False)
+        self.head.weight = self.embedding.weight
+        self.embedding.weight = nn.Parameter(0.02 * torch.randn(9, 6))
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.head(self.embedding(ids))
