@@ -240,7 +240,19 @@ class HasHalves(nn.Module):
         return self.linear(x.type(self.dtype)).type(x.dtype)
 
 
-def _told(cls: type[nn.Module], inputs: tuple[Tensor, ...], rule: str) -> tuple[Finding, ...]:
+class JoinsAnEarlierOne(nn.Module):
+    """Which of them it was told when it was built."""
+
+    def __init__(self, index: int = 0) -> None:
+        super().__init__()
+        self.index = index
+        self.linear = nn.Linear(12, 6)
+
+    def forward(self, x: Tensor, earlier: list[Tensor]) -> Tensor:
+        return self.linear(torch.cat([earlier[self.index], x], -1))
+
+
+def _told(cls: type[nn.Module], inputs: tuple[Any, ...], rule: str) -> tuple[Finding, ...]:
     made = Construction(cls, {}, lambda kind, given: kind(**given), f"{cls.__name__}()")
     subject = Subject(cls.__name__, lambda _: cls(), lambda _: Inputs(inputs), construction=made)
     return runner.ask(subject, load(rule)).findings
@@ -264,13 +276,14 @@ def _told(cls: type[nn.Module], inputs: tuple[Tensor, ...], rule: str) -> tuple[
         (PoolsByNothing, (_randn(3, 5, 6),), "symmetric-init", Severity.WARNING),
         (Asks, (_randn(3, 5), _randn(3, 7, 6)), "ignored-input", None),
         (AsksInVain, (_randn(3, 5), _randn(3, 7, 6)), "ignored-input", Severity.WARNING),
+        (JoinsAnEarlierOne, (_randn(3, 6), [_randn(3, 6), _randn(3, 6)]), "ignored-input", None),
         (ServesOnce, (_randn(3, 6),), "wrong-gradient", None),
         (ServesOnce, (_randn(3, 6),), "layout-dependent-gradient", None),
         (HasHalves, (_randn(3, 6),), "argument-crashes", None),
     ],
 )
 def test_only_what_is_wrong_is_told(
-    cls: type[nn.Module], inputs: tuple[Tensor, ...], rule: str, severity: Severity | None
+    cls: type[nn.Module], inputs: tuple[Any, ...], rule: str, severity: Severity | None
 ) -> None:
     found = _told(cls, inputs, rule)
     assert [one.severity or load(rule).severity for one in found[:1]] == ([severity] if severity else [])

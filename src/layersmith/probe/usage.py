@@ -85,6 +85,17 @@ def is_unnamed_entry(cls: type, path: str) -> bool:
     return bool(called) and all(is_excused(cls, name) for name in called)
 
 
+def is_picked(cls: type, path: str, name: str) -> bool:
+    """Whether it is one of a list of which forward takes one by a number that is told, as `skips[self.index]`."""
+    forward = source.function_node(getattr(cls, "forward", None))
+    parts = (
+        [part for part in ast.walk(forward) if isinstance(part, ast.Subscript)] if forward is not None else []
+    )
+    picks = [part.slice for part in parts if getattr(part.value, "id", "") == name]
+    is_one = path.count("[") > 1 or not path.startswith("input")
+    return is_one and any(isinstance(pick, ast.Name | ast.Attribute) for pick in picks)
+
+
 @functools.lru_cache(maxsize=512)
 def is_demanded(cls: type, name: str) -> bool:
     """Whether an interface has the argument, which forward never reads: a base or another class takes the same."""

@@ -58,7 +58,7 @@ def ignored_input(case: Case) -> Iterator[Finding]:
         if tensor.dtype is torch.bool or not tensor.numel():
             continue
         if not _matters(case, tensor):
-            if len(named) > 1 and not _may_be_ignored(case, name, tensor):
+            if len(named) > 1 and not _may_be_ignored(case, path, name, tensor):
                 severity = Severity.NOTE if usage.is_demanded(cls, name) else None
                 said = f"{path if usage.ENTRY.search(path) else name or path} has no effect on any output"
                 yield _finding(case.module, path, said, severity=severity)
@@ -74,10 +74,10 @@ def ignored_input(case: Case) -> Iterator[Finding]:
             yield _finding(case.module, one.name, f"{one.name} has no effect: it is {one.how}", line=one.line)
 
 
-def _may_be_ignored(case: Case, name: str, tensor: Tensor) -> bool:
+def _may_be_ignored(case: Case, path: str, name: str, tensor: Tensor) -> bool:
     """Whether it is not meant to count, chooses among others, or waits for more steps than inference gave."""
     cls: type = type(case.module)
-    if usage.is_excused(cls, name):
+    if usage.is_excused(cls, name) or usage.is_picked(cls, path, name):
         return True
     fresh, inputs = case.fresh().module, case.inputs
     is_guess = bool(case.subject.inferred_from)
