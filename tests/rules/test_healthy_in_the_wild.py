@@ -252,6 +252,12 @@ class JoinsAnEarlierOne(nn.Module):
         return self.linear(torch.cat([earlier[self.index], x], -1))
 
 
+class GatesThenScales(nn.Module):
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:
+        x = x * gate.sigmoid()
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5)
+
+
 def _told(cls: type[nn.Module], inputs: tuple[Any, ...], rule: str) -> tuple[Finding, ...]:
     made = Construction(cls, {}, lambda kind, given: kind(**given), f"{cls.__name__}()")
     subject = Subject(cls.__name__, lambda _: cls(), lambda _: Inputs(inputs), construction=made)
@@ -277,6 +283,7 @@ def _told(cls: type[nn.Module], inputs: tuple[Any, ...], rule: str) -> tuple[Fin
         (Asks, (_randn(3, 5), _randn(3, 7, 6)), "ignored-input", None),
         (AsksInVain, (_randn(3, 5), _randn(3, 7, 6)), "ignored-input", Severity.WARNING),
         (JoinsAnEarlierOne, (_randn(3, 6), [_randn(3, 6), _randn(3, 6)]), "ignored-input", None),
+        (GatesThenScales, (_randn(3, 16), _randn(3, 16)), "half-overflow", Severity.WARNING),
         (ServesOnce, (_randn(3, 6),), "wrong-gradient", None),
         (ServesOnce, (_randn(3, 6),), "layout-dependent-gradient", None),
         (HasHalves, (_randn(3, 6),), "argument-crashes", None),
