@@ -16,6 +16,7 @@ from layersmith.probe.surroundings import preserved
 
 MORE = 8  # times as many steps
 ROUNDING = 1e-5  # of the largest number of an output
+TINY = 1e-300
 LESS_IN_DOUBLE = 1e-6  # where that is rounding
 LOUD = 3.0  # times the mean size of what is replaced
 SPATIAL = (nn.modules.conv._ConvNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)  # noqa: SLF001
@@ -43,6 +44,7 @@ def other_values(tensor: Tensor, seed: int) -> Tensor | None:
 
 def has_effect(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tuple[int, ...]) -> bool:
     """Whether any output moves with one input tensor, or passes a gradient to it, in the module's mode."""
+    is_noise = False
     for seed in seeds:
         if (other := other_values(tensor, seed)) is None:
             return True
@@ -50,16 +52,20 @@ def has_effect(module: nn.Module, inputs: Inputs, tensor: Tensor, *, seeds: tupl
         for values in (other, _padded(tensor)):
             after = _outputs(module, arguments.replaced(inputs, {id(tensor): values}), seed)
             if _differ(before, after):
-                return not _is_rounding(module, inputs, tensor, seed, _moved(before, after))
-    return tensor.is_floating_point() and bool((_gradient(module, inputs, tensor, seeds[0]) != 0).any())
+                if not _is_rounding(module, inputs, tensor, seed, _moved(before, after)):
+                    return True
+                is_noise = True  # and so would a gradient be
+    if is_noise or not tensor.is_floating_point():
+        return False
+    return bool((_gradient(module, inputs, tensor, seeds[0]) != 0).any())
 
 
 def _is_rounding(module: nn.Module, inputs: Inputs, tensor: Tensor, seed: int, moved: float) -> bool:
     """Whether the outputs move by rounding alone, as of what a softmax takes away again: in float64 by as much less."""
     if not 0 < moved < ROUNDING:
         return False
-    place = next(index for index, one in enumerate(inputs.tensors()) if one is tensor)
     try:
+        place = next(index for index, one in enumerate(inputs.tensors()) if one is tensor)
         wide, doubles = copy.deepcopy(module).double(), inputs.to(torch.float64)
         one = [*doubles.tensors()][place]
         before = _outputs(wide, doubles, seed)
@@ -79,7 +85,7 @@ def _moved(left: list[Tensor], right: list[Tensor]) -> float:
     if [one.shape for one in left] != [one.shape for one in right]:
         return math.inf
     pairs = [(a.double(), b.double()) for a, b in zip(left, right, strict=True) if a.numel()]
-    shares = [float((a - b).abs().max() / a.abs().max()) for a, b in pairs]
+    shares = [float((a - b).abs().max() / a.abs().max().clamp(min=TINY)) for a, b in pairs]
     return max(shares, default=0.0)
 
 

@@ -26,6 +26,7 @@ DILATION = re.compile(r"^dilation(?:_rate|_factor)?$")
 DIMENSIONS = re.compile(r"^(?:spatial_dims|n_?dims?|num_dims|dimensions?)$")
 KEY_HEADS = re.compile(r"^(?:num_|n_)?(?:kv|key_value|kv_attention)_?heads?$|^(?:num_|n_)(?:heads?_?kv|kv)$")
 HEADS = re.compile(r"^(?:num_|n_?)?(?:(?:attention|attn|query|q)_?)?heads?$")
+WIDTHS = re.compile(r"(?:^|_)(?:in|out|inp|oup)|ch|planes|dim|width|feat|filters")
 STRIDE = re.compile(r"^strides?$")
 SIDES = re.compile(r"size|resolution|shape")
 RECTANGLE = "a rectangle"
@@ -155,14 +156,11 @@ def _wider(name: str, current: Any, other: Any) -> Iterator[Option]:
 
 def _strided(cls: type[nn.Module], values: Mapping[str, Any]) -> Iterator[Option]:
     """Steps of two where a shortcut asks but whether the widths are equal, and they are."""
-    pairs = (
-        (one, other)
-        for one, other in questions.of_equals(cls)
-        if type(values.get(one)) is type(values.get(other)) is int
-    )
-    for one, other in [*pairs][:1]:
-        strides = [name for name, value in values.items() if STRIDE.match(name) and value == 1]
-        yield from (Option(name, 2, STRIDED, ((other, values[one]),)) for name in strides)
+    for pair in questions.of_equals(cls):
+        if all(type(values.get(name)) is int and WIDTHS.search(name) for name in pair):
+            strides = [name for name, value in values.items() if STRIDE.match(name) and value == 1]
+            yield from (Option(name, 2, STRIDED, ((pair[1], values[pair[0]]),)) for name in strides)
+            return
 
 
 def _of(

@@ -68,8 +68,13 @@ def of_equals(cls: type[nn.Module]) -> Iterator[tuple[str, str]]:
     """Two parameters of which the constructor asks whether they are equal, and nothing else: `if inputs != outputs:`."""
     node, kept = source.function_node(cls.__init__), kept_as(cls)
     for part in ast.walk(node) if node is not None else ():
-        test = part.test if isinstance(part, ast.If | ast.IfExp) else getattr(part, "value", None)
-        if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Eq | ast.NotEq):
+        is_branch = isinstance(part, ast.If | ast.IfExp) and not _refuses(part)
+        test = part.test if is_branch else part.value if isinstance(part, ast.Assign) else None  # type: ignore[attr-defined]
+        if (
+            isinstance(test, ast.Compare)
+            and len(test.ops) == 1
+            and isinstance(test.ops[0], ast.Eq | ast.NotEq)
+        ):
             sides = (test.left, test.comparators[0])
             one, other = (kept.get(_attribute(side), getattr(side, "id", "")) for side in sides)
             if one and other:

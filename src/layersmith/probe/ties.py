@@ -55,9 +55,11 @@ def overwritten(module: nn.Module) -> Iterator[tuple[str, str, int]]:
     """What the constructor makes one, `self.head.weight = self.table.weight`, and is two at its end; and the line."""
     node = source.function_node(vars(type(module)).get("__init__"))
     for part in node.body if node is not None else ():  # not under a condition
+        if any(isinstance(inner, ast.Return) for inner in ast.walk(part)):
+            return  # what follows need not run
         if isinstance(part, ast.Assign) and isinstance(part.value, ast.Attribute):
             one, other = (ast.unparse(side).partition("self.")[2] for side in (part.value, part.targets[0]))
             with contextlib.suppress(AttributeError):
                 kept, given = module.get_parameter(one), module.get_parameter(other)
-                if kept is not given and kept.shape == given.shape:
+                if kept is not given and kept.shape == given.shape and "." in other:
                     yield one, other, part.lineno

@@ -104,21 +104,21 @@ class Callee:
 
 def _settings(arguments: Mapping[str, Any]) -> dict[str, int]:
     """The whole numbers that a config object or dict among the arguments holds, also in its sections."""
-    made = (
-        value.make() if isinstance(value, Made) and CONFIG.search(plain(name)) else value
-        for name, value in arguments.items()
-    )
-    return {name: size for value in made for name, size in _numbers(value, _SECTIONS)}
+    found: dict[str, int] = {}
+    for name, value in arguments.items():
+        made = value.make() if isinstance(value, Made) and CONFIG.search(plain(name)) else value
+        is_config = isinstance(made, dict | AnyConfig) or made is not value
+        held = made if isinstance(made, dict) else getattr(made, "__dict__", {})
+        found |= dict(_numbers(held, _SECTIONS)) if is_config else {}
+    return found
 
 
-def _numbers(held: Any, depth: int) -> Iterator[tuple[str, int]]:
-    is_settings = isinstance(held, dict | AnyConfig) or (depth == _SECTIONS and hasattr(held, "__dict__"))
-    entries = held if isinstance(held, dict) else getattr(held, "__dict__", {})
-    for name, value in entries.items() if is_settings and not isinstance(held, nn.Module | type) else ():
-        if type(value) is int:
+def _numbers(held: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, int]]:
+    for name, value in held.items():
+        if type(value) is int and isinstance(name, str):
             yield name, value
-        elif depth:
-            yield from _numbers(value, depth - 1)
+        elif depth and isinstance(value, dict | AnyConfig):
+            yield from _numbers(value if isinstance(value, dict) else vars(value), depth - 1)
 
 
 def _given(module: nn.Module, arguments: Mapping[str, Any]) -> dict[str, int]:

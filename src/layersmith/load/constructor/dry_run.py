@@ -13,20 +13,28 @@ _shapes: dict[int, tuple[weakref.ref[nn.Module], tuple[int, ...]]] = {}  # by id
 
 
 def watched(build: Callable[[], nn.Module]) -> nn.Module:
-    """What it builds; the shape of the first tensor that a layer was given meanwhile is kept for `shape`."""
-    seen: list[tuple[int, ...]] = []
+    """What it builds; the shape of the first signal that a layer of its own was given meanwhile is kept for `shape`."""
+    seen: list[tuple[nn.Module, tuple[int, ...]]] = []
 
-    def see(_: nn.Module, given: Any) -> None:
-        if isinstance(given, tuple) and given and isinstance(given[0], Tensor):
-            seen.append(tuple(given[0].shape))
+    def see(layer: nn.Module, given: Any) -> None:
+        if (
+            isinstance(given, tuple)
+            and given
+            and isinstance(given[0], Tensor)
+            and given[0].is_floating_point()
+        ):
+            seen.append((layer, tuple(given[0].shape)))
 
     handle = register_module_forward_pre_hook(see)
     try:
         module = build()
     finally:
         handle.remove()
-    if seen and len(seen[0]) > 1 and seen[0][0] == 1:
-        _shapes[id(module)] = weakref.ref(module), seen[0]
+    own = [*(vars(module).get("_modules") or {}).values()] if seen else []
+    shape = next((shape for layer, shape in seen if any(layer is part for part in own)), ())
+    if len(shape) > 1 and shape[0] == 1:
+        key = id(module)
+        _shapes[key] = weakref.ref(module, lambda _: _shapes.pop(key, None)), shape
     return module
 
 

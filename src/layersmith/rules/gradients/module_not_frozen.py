@@ -42,12 +42,12 @@ def module_not_frozen(case: Case) -> Iterator[Finding]:
     told: set[int] = set()
     for path, line in assigned(cls):
         part = _held(case.module, path)
-        if isinstance(part, nn.Module) and not _keeps_it(type(part)):
+        if isinstance(part, nn.Module) and not _keeps_it(type(part)) and _learns(part):
             told |= {id(inner) for inner in nn.Module.modules(part)}
             yield _finding(part, f"self.{path}", source.file_of(cls), line)
     for name, part in nn.Module.named_modules(case.module):
-        is_flag = isinstance(vars(part).get(ATTRIBUTE), bool)
-        if is_flag and id(part) not in told and not _keeps_it(type(part)) and [*part.parameters()]:
+        is_flag = vars(part).get(ATTRIBUTE) is False
+        if is_flag and id(part) not in told and not _keeps_it(type(part)) and _learns(part):
             told |= {id(inner) for inner in nn.Module.modules(case.module)}  # one loop, one finding
             yield _finding(part, name or "self", *source.class_line(cls))
 
@@ -55,10 +55,13 @@ def module_not_frozen(case: Case) -> Iterator[Finding]:
 def assigned(cls: type) -> Iterator[tuple[str, int]]:
     """The attributes whose `requires_grad` its methods set, `encoder` or `encoder.layers`, with the line."""
     for method in source.methods(cls):
+        text = ast.unparse(method)
         for node in ast.walk(method):
-            if isinstance(node, ast.Assign):
+            if isinstance(node, ast.Assign) and getattr(node.value, "value", None) is not True:
                 path = ast.unparse(node.targets[0]).split(".")
-                if path[0] == "self" and path[-1] == ATTRIBUTE and len(path) > 2:  # noqa: PLR2004 - not its own
+                owner = ".".join(path[:-1])
+                is_told = f"{owner}.requires_grad_(" in text or f"{owner}.parameters()" in text  # as well
+                if path[0] == "self" and path[-1] == ATTRIBUTE and len(path) > 2 and not is_told:  # noqa: PLR2004 - not its own
                     yield ".".join(path[1:-1]), node.lineno
 
 
@@ -71,9 +74,14 @@ def _held(module: nn.Module, path: str) -> object:
 
 def _keeps_it(cls: type) -> bool:
     """Whether its source, or that of a base, has an attribute of that name."""
-    return any(
+    return hasattr(cls, ATTRIBUTE) or any(
         f"self.{ATTRIBUTE}" in source.text_of(base) for base in cls.__mro__[:-1] if base is not nn.Module
     )
+
+
+def _learns(part: nn.Module) -> bool:
+    """Whether it has numbers that ask for a gradient."""
+    return any(parameter.requires_grad for parameter in part.parameters())
 
 
 def _finding(part: nn.Module, name: str, file: str, line: int) -> Finding:

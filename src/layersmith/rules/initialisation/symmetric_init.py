@@ -20,6 +20,7 @@ Draw it: `nn.init.kaiming_uniform_(self.weight, a=5**0.5)` as torch does, or `nn
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -34,6 +35,9 @@ from layersmith.probe.layers import layers
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
+
+# Of these zero is no offset.
+QUERIES = re.compile(r"quer|seed|slot|latent|inducing|prototype|centroid", re.IGNORECASE)
 
 
 @rule(
@@ -64,7 +68,7 @@ def symmetric_init(case: Case) -> Iterator[Finding]:
         what = "all features of the output start as the same number"
         yield _of_constant(case.module, min(constants - set(found)), what)
         return
-    empty = {name for name, _ in alike if not bool(case.module.get_parameter(name).count_nonzero())}
+    empty = {n for n, _ in alike if QUERIES.search(n) and not case.module.get_parameter(n).count_nonzero()}
     rest = {place: share for place, share in alike.items() if place[0] in (constants | empty) - {*copies}}
     for name, axis in [*slots(case.module, case.inputs, rest)][:1]:
         count = case.module.get_parameter(name).shape[axis]
