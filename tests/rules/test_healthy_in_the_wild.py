@@ -258,6 +258,66 @@ class GatesThenScales(nn.Module):
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5)
 
 
+class Directs(nn.Module):
+    """An edge from a node to itself has no direction, and nobody gives it one."""
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        start, end = edge_index
+        apart = x[start] - x[end]
+        return torch.zeros_like(x).index_add(0, end, apart / apart.norm(dim=-1, keepdim=True))
+
+
+class RefusesLonelyNodes(nn.Module):
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        start, end = edge_index
+        degree = x.new_zeros(len(x)).index_add(0, end, x.new_ones(len(end)))
+        if (degree == 0).any():
+            raise ValueError("a node has no edges: add one to itself")
+        return torch.zeros_like(x).index_add(0, end, x[start]) / degree[:, None]
+
+
+class TiesIfAsked(nn.Module):
+    def __init__(self, *, tie: bool = False) -> None:
+        super().__init__()
+        self.table, self.head = nn.Linear(6, 6), nn.Linear(6, 6)
+        if not tie:
+            return
+        self.head.weight = self.table.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.table(x).relu())
+
+
+class FreezesTwice(nn.Module):
+    """One of two ways that do not hurt each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.table.requires_grad = False  # type: ignore[assignment]
+        for parameter in self.table.parameters():
+            parameter.requires_grad = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.table(x).relu())
+
+
+class Forecasts(nn.Module):
+    """Each step ahead starts as the last one, from which its own numbers lead away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.offsets = nn.Parameter(torch.zeros(4, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x[:, -1:]) + self.offsets
+
+
+def _ring() -> tuple[Tensor, Tensor]:
+    return _randn(5, 6), torch.tensor([[0, 1, 2, 3, 4, 4, 2], [1, 2, 3, 4, 0, 1, 0]])
+
+
 def _told(cls: type[nn.Module], inputs: tuple[Any, ...], rule: str) -> tuple[Finding, ...]:
     made = Construction(cls, {}, lambda kind, given: kind(**given), f"{cls.__name__}()")
     subject = Subject(cls.__name__, lambda _: cls(), lambda _: Inputs(inputs), construction=made)
@@ -284,6 +344,11 @@ def _told(cls: type[nn.Module], inputs: tuple[Any, ...], rule: str) -> tuple[Fin
         (AsksInVain, (_randn(3, 5), _randn(3, 7, 6)), "ignored-input", Severity.WARNING),
         (JoinsAnEarlierOne, (_randn(3, 6), [_randn(3, 6), _randn(3, 6)]), "ignored-input", None),
         (GatesThenScales, (_randn(3, 16), _randn(3, 16)), "half-overflow", Severity.WARNING),
+        (Directs, _ring(), "isolated-nodes", None),
+        (RefusesLonelyNodes, _ring(), "isolated-nodes", None),
+        (TiesIfAsked, (_randn(3, 6),), "tied-weights-broken", None),
+        (FreezesTwice, (_randn(3, 6),), "module-not-frozen", None),
+        (Forecasts, (_randn(3, 5, 6),), "symmetric-init", None),
         (ServesOnce, (_randn(3, 6),), "wrong-gradient", None),
         (ServesOnce, (_randn(3, 6),), "layout-dependent-gradient", None),
         (HasHalves, (_randn(3, 6),), "argument-crashes", None),

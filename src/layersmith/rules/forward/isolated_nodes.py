@@ -5,9 +5,10 @@
 row, or fails far below. And a degree of zero, to the power -0.5, is infinite: one lonely node makes the loss NaN.
 
 ## How it is tested
-Asked where forward takes edges, as two rows of node numbers, beside features of the nodes. The graph is called once with
-edges from and to every node, then with all those of the last node at the one before it. That must not fail, nor lose a
-row of an output, nor make a number that is none.
+Asked where forward takes edges, as two rows of node numbers, beside features of the nodes. The graph is called once
+with edges from and to every node, then with another edge in place of each that the last node has. That must not fail,
+other than by a refusal that says so, nor lose a row of an output that has one for each node, nor make a number that is
+none.
 
 ## How to fix it
 `x.size(0)` for the number of nodes; `degree.clamp(min=1)`, or `masked_fill` where the inverse is infinite.

@@ -6,8 +6,8 @@ no one reads. The weights that were to stay are trained, and what was pretrained
 
 ## How it is tested
 The source is read: an assignment to `requires_grad` of what the instance holds as a module, whether or not the line has
-run; so is every module inside for such an attribute, as a loop over `self.modules()` leaves it. A class that reads its
-own `requires_grad` keeps a setting there.
+run; so is every module inside for such an attribute, as a loop over `self.modules()` leaves it. A class that has a
+`requires_grad` of its own, and a module that is frozen as well, or is told so in the same method, pass.
 
 ## How to fix it
 `self.encoder.requires_grad_(False)`, or a loop over `self.encoder.parameters()`.
