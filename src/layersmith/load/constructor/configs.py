@@ -136,12 +136,8 @@ def _as_told(usage: Usage, cls: type | None, *, is_section: bool = False) -> lis
 
 def _is_section(usage: Usage) -> bool:
     """Whether a setting holds others: `config["model"]["depth"]`, `config.model.depth`."""
-    return bool(usage.keys) or ("sequence" not in usage.kinds and bool(_own(usage)))
-
-
-def _own(usage: Usage) -> set[str]:
-    """The attributes that are read from it which no text or dict has."""
-    return {part for part in usage.attributes if not hasattr(str, part) and not hasattr(dict, part)}
+    own = {part for part in usage.attributes if not hasattr(str, part) and not hasattr(dict, part)}
+    return bool(usage.keys) or ("sequence" not in usage.kinds and bool(own))
 
 
 def _as_read(value: Any, usage: Usage) -> Any:

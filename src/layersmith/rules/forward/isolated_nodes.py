@@ -41,7 +41,7 @@ from layersmith.subject import Case
 def isolated_nodes(case: Case) -> Iterator[Finding]:
     """Leave the last node without edges."""
     edges, count = _graph(case)
-    whole, lonely = (_with(case.inputs, edges, made) for made in _edges(edges, count))
+    whole, lonely = (arguments.replaced(case.inputs, {id(edges): made}) for made in _edges(edges, count))
     if (usual := _outputs(case, whole)) is None:
         raise NotApplicable("it refuses a graph in which every node has edges")
     try:
@@ -80,10 +80,6 @@ def _edges(edges: Tensor, count: int) -> tuple[Tensor, Tensor]:
     lonely = whole.clone()
     lonely[:, (whole == count - 1).any(0)] = whole[:, 1:2]  # one that is there, and leads to another node
     return whole, lonely
-
-
-def _with(inputs: Inputs, edges: Tensor, made: Tensor) -> Inputs:
-    return arguments.replaced(inputs, {id(edges): made})
 
 
 def _outputs(case: Case, inputs: Inputs) -> list[Tensor] | None:

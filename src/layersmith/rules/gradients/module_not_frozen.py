@@ -40,7 +40,7 @@ def module_not_frozen(case: Case) -> Iterator[Finding]:
     """What the source assigns, then what other code, or a loop, has left on a module."""
     cls: type = type(case.module)
     told: set[int] = set()
-    for path, line in assigned(cls):
+    for path, line in _assigned(cls):
         part = _held(case.module, path)
         if isinstance(part, nn.Module) and not _keeps_it(type(part)) and _learns(part):
             told |= {id(inner) for inner in nn.Module.modules(part)}
@@ -52,7 +52,7 @@ def module_not_frozen(case: Case) -> Iterator[Finding]:
             yield _finding(part, name or "self", *source.class_line(cls))
 
 
-def assigned(cls: type) -> Iterator[tuple[str, int]]:
+def _assigned(cls: type) -> Iterator[tuple[str, int]]:
     """The attributes whose `requires_grad` its methods set, `encoder` or `encoder.layers`, with the line."""
     for method in source.methods(cls):
         text = ast.unparse(method)
