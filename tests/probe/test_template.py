@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.probe import contents
-from layersmith.probe.template import Template
+from layersmith.probe.template import Template, copied
 
 
 class Tied(nn.Module):
@@ -156,3 +156,11 @@ def test_the_hooks_of_a_copy_are_its_own() -> None:
     other = Template(module).copy()
     other(torch.ones(2, 3))
     assert module.kept is None
+
+
+def test_what_hangs_on_a_parameter_hangs_on_that_of_a_copy() -> None:
+    module = nn.Linear(2, 2)
+    module.weight.fast = [1.0]  # type: ignore[attr-defined]
+    for other in (Template(module).copy(), copied(module)):
+        assert other.weight.fast == [1.0]  # type: ignore[union-attr]
+        assert other.weight.fast is not module.weight.fast  # type: ignore[union-attr,attr-defined]

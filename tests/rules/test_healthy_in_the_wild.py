@@ -314,6 +314,57 @@ class Forecasts(nn.Module):
         return self.linear(x[:, -1:]) + self.offsets
 
 
+class TakesSome(nn.Module):
+    """Of what the loader of all its kind gives, it needs the words and the pairs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(9, 6)
+        self.pairs = nn.Embedding(9, 6)
+
+    def forward(self, x: tuple[Tensor, ...]) -> Tensor:
+        return (self.words(x[0]) + self.pairs(x[2])).mean(1)
+
+
+class LeavesLengths(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(9, 6)
+
+    def forward(self, x: tuple[Tensor, Tensor]) -> Tensor:
+        words, _ = x
+        return self.words(words).mean(1)
+
+
+class MayMix(nn.Module):
+    def __init__(self, *, mixes: bool = False) -> None:
+        super().__init__()
+        self.mixes = mixes
+
+    def forward(self, outputs: tuple[Tensor, list[Tensor]]) -> Tensor:
+        mean, others = outputs
+        loss = (mean**2).mean()
+        if self.mixes:
+            for other in others:
+                loss = loss + (other**2).mean()
+        return loss
+
+
+class ForgetsThePairs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(9, 6)
+        self.pairs = nn.Embedding(9, 6)
+
+    def forward(self, x: tuple[Tensor, Tensor]) -> Tensor:
+        words, pairs = x
+        return (self.words(words) + self.pairs(words)).mean(1) + 0 * pairs.sum()
+
+
+def _words(count: int) -> tuple[Tensor, ...]:
+    return tuple((torch.arange(10) * (3 + index) % 9).reshape(2, 5) for index in range(count))
+
+
 def _ring() -> tuple[Tensor, Tensor]:
     return _randn(5, 6), torch.tensor([[0, 1, 2, 3, 4, 4, 2], [1, 2, 3, 4, 0, 1, 0]])
 
@@ -343,6 +394,10 @@ def _told(cls: type[nn.Module], inputs: tuple[Any, ...], rule: str) -> tuple[Fin
         (Asks, (_randn(3, 5), _randn(3, 7, 6)), "ignored-input", None),
         (AsksInVain, (_randn(3, 5), _randn(3, 7, 6)), "ignored-input", Severity.WARNING),
         (JoinsAnEarlierOne, (_randn(3, 6), [_randn(3, 6), _randn(3, 6)]), "ignored-input", None),
+        (TakesSome, (_words(4),), "ignored-input", None),
+        (LeavesLengths, (_words(2),), "ignored-input", None),
+        (MayMix, ((_randn(3, 6), [_randn(3, 6), _randn(3, 6)]),), "ignored-input", None),
+        (ForgetsThePairs, (_words(2),), "ignored-input", Severity.WARNING),
         (GatesThenScales, (_randn(3, 16), _randn(3, 16)), "half-overflow", Severity.WARNING),
         (Directs, _ring(), "isolated-nodes", None),
         (RefusesLonelyNodes, _ring(), "isolated-nodes", None),

@@ -22,6 +22,12 @@ def named(module: nn.Module, inputs: Inputs) -> Iterator[tuple[str, str, Tensor]
             yield path, key, tensor
 
 
+def spelled(path: str, name: str) -> str:
+    """A tensor as the code of forward would write it: `x[1]` for `input[0][1]` of the argument x."""
+    inner = path.partition("]")[2] if path.startswith("input[") else path.removeprefix(name)
+    return f"{name}{inner}" if name else path
+
+
 def replaced(inputs: Inputs, new: dict[int, Tensor]) -> Inputs:
     """The same call with some tensors replaced, by the ids of the old ones."""
     return inputs.map(lambda tensor: new.get(id(tensor), tensor))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from layersmith.probe import closeness, nodes, reading, source, tree, unbatched
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
+from layersmith.probe.template import copied
 
 BATCH_NAMES = frozenset({"b", "bs", "bsz", "bz", "n", "nb", "batch", "batch_size", "num_samples"})
 TIME_NAMES = frozenset(
@@ -267,7 +267,7 @@ def grown_if_taken(module: nn.Module, inputs: Inputs, count: int, *, axis: int) 
     larger = grown(inputs, count, axis=axis)
     try:
         with preserved(seed=0):
-            larger.call(copy.deepcopy(module))
+            larger.call(copied(module))
     except Exception:  # noqa: BLE001 - whatever it raises, it does not take them
         return None
     return larger

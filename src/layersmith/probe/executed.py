@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import source
+from layersmith.probe import source, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
@@ -56,13 +56,14 @@ def watched(module: nn.Module, inputs: Inputs) -> Lines:
 
 
 def is_read_elsewhere(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool:
-    """Whether a function that is given this tensor would read it in a branch that this call does not take.
+    """Whether a function that has this tensor, or a list of such, would read it in a branch that this call does not take.
 
     It, or what is made of it there without a layer.
     """
     lines = watched(module, inputs)
     for code, given in lines.given.items():
-        names = {name for name, value in given.items() if value is tensor}
+        local = [*given.items(), *lines.held.get(code, {}).items()]
+        names = {name for name, value in local if any(one is tensor for one in tree.tensors(value))}
         node = source.code_node(code) if names else None
         if node is None:
             continue

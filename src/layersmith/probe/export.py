@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from layersmith.probe import batch, closeness, source, tree, wording
 from layersmith.probe.compiler import Place, sizes_fixed
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
+from layersmith.probe.template import copied
 
 Build = Callable[[], nn.Module]  # a fresh module
 
@@ -135,7 +135,7 @@ def _shapes(module: nn.Module, inputs: Inputs) -> list[torch.Size] | None:
     """Those of the outputs of a copy of the module; None if it does not take the inputs."""
     try:
         with preserved(seed=0):
-            return [output.shape for output in tree.tensors(inputs.call(copy.deepcopy(module)))]
+            return [output.shape for output in tree.tensors(inputs.call(copied(module)))]
     except Exception:  # noqa: BLE001 - whatever it raises, it does not take them
         return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Iterator
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from layersmith.probe import arguments, closeness, leaves, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
+from layersmith.probe.template import copied
 
 MORE = 8  # times as many steps
 ROUNDING = 1e-5  # of the largest number of an output
@@ -66,7 +66,7 @@ def _is_rounding(module: nn.Module, inputs: Inputs, tensor: Tensor, seed: int, m
         return False
     try:
         place = next(index for index, one in enumerate(inputs.tensors()) if one is tensor)
-        wide, doubles = copy.deepcopy(module).double(), inputs.to(torch.float64)
+        wide, doubles = copied(module).double(), inputs.to(torch.float64)
         one = [*doubles.tensors()][place]
         before = _outputs(wide, doubles, seed)
         others = (other_values(one, seed), _padded(one))

@@ -48,7 +48,7 @@ class Template:
 
 
 def copied(module: nn.Module) -> nn.Module:
-    """A deep copy whose own functions, and hooks, work with its own parts.
+    """A deep copy whose own functions, and hooks, work with its own parts, and whose parameters keep what hangs on them.
 
     `copy.deepcopy` takes functions as they are: `self.f = lambda x: layer(x)` of a copy runs the first one's layer.
 
@@ -62,7 +62,16 @@ def copied(module: nn.Module) -> nn.Module:
             for name, value in [*held.items()]:
                 if isinstance(value, types.FunctionType) and value.__closure__:
                     held[name] = _rebound(value, value.__closure__, memo)
+    for parameter in nn.Module.parameters(module):
+        if id(parameter) in memo:
+            _keep_attributes(parameter, memo[id(parameter)], memo)
     return other
+
+
+def _keep_attributes(parameter: Tensor, other: Tensor, memo: dict[int, Any]) -> None:
+    """What hangs on a parameter hangs on its copy: `self.weight.fast = None`, which torch leaves behind."""
+    for name in vars(parameter).keys() - vars(other).keys():
+        setattr(other, name, copy.deepcopy(vars(parameter)[name], memo))
 
 
 def _rebound(function: types.FunctionType, closure: tuple[types.CellType, ...], memo: dict[int, Any]) -> Any:
@@ -111,4 +120,9 @@ class _Assembly(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Tensor:
         """A copy of the tensor of that number, the same each time."""
-        return copy.deepcopy(self._tensors[pid], self._memo)
+        tensor = self._tensors[pid]
+        is_first = id(tensor) not in self._memo
+        other: Tensor = copy.deepcopy(tensor, self._memo)
+        if is_first:
+            _keep_attributes(tensor, other, self._memo)
+        return other

@@ -25,7 +25,8 @@ OF_KIND = frozenset(
 UNCOUNTED = re.compile(
     r"mask|pad|length|lens|^_|edge|adj|size|shape|hidden|state|^h0?$|^c0?$|hx", re.IGNORECASE
 )
-ENTRY = re.compile(r"\['([^']+)'\]$")  # of a dict, in the path of a tensor
+_ENTRY = re.compile(r"\['([^']+)'\]$")  # of a dict, in the path of a tensor
+_PART = re.compile(r"(?:input\[\d+\]|(?!input)\w+)\[(\d+)\]")  # one of a list, by its path
 _INTERFACE = 3  # arguments, self among them, that two classes may share by chance
 UNUSED = r"un-?used|ignored|not used|compat|placeholder|dummy"
 
@@ -78,7 +79,7 @@ def is_unnamed_entry(cls: type, path: str) -> bool:
 
     Or that it names for its shape and kind only: `x = images.tensors`, and then `x.device`.
     """
-    entry = ENTRY.search(path)
+    entry = _ENTRY.search(path)
     if entry is None or not re.search(rf"\b{re.escape(entry[1])}\b", source.text_of(cls)):
         return entry is not None
     called = [name for name, value in _assigned(cls) if _reads(value, entry[1])]
@@ -86,14 +87,30 @@ def is_unnamed_entry(cls: type, path: str) -> bool:
 
 
 def is_picked(cls: type, path: str, name: str) -> bool:
-    """Whether it is one of a list of which forward takes one by a number that is told, as `skips[self.index]`."""
-    forward = source.function_node(getattr(cls, "forward", None))
-    parts = (
-        [part for part in ast.walk(forward) if isinstance(part, ast.Subscript)] if forward is not None else []
+    """Whether it is one of a list of which forward takes some: `skips[self.index]`, `x[0]` and `x[2]`, `x, _ = x`."""
+    forward, number = source.function_node(getattr(cls, "forward", None)), _PART.match(path)
+    if forward is None or number is None:
+        return False
+    parts, place = [*ast.walk(forward)], int(number[1])
+    own = [
+        part for part in parts if isinstance(part, ast.Subscript) and getattr(part.value, "id", "") == name
+    ]
+    picks = [getattr(one.slice, "value", None) for one in own]
+    reads = [part for part in parts if isinstance(part, ast.Name) and part.id == name]
+    is_told_which = len(reads) == len(own) and all(type(pick) is int for pick in picks)
+    return (
+        any(isinstance(one.slice, ast.Name | ast.Attribute) for one in own)
+        or (bool(own) and is_told_which and place not in picks)
+        or any(_is_dropped(part, name, place) for part in parts)
     )
-    picks = [part.slice for part in parts if getattr(part.value, "id", "") == name]
-    is_one = path.count("[") > 1 or not path.startswith("input")
-    return is_one and any(isinstance(pick, ast.Name | ast.Attribute) for pick in picks)
+
+
+def _is_dropped(node: ast.AST, name: str, place: int) -> bool:
+    """Whether this takes a list apart and calls that part of it unused: `words, _ = batch`."""
+    if not isinstance(node, ast.Assign) or getattr(node.value, "id", "") != name:
+        return False
+    parts = getattr(node.targets[0], "elts", [])
+    return place < len(parts) and getattr(parts[place], "id", "").startswith("_")
 
 
 @functools.lru_cache(maxsize=512)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import re
 from typing import Any
@@ -15,6 +14,7 @@ from layersmith.load.call.callee import Callee, State
 from layersmith.load.values import Call
 from layersmith.probe import closeness, tree
 from layersmith.probe.modes import heeds_mode, in_mode
+from layersmith.probe.template import copied
 
 _NEEDS_GRADIENTS = (
     re.compile(  # a derivative of its own output is part of the output, or a hook looks at gradients
@@ -64,7 +64,7 @@ def trains(callee: Callee, state: State, deadline: Deadline) -> bool:
     if not heeds_mode(callee.module):
         return True
     try:
-        module = in_mode(copy.deepcopy(callee.module), training=True)
+        module = in_mode(copied(callee.module), training=True)
     except Exception:  # noqa: BLE001 - not-copyable speaks of it
         return True
     try:

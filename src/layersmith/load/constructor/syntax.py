@@ -10,6 +10,8 @@ from typing import Any, TypeGuard
 
 from torch import Tensor, nn
 
+from layersmith.probe import source
+
 _TENSOR_MAKERS = {"tensor", "as_tensor", "FloatTensor", "Tensor"}
 _OTHERS = {name for kind in (str, bytes, int, float, list, dict, set, nn.Module) for name in dir(kind)}
 TENSOR_METHODS = set(dir(Tensor)) - _OTHERS  # what is done with nothing but tensors: `bias.unsqueeze(1)`
@@ -108,3 +110,10 @@ def table_of(node: ast.expr) -> ast.expr:
     """`vectors` for `torch.tensor(vectors)`, of which an embedding is made."""
     is_made = isinstance(node, ast.Call) and last_name(node.func) in _TENSOR_MAKERS and node.args
     return node.args[0] if is_made and isinstance(node, ast.Call) else node
+
+
+def parameters_of(function: source.Function | None) -> list[str]:
+    """The names of what a caller gives to a function or, without its `self`, to a method."""
+    arguments = function.args if function is not None else ast.arguments([], [], None, [], [], None, [])
+    named = [one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    return named[1:] if named[:1] == ["self"] else named

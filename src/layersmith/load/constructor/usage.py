@@ -24,10 +24,12 @@ from layersmith.load.constructor.syntax import (
     is_slice,
     last_name,
     owner_of,
+    parameters_of,
     resolved,
     table_of,
 )
 from layersmith.load.constructor.trace import Usage
+from layersmith.load.project import is_foreign
 from layersmith.probe import source
 
 _DEEPEST = 4  # parts of parts that are handed the same settings
@@ -55,11 +57,8 @@ def takes_the_rest(cls: type) -> Any:
 @functools.lru_cache(maxsize=1024)
 def _usages(cls: type, above: tuple[type, ...] = ()) -> Mapping[str, Usage]:
     """The same; classes above it that hand their settings on are not read again."""
-    node = source.function_node(constructor(cls))
-    if node is None:
-        return defaultdict(Usage)
-    reader = _Reader(cls, node, above=above)
-    reader.read_all(node)
+    reader = _Reader(cls, constructor(cls), above=above)
+    reader.read_all()
     forward = source.function_node(source.forward(cls)) if issubclass(cls, nn.Module) else None
     if forward is not None:
         read_forward(cls, forward, reader.trace)
@@ -67,31 +66,32 @@ def _usages(cls: type, above: tuple[type, ...] = ()) -> Mapping[str, Usage]:
 
 
 class _Reader:
-    """Collects the traces from one constructor's syntax tree."""
+    """Collects the traces from the syntax tree of one constructor, or of what it hands its parameters to."""
 
     def __init__(
-        self, cls: type, node: source.Function, *, is_method: bool = False, above: tuple[type, ...] = ()
+        self, cls: type, function: Any, *, is_inner: bool = False, above: tuple[type, ...] = ()
     ) -> None:
-        self.is_method = is_method
+        self.node = source.function_node(function)
+        self.is_inner = is_inner
         self.above = above
-        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         self.cls = cls
-        self.names = {argument.arg for argument in arguments[1:]}
-        self.variadic = node.args.kwarg.arg if node.args.kwarg is not None else ""
-        self.globals = getattr(constructor(cls), "__globals__", {})
+        self.names = parameters_of(self.node)
+        self.variadic = self.node.args.kwarg.arg if self.node and self.node.args.kwarg is not None else ""
+        self.globals = getattr(source.unwrapped(function), "__globals__", {})
         self.found: defaultdict[str, Usage] = defaultdict(Usage)
         self.kept_as: dict[str, Usage] = {}  # attribute of self -> the trace of what it keeps
         self.looped: dict[str, Usage] = {}  # local variable -> the trace of what it holds or goes through
 
-    def read_all(self, function: source.Function) -> None:
+    def read_all(self) -> None:
         """The whole function, what it keeps and loops over first: either is used before it is named."""
-        for node in ast.walk(function):
+        nodes = [*ast.walk(self.node)] if self.node is not None else []
+        for node in nodes:
             for target in node.targets if isinstance(node, ast.Assign) else ():
                 self.keep(target, node.value)  # type: ignore[attr-defined]
-        for node in ast.walk(function):
+        for node in nodes:
             if isinstance(node, ast.For | ast.comprehension):
                 self.loop(node.target, node.iter)
-        for node in ast.walk(function):
+        for node in nodes:
             self.read(node)
 
     def loop(self, target: ast.expr, walked: ast.expr) -> None:
@@ -211,9 +211,9 @@ class _Reader:
             for argument in node.args:
                 self.mark(table_of(argument) if "pretrained" in last_name(node.func) else argument, "tensor")
             return
-        if (method := self.method(node.func)) is not None:
-            self.handed_on(node, method)
-        elif (callee := self.callee(node)) is not None:
+        if (function := self.followed(node.func)) is not None:
+            self.handed_on(node, function)
+        if (callee := self.callee(node)) is not None:
             self.passed_on(node, callee)
 
     def asked_for(self, node: ast.Call) -> None:
@@ -222,20 +222,21 @@ class _Reader:
             asked.keys.add(key)
             asked.kinds.add("dict")
 
-    def method(self, function: ast.expr) -> source.Function | None:
-        """The source of `self._make_layer`, but for a method that is being read already."""
-        is_own = isinstance(function, ast.Attribute) and getattr(function.value, "id", "") == "self"
-        found = inspect.getattr_static(self.cls, function.attr, None) if is_own else None  # type: ignore[attr-defined]
-        return source.function_node(found) if inspect.isfunction(found) and not self.is_method else None
+    def followed(self, called: ast.expr) -> Any:
+        """The `self._make_layer` or the project's own `get_act` that is called; nothing where one is read already."""
+        if self.is_inner or self.parameter(called):
+            return None
+        if isinstance(called, ast.Attribute) and getattr(called.value, "id", "") == "self":
+            return inspect.getattr_static(self.cls, called.attr, None)
+        found = resolved(called, self.globals)
+        return found if inspect.isfunction(found) and not is_foreign(found.__code__.co_filename) else None
 
-    def handed_on(self, node: ast.Call, method: source.Function) -> None:
-        """What a method of the class does with a parameter that the constructor hands it."""
-        inner = _Reader(self.cls, method, is_method=True)
-        inner.read_all(method)
-        theirs = [argument.arg for argument in method.args.args][1:]
-        pairs = [*zip(theirs, node.args, strict=False)]
-        pairs += [(word.arg or "", word.value) for word in node.keywords]
-        for name, given in pairs:
+    def handed_on(self, node: ast.Call, function: Any) -> None:
+        """What a method of the class or a function of the project does with a parameter that it is handed."""
+        inner = _Reader(self.cls, function, is_inner=True, above=self.above)
+        inner.read_all()
+        by_name = [(word.arg or "", word.value) for word in node.keywords]
+        for name, given in [*zip(inner.names, node.args, strict=False), *by_name]:
             trace = self.trace(given)
             if name in inner.found and trace is not None:
                 trace.take(inner.found[name])
@@ -269,7 +270,9 @@ class _Reader:
         """What a part reads of the settings that it is handed as a whole: `Block(config)`."""
         above = (*self.above, self.cls)
         is_part = inspect.isclass(callee) and issubclass(callee, nn.Module) and callee not in above
-        if is_part and len(above) <= _DEEPEST and CONFIG.search(plain(getattr(given, "id", ""))):
+        if callee in self.cls.__mro__[1:-1] and len(above) <= _DEEPEST:
+            trace.take(_usages(callee, above)[name])
+        elif is_part and len(above) <= _DEEPEST and CONFIG.search(plain(getattr(given, "id", ""))):
             theirs = _usages(callee, above)[name]
             trace.attributes |= theirs.attributes
             trace.keys |= theirs.keys

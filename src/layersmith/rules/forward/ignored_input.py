@@ -60,7 +60,7 @@ def ignored_input(case: Case) -> Iterator[Finding]:
         if not _matters(case, tensor):
             if len(named) > 1 and not _may_be_ignored(case, path, name, tensor):
                 severity = Severity.NOTE if usage.is_demanded(cls, name) else None
-                said = f"{path if usage.ENTRY.search(path) else name or path} has no effect on any output"
+                said = f"{arguments.spelled(path, name)} has no effect on any output"
                 yield _finding(case.module, path, said, severity=severity)
             continue
         dead = _dead(case, tensor)

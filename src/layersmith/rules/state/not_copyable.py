@@ -26,6 +26,7 @@ import copy
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the name that everyone knows
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
@@ -54,7 +55,12 @@ def not_copyable(case: Case) -> Iterator[Finding]:
             yield finding
         return
     copied = Case(case.subject, again, case.inputs, case.seed)
-    if gaps := closeness.gaps(before, copied.run()):
+    try:
+        after = copied.run()
+    except Exception as error:  # noqa: BLE001 - as above
+        yield _loses(case, error)
+        return
+    if gaps := closeness.gaps(before, after):
         yield _differs(case, gaps[0], "a deep copy gives another output")
         return
     contents.scramble(case.module)
@@ -82,6 +88,19 @@ def _refused(case: Case, error: Exception) -> Finding | None:
         *place,
         fix="keep detached tensors only (x.detach()), and no locks, files or generators, in attributes",
         severity=Severity.WARNING if is_fresh else None,
+    )
+
+
+def _loses(case: Case, error: Exception) -> Finding:
+    hanging = [name for name, one in nn.Module.named_parameters(case.module) if vars(one)]
+    return Finding(
+        f"a deep copy cannot be called: {type(error).__name__}: {' '.join(str(error).split()):.200}",
+        hanging[0] if hanging else "",
+        *source.class_line(type(case.module)),
+        fix="torch copies a parameter without what hangs on it: keep self.fast beside it, not self.weight.fast"
+        if hanging
+        else "keep whatever forward needs in attributes that copy.deepcopy takes along",
+        severity=Severity.WARNING if hanging else None,
     )
 
 
@@ -125,6 +144,17 @@ class LambdaOverItself(nn.Module):
         for step in self.steps:
             x = step(x)
         return x
+
+
+@not_copyable.bad("a deep copy cannot be called: AttributeError: 'Parameter' object has no attribute 'fast'")
+class HangsOnAParameter(nn.Linear):
+    def __init__(self) -> None:
+        super().__init__(6, 6)
+        self.weight.fast = None  # type: ignore[attr-defined]
+
+    def forward(self, x: Tensor) -> Tensor:
+        fast: Tensor | None = self.weight.fast  # type: ignore[attr-defined]
+        return F.linear(x, self.weight if fast is None else fast, self.bias)
 
 
 @not_copyable.good
