@@ -163,6 +163,20 @@ def test_a_file_of_the_name_of_its_folder_does_not_stand_for_it(tmp_path: Path) 
     assert module.Net.__module__ == "tools_of_mine.tools_of_mine"
 
 
+def test_a_neighbour_does_not_hide_the_package_that_is_imported_from(tmp_path: Path) -> None:
+    """`layers/utils.py`, beside a file that needs `utils/masking.py`: run from the root, it is no hindrance."""
+    for name, text in (
+        ("utils/masking.py", "FOUND = 1"),
+        ("layers/utils.py", "FOUND = 2"),
+        ("layers/attention.py", "from utils.masking import FOUND"),
+        ("main.py", ""),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    module = import_target(Target(str(tmp_path / "layers" / "attention.py")))
+    assert module.FOUND == 1
+
+
 def test_globals_that_only_a_script_sets_are_set_and_nothing_else_of_its_start_is_run(tmp_path: Path) -> None:
     text = f"""{MODULE}
 class Uses(nn.Module):

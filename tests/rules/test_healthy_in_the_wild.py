@@ -314,6 +314,28 @@ class Forecasts(nn.Module):
         return self.linear(x[:, -1:]) + self.offsets
 
 
+class DropPath(nn.Module):
+    def __init__(self, drop_prob: float) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+
+    def forward(self, x: Tensor) -> Tensor:
+        keep = 1 - self.drop_prob
+        return x * x.new_empty(len(x), 1).bernoulli_(keep).div_(keep) if self.training else x
+
+
+class ScalesALittle(nn.Module):
+    """A layer scale that starts at next to nothing, as ConvNeXt's, before stochastic depth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.drop_path = DropPath(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.drop_path(1e-9 * self.linear(x))
+
+
 class TakesSome(nn.Module):
     """Of what the loader of all its kind gives, it needs the words and the pairs."""
 
@@ -348,6 +370,25 @@ class MayMix(nn.Module):
             for other in others:
                 loss = loss + (other**2).mean()
         return loss
+
+
+class ForecastsAlone(nn.Module):
+    """Takes what all forecasters take, and hands on what its own way of forecasting has no use for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def ahead(self, x: Tensor, mark: Tensor, other: Tensor) -> Tensor:
+        return self.linear(x) + mark
+
+    def forward(self, x: Tensor, mark: Tensor, other: Tensor) -> Tensor:
+        return self.ahead(x, mark, other)
+
+
+class ForecastsWithOthers(ForecastsAlone):
+    def forward(self, x: Tensor, mark: Tensor, other: Tensor) -> Tensor:
+        return self.ahead(x, mark, other) * other
 
 
 class ForgetsThePairs(nn.Module):
@@ -394,10 +435,12 @@ def _told(cls: type[nn.Module], inputs: tuple[Any, ...], rule: str) -> tuple[Fin
         (Asks, (_randn(3, 5), _randn(3, 7, 6)), "ignored-input", None),
         (AsksInVain, (_randn(3, 5), _randn(3, 7, 6)), "ignored-input", Severity.WARNING),
         (JoinsAnEarlierOne, (_randn(3, 6), [_randn(3, 6), _randn(3, 6)]), "ignored-input", None),
+        (ScalesALittle, (_randn(5, 6),), "unscaled-drop-path", None),
         (TakesSome, (_words(4),), "ignored-input", None),
         (LeavesLengths, (_words(2),), "ignored-input", None),
         (MayMix, ((_randn(3, 6), [_randn(3, 6), _randn(3, 6)]),), "ignored-input", None),
         (ForgetsThePairs, (_words(2),), "ignored-input", Severity.WARNING),
+        (ForecastsAlone, (_randn(3, 6), _randn(3, 6), _randn(3, 6)), "ignored-input", Severity.NOTE),
         (GatesThenScales, (_randn(3, 16), _randn(3, 16)), "half-overflow", Severity.WARNING),
         (Directs, _ring(), "isolated-nodes", None),
         (RefusesLonelyNodes, _ring(), "isolated-nodes", None),

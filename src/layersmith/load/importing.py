@@ -35,6 +35,7 @@ def import_target(target: Target) -> ModuleType:
     file = Path(target.path).resolve()
     root, name = _root_and_name(file)
     folders = [root, *_beside(file, name), *_homes_of_imports(file, root)]
+    folders = [folder for folder in folders if not _hides_a_package(folder, file)] or folders
     try:
         return _importing(target.path, name, folders, file)
     except TargetError as refusal:
@@ -162,6 +163,12 @@ def _beside(file: Path, name: str) -> list[Path]:
     """The file's own folder, unless a file in it would stand for the package, as utils/utils.py does for utils."""
     package = name.rpartition(".")[0].partition(".")[0]
     return [] if package and (file.parent / f"{package}.py").exists() else [file.parent]
+
+
+def _hides_a_package(folder: Path, file: Path) -> bool:
+    """Whether a file in that folder has the name of a package that is imported from: `utils.py`, of `utils.masking`."""
+    packages = re.findall(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)\.\w", _text_of(file), re.MULTILINE)
+    return any((folder / f"{one}.py").exists() and not (folder / one).is_dir() for one in packages)
 
 
 def _homes_of_imports(file: Path, root: Path) -> list[Path]:

@@ -117,12 +117,25 @@ def _is_dropped(node: ast.AST, name: str, place: int) -> bool:
 def is_demanded(cls: type, name: str) -> bool:
     """Whether an interface has the argument, which forward never reads: a base or another class takes the same."""
     forward = source.function_node(getattr(cls, "forward", None))
-    if forward is None or name in dataflow.loads(ast.Module(forward.body, [])):
+    if forward is None or _is_read(cls, forward, name):
         return False
     own = _names(forward)
     alike = sum(_names(other) == own for other in _others(cls, forward))
     takes_many = len(own) > _INTERFACE
     return alike > (not takes_many) or (takes_many and _is_taken_beside(cls, own))  # one is enough of many
+
+
+def _is_read(cls: type, function: source.Function, name: str, *, is_inner: bool = False) -> bool:
+    """Whether it reads an argument; to hand it to a method of the class that does not is no reading."""
+    reads = [part for part in ast.walk(function) if isinstance(part, ast.Name) and part.id == name]
+    idle: set[ast.expr] = set()
+    for call in (part for part in ast.walk(function) if isinstance(part, ast.Call) and not is_inner):
+        is_own = isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "self"
+        method = source.function_node(getattr(cls, call.func.attr, None)) if is_own else None  # type: ignore[attr-defined]
+        given = [*zip(_names(method)[1:], call.args, strict=False)] if method is not None else []
+        given += [(word.arg or "", word.value) for word in call.keywords if method is not None]
+        idle |= {one for taken, one in given if method and not _is_read(cls, method, taken, is_inner=True)}
+    return any(isinstance(read.ctx, ast.Load) and read not in idle for read in reads)
 
 
 def _names(forward: source.Function) -> list[str]:

@@ -45,7 +45,7 @@ LOSS = re.compile(r"(?<!log)loss$")
 _FLAGS = re.compile(
     r"^(return|use|is|output|need|with|do|apply|add|has)_|^(training|causal|inverse|reverse)$"
 )
-_SIZES = re.compile(r"(^|_)(size|shape|resolution|hw|x_size|output_size|input_size)$")
+SIZES = re.compile(r"(^|_)(size|shape|resolution|hw|x_size|output_size|input_size)$")
 _HIDDEN_ARGUMENTS = re.compile(
     r"^(hidden_(size|dim|features|units)|n_?hidden|d_hidden|hid_dim|num_units|state_size)$"
 )
@@ -119,7 +119,7 @@ def _number(asked: Asked) -> Any:
     is_beside_others = len(asked.callee.parameters) > 1 and not asked.clue.min_rank
     if is_beside_others and _COUNTS.match(asked.word):
         return count(asked.word)
-    if _SIZES.search(asked.word):
+    if SIZES.search(asked.word):
         return PRIMES[:2]
     return False if _FLAGS.search(asked.word) else None
 

@@ -19,7 +19,7 @@ from layersmith.load.call.clue import BATCH, PRIMES, shaped
 from layersmith.load.call.lookup import looked_up
 from layersmith.load.call.loss import has_labels, is_loss, loss_states
 from layersmith.load.call.made_state import made_state
-from layersmith.load.call.named import BOUNDARIES, NOTHING, Asked, by_name, count
+from layersmith.load.call.named import BOUNDARIES, NOTHING, SIZES, Asked, by_name, count
 from layersmith.load.call.stated import integers_said
 from layersmith.load.call.structure import is_of_image, structure
 from layersmith.load.call.syntax import compared_texts, rest_of
@@ -232,7 +232,8 @@ def _by_annotation(callee: Callee, name: str, rank: int, spatial: int | None) ->
         items = [shaped(clue, rank, spatial=spatial)] * several
         return tuple(items) if origin is tuple else items
     if clue.parts and not (clue.rank or clue.says_size):
-        return (shaped(clue, rank, spatial=spatial),) * clue.parts
+        is_size = SIZES.search(plain(name))  # `height, width = x_size`
+        return PRIMES[: clue.parts] if is_size else (shaped(clue, rank, spatial=spatial),) * clue.parts
     return None
 
 

@@ -112,9 +112,7 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
     of_all = [rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}"] if not _is_told_of_another(cls, parameter) else []
     for pattern in (*own, rf"(?i:\b{name}\b){_GAP}{_WORDS}", longer, *of_all):
         found = re.finditer(pattern, text)
-        match = next(
-            (one for one in found if not re.search(r"->|→", one.group(0))), None
-        )  # what becomes of it
+        match = next((one for one in found if not _is_of_a_result(one, name)), None)
         if match and _SEVERAL.search(match.group(0)):  # the shape is that of each
             return Clue(is_sequence=True)
         said = match.group(1) if match else ""
@@ -129,6 +127,14 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
         return Clue(rank=len(axes), names=tuple(axes), dtype=dtype)
     is_vector = re.search(rf"\b{name} *(?:\([^()\n]*\))? *: *\s(?:an?|the) vector\b", text, re.IGNORECASE)
     return Clue(rank=1 if is_vector else None, dtype=dtype)
+
+
+def _is_of_a_result(match: re.Match[str], name: str) -> bool:
+    """Whether the shape is that of what becomes of it: `x -> (B, D)`, or behind the line `c = t + x  # (B, D)`."""
+    said, line = match.group(0), match.string[: match.start()].rpartition("\n")[2]
+    remark = said.rpartition("#")[2] if "#" in said else name
+    is_behind = not re.search(rf"\b{name}\b", remark) and re.search(r"(?<![=!<>])=(?!=)", line) is not None
+    return is_behind or bool(re.search(r"->|→", said))
 
 
 def _is_told_of_another(cls: type, parameter: str) -> bool:

@@ -180,7 +180,12 @@ def _written_out(values: dict[str, Any], usage: Usage) -> Made:
 
 
 def _field(name: str, usage: Usage, mode: int = 0) -> Any:
-    """A value for an attribute or key, by what the constructor does with it, else by its name."""
+    """A value for an attribute or key: what the constructor takes where it is missing, or a guess."""
+    return _guess(name, usage, mode) if usage.default is inspect.Parameter.empty else usage.default
+
+
+def _guess(name: str, usage: Usage, mode: int) -> Any:
+    """A value by what the constructor does with it, else by its name."""
     texts = [one.default for one in usage.passed_as if isinstance(one.default, str)][:1]
     if usage.strings or texts:  # whoever gets it has an example
         options = list(dict.fromkeys(usage.strings or texts))

@@ -27,9 +27,11 @@ def is_slice(node: ast.expr) -> TypeGuard[ast.Subscript]:
 
 
 def field_name(node: ast.AST) -> str:
-    """The attribute or key of `config.width`, `config["width"]`, `config.get_int("width")`."""
+    """The attribute or key of `config.width`, `config["width"]`, `config.get_int("width")`; of a `getattr`, too."""
     if isinstance(node, ast.Attribute):
         return node.attr
+    if is_getattr(node):
+        return str(node.args[1].value)
     if isinstance(node, ast.Call):
         is_one = len(node.args) == 1 and isinstance(node.args[0], ast.Constant)
         asks = is_one and isinstance(node.func, ast.Attribute) and TYPED_GETTER.match(node.func.attr)
@@ -40,8 +42,17 @@ def field_name(node: ast.AST) -> str:
 
 def owner_of(node: ast.AST) -> ast.AST:
     """The `config` of what has a field name."""
+    if is_getattr(node):
+        owner: ast.AST = node.args[0]
+        return owner
     inner = node.func if isinstance(node, ast.Call) else node
     return getattr(inner, "value", inner)
+
+
+def is_getattr(node: ast.AST) -> TypeGuard[Any]:
+    """Whether this is `getattr(config, "width", 8)`."""
+    is_call = isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr"
+    return is_call and len(node.args) > 1 and isinstance(getattr(node.args[1], "value", None), str)  # type: ignore[attr-defined]
 
 
 def given_beside(node: ast.Call, callee: Any, rest: str) -> set[str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -23,6 +24,7 @@ class Usage:
         default_factory=list
     )  # of what its items are unpacked into: `for n, d in sizes`
     fields: dict[str, Usage] = field(default_factory=dict)  # of its attributes and keys
+    default: Any = inspect.Parameter.empty  # where it may be missing: `getattr(config, "layers", 1)`
     # How many tensors each part of what it returns has: `y, (h, c) = self.rnn(x)`.
     outputs: tuple[int, ...] = ()
 
@@ -53,3 +55,4 @@ class Usage:
         for name, field_of_other in other.fields.items():
             self.fields.setdefault(name, Usage()).take(field_of_other)
         self.outputs = self.outputs or other.outputs
+        self.default = other.default if self.default is inspect.Parameter.empty else self.default

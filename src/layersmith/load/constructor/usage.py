@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import inspect
 from collections import defaultdict
@@ -11,16 +12,19 @@ from typing import Any
 
 from torch import nn
 
+from layersmith.load.constructor.called import callee_of, own_function
 from layersmith.load.constructor.forward import read_forward
 from layersmith.load.constructor.names import CONFIG, plain
 from layersmith.load.constructor.syntax import (
     TENSOR_METHODS,
+    TYPED_GETTER,
     activations,
     compared,
     conditions,
     contents,
     field_name,
     given_beside,
+    is_getattr,
     is_slice,
     last_name,
     owner_of,
@@ -29,7 +33,6 @@ from layersmith.load.constructor.syntax import (
     table_of,
 )
 from layersmith.load.constructor.trace import Usage
-from layersmith.load.project import is_foreign
 from layersmith.probe import source
 
 _DEEPEST = 4  # parts of parts that are handed the same settings
@@ -134,7 +137,8 @@ class _Reader:
         elif isinstance(node, ast.Compare):
             self.comparison(node)
         elif isinstance(node, ast.Attribute) and (held := self.trace(node.value)) is not None:
-            held.attributes.add(node.attr)
+            is_getter = TYPED_GETTER.match(node.attr)  # `conf.get_int`, of settings
+            (held.kinds if is_getter else held.attributes).add("dict" if is_getter else node.attr)
         elif isinstance(node, ast.BinOp | ast.If | ast.IfExp):
             parts = (node.left, node.right) if isinstance(node, ast.BinOp) else conditions(node.test)
             for part in parts:
@@ -203,33 +207,36 @@ class _Reader:
             for argument in node.args:
                 self.mark(argument, "sequence")
             return
-        if called == "range" and node.args:
-            self.mark(node.args[-1], "number")
-        if called == "getattr" and len(node.args) > 1 and (named := self.trace(node.args[1])) is not None:
-            named.strings += activations(resolved(node.args[0], self.globals))
         if last_name(node.func) in _TENSOR_TAKERS:
             for argument in node.args:
                 self.mark(table_of(argument) if "pretrained" in last_name(node.func) else argument, "tensor")
             return
-        if (function := self.followed(node.func)) is not None:
-            self.handed_on(node, function)
-        if (callee := self.callee(node)) is not None:
+        if self.parameter(node.func):
+            return
+        self.to_python(called, node)
+        if not self.is_inner and (own := own_function(node.func, self.cls, self.globals)) is not None:
+            self.handed_on(node, own)
+        if (callee := callee_of(node.func, self.cls, self.globals)) is not None:
             self.passed_on(node, callee)
 
+    def to_python(self, called: str, node: ast.Call) -> None:
+        """`range(depth)`, `getattr(nn, activation)`."""
+        if called == "range" and node.args:
+            self.mark(node.args[-1], "number")
+        if called == "getattr" and len(node.args) > 1 and (named := self.trace(node.args[1])) is not None:
+            named.strings += activations(resolved(node.args[0], self.globals))
+
     def asked_for(self, node: ast.Call) -> None:
-        """`config.get_int("width")`: settings with that key."""
-        if (key := field_name(node)) and (asked := self.trace(owner_of(node))) is not None:
+        """`config.get_int("width")`: settings with that key; `getattr(config, "width", 8)`: with that attribute."""
+        if not (key := field_name(node)) or (asked := self.trace(owner_of(node))) is None:
+            return
+        if is_getattr(node):
+            asked.attributes.add(key)
+            with contextlib.suppress(ValueError, IndexError):
+                asked.fields.setdefault(key, Usage()).default = ast.literal_eval(node.args[2])
+        else:
             asked.keys.add(key)
             asked.kinds.add("dict")
-
-    def followed(self, called: ast.expr) -> Any:
-        """The `self._make_layer` or the project's own `get_act` that is called; nothing where one is read already."""
-        if self.is_inner or self.parameter(called):
-            return None
-        if isinstance(called, ast.Attribute) and getattr(called.value, "id", "") == "self":
-            return inspect.getattr_static(self.cls, called.attr, None)
-        found = resolved(called, self.globals)
-        return found if inspect.isfunction(found) and not is_foreign(found.__code__.co_filename) else None
 
     def handed_on(self, node: ast.Call, function: Any) -> None:
         """What a method of the class or a function of the project does with a parameter that it is handed."""
@@ -240,14 +247,6 @@ class _Reader:
             trace = self.trace(given)
             if name in inner.found and trace is not None:
                 trace.take(inner.found[name])
-
-    def callee(self, node: ast.Call) -> Any:
-        """The class or function that is called, if it can be known without running anything."""
-        function = node.func
-        is_super = isinstance(function, ast.Attribute) and function.attr == "__init__"
-        if is_super:
-            return next((base for base in self.cls.__mro__[1:] if "__init__" in vars(base)), None)
-        return None if self.parameter(function) else resolved(function, self.globals)
 
     def passed_on(self, node: ast.Call, callee: Any) -> None:
         try:
@@ -279,8 +278,7 @@ class _Reader:
             trace.kinds |= theirs.kinds & {"dict"}
             trace.take(Usage(fields=theirs.fields))
 
-    def several(self, node: ast.Call) -> None:
-        """`nn.ModuleList(experts)`, `nn.Sequential(*layers)`: a list of modules."""
+    def several(self, node: ast.Call) -> None:  # `nn.ModuleList(experts)`, `nn.Sequential(*layers)`
         for given in node.args:
             inner = given.value if isinstance(given, ast.Starred) else given
             for kind in ("sequence", "module"):

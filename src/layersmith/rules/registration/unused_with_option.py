@@ -30,6 +30,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from layersmith.finding import Finding, Severity
 from layersmith.load import project
@@ -85,11 +86,14 @@ def unused_with_option(case: Case) -> Iterator[Finding]:
 def _unreached(module: nn.Module, inputs: Inputs, seed: int) -> set[str]:
     """The parameters that no mode reaches; none where it cannot be called."""
     wanted = {name for name, one in module.named_parameters() if one.requires_grad}
+    learned = inputs.map(
+        lambda x: x.detach().clone().requires_grad_(x.is_floating_point())
+    )  # checkpoints want that
     for training in (True, False) if wanted else ():
-        found = reach.reach(in_mode(module, training=training), inputs, seed=seed)
-        if found is None and error_of(module, inputs, Deadline.after(SECONDS), seed=seed) is not None:
+        found = [reach.reach(in_mode(module, training=training), one, seed=seed) for one in (inputs, learned)]
+        if not any(found) and error_of(module, inputs, Deadline.after(SECONDS), seed=seed) is not None:
             return set()
-        wanted -= found.parameters if found is not None else set()
+        wanted -= {name for one in found if one is not None for name in one.parameters}
     return wanted
 
 
@@ -125,6 +129,19 @@ class ProjectsOrNot(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.mix(x)
         return self.out(x) if self.project else x
+
+
+@unused_with_option.good
+class MayRecompute(nn.Module):
+    def __init__(self, width: int = 6, *, use_checkpoint: bool = False) -> None:
+        super().__init__()
+        self.use_checkpoint, self.mix = use_checkpoint, nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.use_checkpoint:
+            recomputed: Tensor = checkpoint(self.mix, x, use_reentrant=True)
+            return recomputed
+        return self.mix(x)
 
 
 @unused_with_option.bad("codes changes the output, but no gradient reaches it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -66,6 +67,22 @@ def cut(complaint: Complaint) -> Iterator[State]:
     sides = {spec.shape[index] for spec in images for index in open_sides(spec)}
     if any(size // by == count and size % by for size in sides for count, by in cuts):
         yield from _in_any_units(complaint, (0, 0))
+    for name, value in complaint.state.items():  # the sides of a map whose places stand in a row
+        is_map = isinstance(value, tuple) and len(value) == 2 and all(type(one) is int for one in value)  # noqa: PLR2004
+        units = [
+            by for count, by in cuts if is_map and any(size // by == count and size % by for size in value)
+        ]
+        for unit in units[:1]:
+            high, wide = (-(-size // unit) * unit for size in value)
+            whole = (high, wide if wide != high else wide + unit)
+            resized = complaint.with_specs(lambda spec: _of_places(spec, math.prod(value), math.prod(whole)))  # noqa: B023
+            yield {**resized, name: whole}
+
+
+def _of_places(spec: TensorSpec, count: int, other: int) -> TensorSpec:
+    """The same with another number of places where it has just so many."""
+    axes = [axis for axis in range(1, spec.rank) if spec.shape[axis] == count]
+    return spec.resized(axes[0], other) if axes else spec
 
 
 def _in_any_units(complaint: Complaint, avoided: Pair) -> Iterator[State]:

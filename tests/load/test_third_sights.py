@@ -1,0 +1,124 @@
+"""What is read of classes as people write them: comments on results, sides of maps, settings of bases and functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from layersmith.load.build import subject_of_class
+
+
+class EmbedsLabels(nn.Module):
+    """A shape at the end of a line is that of what the line makes."""
+
+    def __init__(self, dim: int = 8, classes: int = 10) -> None:
+        super().__init__()
+        self.labels = nn.Embedding(classes, dim)
+        self.mix = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """
+        x: (N, D) features
+        y: (N,) tensor of class labels
+        """
+        y = self.labels(y)
+        c = x + y  # (N, D)
+        return self.mix(c)
+
+
+class Windows(nn.Module):
+    def __init__(self, window: int = 4, dim: int = 8) -> None:
+        super().__init__()
+        self.window = window
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor, x_size: tuple[int, int]) -> Tensor:
+        height, width = x_size
+        b, _, c = x.shape
+        x = self.norm(x).view(b, height, width, c)
+        side = self.window
+        x = x.view(b, height // side, side, width // side, side, c)
+        return x.transpose(2, 3).flatten(1, 4)
+
+
+class Stage(nn.Module):
+    """Hands the sides of the map on without looking at them."""
+
+    def __init__(self, window: int = 4, dim: int = 8) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([Windows(window, dim) for _ in range(2)])
+
+    def forward(self, x: Tensor, x_size: Any) -> Tensor:
+        for block in self.blocks:
+            x = block(x, x_size)
+        return x
+
+
+class Backbone(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.final_dim = 8
+        self.linear = nn.Linear(4, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+class Meta(nn.Module):
+    def __init__(self, make: Any, ways: int) -> None:
+        super().__init__()
+        self.feature = make()
+        self.dim = self.feature.final_dim
+        self.ways = ways
+
+
+class Prototypes(Meta):
+    """What its base does with an argument is what it does with it."""
+
+    def __init__(self, make: Any, ways: int) -> None:
+        super().__init__(make, ways)
+        self.head = nn.Linear(self.dim, ways)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.head(self.feature(x))
+        return features
+
+
+def activation(config: Any) -> nn.Module:
+    if config.model.nonlinearity.lower() == "elu":
+        return nn.ELU()
+    if config.model.nonlinearity.lower() == "relu":
+        return nn.ReLU()
+    raise NotImplementedError("no such activation")
+
+
+class Asks(nn.Module):
+    """A function of the file reads some of the settings."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.act = activation(config)
+        self.linear = nn.Linear(config.data.channels, config.model.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.linear(x))
+
+
+def test_labels_are_of_rows_though_a_comment_gives_the_shape_of_what_they_become() -> None:
+    _, labels = subject_of_class(EmbedsLabels).inputs(0).args
+    assert (labels.dtype, labels.ndim) == (torch.int64, 1)
+
+
+@pytest.mark.parametrize("cls", [Windows, Stage])
+def test_a_map_in_a_row_has_sides_that_come_in_whole_windows(cls: type[nn.Module]) -> None:
+    x, (height, width) = subject_of_class(cls).inputs(0).args
+    assert x.shape[1] == height * width
+    assert height % 4 == width % 4 == 0
+
+
+@pytest.mark.parametrize("cls", [Asks])
+def test_what_a_function_or_a_base_reads_is_given(cls: type[nn.Module]) -> None:
+    assert not subject_of_class(cls).doubt
