@@ -214,9 +214,7 @@ def make_drop(conf):
 
 def test_settings_that_are_read_by_kind_have_values_of_it():
     found = subject_of_class(ByKind)
-    assert found.inferred_from.startswith(
-        "ByKind(dict(dropping=dict(), use_gain=False, width=32))"
-    )
+    assert found.inferred_from.startswith("ByKind(dict(dropping=dict(), use_gain=False, width=32))")
     assert found.build(0).map.out_features == 7
 
 

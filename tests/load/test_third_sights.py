@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from layersmith import runner
 from layersmith.load.build import subject_of_class
+from layersmith.load.unbuildable import Unbuildable
+from layersmith.registry import load
 
 
 class EmbedsLabels(nn.Module):
@@ -105,6 +108,59 @@ class Asks(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.act(self.linear(x))
+
+
+class Codebooks(nn.Module):
+    def __init__(self, n_q: int = 12, dim: int = 8) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList([nn.Embedding(9, dim) for _ in range(n_q)])
+
+    def forward(self, indices: Tensor, offset: int = 0) -> Tensor:
+        """
+        Args:
+            indices (Tensor): of the previous time step. They should be one more than those
+                in the codebook. Shape should be `[B, n_q, T]`.
+            offset: of the current step.
+        """
+        found = [self.tables[k](indices[:, k]) for k in range(indices.shape[1])]
+        return torch.stack(found).sum(0) + offset
+
+
+class Forgets(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> None:
+        x = self.linear(x)
+        x = x.relu()
+        return  # noqa: PLR1711 - as it was found
+
+
+class Averages(nn.Module):
+    """Has nothing to return."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+        self.register_buffer("mean", torch.zeros(8))
+
+    def forward(self, x: Tensor) -> None:
+        self.mean = self.linear(x).mean(0)
+
+
+def test_axes_are_read_below_the_line_that_names_the_argument() -> None:
+    (indices,) = subject_of_class(Codebooks).inputs(0).args
+    assert indices.shape[1] == 12
+
+
+def test_a_forward_that_forgets_to_return_is_found_so() -> None:
+    (finding,) = runner.ask(subject_of_class(Forgets), load("forward-raises")).findings
+    assert "forward returned None" in finding.message
+    with pytest.raises(Unbuildable):
+        subject_of_class(Averages)
 
 
 def test_labels_are_of_rows_though_a_comment_gives_the_shape_of_what_they_become() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -391,6 +392,18 @@ class ForecastsWithOthers(ForecastsAlone):
         return self.ahead(x, mark, other) * other
 
 
+class EmbedsAsManyAsThereAre(nn.Module):
+    """One table for each codebook of which there is a column."""
+
+    def __init__(self, count: int = 12) -> None:
+        super().__init__()
+        self.tables = nn.ModuleList([nn.Embedding(9, 6) for _ in range(count)])
+
+    def forward(self, indices: Tensor) -> Tensor:
+        columns = [table(column) for table, column in zip(self.tables, indices.unbind(1), strict=False)]
+        return torch.stack(columns).sum(0)
+
+
 class ForgetsThePairs(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -457,3 +470,17 @@ def test_only_what_is_wrong_is_told(
 ) -> None:
     found = _told(cls, inputs, rule)
     assert [one.severity or load(rule).severity for one in found[:1]] == ([severity] if severity else [])
+
+
+def test_a_guess_of_less_columns_than_there_are_tables_leaves_none_unused() -> None:
+    subject = dataclasses.replace(
+        Subject(
+            "EmbedsAsManyAsThereAre",
+            lambda _: EmbedsAsManyAsThereAre(),
+            lambda _: Inputs((torch.arange(35).reshape(5, 7) % 9,)),
+        ),
+        inferred_from="EmbedsAsManyAsThereAre(12)",
+    )
+    assert not runner.ask(subject, load("unused-parameter")).findings
+    told = dataclasses.replace(subject, inferred_from="")
+    assert runner.ask(told, load("unused-parameter")).findings

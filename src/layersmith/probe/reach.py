@@ -113,6 +113,15 @@ def is_passed_over(root: nn.Module, container: str, unreached: set[str], runs: l
     return bool(inside - unreached) and len(set(per_run)) <= 1
 
 
+def first_reached(root: nn.Module, container: str, unreached: set[str]) -> int:
+    """How many members of a list are reached, if they are the first ones and none of the others is; 0 if not."""
+    inside = (name.removeprefix(f"{container}.") for name in unreached if name.startswith(f"{container}."))
+    numbers = {int(number) for name in inside if (number := name.partition(".")[0]).isdigit()}
+    count = len([*root.get_submodule(container).children()])
+    first = min(numbers, default=0)
+    return first if numbers == {*range(first, count)} else 0
+
+
 def others(inputs: Inputs) -> Inputs:
     """Values of the same kind elsewhere: floats are mixed anew, whole numbers change places."""
 

@@ -18,14 +18,7 @@ from layersmith.load.call.loss import is_loss
 from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.repair.messages import directed_pairs
-from layersmith.load.call.run import (
-    call_of,
-    is_blank,
-    is_useful,
-    output_of,
-    rows_are_apart,
-    trains,
-)
+from layersmith.load.call.run import call_of, is_blank, is_useful, output_of, rows_are_apart, trains
 from layersmith.load.call.start import starts
 from layersmith.load.call.verdict import (
     essence,
@@ -141,7 +134,8 @@ class CallSearch:
             self.kept.restore()
         if is_useful(output):
             return None
-        return TypeError(f"forward returned {type(output).__name__}, no tensor")
+        self._remember(state, nothing := TypeError(f"forward returned {type(output).__name__}, no tensor"))
+        return nothing
 
     def _remember(self, state: State, error: Exception) -> None:
         """The closest attempt is the one that came furthest into forward."""

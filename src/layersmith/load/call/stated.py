@@ -23,6 +23,8 @@ _PRODUCT = r"\b((?:B|N|bs|batch)(?:\s?x\s?[A-Z][a-wyz0-9_]*){1,4})(?!\w)"  # B x
 _WORDS = r"[\(\[]\s*(\w*[Bb]atch\w*(?:\s+x\s+\w+){1,4})\s*[\)\]]"  # [batch_size x len_q x d_model]
 # Between a parameter's name and its shape: `x: of shape (B, C)`, `x (Tensor): input, (B, C)`, and below `x : Tensor`.
 _GAP = r"(?:(?:\s*\([^()\n]{0,60}\)\s*:)?[^\n()\[\]]{0,80}|\s*:[^()\[\]\n]{0,60}\n[^\n()\[\]:]{0,80})"
+_ITEM = r" *(?:\([^()\n]*\))? *:"  # `x (Tensor):` at the beginning of a line
+_BELOW = rf"(?:[^\n]*\n(?![ \t]*(?:\w+{_ITEM}|\n))){{1,5}}?[^\n]*?"  # lines of the same item of a docstring
 _NUMBERS = {"one": 1, "two": 2}
 _KINDS = r"(?:of |dtype |torch\.)*([Bb]ool(?:ean)?s?|u?int(?:32|64)?s?|long|integers?)"
 _OUTPUTS = re.compile(r"(?:[Rr]eturns?\b:?|[Oo]utputs?:|->|\bin,)\s*([^\n]*)")
@@ -110,7 +112,8 @@ def documented_clue(cls: type, parameter: str, sizes: Mapping[str, int] | None =
     own = [rf"\b{name}\b{_GAP}{shape}" for shape in (_SHAPE, _ROWS, _ONLY_ROWS, _PRODUCT)]
     longer = rf"\b{name}[a-z]+ *: *{_SHAPE}"  # `emissions: (B, T, K)`, of what forward calls em
     of_all = [rf"[Ii]nputs?\b[^\n(\[]{{0,40}}{_SHAPE}"] if not _is_told_of_another(cls, parameter) else []
-    for pattern in (*own, rf"(?i:\b{name}\b){_GAP}{_WORDS}", longer, *of_all):
+    below = rf"(?m:^)[ \t]*{name}{_ITEM}{_BELOW}{_SHAPE}"
+    for pattern in (*own, below, rf"(?i:\b{name}\b){_GAP}{_WORDS}", longer, *of_all):
         found = re.finditer(pattern, text)
         match = next((one for one in found if not _is_of_a_result(one, name)), None)
         if match and _SEVERAL.search(match.group(0)):  # the shape is that of each

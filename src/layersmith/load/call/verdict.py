@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -18,6 +19,7 @@ from layersmith.load.project import is_set_elsewhere
 from layersmith.load.values import TensorSpec
 from layersmith.probe import source, unset
 
+NOTHING_RETURNED = "forward returned NoneType, no tensor"
 _PARTS = (2, 3, 4)
 _DEEP = 100  # calls of forward within forward
 _ENOUGH = 3  # different inputs that met the same error
@@ -38,6 +40,8 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
     """Whether the error lies in the code whatever its input: a name, import, attribute or method that is missing."""
     if isinstance(error, NameError | ImportError) or unwritten(error, type(module)):
         return True
+    if str(error) == NOTHING_RETURNED:
+        return _forgets_to_return(type(module))
     if isinstance(error, NotImplementedError):
         return _is_left_to_heirs(error)
     if isinstance(error, RecursionError):
@@ -50,6 +54,23 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
         unset.options_behind(kind, name) or is_set_elsewhere(kind, name) or _is_set_by_a_call(kind, name)
     )
     return owner is not None and not is_given
+
+
+def _forgets_to_return(cls: type) -> bool:
+    """Whether no line of forward returns a value, nor does anything else, such as setting an attribute."""
+    forward = source.function_node(source.forward(cls))
+    parts = [*ast.walk(forward)] if forward is not None else []
+    is_local = all(
+        isinstance(part.value, ast.Name) and part.value.id != "self"
+        for part in parts
+        if isinstance(part, ast.Attribute | ast.Subscript) and isinstance(part.ctx, ast.Store)
+    )
+    calls = [part.func for part in parts if isinstance(part, ast.Call)]
+    works_in_place = any(getattr(call, "attr", "").endswith("_") for call in calls)
+    returned = any(isinstance(part, ast.Return | ast.Yield) and part.value is not None for part in parts)
+    last = forward.body[-1] if forward is not None else None
+    is_made = isinstance(last, ast.Assign | ast.Return)  # the result, which goes nowhere
+    return is_made and is_local and not works_in_place and not returned
 
 
 def _is_left_to_heirs(error: NotImplementedError) -> bool:
@@ -128,6 +149,8 @@ def essence(error: Exception) -> object:
 
 def progress(error: Exception) -> list[int]:
     """The line of forward that was reached, and that of the user's forward which is called there, and so on."""
+    if str(error) == NOTHING_RETURNED:
+        return [sys.maxsize]  # its end
     codes = ((frame.f_code, line) for frame, line in reversed(failure.frames(error)))
     return [
         line for code, line in codes if code.co_name == "forward" and source.TORCH not in code.co_filename

@@ -66,8 +66,10 @@ def unused_parameter(case: Case) -> Iterator[Finding]:
     if waiting and case.subject.inferred_from:
         waiting -= reach.reached_by_more_steps(case.fresh(training=True).module, case.inputs, seed=case.seed)
     root, unreached = case.module, sorted(waiting)
+    guessed = {size for x in case.inputs.tensors() for size in x.shape if case.subject.inferred_from}
     found_at = (
-        _place(root, path, waiting, runs) or _dropped(case, path, waiting, runs) for path in unreached
+        _place(root, path, waiting, runs, guessed) or _dropped(case, path, waiting, runs)
+        for path in unreached
     )
     places = dict.fromkeys(place for place in found_at if place is not None)
     if waiting and not (runs or places):
@@ -78,8 +80,10 @@ def unused_parameter(case: Case) -> Iterator[Finding]:
     yield from (_finding(case.module, same_line) for same_line in lines.values())
 
 
-def _place(root: nn.Module, path: str, unreached: set[str], runs: list[reach.Reach]) -> Place | None:
-    """The outermost attribute that forward forgets; None if none is."""
+def _place(
+    root: nn.Module, path: str, unreached: set[str], runs: list[reach.Reach], guessed: set[int]
+) -> Place | None:
+    """The outermost attribute that forward forgets; None if none is, or guessed sizes say how many are used."""
     parts = path.split(".")
     owner = root
     for depth, part in enumerate(parts):
@@ -90,6 +94,7 @@ def _place(root: nn.Module, path: str, unreached: set[str], runs: list[reach.Rea
             holder, attribute = source.owner(root, container)
             is_whole = reach.outermost_unreached(root, path, where, unreached) == where
             is_chosen = picked.chooses_from(type(holder), attribute)
+            is_chosen |= reach.first_reached(root, container, unreached) in guessed
             if is_whole and not is_chosen and reach.is_passed_over(root, container, unreached, runs):
                 return where, attribute, type(holder), Severity.WARNING
         elif not source.is_torchs(kind.__module__):
