@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator
 
@@ -215,18 +216,26 @@ def has_effect_when_larger(
     """Whether any output moves with an input in a longer call, or on maps of more places than one."""
     place = next(index for index, one in enumerate(inputs.tensors()) if one is tensor)
     open_gates(module)
-    for more in (longer(inputs), *_spread(inputs)):
+    for more in (longer(inputs), *_spread(inputs, tensor)):
         with contextlib.suppress(Exception):  # it need not accept them
             if has_effect(module, more, [*more.tensors()][place], seeds=seeds):
                 return True
     return False
 
 
-def _spread(inputs: Inputs) -> Iterator[Inputs]:
-    """The same call with maps of 2 x 3 places, where each was of one: a softmax over places is one there."""
+def _spread(inputs: Inputs, tensor: Tensor) -> Iterator[Inputs]:
+    """The same call with maps of 2 x 3 places, or three steps, where each was of one: a softmax over one is one."""
+    generator = torch.Generator().manual_seed(0)
     if all(x.ndim > 1 and x.is_floating_point() and x.shape[2:].numel() == 1 for x in inputs.tensors()):
-        generator = torch.Generator().manual_seed(0)
         yield inputs.map(lambda x: torch.randn((*x.shape[:2], 2, 3), generator=generator).to(x))
+    rows = [id(x) for x in inputs.tensors() if x.ndim == 2 and x.is_floating_point()]  # noqa: PLR2004
+    beside = [one for one in rows if one != id(tensor)]
+    for others in (beside, *([one] for one in beside), []) if id(tensor) in rows else ():
+        yield inputs.map(functools.partial(_in_steps, changed={*others, id(tensor)}, generator=generator))
+
+
+def _in_steps(x: Tensor, changed: set[int], generator: torch.Generator) -> Tensor:
+    return torch.randn(len(x), 3, x.shape[1], generator=generator).to(x) if id(x) in changed else x
 
 
 def is_per_token(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool:

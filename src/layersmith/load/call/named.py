@@ -46,8 +46,8 @@ _FLAGS = re.compile(
     r"^(return|use|is|output|need|with|do|apply|add|has)_|^(training|causal|inverse|reverse)$"
 )
 SIZES = re.compile(r"(^|_)(size|shape|resolution|hw|x_size|output_size|input_size)$")
-_HIDDEN_ARGUMENTS = re.compile(
-    r"^(hidden_(size|dim|features|units)|n_?hidden|d_hidden|hid_dim|num_units|state_size)$"
+HIDDEN_ARGUMENTS = re.compile(
+    r"^(hidden_(size|dim|features|units)|n_?hidden|d_hidden|hid_dim|num_units|(state|rnn|lstm|gru)_size)$"
 )
 _HIGHEST = 100  # token ids in messages stay readable
 _FEW = 4
@@ -128,7 +128,7 @@ def _state(asked: Asked) -> Any:
     """The hidden state of a cell, [batch, hidden]; nothing where a recurrent layer makes its own."""
     if asked.main is None or not asked.is_open or not STATE.search(asked.word):
         return None
-    size = asked.callee.told(_HIDDEN_ARGUMENTS)
+    size = asked.callee.told(HIDDEN_ARGUMENTS)
     recurrent = [
         module for module in nn.Module.modules(asked.callee.module) if isinstance(module, nn.RNNBase)
     ]

@@ -16,9 +16,9 @@ from torch import nn
 from layersmith.load.call import graphs
 from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import BATCH, PRIMES, shaped
+from layersmith.load.call.given_state import given_state
 from layersmith.load.call.lookup import looked_up
 from layersmith.load.call.loss import has_labels, is_loss, loss_states
-from layersmith.load.call.made_state import made_state
 from layersmith.load.call.named import BOUNDARIES, NOTHING, SIZES, Asked, by_name, count
 from layersmith.load.call.stated import integers_said
 from layersmith.load.call.structure import is_of_image, structure
@@ -86,7 +86,7 @@ def value_for(callee: Callee, name: str, rank: int, *, spatial: int | None = Non
     node = source.function_node(source.forward(type(callee.module)))
     if texts := compared_texts(node, name) if node is not None else []:
         return texts[0]
-    structured = made_state(callee, name) if main is not None else None
+    structured = given_state(callee, name) if main is not None else None
     structured = structure(callee, name, main) if structured is None else structured
     if structured is not None:
         return structured

@@ -229,3 +229,15 @@ def picked_parts(function: source.Function, name: str) -> int:
                 return 0
             count = max(count, number + 1)
     return count
+
+
+def taken_twice(function: source.Function, name: str) -> tuple[int, int]:
+    """How many parts an argument has, and how many items each, by `state[0][-1]`, `state[1][0]`; zeros without such."""
+    found: list[tuple[int, int]] = []
+    for part in ast.walk(function):
+        inner = part.value if isinstance(part, ast.Subscript) else None
+        if isinstance(part, ast.Subscript) and isinstance(inner, ast.Subscript):
+            outer_index, index = integer(inner.slice), integer(part.slice)
+            if getattr(inner.value, "id", "") == name and outer_index is not None and index is not None:
+                found.append((outer_index + 1, index + 1 if index >= 0 else -index))
+    return max((one for one, _ in found), default=0), max((one for _, one in found), default=0)

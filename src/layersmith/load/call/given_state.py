@@ -1,4 +1,4 @@
-"""The state that a module makes itself: `init_hidden(batch_size)` beside `forward(x, hidden)`."""
+"""The state that a module is given: as it makes it itself, by `init_hidden(batch_size)`, or as forward takes it apart."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import torch
 
 from layersmith.load.call.callee import Callee
 from layersmith.load.call.clue import BATCH
-from layersmith.load.call.named import STATE
+from layersmith.load.call.named import HIDDEN_ARGUMENTS, STATE
+from layersmith.load.call.syntax import taken_twice
 from layersmith.load.constructor.names import plain
 from layersmith.load.values import TensorSpec
+from layersmith.probe import source
 from layersmith.probe.surroundings import preserved
 from layersmith.probe.tree import map_tensors, tensors
 
@@ -22,10 +24,23 @@ _MAKES = re.compile(
 )
 
 
-def made_state(callee: Callee, name: str) -> Any:
-    """What such a method makes for the usual batch, as specs; None where there is none, or of another argument."""
+def given_state(callee: Callee, name: str) -> Any:
+    """The state for the usual batch, as specs; None where nothing tells of it, or of another argument."""
     is_given = callee.parameters[name].default is inspect.Parameter.empty and STATE.search(plain(name))
-    for member in dir(type(callee.module)) if is_given else ():
+    return (_made(callee) or _of_cells(callee, name)) if is_given else None
+
+
+def _of_cells(callee: Callee, name: str) -> Any:
+    """Those of several cells, [cells, batch, hidden] each: `state[0][-1]`, `state[1][0]`."""
+    function = source.function_node(source.forward(type(callee.module)))
+    parts, cells = taken_twice(function, name) if function is not None else (0, 0)
+    size = callee.told(HIDDEN_ARGUMENTS)
+    return (TensorSpec((cells, BATCH, size)),) * parts if parts > 1 and size else None
+
+
+def _made(callee: Callee) -> Any:
+    """What a method makes that is there for it; None where there is none."""
+    for member in dir(type(callee.module)):
         method = getattr(callee.module, member, None) if _MAKES.fullmatch(member) else None
         needed = _required(method)
         if needed is None or len(needed) > 1:
