@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -149,6 +150,35 @@ class Averages(nn.Module):
 
     def forward(self, x: Tensor) -> None:
         self.mean = self.linear(x).mean(0)
+
+
+class Attends(nn.Module):
+    """Of two layers that only its caller knows."""
+
+    def __init__(self, size: int, own_attn: nn.Module, other_attn: nn.Module) -> None:
+        super().__init__()
+        self.size = size
+        self.own_attn, self.other_attn = own_attn, other_attn
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        x = x + self.own_attn(x, x, x)
+        return x + self.other_attn(x, memory, memory)
+
+
+class AttendsTwice(nn.Module):
+    def __init__(self, layer: Any, count: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([copy.deepcopy(layer) for _ in range(count)])
+        self.norm = nn.LayerNorm(layer.size)
+
+    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x, memory)
+        return self.norm(x)
+
+
+def test_what_stands_in_for_a_part_of_a_part_is_a_guess_as_well() -> None:
+    assert "a stand-in" in subject_of_class(AttendsTwice).doubt
 
 
 def test_axes_are_read_below_the_line_that_names_the_argument() -> None:

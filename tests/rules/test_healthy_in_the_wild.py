@@ -404,6 +404,22 @@ class EmbedsAsManyAsThereAre(nn.Module):
         return torch.stack(columns).sum(0)
 
 
+class LeavesTheWords(nn.Module):
+    """Its loss takes the features first, and has their words said beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+        self.speaker = nn.Linear(6, 9)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x).relu()
+
+
+def says(model: LeavesTheWords, x: Tensor) -> Tensor:
+    return model.speaker(model(x)).log_softmax(-1)
+
+
 class ForgetsThePairs(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -454,6 +470,7 @@ def _told(cls: type[nn.Module], inputs: tuple[Any, ...], rule: str) -> tuple[Fin
         (MayMix, ((_randn(3, 6), [_randn(3, 6), _randn(3, 6)]),), "ignored-input", None),
         (ForgetsThePairs, (_words(2),), "ignored-input", Severity.WARNING),
         (ForecastsAlone, (_randn(3, 6), _randn(3, 6), _randn(3, 6)), "ignored-input", Severity.NOTE),
+        (LeavesTheWords, (_randn(3, 6),), "unused-parameter", Severity.NOTE),
         (GatesThenScales, (_randn(3, 16), _randn(3, 16)), "half-overflow", Severity.WARNING),
         (Directs, _ring(), "isolated-nodes", None),
         (RefusesLonelyNodes, _ring(), "isolated-nodes", None),

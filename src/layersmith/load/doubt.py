@@ -9,6 +9,7 @@ import torch
 
 from layersmith.load.call.callee import Callee
 from layersmith.load.constructor.search import Construction
+from layersmith.load.constructor.standins import AnyModule
 from layersmith.load.values import Call, Made, TensorSpec
 from layersmith.subject import STAND_IN
 
@@ -23,7 +24,8 @@ def doubt(construction: Construction, call: Call, callee: Callee) -> str:
     for name, value in zip(callee.parameters, call.args, strict=False):
         if any(made.is_stand_in for made in _made(value)):
             return f"{name} {STAND_IN}"
-    return _open(call, callee)
+    inner = next((path for path, part in callee.module.named_modules() if isinstance(part, AnyModule)), "")
+    return f"{inner} {STAND_IN}" if inner else _open(call, callee)
 
 
 def is_open(call: Call, callee: Callee) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import os
 import re
@@ -98,7 +99,8 @@ def is_set_elsewhere(cls: type, attribute: str) -> bool:
 def is_read_from_outside(cls: type, attribute: str) -> bool:
     """Whether other code of the project reads an attribute of this name: a loop has `model.head(features)`.
 
-    Another class of the same file has to call it by a name of several words, `self.attention.memory_layer(x)`.
+    Another class of the same file has to call it by a name of several words, `self.attention.memory_layer(x)`; its
+    functions may call it by any, `model.generator(features)`.
     """
     file = Path(source.file_of(cls))
     if attribute in {"weight", "bias"}:  # which every layer has
@@ -106,8 +108,24 @@ def is_read_from_outside(cls: type, attribute: str) -> bool:
     read = re.compile(rf"(?<!\bself)\.{attribute}\b(?!\s*=[^=])")
     called = re.compile(rf"(?<!\bself)\.{attribute}\(")
     is_special = "_" in attribute and called.search(_without(cls, text_of(file))) is not None
+    is_special = is_special or _is_called_by_functions(file, attribute)
     return is_special or any(
         read.search(text_of(path)) for path in _beside(file, (".py", ".ipynb")) if path != file
+    )
+
+
+def _is_called_by_functions(file: Path, attribute: str) -> bool:
+    """Whether code of the file outside of its classes calls an attribute of something that a name holds."""
+    calls = (
+        part.func
+        for one in source.tree_of(str(file)).body
+        if not isinstance(one, ast.ClassDef)
+        for part in ast.walk(one)
+        if isinstance(part, ast.Call)
+    )
+    return any(
+        isinstance(called, ast.Attribute) and called.attr == attribute and isinstance(called.value, ast.Name)
+        for called in calls
     )
 
 
