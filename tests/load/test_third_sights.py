@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -205,6 +206,66 @@ def test_a_map_in_a_row_has_sides_that_come_in_whole_windows(cls: type[nn.Module
     assert height % 4 == width % 4 == 0
 
 
-@pytest.mark.parametrize("cls", [Asks])
-def test_what_a_function_or_a_base_reads_is_given(cls: type[nn.Module]) -> None:
-    assert not subject_of_class(cls).doubt
+def small_backbone() -> Backbone:
+    return Backbone()
+
+
+class Layers(nn.Module):
+    def __init__(self, dim: int, *, causal: bool) -> None:
+        super().__init__()
+        self.dim, self.causal = dim, causal
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+class Wrapper(nn.Module):
+    def __init__(self, *, tokens: int, layers: Any) -> None:
+        super().__init__()
+        assert isinstance(layers, Layers), "layers must be Layers"
+        self.embed = nn.Embedding(tokens, layers.dim)
+        self.layers = layers
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(self.embed(x))
+
+
+class Coder(nn.Module):
+    def __init__(self, *, width: int, double: bool = True) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, 2 * width if double else width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+class Variational(nn.Module):
+    """Reads a setting itself that it hands on with all others."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.coder = Coder(**config)
+        assert config["double"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, spread = self.coder(x).chunk(2, -1)
+        return mean + spread.exp()
+
+
+class Enlarges(nn.Module):
+    """Only the error says that it takes images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enlarged = partial(nn.functional.interpolate, mode="bilinear", scale_factor=2.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.enlarged(x)
+
+
+@pytest.mark.parametrize("cls", [Asks, Prototypes, Wrapper, Variational, Enlarges])
+def test_what_is_read_or_asked_of_an_argument_is_given(cls: type[nn.Module]) -> None:
+    subject = subject_of_class(cls)
+    assert subject.inferred_from
+    assert "a stand-in" not in subject.doubt

@@ -489,6 +489,33 @@ def test_only_what_is_wrong_is_told(
     assert [one.severity or load(rule).severity for one in found[:1]] == ([severity] if severity else [])
 
 
+class ReadsASet(nn.Module):
+    """What each query finds in a set of any size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor, support: Tensor) -> Tensor:
+        return self.linear(x) + torch.softmax(x.mm(support.T), -1).mm(support)
+
+
+class ReadsItself(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        return self.linear(x) + torch.softmax(x.mm(x.T), -1).mm(x) + other
+
+
+@pytest.mark.parametrize(("cls", "is_told"), [(ReadsASet, False), (ReadsItself, True)])
+def test_rows_of_a_set_are_no_batch(cls: type[nn.Module], is_told: bool) -> None:
+    subject = Subject(cls.__name__, lambda _: cls(), lambda _: Inputs((_randn(5, 6), _randn(5, 6))))
+    subject = dataclasses.replace(subject, inferred_from=f"{cls.__name__}()")
+    assert bool(runner.ask(subject, load("batch-leak")).findings) == is_told
+
+
 def test_a_guess_of_less_columns_than_there_are_tables_leaves_none_unused() -> None:
     subject = dataclasses.replace(
         Subject(

@@ -7,8 +7,11 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 from layersmith.load.constructor.syntax import resolved
 from layersmith.load.project import is_foreign
+from layersmith.probe import source
 
 
 def callee_of(function: ast.expr, cls: type, scope: Mapping[str, Any]) -> Any:
@@ -36,3 +39,9 @@ def own_function(function: ast.expr, cls: type, scope: Mapping[str, Any]) -> Any
         return inspect.getattr_static(cls, function.attr, None)
     found = resolved(function, scope)
     return found if inspect.isfunction(found) and not is_foreign(found.__code__.co_filename) else None
+
+
+def users_module(thing: Any) -> type[nn.Module] | None:
+    """The thing, if it is a module class that is not torch's own; else None."""
+    is_module = inspect.isclass(thing) and issubclass(thing, nn.Module)
+    return thing if is_module and not source.is_torchs(thing.__module__) else None

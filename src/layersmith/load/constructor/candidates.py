@@ -210,7 +210,7 @@ def _by_usage(wanted: Wanted) -> Iterator[Any]:
             yield from names.texts(name)[:2]
         yield from standins.callables(name, is_called_in_constructor="callable" in kinds)
     elif "callable" in kinds:
-        yield from evidence.makers(wanted.usage.attributes, name, wanted.cls, wanted.scope)
+        yield from evidence.makers(wanted.usage, name, wanted.cls, wanted.scope)
         yield from standins.callables(name, is_called_in_constructor=True)
     elif is_sequence and ("module" in kinds or evidence.are_modules(wanted.usage, wanted.name)):
         outputs, parts = (wanted.usage.item or Usage()).outputs, (wanted.usage.item or Usage()).parts

@@ -8,6 +8,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 
 from layersmith.load.constructor import names
 from layersmith.load.constructor.trace import Usage
+from layersmith.load.project import is_foreign
 from layersmith.probe import source
 
 VALUE_METHODS = frozenset({*dir(str), *dir(dict), *dir(list), *dir(torch.Tensor), *dir(nn.Module)})
@@ -77,15 +79,14 @@ def classes_having(attributes: set[str], name: str, cls: type[nn.Module]) -> lis
     return sorted(fitting, key=strangeness)[:_NEAREST]
 
 
-def makers(
-    attributes: set[str], name: str, cls: type[nn.Module] | None, scope: Mapping[str, Any]
-) -> list[Any]:
+def makers(usage: Usage, name: str, cls: type[nn.Module] | None, scope: Mapping[str, Any]) -> list[Any]:
     """What the file has, its own or imported, for a parameter that makes layers: `conv(64, 64, 3)`, `block(64, stride)`.
 
-    First what the same parameter of another class or function has by default, then functions, then module classes.
+    First what the same parameter of another class or function has by default, then functions, then module classes; or
+    what needs no argument, where attributes are read of what it makes.
 
     Args:
-        attributes: what is read from it before it is called, `expansion` say.
+        usage: what is read from it before it is called, `expansion` say, or afterwards.
         name: of the parameter, which what fits bears in its own (`default_conv`), unless attributes say enough.
         cls: the class that wants the argument.
         scope: the names that its constructor sees.
@@ -97,13 +98,36 @@ def makers(
     blocks = [one for one in classes if cls is not None and not issubclass(one, cls)]
     given = [_default(one, name) for one in (*classes, *functions)]
     found = [one for one in given if callable(one) and not isinstance(one, nn.Module)]
-    asked = {attribute for attribute in attributes if not hasattr(nn.Module, attribute)}
+    asked = {attribute for attribute in usage.attributes if not hasattr(nn.Module, attribute)}
     if asked:
         return [one for one in (*found, *blocks) if all(hasattr(one, attribute) for attribute in asked)]
+    if usage.made is not None and (made := _factories(usage.made.attributes, scope)):
+        return made
     if len(word) > 3:  # noqa: PLR2004 - as long as a name that says something
         found += [one for one in functions if one.__name__.endswith(f"_{name}")]
         found += [one for one in blocks if word in one.__name__.lower()]
     return found
+
+
+def _factories(attributes: set[str], scope: Mapping[str, Any]) -> list[Any]:
+    """Functions and classes of the project that need no argument and make a module with these attributes.
+
+    Args:
+        attributes: what is read of what they make: `make().final_dim`.
+        scope: the names that the constructor sees; modules of the project among them are looked through.
+    """
+    asked = {attribute for attribute in attributes if not hasattr(nn.Module, attribute)}
+    inside = [vars(one).values() for one in scope.values() if inspect.ismodule(one) and _is_projects(one)]
+    near = [*scope.values(), *(thing for things in inside for thing in things)]
+    classes: list[Any] = [one for one in near if inspect.isclass(one) and issubclass(one, nn.Module)]
+    having = {one.__name__ for one in classes if asked and asked <= _attributes(one)}
+    functions = [one for one in near if inspect.isfunction(one) and having & {*one.__code__.co_names}]
+    found = [*functions, *(one for one in classes if one.__name__ in having)]
+    return [one for one in found if not _required(one)][:_NEAREST]
+
+
+def _is_projects(module: ModuleType) -> bool:
+    return not is_foreign(getattr(module, "__file__", None) or "")
 
 
 def _default(function: Any, name: str) -> Any:
@@ -150,6 +174,6 @@ def _attributes(cls: type) -> frozenset[str]:
     return frozenset(found)
 
 
-def _required(cls: type) -> int:
-    parameters = inspect.signature(cls).parameters.values()
+def _required(maker: Any) -> int:
+    parameters = inspect.signature(maker).parameters.values()
     return sum(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)

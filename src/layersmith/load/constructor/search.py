@@ -228,13 +228,12 @@ class ConstructorSearch:
         parameter = self.parameters.get(name)
         if parameter is None:
             inner = takes_the_rest(self.cls)
-            is_theirs = inner is not None and self.depth < _DEEPEST
-            theirs = (
-                ConstructorSearch(inner, depth=self.depth + 1) if inner is not None and is_theirs else None
-            )
-            return theirs.values(name) if theirs is not None else candidates(Wanted(name))
+            if inner is None or self.depth >= _DEEPEST:
+                return candidates(Wanted(name))
+            return ConstructorSearch(inner, depth=self.depth + 1).values(name)
         scope = getattr(constructor(self.cls), "__globals__", {})
-        wanted = Wanted(name, parameter.annotation, usages(self.cls)[name], scope, self._made, self.cls)
+        usage = usages(self.cls)[name]
+        wanted = Wanted(name, usage.is_a or parameter.annotation, usage, scope, self._made, self.cls)
         found = candidates(wanted)
         kind = told_kind(self.cls, name) if parameter.annotation is parameter.empty else None
         if kind is not None and not isinstance(found[0], typing.get_origin(kind) or kind):

@@ -51,7 +51,10 @@ def _of_one(
         if one.default is one.empty
     }
     if asked:
-        guessed = {name: candidates(one)[0] for name, one in asked.items()}
+        read = {name: taken[name][1].default for name in wanted.usage.keys & taken.keys() - asked.keys()}
+        guessed = {
+            name: candidates(one)[0] for name, one in asked.items()
+        } | read  # `assert config["double_z"]`
         said = settings.told(taken, wanted.cls)
         flags = {name: value for name, value in said.items() if type(value) in (bool, list, str)}
         yield from (guessed | more for more in ({}, flags, said))

@@ -25,6 +25,8 @@ class Usage:
     )  # of what its items are unpacked into: `for n, d in sizes`
     fields: dict[str, Usage] = field(default_factory=dict)  # of its attributes and keys
     default: Any = inspect.Parameter.empty  # where it may be missing: `getattr(config, "layers", 1)`
+    made: Usage | None = None  # of what it returns without arguments: `self.features = make()`
+    is_a: type | None = None  # the module class that it is asked to be: `assert isinstance(layers, Layers)`
     # How many tensors each part of what it returns has: `y, (h, c) = self.rnn(x)`.
     outputs: tuple[int, ...] = ()
 
@@ -37,6 +39,11 @@ class Usage:
         """The trace of one of its items."""
         self.item = self.item or Usage()
         return self.item
+
+    def result(self) -> Usage:
+        """The trace of what it returns."""
+        self.made = self.made or Usage()
+        return self.made
 
     def part(self, index: int) -> Usage:
         """The trace of one of the parts into which an item is unpacked."""
@@ -54,5 +61,6 @@ class Usage:
         self.item, self.parts = self.item or other.item, self.parts or other.parts
         for name, field_of_other in other.fields.items():
             self.fields.setdefault(name, Usage()).take(field_of_other)
-        self.outputs = self.outputs or other.outputs
+        self.made = self.made or other.made
+        self.outputs, self.is_a = self.outputs or other.outputs, self.is_a or other.is_a
         self.default = other.default if self.default is inspect.Parameter.empty else self.default

@@ -6,13 +6,13 @@ import ast
 import contextlib
 import functools
 import inspect
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from layersmith.load.constructor.called import callee_of, own_function
+from layersmith.load.constructor.bound import WALKED, Bound
+from layersmith.load.constructor.called import callee_of, own_function, users_module
 from layersmith.load.constructor.forward import read_forward
 from layersmith.load.constructor.names import CONFIG, plain
 from layersmith.load.constructor.syntax import (
@@ -21,11 +21,9 @@ from layersmith.load.constructor.syntax import (
     activations,
     compared,
     conditions,
-    contents,
     field_name,
     given_beside,
     is_getattr,
-    is_slice,
     last_name,
     owner_of,
     parameters_of,
@@ -37,7 +35,6 @@ from layersmith.probe import source
 
 _DEEPEST = 4  # parts of parts that are handed the same settings
 REST = "**"  # the entry of the variadic keywords in the traces
-_WALKED = {"zip", "enumerate", "list", "tuple", "reversed", "pairwise", "len", "sum", "max", "sorted"}
 _TENSOR_TAKERS = {"Parameter", "register_buffer", "from_pretrained", "from_numpy"}
 
 
@@ -68,7 +65,7 @@ def _usages(cls: type, above: tuple[type, ...] = ()) -> Mapping[str, Usage]:
     return reader.found
 
 
-class _Reader:
+class _Reader(Bound):
     """Collects the traces from the syntax tree of one constructor, or of what it hands its parameters to."""
 
     def __init__(
@@ -78,12 +75,9 @@ class _Reader:
         self.is_inner = is_inner
         self.above = above
         self.cls = cls
-        self.names = parameters_of(self.node)
+        super().__init__(parameters_of(self.node))
         self.variadic = self.node.args.kwarg.arg if self.node and self.node.args.kwarg is not None else ""
         self.globals = getattr(source.unwrapped(function), "__globals__", {})
-        self.found: defaultdict[str, Usage] = defaultdict(Usage)
-        self.kept_as: dict[str, Usage] = {}  # attribute of self -> the trace of what it keeps
-        self.looped: dict[str, Usage] = {}  # local variable -> the trace of what it holds or goes through
 
     def read_all(self) -> None:
         """The whole function, what it keeps and loops over first: either is used before it is named."""
@@ -96,34 +90,6 @@ class _Reader:
                 self.loop(node.target, node.iter)
         for node in nodes:
             self.read(node)
-
-    def loop(self, target: ast.expr, walked: ast.expr) -> None:
-        """Remember of which parameter the loop variable is an item."""
-        called = walked.func.id if isinstance(walked, ast.Call) and isinstance(walked.func, ast.Name) else ""
-        inner = walked.args if isinstance(walked, ast.Call) else []
-        parts = target.elts if isinstance(target, ast.Tuple) else []
-        if called == "enumerate" and inner and len(parts) == 2:  # noqa: PLR2004 - number and item
-            self.loop(parts[1], inner[0])
-        elif called == "zip":
-            for part, one in zip(parts, inner, strict=False):
-                self.loop(part, one)
-        elif called in _WALKED and inner:
-            self.loop(target, inner[0])
-        else:
-            self.item_of(target, walked.value if is_slice(walked) else walked)
-
-    def item_of(self, target: ast.expr, walked: ast.expr) -> None:
-        if (trace := self.trace(walked)) is None:
-            return
-        trace.kinds.add("sequence")
-        if isinstance(target, ast.Name):
-            self.looped[target.id] = trace.one()
-        elif isinstance(target, ast.Tuple):
-            item = trace.one()
-            item.kinds.add("sequence")
-            item.length = len(target.elts)
-            names = [(i, part.id) for i, part in enumerate(target.elts) if isinstance(part, ast.Name)]
-            self.looped.update({name: item.part(index) for index, name in names})
 
     def read(self, node: ast.AST) -> None:
         if isinstance(node, ast.Assign):
@@ -143,40 +109,6 @@ class _Reader:
             parts = (node.left, node.right) if isinstance(node, ast.BinOp) else conditions(node.test)
             for part in parts:
                 self.mark(part, "number" if isinstance(node, ast.BinOp) else "flag")
-
-    def parameter(self, node: ast.AST) -> str:
-        return node.id if isinstance(node, ast.Name) and node.id in self.names else ""
-
-    def trace(self, node: ast.AST) -> Usage | None:
-        """The traces of a parameter, of a loop's item of it, or of an attribute or key of it."""
-        if self.parameter(node):
-            return self.found[self.parameter(node)]
-        if isinstance(node, ast.Name):
-            return self.looped.get(node.id)
-        if isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "self":
-            return self.kept_as.get(node.attr)
-        is_picked = isinstance(node, ast.Subscript) and not isinstance(node.slice, ast.Constant | ast.Slice)
-        name = field_name(node)
-        held = self.trace(owner_of(node)) if name or is_picked else None
-        if held is not None and is_picked:  # `sizes[i]`
-            return held.one() if "dict" not in held.kinds else None
-        return held.fields.setdefault(name, Usage()) if held is not None else None
-
-    def mark(self, node: ast.AST, kind: str) -> None:
-        if (trace := self.trace(node)) is not None:
-            trace.kinds.add(kind)
-
-    def keep(self, target: ast.expr, value: ast.expr) -> None:
-        """`self.depth = config.depth`, `self.dim, self.depth = dim, depth`: another name of that setting."""
-        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
-            for one, its in zip(target.elts, value.elts, strict=False):
-                self.keep(one, its)
-        if (trace := self.trace(contents(value))) is None:
-            return
-        if isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self":
-            self.kept_as.setdefault(target.attr, trace)
-        elif isinstance(target, ast.Name):
-            self.looped.setdefault(target.id, trace)
 
     def assignment(self, node: ast.Assign) -> None:
         for target in node.targets:
@@ -203,7 +135,7 @@ class _Reader:
         if isinstance(node.func, ast.Attribute) and node.func.attr in TENSOR_METHODS:
             self.mark(node.func.value, "tensor")
         called = node.func.id if isinstance(node.func, ast.Name) else ""
-        if called in _WALKED:
+        if called in WALKED:
             for argument in node.args:
                 self.mark(argument, "sequence")
             return
@@ -220,11 +152,13 @@ class _Reader:
             self.passed_on(node, callee)
 
     def to_python(self, called: str, node: ast.Call) -> None:
-        """`range(depth)`, `getattr(nn, activation)`."""
+        """`range(depth)`, `getattr(nn, activation)`, `assert isinstance(layers, Layers)`."""
         if called == "range" and node.args:
             self.mark(node.args[-1], "number")
         if called == "getattr" and len(node.args) > 1 and (named := self.trace(node.args[1])) is not None:
             named.strings += activations(resolved(node.args[0], self.globals))
+        if called == "isinstance" and len(node.args) > 1 and (asked := self.trace(node.args[0])) is not None:
+            asked.is_a = users_module(resolved(node.args[1], self.globals)) or asked.is_a
 
     def asked_for(self, node: ast.Call) -> None:
         """`config.get_int("width")`: settings with that key; `getattr(config, "width", 8)`: with that attribute."""

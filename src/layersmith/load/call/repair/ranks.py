@@ -19,6 +19,7 @@ from layersmith.probe.sequence import TOGETHER
 _STATED = (
     (r"[Ee]xpected (\d)D(?: \(unbatched\))? or (\d)D", 2),
     (r"[Ee]xpected (\d)D input", 1),
+    (r"mode needs (\d)D input", 1),
     (r"[Ww]rong shape: expected (\d+) dims", 1),
     (r"[Ee]xpected (?:input to be |a )?(\d)[- ]?(?:D|dim)", 1),
     (r"len\(dims\) = (\d)", 1),
