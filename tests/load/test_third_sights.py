@@ -269,3 +269,39 @@ def test_what_is_read_or_asked_of_an_argument_is_given(cls: type[nn.Module]) -> 
     subject = subject_of_class(cls)
     assert subject.inferred_from
     assert "a stand-in" not in subject.doubt
+
+
+class Level(nn.Module):
+    """Picks widths by the numbers of its levels."""
+
+    def __init__(self, channels, low, high):  # noqa: ANN001, ANN204
+        super().__init__()
+        self.mix = nn.Conv2d(channels[low], channels[high], 3, stride=2 ** (high - low), padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mix(x)
+
+
+class Branch(nn.Module):
+    def __init__(self, blocks):  # noqa: ANN001, ANN204
+        super().__init__()
+        self.blocks = blocks
+
+    def forward(self, x: Tensor) -> Tensor:
+        blocks = self.blocks
+        x = blocks[0](x)
+        for place in range(1, len(blocks)):
+            x = blocks[place](x)
+        return x
+
+
+def test_what_picks_from_a_list_is_a_place_in_it() -> None:
+    construction = subject_of_class(Level).construction
+    assert construction is not None
+    assert (construction.arguments["low"], construction.arguments["high"]) == (0, 1)
+
+
+def test_a_list_of_modules_that_inference_made_is_not_the_authors() -> None:
+    subject = subject_of_class(Branch)
+    assert "[nn.Linear" in subject.inferred_from
+    assert not runner.ask(subject, load("unregistered-module")).findings

@@ -25,6 +25,9 @@ def read_forward(cls: type, function: source.Function, kept: Trace) -> None:
     reader = _Reader(cls, kept, _required(function))
     nodes = list(ast.walk(function))
     for node in nodes:
+        if isinstance(node, ast.Assign):
+            reader.named(node)
+    for node in nodes:
         if isinstance(node, ast.For | ast.comprehension):
             reader.loop(node.target, node.iter)
     for node in nodes:
@@ -71,7 +74,7 @@ class _Reader:
         self.kept = kept
         self.given = given  # the arguments that forward requires
         self.modes: dict[int, tuple[Usage, dict[str, int]]] = {}  # how many of them each mode's branch uses
-        self.looped: dict[str, Usage] = {}  # loop variable -> the trace of an item
+        self.looped: dict[str, Usage] = {}  # local name -> the trace of what it holds: an item, or all
 
     def trace(self, node: ast.AST) -> Usage | None:
         """Of what `self` keeps, of a loop's item of it, or of one picked by number."""
@@ -81,6 +84,14 @@ class _Reader:
             held = self.trace(node.value)
             return held.one() if held is not None and "sequence" in held.kinds else None
         return self.kept(node) if isinstance(node, ast.Attribute) else None
+
+    def named(self, node: ast.Assign) -> None:
+        """`layers = self.layers`: a shorter name."""
+        trace = (
+            self.kept(node.value) if isinstance(node.value, ast.Attribute) and _is_own(node.value) else None
+        )
+        if trace is not None and isinstance(node.targets[0], ast.Name):
+            self.looped[node.targets[0].id] = trace
 
     def mark(self, node: ast.AST, kind: str) -> Usage | None:
         trace = self.trace(node)
@@ -146,7 +157,8 @@ class _Reader:
 
     def item(self, value: ast.expr, index: object) -> None:
         """`self.dropouts[1]`: one of so many at least."""
-        trace = self.trace(value) if type(index) is int and isinstance(value, ast.Attribute) else None
+        is_kept = isinstance(value, ast.Attribute) or getattr(value, "id", "") in self.looped
+        trace = self.trace(value) if type(index) is int and is_kept else None
         if trace is not None and type(index) is int:
             trace.kinds.add("sequence")
             trace.length = max(trace.length, index + 1)

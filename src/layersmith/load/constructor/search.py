@@ -178,6 +178,8 @@ class ConstructorSearch:
     def _first_arguments(self) -> list[tuple[str, Arguments]]:
         chosen = {name: self.values(name)[0] for name in [*self.required, *self._handed_on()]}
         chosen |= callsites.relations(self.cls, chosen) | devices.nearest(self.parameters)
+        picks = [name for name in chosen if "index" in usages(self.cls)[name].kinds]  # `channels[level]`
+        chosen |= {name: place for place, name in enumerate(picks)}
         if self.variadic is not None and self.variadic.name not in ("args", "_"):
             one = candidates(Wanted(self.variadic.name.rstrip("s")))[0]
             chosen[self.variadic.name] = (one, one)

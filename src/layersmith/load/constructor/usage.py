@@ -33,7 +33,7 @@ from layersmith.load.constructor.syntax import (
 from layersmith.load.constructor.trace import Usage
 from layersmith.probe import source
 
-_DEEPEST = 4  # parts of parts that are handed the same settings
+_DEEPEST = 4  # parts of parts that are handed the same settings, methods that are called by methods
 REST = "**"  # the entry of the variadic keywords in the traces
 _TENSOR_TAKERS = {"Parameter", "register_buffer", "from_pretrained", "from_numpy"}
 
@@ -68,11 +68,9 @@ def _usages(cls: type, above: tuple[type, ...] = ()) -> Mapping[str, Usage]:
 class _Reader(Bound):
     """Collects the traces from the syntax tree of one constructor, or of what it hands its parameters to."""
 
-    def __init__(
-        self, cls: type, function: Any, *, is_inner: bool = False, above: tuple[type, ...] = ()
-    ) -> None:
+    def __init__(self, cls: type, function: Any, *, depth: int = 0, above: tuple[type, ...] = ()) -> None:
         self.node = source.function_node(function)
-        self.is_inner = is_inner
+        self.depth = depth  # of methods and functions that hand a parameter on
         self.above = above
         self.cls = cls
         super().__init__(parameters_of(self.node))
@@ -122,6 +120,8 @@ class _Reader(Bound):
             picked.strings += [key for key in keys if isinstance(key, str)]
         if (trace := self.trace(node.value)) is None:
             return
+        if (index := self.parameter(node.slice)) and "dict" not in trace.kinds:  # `channels[level]`
+            self.found[index].kinds.add("index")
         key = node.slice.value if isinstance(node.slice, ast.Constant) else None
         if isinstance(key, str):
             trace.keys.add(key)
@@ -146,7 +146,7 @@ class _Reader(Bound):
         if self.parameter(node.func):
             return
         self.to_python(called, node)
-        if not self.is_inner and (own := own_function(node.func, self.cls, self.globals)) is not None:
+        if self.depth < _DEEPEST and (own := own_function(node.func, self.cls, self.globals)) is not None:
             self.handed_on(node, own)
         if (callee := callee_of(node.func, self.cls, self.globals)) is not None:
             self.passed_on(node, callee)
@@ -174,7 +174,7 @@ class _Reader(Bound):
 
     def handed_on(self, node: ast.Call, function: Any) -> None:
         """What a method of the class or a function of the project does with a parameter that it is handed."""
-        inner = _Reader(self.cls, function, is_inner=True, above=self.above)
+        inner = _Reader(self.cls, function, depth=self.depth + 1, above=self.above)
         inner.read_all()
         by_name = [(word.arg or "", word.value) for word in node.keywords]
         for name, given in [*zip(inner.names, node.args, strict=False), *by_name]:
