@@ -35,7 +35,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import arguments, axes, batch, closeness, edges, nodes, reading, source, steps, tree
+from layersmith.probe import axes, batch, closeness, edges, nodes, reading, sets, source, steps, tree
 from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case
@@ -70,7 +70,7 @@ def batch_leak(case: Case) -> list[Finding]:
     if inputs is None or batch.is_added(inputs, case.run(inputs)) or batch.orders_rows(output, size):
         raise NotApplicable("which axis of its outputs is the batch, or which row is which, cannot be told")
     is_guess = bool(case.subject.inferred_from)
-    case = _with_sets_apart(replace(case, inputs=inputs)) if is_guess else replace(case, inputs=inputs)
+    case = replace(case, inputs=sets.apart(inputs, case.run_fresh) if is_guess else inputs)
     rows = batch.axes(case.module, case.inputs)
     are_fixed = is_guess and all(_with_a_row_less(case, axis) is None for axis in rows)
     if are_fixed or any(batch.batch_size(case.inputs, axis) == 1 for axis in rows):
@@ -85,19 +85,6 @@ def batch_leak(case: Case) -> list[Finding]:
             found = _finding(asked, *leaks[0])
             return [] if is_guess and reading.takes_apart(found.file, found.line) else [found]
     return []
-
-
-def _with_sets_apart(case: Case) -> Case:
-    """The same call with a row less of each matrix that may have any number: a set that rows are compared with."""
-    first, *others = case.inputs.tensors()
-    for other in others:
-        if other.ndim == 2 and first.ndim == 2 and len(other) == len(first) > 2:  # noqa: PLR2004 - rows, features
-            shorter = arguments.replaced(case.inputs, {id(other): other[:-1].clone()})
-            with contextlib.suppress(Exception):
-                before, after = (tree.tensors(case.fresh().run(one)) for one in (case.inputs, shorter))
-                if [x.shape for x in before] == [x.shape for x in after]:
-                    case = replace(case, inputs=shorter)
-    return case
 
 
 def _with_a_row_less(case: Case, axis: int) -> object:

@@ -21,6 +21,7 @@ with `--inputs`, or with an `example` classmethod on the class.
 
 from __future__ import annotations
 
+import inspect
 import re
 import traceback
 from collections.abc import Iterator
@@ -84,11 +85,22 @@ def _severity(error: Exception, attempt: Case, *, training: bool) -> Severity | 
         return Severity.NOTE  # train mode asks for other inputs, and says so
     if training and source.is_machinery(traceback.extract_tb(error.__traceback__)[-1].filename):
         return Severity.NOTE  # what stands in for settings, of which inference knew too little
-    if training and attempt.subject.inferred_from and takes_apart(error, type(attempt.module)):
-        return Severity.NOTE  # as above: `images, boxes = inputs`
-    if training and attempt.subject.inferred_from and misses_one(error, attempt.module, attempt.inputs):
-        return Severity.NOTE  # as above: `forward(x, target=None)`
+    is_guess = training and bool(attempt.subject.inferred_from)
+    if is_guess and (takes_apart(error, type(attempt.module)) or _misses_something(error, attempt)):
+        return Severity.NOTE  # as above: `images, boxes = inputs`, `forward(x, target=None)`
     return Severity.WARNING if training else None
+
+
+def _misses_something(error: Exception, attempt: Case) -> bool:
+    """Whether it is about None, at which inference left an argument: one of forward, or that `DropPath()` keeps."""
+    if misses_one(error, attempt.module, attempt.inputs):
+        return True
+    construction = attempt.subject.construction
+    if "NoneType" not in str(error) or construction is None:
+        return False
+    taken = inspect.signature(construction.cls).parameters.items()
+    unset = [n for n, one in taken if one.default is None and construction.arguments.get(n) is None]
+    return any(name in vars(attempt.module) and vars(attempt.module)[name] is None for name in unset)
 
 
 def _returns_none(module: nn.Module, *, training: bool) -> Finding:

@@ -38,6 +38,7 @@ from layersmith.subject import Case
 
 MEANT = re.compile(r"(?:^|\.)_?(?:dummy|unused|placeholder)(?:_|\.|$)")
 RUNS = 8  # with other seeds and inputs each: a routed expert deserves a chance
+Runs = list[reach.Reach]
 Place = tuple[str, str, type, Severity | None]  # path, attribute, class of its owner, severity
 
 
@@ -66,10 +67,9 @@ def unused_parameter(case: Case) -> Iterator[Finding]:
     if waiting and case.subject.inferred_from:
         waiting -= reach.reached_by_more_steps(case.fresh(training=True).module, case.inputs, seed=case.seed)
     root, unreached = case.module, sorted(waiting)
-    guessed = {size for x in case.inputs.tensors() for size in x.shape if case.subject.inferred_from}
+    open_ = {size for x in case.inputs.tensors() for size in x.shape if case.subject.inferred_from}
     found_at = (
-        _place(root, path, waiting, runs, guessed) or _dropped(case, path, waiting, runs)
-        for path in unreached
+        _place(root, one, waiting, runs, open_) or _dropped(case, one, waiting, runs) for one in unreached
     )
     places = dict.fromkeys(place for place in found_at if place is not None)
     if waiting and not (runs or places):
@@ -80,9 +80,7 @@ def unused_parameter(case: Case) -> Iterator[Finding]:
     yield from (_finding(case.module, same_line) for same_line in lines.values())
 
 
-def _place(
-    root: nn.Module, path: str, unreached: set[str], runs: list[reach.Reach], guessed: set[int]
-) -> Place | None:
+def _place(root: nn.Module, path: str, unreached: set[str], runs: Runs, guessed: set[int]) -> Place | None:
     """The outermost attribute that forward forgets; None if none is, or guessed sizes say how many are used."""
     parts = path.split(".")
     owner = root
@@ -108,7 +106,7 @@ def _place(
     return None
 
 
-def _dropped(case: Case, path: str, unreached: set[str], runs: list[reach.Reach]) -> Place | None:
+def _dropped(case: Case, path: str, unreached: set[str], runs: Runs) -> Place | None:
     """The outermost submodule above a parameter that every run calls and whose parameters change no output."""
     parts = path.split(".")[:-1]
     for depth in range(len(parts)):
