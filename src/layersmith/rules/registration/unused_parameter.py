@@ -82,8 +82,7 @@ def unused_parameter(case: Case) -> Iterator[Finding]:
 
 def _place(root: nn.Module, path: str, unreached: set[str], runs: Runs, guessed: set[int]) -> Place | None:
     """The outermost attribute that forward forgets; None if none is, or guessed sizes say how many are used."""
-    parts = path.split(".")
-    owner = root
+    parts, owner = path.split("."), root
     for depth, part in enumerate(parts):
         where = ".".join(parts[: depth + 1])
         kind: type = type(owner)
