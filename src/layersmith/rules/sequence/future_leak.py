@@ -57,11 +57,10 @@ SECONDS = 3.0  # of CPU for all that a flag is turned with
 def future_leak(case: Case) -> Iterator[Finding]:
     """Replace the future; then cut it off. Where a flag that is off would promise it, the same with the flag on."""
     for said, other in switched.switched_on(case, causality.FLAGS, Deadline.after(SECONDS)):
-        if "cross" in said:  # it attends to what is not given, or to all of its input instead
-            continue
         open_ = replace(other, inputs=masks.without(other.module, other.inputs))
         with contextlib.suppress(NotApplicable):
-            for one in _asked(open_, None, said):  # of two flags the second may allow what the first promises
+            # Of two flags the second may allow what the first promises, as does attention to what is not given.
+            for one in _asked(open_, None, said) if "cross" not in said else ():
                 yield replace(one, severity=Severity.WARNING if "," in said else one.severity)
                 return
     axis, why = _promised(case)
