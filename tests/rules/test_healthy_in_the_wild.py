@@ -420,6 +420,14 @@ def says(model: LeavesTheWords, x: Tensor) -> Tensor:
     return model.speaker(model(x)).log_softmax(-1)
 
 
+class OneQuery(nn.Module):
+    """The mask is of the keys' steps, though the query has as many features."""
+
+    def forward(self, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        scores = (query.unsqueeze(1) * keys).sum(-1).masked_fill(~mask, -1e4)
+        return (scores.softmax(-1).unsqueeze(-1) * keys).sum(1)
+
+
 class ForgetsThePairs(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -471,6 +479,7 @@ def _told(cls: type[nn.Module], inputs: tuple[Any, ...], rule: str) -> tuple[Fin
         (ForgetsThePairs, (_words(2),), "ignored-input", Severity.WARNING),
         (ForecastsAlone, (_randn(3, 6), _randn(3, 6), _randn(3, 6)), "ignored-input", Severity.NOTE),
         (LeavesTheWords, (_randn(3, 6),), "unused-parameter", Severity.NOTE),
+        (OneQuery, (_randn(5, 6), _randn(5, 6, 6), torch.ones(5, 6).bool()), "mask-ignored", None),
         (GatesThenScales, (_randn(3, 16), _randn(3, 16)), "half-overflow", Severity.WARNING),
         (Directs, _ring(), "isolated-nodes", None),
         (RefusesLonelyNodes, _ring(), "isolated-nodes", None),
@@ -506,7 +515,17 @@ class ReadsItself(nn.Module):
         self.linear = nn.Linear(6, 6)
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
-        return self.linear(x) + torch.softmax(x.mm(x.T), -1).mm(x) + other
+        return self.linear(x) + torch.softmax(x @ x.mT, -1) @ x + other
+
+
+def test_a_decoder_sees_its_memory_by_a_mask_of_its_own() -> None:
+    """Rows of the source and the target are of unlike lengths."""
+    subject = Subject(
+        "Transformer",
+        lambda _: nn.Transformer(8, 2, 1, 1, 16, batch_first=True),
+        lambda _: Inputs((_randn(3, 5, 8), _randn(3, 4, 8))),
+    )
+    assert not runner.ask(subject, load("mask-ignored")).findings
 
 
 @pytest.mark.parametrize(("cls", "is_told"), [(ReadsASet, False), (ReadsItself, True)])

@@ -73,10 +73,13 @@ def mask_ignored(case: Case) -> Iterator[Finding]:
 def _is_asked(case: Case, masking: Masking) -> bool:
     """Whether what is hidden must not matter: but a loss may be that of guessing it, unless it is padding.
 
-    A mask of queries takes away outputs, and has no say of the keys beside them; of nodes it is their matrix that says
-    whose neighbours they are.
+    A mask of queries takes away outputs, and has no say of the keys beside them; of a source's memory another mask may
+    tell; of nodes it is their matrix that says whose neighbours they are.
     """
-    if OF_QUERIES.match(masking.argument) or any(map(EDGES.match, masking.parameters)):
+    is_source = masking.argument.startswith("src") and any(
+        "memory" in n for n in masks.arguments(case.module)
+    )
+    if is_source or OF_QUERIES.match(masking.argument) or any(map(EDGES.match, masking.parameters)):
         return False
     beside = [(n, one) for _, n, one in arguments.named(case.module, case.inputs) if n != masking.argument]
     if any(OF_KEYS.search(n) or (one.dtype is torch.bool and one.unique().numel() > 1) for n, one in beside):
@@ -275,15 +278,6 @@ class MayTakeAContext(nn.Module):
         if context_mask is not None:
             scores = scores.masked_fill(~context_mask[:, None, :], -1e4)
         return y + scores.softmax(-1) @ context
-
-
-@mask_ignored.good(inputs=lambda: (torch.randn(5, 6), torch.randn(5, 6, 6), torch.ones(5, 6).bool()))
-class OneQuery(nn.Module):
-    """The mask is of the keys' steps, though the query has as many features."""
-
-    def forward(self, query: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
-        scores = (query.unsqueeze(1) * keys).sum(-1).masked_fill(~mask, -1e4)
-        return (scores.softmax(-1).unsqueeze(-1) * keys).sum(1)
 
 
 @mask_ignored.good(inputs=lambda: (torch.randn(5, 7, 40), torch.tensor([7, 6, 5, 5, 3])))
