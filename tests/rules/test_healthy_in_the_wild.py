@@ -515,7 +515,7 @@ class ReadsItself(nn.Module):
         self.linear = nn.Linear(6, 6)
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
-        return self.linear(x) + torch.softmax(x @ x.mT, -1) @ x + other
+        return self.linear(x) + torch.softmax(x.mm(x.t()), -1).mm(x) + other
 
 
 def test_a_decoder_sees_its_memory_by_a_mask_of_its_own() -> None:
