@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith import runner
-from layersmith.finding import Finding, Severity
+from layersmith.finding import Finding, Outcome, Severity
 from layersmith.probe.inputs import Inputs
 from layersmith.registry import load
 from layersmith.subject import Construction, Subject
@@ -526,6 +527,33 @@ def test_a_decoder_sees_its_memory_by_a_mask_of_its_own() -> None:
         lambda _: Inputs((_randn(3, 5, 8), _randn(3, 4, 8))),
     )
     assert not runner.ask(subject, load("mask-ignored")).findings
+
+
+@pytest.mark.parametrize(
+    ("make", "inputs", "rule"),
+    [
+        (
+            lambda: nn.TransformerDecoderLayer(8, 2, 16, batch_first=True),
+            Inputs(
+                (_randn(3, 5, 8), _randn(3, 7, 8)),
+                {"tgt_mask": torch.ones(5, 5).triu(1).bool(), "tgt_is_causal": True},
+            ),
+            "mask-ignored",
+        ),
+        (lambda: nn.BatchNorm1d(8, track_running_stats=False), Inputs((_randn(6, 8),)), "strided-input"),
+        (
+            lambda: nn.Embedding(20, 8, sparse=True),
+            Inputs((torch.arange(20).reshape(4, 5),)),
+            "leading-dimensions",
+        ),
+    ],
+)
+def test_layers_of_torch_called_as_people_call_them(
+    make: Callable[[], nn.Module], inputs: Inputs, rule: str
+) -> None:
+    ended = runner.ask(Subject("layer", lambda _: make(), lambda _: inputs), load(rule))
+    assert ended.outcome is not Outcome.BROKEN
+    assert not ended.findings
 
 
 @pytest.mark.parametrize(("cls", "is_told"), [(ReadsASet, False), (ReadsItself, True)])

@@ -49,4 +49,8 @@ def _gradients(module: nn.Module, inputs: Inputs, along: Tensor, seed: int) -> d
     named = {name: x for name, x in module.named_parameters() if x.requires_grad}
     with preserved(seed=seed), torch.enable_grad():
         (output,) = tree.tensors(inputs.clone().call(module))
-        return dict(zip(named, pull_back([output], [along.to(output.dtype)], [*named.values()]), strict=True))
+        found = pull_back([output], [along.to(output.dtype)], [*named.values()])
+        return {
+            name: one.to_dense() if one is not None and one.is_sparse else one
+            for name, one in zip(named, found, strict=True)
+        }

@@ -66,7 +66,7 @@ def studied(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Masking]:
         inputs: a call of it.
         run: calls it, and may raise.
     """
-    names = arguments(module)
+    names = [name for name in arguments(module) if not _is_said_causal(module, inputs, name)]
     free = tuple(
         name
         for name in names
@@ -75,6 +75,13 @@ def studied(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Masking]:
     for name in names:
         if found := _study(module, inputs, free if _may_be_none(module, name) else (), name, run):
             yield found
+
+
+def _is_said_causal(module: nn.Module, inputs: Inputs, name: str) -> bool:
+    """Whether the call says that a mask is the causal one, which then need not be read: `tgt_is_causal=True`."""
+    hints = (f"{name.removesuffix('mask')}is_causal", "is_causal")
+    taken = inspect.signature(module.forward).parameters
+    return any(hint in taken and given(module, inputs, hint) is True for hint in hints)
 
 
 def _study(
