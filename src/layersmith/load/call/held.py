@@ -172,11 +172,25 @@ def _of_method(view: View, name: str, node: ast.Call) -> View | None:
         return replace(view, added=view.added + 1)
     if name in _REORDERS:
         return replace(view, is_other=True)
+    if joined := _joined(name, node):
+        return replace(view, is_other=True, added=view.added - joined)
     is_one = len(node.args) + len(node.keywords) == 1 and all(word.arg == "dim" for word in node.keywords)
     given = [*node.args, *(word.value for word in node.keywords)]
     if name in ("mean", "sum", "max", "min") and is_one and integer(given[0]) is not None:
         return replace(view, is_other=True, added=view.added - 1) if name in ("mean", "sum") else None
     return None
+
+
+def _joined(name: str, node: ast.Call) -> int:
+    """How many dimensions less there are, the first ones made one: `x.view(-1, *x.shape[2:])`, `x.flatten(0, 1)`."""
+    numbers = [integer(one) for one in node.args]
+    if name == "flatten" and numbers == [0, 1]:
+        return 1
+    rest = node.args[1] if name in ("view", "reshape") and len(node.args) == 2 and numbers[0] == -1 else None  # noqa: PLR2004
+    index = getattr(rest.value, "slice", None) if isinstance(rest, ast.Starred) else None
+    is_behind = isinstance(index, ast.Slice) and index.upper is None and "shape" in ast.unparse(rest or node)
+    first = integer(index.lower) if is_behind and isinstance(index, ast.Slice) and index.lower else None
+    return max(0, (first or 1) - 1)
 
 
 def _hands_back(called: Any, depth: int) -> bool:

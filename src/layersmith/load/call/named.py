@@ -38,7 +38,7 @@ _LENGTHS = re.compile(
 BOUNDARIES = re.compile(r"^cu_?seq_?lens?(_[qk])?$")  # as kernels for sequences of any length call them
 _CONDITION = re.compile(r"^(temb|emb|time_emb|t_emb|cond|c|vec|conditioning|context_vec|style|latent)$")
 _COUNTS = re.compile(
-    r"^(h|w|height|width|num_frames|n_frames|seq_len|seqlen|length|start_pos|layer_idx|batch_size|num_\w+|offset|"
+    r"^(h|w|height|width|num_frames|n_frames|seq_len|seqlen|length|start_pos|layer_idx|batch_size|bsz?|num_\w+|offset|"
     r"frames|epoch|current_step|max_\w*len\w*)$"
 )
 LOSS = re.compile(r"(?<!log)loss$")
@@ -97,7 +97,15 @@ def by_name(asked: Asked) -> Any:
 
 def count(word: str) -> int:
     """A number for a parameter that counts something."""
-    known = {"h": PRIMES[1], "height": PRIMES[1], "w": PRIMES[2], "width": PRIMES[2], "batch_size": BATCH}
+    known = {
+        "h": PRIMES[1],
+        "height": PRIMES[1],
+        "w": PRIMES[2],
+        "width": PRIMES[2],
+        "batch_size": BATCH,
+        "bs": BATCH,
+        "bsz": BATCH,
+    }
     return known.get(word, 0 if word in ("start_pos", "offset", "layer_idx") else 2)
 
 

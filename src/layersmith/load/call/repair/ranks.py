@@ -104,6 +104,8 @@ def stated(complaint: Complaint) -> Iterator[State]:
     spelled = _SPELLED.search(complaint.text)
     if spelled and "*" not in spelled.group():
         yield from _ranked(complaint, len(re.findall(r"[A-Z]", spelled.group())), complaint.blamed)
+    if complaint.says(r"[Ff]or unbatched \(2-D\)"):  # `query`, beside keys of more dimensions
+        yield complaint.with_rank(3)
     listed = [len(found.split(",")) for found in _LISTED.findall(complaint.text)]
     for rank in sorted(set(listed), reverse=True) if len(listed) > 1 else ():
         yield from _ranked(complaint, rank, complaint.blamed)

@@ -23,6 +23,7 @@ _SEQUENCE = 3  # a rank
 
 def too_small(complaint: Complaint) -> Iterator[State]:
     """More pixels or steps."""
+    yield from _as_long(complaint)
     if not _TOO_SMALL.search(complaint.text):
         return
     yield from _as_deep(complaint)
@@ -31,6 +32,21 @@ def too_small(complaint: Complaint) -> Iterator[State]:
         yield complaint.with_specs(lambda spec, side=side: _enlarged(spec, side))  # type: ignore[misc]
     for length in _SAMPLES if complaint.says(_TOO_SHORT) else ():  # of a signal [batch, channels, samples]
         yield complaint.with_specs(lambda spec, length=length: _stretched(spec, length))  # type: ignore[misc]
+
+
+def _as_long(complaint: Complaint) -> Iterator[State]:
+    """As many steps as are counted off: "index 31 is out of bounds for dimension 1 with size 7"."""
+    match = complaint.says(r"index (\d+) is out of bounds for dimension (\d+) with size (\d+)")
+    index, axis, size = map(int, match.groups()) if match else (0, 0, 0)
+    for name in dict.fromkeys([*complaint.blamed, *complaint.tensors]) if axis and index >= size else ():
+        yield complaint.with_specs(
+            lambda spec: (
+                spec.resized(axis, index + 1, fix=False)
+                if spec.rank > axis and spec.shape[axis] == size and axis in spec.free
+                else spec
+            ),
+            [name],
+        )
 
 
 def _as_deep(complaint: Complaint) -> Iterator[State]:
