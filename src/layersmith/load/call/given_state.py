@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import torch
+from torch import nn
 
 from layersmith.load.call.callee import Callee
 from layersmith.load.call.clue import BATCH
@@ -22,6 +23,7 @@ from layersmith.probe.tree import map_tensors, tensors
 _MAKES = re.compile(
     r"(?:init|initial|zero|get_initial|get_init|begin)_?(?:hidden|state)s?(?:_state)?", re.IGNORECASE
 )
+_LAYERS = re.compile(r"^(num|n|rnn|lstm|gru)_?layers$")
 
 
 def given_state(callee: Callee, name: str) -> Any:
@@ -31,10 +33,14 @@ def given_state(callee: Callee, name: str) -> Any:
 
 
 def _of_cells(callee: Callee, name: str) -> Any:
-    """Those of several cells, [cells, batch, hidden] each: `state[0][-1]`, `state[1][0]`."""
-    function = source.function_node(source.forward(type(callee.module)))
-    parts, cells = taken_twice(function, name) if function is not None else (0, 0)
-    size = callee.told(HIDDEN_ARGUMENTS)
+    """Those of several cells, [cells, batch, hidden] each: `state[0][-1]`, `state[1][0]`, in it or a part of it."""
+    kinds = dict.fromkeys(map(type, nn.Module.modules(callee.module)))
+    functions = (
+        source.function_node(source.forward(kind)) for kind in kinds if not source.is_torchs(kind.__module__)
+    )
+    found = (taken_twice(function, name) for function in functions if function is not None)
+    parts, cells = next((one for one in found if one[0] > 1), (0, 0))
+    size, cells = callee.told(HIDDEN_ARGUMENTS), max(cells, callee.told(_LAYERS))
     return (TensorSpec((cells, BATCH, size)),) * parts if parts > 1 and size else None
 
 

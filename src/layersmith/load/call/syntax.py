@@ -238,6 +238,7 @@ def taken_twice(function: source.Function, name: str) -> tuple[int, int]:
         inner = part.value if isinstance(part, ast.Subscript) else None
         if isinstance(part, ast.Subscript) and isinstance(inner, ast.Subscript):
             outer_index, index = integer(inner.slice), integer(part.slice)
+            index = 0 if index is None and isinstance(part.slice, ast.Name) else index  # `state[0][layer]`
             if getattr(inner.value, "id", "") == name and outer_index is not None and index is not None:
                 found.append((outer_index + 1, index + 1 if index >= 0 else -index))
     return max((one for one, _ in found), default=0), max((one for _, one in found), default=0)

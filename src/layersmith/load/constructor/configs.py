@@ -181,6 +181,8 @@ def _written_out(values: dict[str, Any], usage: Usage) -> Made:
 
 def _field(name: str, usage: Usage, mode: int = 0) -> Any:
     """A value for an attribute or key: what the constructor takes where it is missing, or a guess."""
+    if usage.attributes & {"items", "values"}:  # a vocabulary, the names of classes
+        return {"0": "a", "1": "b"}
     return _guess(name, usage, mode) if usage.default is inspect.Parameter.empty else usage.default
 
 

@@ -115,3 +115,13 @@ def with_sides(spec: TensorSpec, side: int) -> TensorSpec:
         if index in spec.free:
             spec = spec.resized(index, side, fix=False)
     return spec
+
+
+def as_wide(complaint: Complaint, shape: list[int], total: int) -> Iterator[State]:
+    """As many features as the view keeps whole, of the one of several inputs that it is of: `x.view(-1, n, width)`."""
+    several = [name for name in complaint.blamed if isinstance(complaint.state[name], TensorSpec)]
+    is_kept = shape[0] == -1 and shape[-1] > 1 and shape.count(-1) == 1 and len(complaint.tensors) > 1
+    for name in several if is_kept else ():
+        spec = complaint.state[name]
+        if math.prod(spec.shape) == total and spec.rank > 1 and spec.shape[-1] != shape[-1]:
+            yield complaint.with_value(name, spec.resized(spec.rank - 1, shape[-1]))

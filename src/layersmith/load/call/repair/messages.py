@@ -16,6 +16,7 @@ _ONE_WAY = (  # pattern, group of what was given, group of what was wanted
     (r"to have (\d+) channels, but got (\d+) channels", 2, 1),
     (r"(?:running_mean|weight|bias) (?:should|to) .*?(\d+) elements? not (\d+)", 1, 2),
     (r"must be equal to input_size\. Expected (\d+), got (\d+)", 2, 1),
+    (r"inconsistent (?:input|hidden)_size: got (\d+),? expected (\d+)", 1, 2),
     (r"number of channels in input.*weight of shape \[(\d+)\] and input of shape \[\d+, (\d+)", 2, 1),
     (r"= (\d+), but got input\.size\(\d\)=(\d+)", 2, 1),
     (r"expecting embedding dimension of (\d+), but got (\d+)", 2, 1),

@@ -93,6 +93,7 @@ def classes(complaint: Complaint) -> Iterator[State]:
 
 def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     told = {value for value in complaint.callee.arguments.values() if type(value) is int}
+    yield from _alike(complaint, given, wanted)
     yield from _beside_others(complaint, given, wanted)
     side = math.isqrt(wanted)
     for size in sorted(complaint.free_sizes):  # an outer product of the input with itself
@@ -115,6 +116,16 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
             yield from complaint.with_size(size, size + wanted - given)
     for side in _SIDES:
         yield complaint.with_specs(lambda spec, side=side: flattened.with_sides(spec, side))  # type: ignore[misc]
+
+
+def _alike(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+    """Several inputs as wide as each other, beside a state of the told width: 32 + 7 + 7 = 46, where 96 are wanted."""
+    known = (*complaint.callee.arguments.values(), *complaint.callee.settings.values())
+    told = {value for value in known if type(value) is int}
+    for size, parts in itertools.product(sorted(complaint.free_sizes), _PARTS):
+        rest = given - parts * size
+        if size > 1 and rest > 1 and rest in told and (wanted - rest) % parts == 0 and wanted > rest:
+            yield from complaint.with_size(size, (wanted - rest) // parts)
 
 
 def _beside_others(complaint: Complaint, given: int, wanted: int, *, least: int = 1) -> Iterator[State]:
@@ -192,6 +203,7 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
     total, product = int(match.group(2)), math.prod(size for size in shape if size > 0)
     if not total:
         return
+    yield from flattened.as_wide(complaint, shape, total)
     yield from flattened.laid_out(complaint, shape, total)
     yield from flattened.of_rows(complaint, shape, total)
     if -1 not in shape:
