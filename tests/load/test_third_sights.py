@@ -305,3 +305,79 @@ def test_a_list_of_modules_that_inference_made_is_not_the_authors() -> None:
     subject = subject_of_class(Branch)
     assert "[nn.Linear" in subject.inferred_from
     assert not runner.ask(subject, load("unregistered-module")).findings
+
+
+class Core(nn.Module):
+    """Joins a state to inputs of which nothing else says the width; one is cut into places of a width that is told."""
+
+    def __init__(self, rnn_size: int, att_size: int) -> None:
+        super().__init__()
+        self.att_size = att_size
+        self.cell = nn.LSTMCell(3 * rnn_size, rnn_size)
+        self.score = nn.Linear(att_size, rnn_size)
+
+    def forward(self, xt, features, places, state):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        joined = torch.cat([state[0][-1], features, xt], 1)
+        h, c = self.cell(joined, (state[0][0], state[1][0]))
+        h = h + self.score(places.view(-1, 1, self.att_size)).squeeze(1)
+        return h, (torch.stack([h]), torch.stack([c]))
+
+
+class Matches(nn.Module):
+    """Rows and shots are joined before the images are looked at."""
+
+    def __init__(self, in_channels: int = 3) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(in_channels, 8, 3, padding=1), nn.BatchNorm2d(8))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found = self.encoder(inputs.view(-1, *inputs.shape[2:]))
+        return found.view(*inputs.shape[:2], -1)
+
+
+class Samples(nn.Module):
+    """Every so many steps."""
+
+    def __init__(self, freq: int, dim: int = 8) -> None:
+        super().__init__()
+        self.freq = freq
+        self.rnn = nn.GRU(dim, dim, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, _ = self.rnn(x)
+        return torch.stack([x[:, step + self.freq - 1] for step in range(0, x.shape[1], self.freq)], 1)
+
+
+class Mixture(nn.Module):
+    def __init__(self, hidden: int, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+        self.mean = nn.Linear(hidden, 2 * parts)
+
+    def forward(self, outputs, bs):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+        return self.mean(outputs).view(bs, 2, self.parts)
+
+
+class Speaks(nn.Module):
+    """Goes through the words of its settings."""
+
+    def __init__(self, opt: Any) -> None:
+        super().__init__()
+        self.width = opt.width
+        self.vocab = opt.vocab
+        self.ends = [int(number) for number, word in self.vocab.items() if word == "a"]
+        self.linear = nn.Linear(self.width, getattr(opt, "count", 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+@pytest.mark.parametrize("cls", [Core, Matches, Samples, Mixture, Speaks])
+def test_a_call_is_found(cls: type[nn.Module]) -> None:
+    assert subject_of_class(cls).inferred_from
+
+
+def test_a_setting_has_the_value_that_stands_for_it_where_it_is_missing() -> None:
+    module = subject_of_class(Speaks).build(0)
+    assert isinstance(module, Speaks)
+    assert module.linear.out_features == 3
