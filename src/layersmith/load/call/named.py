@@ -97,15 +97,8 @@ def by_name(asked: Asked) -> Any:
 
 def count(word: str) -> int:
     """A number for a parameter that counts something."""
-    known = {
-        "h": PRIMES[1],
-        "height": PRIMES[1],
-        "w": PRIMES[2],
-        "width": PRIMES[2],
-        "batch_size": BATCH,
-        "bs": BATCH,
-        "bsz": BATCH,
-    }
+    sides = {"h": PRIMES[1], "height": PRIMES[1], "w": PRIMES[2], "width": PRIMES[2]}
+    known = {**sides, **dict.fromkeys(("batch_size", "bs", "bsz"), BATCH)}
     return known.get(word, 0 if word in ("start_pos", "offset", "layer_idx") else 2)
 
 

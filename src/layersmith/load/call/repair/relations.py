@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -67,16 +68,19 @@ def cut(complaint: Complaint) -> Iterator[State]:
     sides = {spec.shape[index] for spec in images for index in open_sides(spec)}
     if any(size // by == count and size % by for size in sides for count, by in cuts):
         yield from _in_any_units(complaint, (0, 0))
-    for name, value in complaint.state.items():  # the sides of a map whose places stand in a row
-        is_map = isinstance(value, tuple) and len(value) == 2 and all(type(one) is int for one in value)  # noqa: PLR2004
-        units = [
-            by for count, by in cuts if is_map and any(size // by == count and size % by for size in value)
-        ]
-        for unit in units[:1]:
-            high, wide = (-(-size // unit) * unit for size in value)
-            whole = (high, wide if wide != high else wide + unit)
-            resized = complaint.with_specs(lambda spec: _of_places(spec, math.prod(value), math.prod(whole)))  # noqa: B023
-            yield {**resized, name: whole}
+    for name, value in complaint.state.items():
+        if isinstance(value, tuple) and [*map(type, value)] == [int, int]:
+            yield from _in_windows(complaint, name, value, cuts)
+
+
+def _in_windows(complaint: Complaint, name: str, sides: tuple[int, int], cuts: set[Pair]) -> Iterator[State]:
+    """Sides in whole windows of a map whose places stand in a row: `x.view(b, h // 4, 4, w // 4, 4, c)`."""
+    units = [by for count, by in cuts if any(side // by == count and side % by for side in sides)]
+    for unit in units[:1]:
+        high, wide = (-(-side // unit) * unit for side in sides)
+        whole = (high, wide + unit * (wide == high))
+        of_places = functools.partial(_of_places, count=math.prod(sides), other=math.prod(whole))
+        yield {**complaint.with_specs(of_places), name: whole}
 
 
 def _of_places(spec: TensorSpec, count: int, other: int) -> TensorSpec:
