@@ -20,10 +20,9 @@ def apart(inputs: Inputs, run: Callable[[Inputs], Any]) -> Inputs:
         inputs: of the call.
         run: calls the module; must not depend on earlier calls.
     """
-    first, *others = inputs.tensors()
-    for other in others:
-        are_matrices = first.ndim == other.ndim == _MATRIX
-        if are_matrices and len(other) == len(first) >= _LEAST:
+    matrices = [one for one in inputs.tensors() if one.ndim == _MATRIX and len(one) >= _LEAST]
+    for other in matrices[1:]:
+        if matrices[0] is next(inputs.tensors()) and len(other) == len(matrices[0]):
             shorter = arguments.replaced(inputs, {id(other): other[:-1].clone()})
             with contextlib.suppress(Exception):  # it wants as many
                 before, after = ([x.shape for x in tree.tensors(run(one))] for one in (inputs, shorter))

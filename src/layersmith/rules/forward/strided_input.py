@@ -57,9 +57,8 @@ def strided_input(case: Case) -> Iterator[Finding]:
             if REFUSED in str(error) and layout.name in REFUSALS:
                 refusals.append((layout.name, error))
             continue
-        is_nothing = all(
-            one.max_abs <= _limit(usual) for one in gaps
-        )  # what a norm leaves of rows that are alike
+        least = _limit(usual)  # beside which what a norm leaves of rows that are alike is nothing
+        is_nothing = all(one.max_abs <= least for one in gaps)
         if gaps and not (is_nothing or _is_discrete(expected) or _is_rounding(case, layout.name)):
             yield _finding(case, layout, gaps[0])
             return
