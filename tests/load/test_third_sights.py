@@ -303,7 +303,7 @@ def test_what_picks_from_a_list_is_a_place_in_it() -> None:
 
 def test_a_list_of_modules_that_inference_made_is_not_the_authors() -> None:
     subject = subject_of_class(Branch)
-    assert "[nn.Linear" in subject.inferred_from
+    assert "ModuleList([nn.Linear" in subject.inferred_from
     assert not runner.ask(subject, load("unregistered-module")).findings
 
 

@@ -140,7 +140,7 @@ def _modules_of(wanted: Wanted, annotation: type[nn.Module]) -> Iterator[Any]:
     if annotation is nn.Module:
         yield from _by_evidence(wanted)
     if annotation is nn.ModuleList:
-        yield from standins.modules(wanted.name, several=True)
+        yield from standins.several()
     if annotation is not nn.Module and wanted.builders is not None:
         for cls in abstract.descendants(annotation)[:_HEIRS] or [annotation]:
             yield from [built] if (built := wanted.builders(cls)) is not None else []
@@ -212,11 +212,9 @@ def _by_usage(wanted: Wanted) -> Iterator[Any]:
     elif "callable" in kinds:
         yield from evidence.makers(wanted.usage, name, wanted.cls, wanted.scope)
         yield from standins.callables(name, is_called_in_constructor=True)
-    elif is_sequence and ("module" in kinds or evidence.are_modules(wanted.usage, wanted.name)):
-        outputs, parts = (wanted.usage.item or Usage()).outputs, (wanted.usage.item or Usage()).parts
-        if len(parts) > 1:  # `for f, g in blocks`
-            yield [(standins.ANY_MODULE,) * len(parts)] * 2
-        yield from standins.modules(name, several=True, outputs=outputs)
+    elif is_sequence and evidence.are_modules(wanted.usage, wanted.name):
+        item = wanted.usage.item or Usage()
+        yield from standins.several(item.outputs, len(item.parts), is_registered="module" in kinds)
     elif is_sequence:
         yield from _repeated(wanted, list)
     elif "module" in kinds:

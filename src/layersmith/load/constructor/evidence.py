@@ -52,8 +52,10 @@ def texts(usage: Usage) -> list[str]:
 
 
 def are_modules(usage: Usage, name: str) -> bool:
-    """Whether the name is that of several modules; one that is picked from by number holds counts or widths."""
+    """Whether it is used as several modules, or named so; one that is picked from by number holds counts or widths."""
     word, item = names.plain(name), usage.item or Usage()
+    if "module" in usage.kinds | item.kinds:
+        return True
     is_counted = usage.length > 0 or bool(re.match(r"(num|n)_|depths|dims", word))
     is_counted |= "number" in item.kinds or any(names.known_integers(p.name) for p in item.passed_as)
     return bool(names.MODULE.search(word.rstrip("s"))) and not is_counted

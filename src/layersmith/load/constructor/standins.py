@@ -76,6 +76,9 @@ IMAGE_CONVOLUTION = _stand_in(
 )
 EMBEDDING = _stand_in(f"nn.Embedding(100, {WIDTH})", lambda: nn.Embedding(100, WIDTH))
 ACTIVATION_MODULE = Made("nn.GELU()", nn.GELU)
+MODULES = _stand_in(  # registered by the caller, where the class takes them as they are
+    f"nn.ModuleList([{ANY_MODULE}, {ANY_MODULE}])", lambda: nn.ModuleList([AnyModule(), AnyModule()])
+)
 
 
 def as_wide(stand_in: Made, width: int) -> Made:
@@ -87,23 +90,33 @@ def as_wide(stand_in: Made, width: int) -> Made:
     return made
 
 
-def modules(
-    name: str, *, several: bool = False, outputs: tuple[int, ...] = (), attributes: Collection[str] = ()
-) -> list[Any]:
+def several(outputs: tuple[int, ...] = (), parts: int = 0, *, is_registered: bool = True) -> list[Any]:
+    """Lists of modules, the likeliest first.
+
+    Args:
+        outputs: how many tensors each part of what one returns has; () for a single tensor.
+        parts: how many modules a loop unpacks each item into: `for f, g in blocks`; 0 if it does not.
+        is_registered: whether the class registers them; where it keeps them as they are, its caller has.
+    """
+    one = _returning(outputs) if outputs else ANY_MODULE
+    pairs = [[(one,) * parts] * 2] if parts > 1 else []
+    return [*pairs, *([] if is_registered or outputs else [MODULES]), [one, one]]
+
+
+def _returning(outputs: tuple[int, ...]) -> Made:
+    return _stand_in(f"Several({', '.join(map(str, outputs))})", lambda: Several(*outputs))
+
+
+def modules(name: str, *, outputs: tuple[int, ...] = (), attributes: Collection[str] = ()) -> list[Any]:
     """Modules for a parameter of this name, the likeliest first.
 
     Args:
         name: of the parameter.
-        several: whether it is a list of them.
-        outputs: how many tensors each part of what one returns has; () for a single tensor.
+        outputs: how many tensors each part of what it returns has; () for a single tensor.
         attributes: what is read of it.
     """
     if outputs:
-        text = f"Several({', '.join(map(str, outputs))})"
-        one = _stand_in(text, lambda: Several(*outputs))
-        return [[one, one] if several else one]
-    if several:
-        return [[ANY_MODULE, ANY_MODULE]]
+        return [_returning(outputs)]
     known = (
         (ACTIVATION, [ACTIVATION_MODULE]),
         (NORM, [Made(f"nn.LayerNorm({WIDTH})", lambda: nn.LayerNorm(WIDTH)), nn.LayerNorm]),

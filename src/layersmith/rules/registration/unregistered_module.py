@@ -25,13 +25,12 @@ variable that a function closes over.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 
 from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
-from layersmith.probe import source, untracked
+from layersmith.probe import untracked
 from layersmith.probe.registration import Hidden
 from layersmith.promises import Promise
 from layersmith.rule import rule
@@ -45,14 +44,7 @@ def unregistered_module(case: Case) -> Iterator[Finding]:
 
 
 def _is_module(one: Hidden) -> bool:
-    return isinstance(one.value, nn.Module) and not _is_left_to_callers(one)
-
-
-def _is_left_to_callers(one: Hidden) -> bool:
-    """Whether it stands in a list that inference made, for an argument that may be a ModuleList as well."""
-    taken = inspect.signature(one.owner_class).parameters.get(one.attribute)
-    is_open = taken is not None and taken.annotation is taken.empty
-    return is_open and bool(one.container) and source.is_machinery(source.file_of(type(one.value)))  # type: ignore[arg-type]
+    return isinstance(one.value, nn.Module)
 
 
 @unregistered_module.bad("layers is a plain list holding Linear")
