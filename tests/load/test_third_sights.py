@@ -381,3 +381,26 @@ def test_a_setting_has_the_value_that_stands_for_it_where_it_is_missing() -> Non
     module = subject_of_class(Speaks).build(0)
     assert isinstance(module, Speaks)
     assert module.linear.out_features == 3
+
+
+class Pyramid(nn.Module):
+    """A model that nobody builds by its defaults."""
+
+    def __init__(self, dims: Any = (0, 0), depths: Any = (0, 0), padding: Any = (0, 0)) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, dims[0], 3, padding=padding)
+        self.layers = nn.ModuleList([nn.Conv2d(dims[0], dims[0], 1) for _ in range(depths[0])])
+        self.down = nn.Conv2d(dims[0], dims[1], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for layer in self.layers:
+            x = layer(x)
+        return self.down(x)
+
+
+def test_defaults_that_stand_for_nothing_are_not_built() -> None:
+    construction = subject_of_class(Pyramid).construction
+    assert construction is not None
+    assert all(construction.arguments["depths"])
+    assert "padding" not in construction.arguments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import bdb
 import itertools
 import re
 import sys
@@ -38,8 +39,8 @@ _OF_KINDS = re.compile(
 
 def is_unmendable(error: Exception, module: nn.Module) -> bool:
     """Whether the error lies in the code whatever its input: a name, import, attribute or method that is missing."""
-    if isinstance(error, NameError | ImportError) or unwritten(error, type(module)):
-        return True
+    if isinstance(error, NameError | ImportError | bdb.BdbQuit) or unwritten(error, type(module)):
+        return True  # a breakpoint, too, which nobody answers
     if str(error) == NOTHING_RETURNED:
         return _forgets_to_return(type(module))
     if isinstance(error, NotImplementedError):

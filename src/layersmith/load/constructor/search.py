@@ -12,7 +12,7 @@ from torch import nn
 
 from layersmith.load.abstract import unwritten
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
-from layersmith.load.constructor import callsites, devices, dry_run, names, ranges, settings
+from layersmith.load.constructor import callsites, devices, dry_run, names, placeholders, ranges, settings
 from layersmith.load.constructor.asked import asked_by
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
 from layersmith.load.constructor.repair import Arguments, repaired
@@ -178,12 +178,12 @@ class ConstructorSearch:
     def _first_arguments(self) -> list[tuple[str, Arguments]]:
         chosen = {name: self.values(name)[0] for name in [*self.required, *self._handed_on()]}
         chosen |= callsites.relations(self.cls, chosen) | devices.nearest(self.parameters)
-        picks = [name for name in chosen if "index" in usages(self.cls)[name].kinds]  # `channels[level]`
-        chosen |= {name: place for place, name in enumerate(picks)}
+        chosen |= placeholders.filled(self.parameters)
+        picks = (name for name in [*chosen] if "index" in usages(self.cls)[name].kinds)
+        chosen |= {name: place for place, name in enumerate(picks)}  # `channels[level]`
         if self.variadic is not None and self.variadic.name not in ("args", "_"):
-            one = candidates(Wanted(self.variadic.name.rstrip("s")))[0]
-            chosen[self.variadic.name] = (one, one)
-        sites = [("from a call in the file", arguments) for arguments in callsites.whole(self.cls)]
+            chosen[self.variadic.name] = (candidates(Wanted(self.variadic.name.rstrip("s")))[0],) * 2
+        sites = [("from a call in the file", one) for one in callsites.whole(self.cls)]
         if not chosen:
             return [("from defaults", {}), *sites]
         if all(map(self._is_sure, self.required)):  # sizes of ours, enough for statistics, before real ones

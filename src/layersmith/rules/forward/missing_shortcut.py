@@ -20,6 +20,7 @@ and none is a recurrent cell; and the output is of the input's shape.
 from __future__ import annotations
 
 import ast
+import linecache
 import re
 from collections.abc import Iterator
 
@@ -53,7 +54,7 @@ def missing_shortcut(case: Case) -> Iterator[Finding]:
         kind for part in nn.Module.modules(case.module) for kind in type(part).__mro__ if _is_users(kind)
     }
     blends = any(isinstance(part, CELLS) for part in nn.Module.modules(case.module))
-    if blends or any(map(_adds, kinds)) or not _is_like_its_input(case):
+    if blends or any(map(_adds, kinds)) or _is_added_outside(cls) or not _is_like_its_input(case):
         return
     file, line = source.class_line(cls)
     forward = source.function_node(vars(cls).get("forward"))
@@ -64,6 +65,14 @@ def missing_shortcut(case: Case) -> Iterator[Finding]:
         forward.lineno if forward is not None else line,
         fix="return x + ..., or give the class another name",
     )
+
+
+def _is_added_outside(cls: type) -> bool:
+    """Whether another class of the file adds it to what it gives it: `x = x + self.mix(x)`, where mix is one."""
+    text = "".join(linecache.getlines(source.file_of(cls)))
+    held = "|".join(re.findall(rf"self\.(\w+) *= *{cls.__name__}\(", text))
+    called = rf"\bself\.(?:{held})\("
+    return bool(held) and re.search(rf"\+=?[^\n=]*{called}|{called}[^\n]*\) *\+", text) is not None
 
 
 def _is_users(kind: type) -> bool:
@@ -112,6 +121,28 @@ class ConvResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x)
+
+
+@missing_shortcut.good(inputs=lambda: torch.randn(2, 4, 7, 9))
+class InvertedResidual(nn.Module):
+    """Whoever holds it adds it, as the class below does."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+
+@missing_shortcut.good(inputs=lambda: torch.randn(2, 4, 7, 9))
+class Stage(nn.Module):
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.mix = InvertedResidual(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mix(x)
 
 
 @missing_shortcut.good

@@ -43,7 +43,8 @@ from layersmith.promises import Promise
 from layersmith.rule import NotApplicable, rule
 from layersmith.subject import Case, Construction
 
-FLAG = re.compile(r"^(?:tie|tied|share)(?:_?(?:weights?|embed\w*|word_embed\w*|output\w*|params?))?$")
+WHAT = r"_?(?:weights?|embed\w*|word_embed\w*|output\w*|params?)"
+FLAG = re.compile(rf"^(?:(?:tie|tied)(?:{WHAT})?|share{WHAT})$")  # what a bare `share` is of, nobody knows
 WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "copy.deepcopy": copy.deepcopy,
     "pickle": lambda module: pickle.loads(pickle.dumps(module)),  # noqa: S301 - made a moment ago
