@@ -169,12 +169,14 @@ def test_a_neighbour_does_not_hide_the_package_that_is_imported_from(tmp_path: P
         ("utils/masking.py", "FOUND = 1"),
         ("layers/utils.py", "FOUND = 2"),
         ("layers/attention.py", "from utils.masking import FOUND"),
+        ("layers/encoder.py", "from layers.attention import FOUND"),
         ("main.py", ""),
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    module = import_target(Target(str(tmp_path / "layers" / "attention.py")))
-    assert module.FOUND == 1
+    for name in ("attention", "encoder"):
+        module = import_target(Target(str(tmp_path / "layers" / f"{name}.py")))
+        assert module.FOUND == 1
 
 
 def test_globals_that_only_a_script_sets_are_set_and_nothing_else_of_its_start_is_run(tmp_path: Path) -> None:

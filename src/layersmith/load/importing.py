@@ -18,6 +18,7 @@ from layersmith.errors import TargetError
 from layersmith.load import absent, notebook, parents, project, script
 from layersmith.load.target import Target
 
+_PACKAGES = re.compile(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)\.\w", re.MULTILINE)
 _LEVELS = 4  # how far above a file its project may begin
 
 
@@ -166,9 +167,18 @@ def _beside(file: Path, name: str) -> list[Path]:
 
 
 def _hides_a_package(folder: Path, file: Path) -> bool:
-    """Whether a file in that folder has the name of a package that is imported from: `utils.py`, of `utils.masking`."""
-    packages = re.findall(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)\.\w", _text_of(file), re.MULTILINE)
-    return any((folder / f"{one}.py").exists() and not (folder / one).is_dir() for one in packages)
+    """Whether a file in that folder has the name of a package that is imported from: `utils.py`, of `utils.masking`.
+
+    By the file, or by one beside it, unless the file wants that module itself.
+    """
+    beside = [one for one in (file, *file.parent.glob("*.py")) if one.is_file()]
+    packages = {name for one in beside for name in _PACKAGES.findall(_text_of(one))}
+    wanted = {
+        name
+        for name in packages
+        if re.search(rf"^\s*(?:from|import)\s+{name}\b(?!\.)", _text_of(file), re.MULTILINE)
+    }
+    return any((folder / f"{one}.py").exists() and not (folder / one).is_dir() for one in packages - wanted)
 
 
 def _homes_of_imports(file: Path, root: Path) -> list[Path]:
