@@ -57,6 +57,23 @@ def test_reasons_are_counted_and_the_best_hint_is_given() -> None:
     ]
 
 
+def test_files_whose_imports_fail_at_one_line_are_unlocked_by_mending_it() -> None:
+    why = "import of {} raised ImportError at data/utils.py:39: cannot import name 'token' from 'vision'"
+    report = Report(
+        (
+            SubjectReport("a.py", status=Status.CRASHED, why=why.format("a.py")),
+            SubjectReport("b.py", status=Status.CRASHED, why=why.format("b.py")),
+            left_out("c.py", "needs higher, which is not installed (imported at c.py:3)"),
+        )
+    )
+    assert [*overview.lines(report)] == [
+        "not checked:",
+        "  2  an import fails at data/utils.py:39 (ImportError): a.py, b.py",
+        "  1  needs higher, which is not installed: c.py",
+        "most would be unlocked by: mending data/utils.py:39 (ImportError)",
+    ]
+
+
 def test_of_classes_without_a_way_the_one_that_others_need_is_named() -> None:
     why = "no way to build {} was found; {} raised X"
     report = Report(

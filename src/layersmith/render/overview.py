@@ -13,6 +13,8 @@ from layersmith.report import Report, SubjectReport
 
 NAMES_SHOWN = 4
 _NEEDS = re.compile(r"needs (\S+), which is not installed")
+_IMPORT = re.compile(r"^import of .* raised (\w+) at (\S+:\d+)")
+_FAILS = "an import fails at "
 _TRUST = "run it with "  # how the hint begins where the code was refused something
 _KINDS = (  # what the beginning of a reason means
     ("no way to build", "no way to build it was found"),
@@ -91,6 +93,8 @@ def _findings(report: Report) -> Iterator[str]:
 
 
 def _reason(subject: SubjectReport) -> str:
+    if failed := _IMPORT.search(subject.why):
+        return f"{_FAILS}{failed[2]} ({failed[1]})"
     if subject.status is not Status.SKIPPED:
         return {
             Status.CRASHED: "crashed",
@@ -105,9 +109,11 @@ def _reason(subject: SubjectReport) -> str:
 
 
 def _hint(reason: str, group: list[SubjectReport]) -> str:
-    """What would help: an installation, trust, or a hint in the class that most of the others speak of."""
+    """What would help: an installation, an import that works, trust, or a hint in the class that most others speak of."""
     if reason.startswith("needs ") and reason.endswith("not installed"):
         return f"pip install {reason.split()[1].rstrip(',').partition('.')[0]}"
+    if reason.startswith(_FAILS):
+        return f"mending {reason.removeprefix(_FAILS)}"
     if reason.startswith("it wants the network"):
         return group[0].hint
     if not reason.startswith("no way"):
