@@ -36,7 +36,8 @@ def own_function(function: ast.expr, cls: type, scope: Mapping[str, Any]) -> Any
         scope: the names that the constructor sees.
     """
     if isinstance(function, ast.Attribute) and getattr(function.value, "id", "") == "self":
-        return inspect.getattr_static(cls, function.attr, None)
+        method = inspect.getattr_static(cls, function.attr, None)
+        return method if inspect.isfunction(method) or isinstance(method, staticmethod) else None
     found = resolved(function, scope)
     return found if inspect.isfunction(found) and not is_foreign(found.__code__.co_filename) else None
 

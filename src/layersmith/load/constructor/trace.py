@@ -51,16 +51,20 @@ class Usage:
         return self.parts[index]
 
     def take(self, other: Usage) -> None:
-        """The traces of the other as well."""
+        """The traces of the other as well, which stays as it is: it may be another class's."""
         self.kinds |= other.kinds
         self.length = max(self.length, other.length)
         self.strings += other.strings
         self.attributes |= other.attributes
         self.keys |= other.keys
         self.passed_as += other.passed_as
-        self.item, self.parts = self.item or other.item, self.parts or other.parts
+        if other.item is not None:
+            self.one().take(other.item)
+        for index, part in enumerate(other.parts):
+            self.part(index).take(part)
+        if other.made is not None:
+            self.result().take(other.made)
         for name, field_of_other in other.fields.items():
             self.fields.setdefault(name, Usage()).take(field_of_other)
-        self.made = self.made or other.made
         self.outputs, self.is_a = self.outputs or other.outputs, self.is_a or other.is_a
         self.default = other.default if self.default is inspect.Parameter.empty else self.default

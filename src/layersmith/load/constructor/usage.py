@@ -65,6 +65,14 @@ def _usages(cls: type, above: tuple[type, ...] = ()) -> Mapping[str, Usage]:
     return reader.found
 
 
+@functools.lru_cache(maxsize=1024)
+def _inner(cls: type, function: Any, depth: int, above: tuple[type, ...]) -> _Reader:
+    """What a method or function does with what it is handed: read once, however often it is called."""
+    reader = _Reader(cls, function, depth=depth, above=above)
+    reader.read_all()
+    return reader
+
+
 class _Reader(Bound):
     """Collects the traces from the syntax tree of one constructor, or of what it hands its parameters to."""
 
@@ -174,8 +182,7 @@ class _Reader(Bound):
 
     def handed_on(self, node: ast.Call, function: Any) -> None:
         """What a method of the class or a function of the project does with a parameter that it is handed."""
-        inner = _Reader(self.cls, function, depth=self.depth + 1, above=self.above)
-        inner.read_all()
+        inner = _inner(self.cls, function, self.depth + 1, self.above)
         by_name = [(word.arg or "", word.value) for word in node.keywords]
         for name, given in [*zip(inner.names, node.args, strict=False), *by_name]:
             trace = self.trace(given)
