@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import source, tree
+from layersmith.probe import source
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.surroundings import preserved
 
@@ -63,7 +63,7 @@ def is_read_elsewhere(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool
     lines = watched(module, inputs)
     for code, given in lines.given.items():
         local = [*given.items(), *lines.held.get(code, {}).items()]
-        names = {name for name, value in local if any(one is tensor for one in tree.tensors(value))}
+        names = {name for name, value in local if value is tensor or _is_list_with(value, tensor)}
         node = source.code_node(code) if names else None
         if node is None:
             continue
@@ -71,6 +71,12 @@ def is_read_elsewhere(module: nn.Module, inputs: Inputs, tensor: Tensor) -> bool
         if any(_reads(one, names) for one in passed_over(node, lines.run[code])):
             return True
     return False
+
+
+def _is_list_with(value: object, tensor: Tensor) -> bool:
+    """Whether it is a list of tensors, and this one of them."""
+    are_tensors = isinstance(value, list | tuple) and all(isinstance(one, Tensor) for one in value)
+    return are_tensors and any(one is tensor for one in value)  # type: ignore[attr-defined]
 
 
 def _made_of(names: set[str], function: source.Function) -> set[str]:
