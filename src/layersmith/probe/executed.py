@@ -80,12 +80,14 @@ def _is_list_with(value: object, tensor: Tensor) -> bool:
 
 
 def _made_of(names: set[str], function: source.Function) -> set[str]:
-    """These names, and those to which anything made of them is assigned, unless a method of the module makes it."""
+    """These names, and those for anything made of them, or for items of it, unless a method of the module makes it."""
     assigned = [
         (value, {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)})
         for node in ast.walk(function)
-        if isinstance(node, ast.Assign)
-        for value, targets in [(node.value, node.targets)]
+        if isinstance(node, ast.Assign | ast.For)
+        for value, targets in [
+            (node.value, node.targets) if isinstance(node, ast.Assign) else (node.iter, [node.target])
+        ]
         if not any(isinstance(part, ast.Name) and part.id == "self" for part in ast.walk(value))
     ]
     known: set[str] = set()
