@@ -18,7 +18,7 @@ from layersmith.errors import TargetError
 from layersmith.load import absent, notebook, parents, project, script
 from layersmith.load.target import Target
 
-_PACKAGES = re.compile(r"^\s*(?:from|import)\s+([A-Za-z_]\w*)\.\w", re.MULTILINE)
+_PACKAGES = re.compile(r"^(?:from|import) +([A-Za-z_]\w*)\.\w", re.MULTILINE)
 _LEVELS = 4  # how far above a file its project may begin
 
 
@@ -36,8 +36,10 @@ def import_target(target: Target) -> ModuleType:
     file = Path(target.path).resolve()
     root, name = _root_and_name(file)
     folders = [root, *_beside(file, name), *_homes_of_imports(file, root)]
-    folders = [folder for folder in folders if not _hides_a_package(folder, file)] or folders
     try:
+        if plain := [folder for folder in folders if not _hides_a_package(folder, file)]:
+            with contextlib.suppress(TargetError) if plain != folders else contextlib.nullcontext():
+                return _importing(target.path, name, plain, file)
         return _importing(target.path, name, folders, file)
     except TargetError as refusal:
         if not isinstance(refusal.__cause__, Exception):
@@ -171,14 +173,19 @@ def _hides_a_package(folder: Path, file: Path) -> bool:
 
     By the file, or by one beside it, unless the file wants that module itself.
     """
-    beside = [one for one in (file, *file.parent.glob("*.py")) if one.is_file()]
-    packages = {name for one in beside for name in _PACKAGES.findall(_text_of(one))}
-    wanted = {
-        name
-        for name in packages
-        if re.search(rf"^\s*(?:from|import)\s+{name}\b(?!\.)", _text_of(file), re.MULTILINE)
-    }
-    return any((folder / f"{one}.py").exists() and not (folder / one).is_dir() for one in packages - wanted)
+    names = {one for one in _packages_named(file.parent) if (folder / f"{one}.py").exists()}
+    hidden = {one for one in names if not (folder / one).is_dir()}
+    return any(
+        not re.search(rf"^\s*(?:from|import)\s+{one}\b(?!\.)", _text_of(file), re.MULTILINE) for one in hidden
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _packages_named(folder: Path) -> frozenset[str]:
+    """The packages from which files of a folder import."""
+    return frozenset(
+        name for one in sorted(folder.glob("*.py")) for name in _PACKAGES.findall(project.text_of(one))
+    )
 
 
 def _homes_of_imports(file: Path, root: Path) -> list[Path]:

@@ -123,10 +123,13 @@ def _is_called_by_functions(file: Path, attribute: str) -> bool:
         for part in ast.walk(one)
         if isinstance(part, ast.Call)
     )
-    return any(
-        isinstance(called, ast.Attribute) and called.attr == attribute and isinstance(called.value, ast.Name)
-        for called in calls
+    tree = ast.walk(source.tree_of(str(file)))
+    imports = (one for node in tree if isinstance(node, ast.Import | ast.ImportFrom) for one in node.names)
+    packages = {one.asname or one.name.partition(".")[0] for one in imports}  # `torch.norm(x)`
+    owners = (
+        called.value for called in calls if isinstance(called, ast.Attribute) and called.attr == attribute
     )
+    return any(isinstance(owner, ast.Name) and owner.id not in packages for owner in owners)
 
 
 def _without(cls: type, text: str) -> str:

@@ -79,6 +79,8 @@ def studied(module: nn.Module, inputs: Inputs, run: Run) -> Iterator[Masking]:
 
 def _is_said_causal(module: nn.Module, inputs: Inputs, name: str) -> bool:
     """Whether the call says that a mask is the causal one, which then need not be read: `tgt_is_causal=True`."""
+    if not PAIRS.match(name.lower()):  # but one of padding hides what it hides
+        return False
     hints = (f"{name.removesuffix('mask')}is_causal", "is_causal")
     taken = inspect.signature(module.forward).parameters
     return any(hint in taken and given(module, inputs, hint) is True for hint in hints)

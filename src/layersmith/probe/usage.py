@@ -97,7 +97,7 @@ def is_picked(cls: type, path: str, name: str) -> bool:
     ]
     picks = [getattr(one.slice, "value", None) for one in own]
     reads = [part for part in parts if isinstance(part, ast.Name) and part.id == name]
-    is_told_which = len(reads) == len(own) and all(type(pick) is int for pick in picks)
+    is_told_which = len(reads) == len(own) == len({*picks}) and all(type(pick) is int for pick in picks)
     return (
         any(isinstance(one.slice, ast.Name | ast.Attribute) for one in own)
         or (bool(own) and is_told_which and place not in picks)

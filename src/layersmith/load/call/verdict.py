@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import bdb
+import inspect
 import itertools
 import re
 import sys
@@ -61,17 +62,22 @@ def _forgets_to_return(cls: type) -> bool:
     """Whether no line of forward returns a value, nor does anything else, such as setting an attribute."""
     forward = source.function_node(source.forward(cls))
     parts = [*ast.walk(forward)] if forward is not None else []
-    is_local = all(
-        isinstance(part.value, ast.Name) and part.value.id != "self"
-        for part in parts
-        if isinstance(part, ast.Attribute | ast.Subscript) and isinstance(part.ctx, ast.Store)
+    stores = any(
+        isinstance(part, ast.Attribute | ast.Subscript) and isinstance(part.ctx, ast.Store) for part in parts
     )
-    calls = [part.func for part in parts if isinstance(part, ast.Call)]
-    works_in_place = any(getattr(call, "attr", "").endswith("_") for call in calls)
+    names = [
+        part.func.attr
+        for part in parts
+        if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)
+    ]
+    works_in_place = any(
+        name.endswith("_") or (name != "forward" and callable(inspect.getattr_static(cls, name, None)))
+        for name in names
+    )
     returned = any(isinstance(part, ast.Return | ast.Yield) and part.value is not None for part in parts)
     last = forward.body[-1] if forward is not None else None
     is_made = isinstance(last, ast.Assign | ast.Return)  # the result, which goes nowhere
-    return is_made and is_local and not works_in_place and not returned
+    return is_made and not (stores or works_in_place or returned)
 
 
 def _is_left_to_heirs(error: NotImplementedError) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import re
@@ -183,7 +184,8 @@ def _field(name: str, usage: Usage, mode: int = 0) -> Any:
     """A value for an attribute or key: what the constructor takes where it is missing, or a guess."""
     if usage.attributes & {"items", "values"}:  # a vocabulary, the names of classes
         return {"0": "a", "1": "b"}
-    return _guess(name, usage, mode) if usage.default is inspect.Parameter.empty else usage.default
+    is_told = usage.default is not inspect.Parameter.empty and (usage.default or usage.default is False)
+    return copy.deepcopy(usage.default) if is_told else _guess(name, usage, mode)  # 0 and None: "not set"
 
 
 def _guess(name: str, usage: Usage, mode: int) -> Any:

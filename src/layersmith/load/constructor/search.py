@@ -179,8 +179,7 @@ class ConstructorSearch:
         chosen = {name: self.values(name)[0] for name in [*self.required, *self._handed_on()]}
         chosen |= callsites.relations(self.cls, chosen) | devices.nearest(self.parameters)
         chosen |= placeholders.filled(self.parameters)
-        picks = (name for name in [*chosen] if "index" in usages(self.cls)[name].kinds)
-        chosen |= {name: place for place, name in enumerate(picks)}  # `channels[level]`
+        chosen |= placeholders.places({name: usages(self.cls)[name] for name in chosen})
         if self.variadic is not None and self.variadic.name not in ("args", "_"):
             chosen[self.variadic.name] = (candidates(Wanted(self.variadic.name.rstrip("s")))[0],) * 2
         sites = [("from a call in the file", one) for one in callsites.whole(self.cls)]
@@ -235,7 +234,8 @@ class ConstructorSearch:
             return ConstructorSearch(inner, depth=self.depth + 1).values(name)
         scope = getattr(constructor(self.cls), "__globals__", {})
         usage = usages(self.cls)[name]
-        wanted = Wanted(name, usage.is_a or parameter.annotation, usage, scope, self._made, self.cls)
+        asked = parameter.annotation if parameter.annotation is not parameter.empty else usage.is_a
+        wanted = Wanted(name, asked or parameter.annotation, usage, scope, self._made, self.cls)
         found = candidates(wanted)
         kind = told_kind(self.cls, name) if parameter.annotation is parameter.empty else None
         if kind is not None and not isinstance(found[0], typing.get_origin(kind) or kind):

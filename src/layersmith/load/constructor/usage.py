@@ -111,6 +111,8 @@ class _Reader(Bound):
         elif isinstance(node, ast.Attribute) and (held := self.trace(node.value)) is not None:
             is_getter = TYPED_GETTER.match(node.attr)  # `conf.get_int`, of settings
             (held.kinds if is_getter else held.attributes).add("dict" if is_getter else node.attr)
+        elif isinstance(node, ast.Assert | ast.UnaryOp):
+            self.asked_to_be(node)
         elif isinstance(node, ast.BinOp | ast.If | ast.IfExp):
             parts = (node.left, node.right) if isinstance(node, ast.BinOp) else conditions(node.test)
             for part in parts:
@@ -160,13 +162,20 @@ class _Reader(Bound):
             self.passed_on(node, callee)
 
     def to_python(self, called: str, node: ast.Call) -> None:
-        """`range(depth)`, `getattr(nn, activation)`, `assert isinstance(layers, Layers)`."""
+        """`range(depth)`, `getattr(nn, activation)`."""
         if called == "range" and node.args:
             self.mark(node.args[-1], "number")
         if called == "getattr" and len(node.args) > 1 and (named := self.trace(node.args[1])) is not None:
             named.strings += activations(resolved(node.args[0], self.globals))
-        if called == "isinstance" and len(node.args) > 1 and (asked := self.trace(node.args[0])) is not None:
-            asked.is_a = users_module(resolved(node.args[1], self.globals)) or asked.is_a
+
+    def asked_to_be(self, node: ast.Assert | ast.UnaryOp) -> None:
+        """`assert isinstance(layers, Layers)`, `if not isinstance(layers, Layers): raise`."""
+        call = node.test if isinstance(node, ast.Assert) else node.operand
+        is_test = (
+            isinstance(call, ast.Call) and getattr(call.func, "id", "") == "isinstance" and len(call.args) > 1
+        )
+        if is_test and isinstance(call, ast.Call) and (asked := self.trace(call.args[0])) is not None:
+            asked.is_a = users_module(resolved(call.args[1], self.globals)) or asked.is_a
 
     def asked_for(self, node: ast.Call) -> None:
         """`config.get_int("width")`: settings with that key; `getattr(config, "width", 8)`: with that attribute."""
@@ -174,7 +183,9 @@ class _Reader(Bound):
             return
         if is_getattr(node):
             asked.attributes.add(key)
-            with contextlib.suppress(ValueError, IndexError):
+            with contextlib.suppress(
+                ValueError, IndexError, TypeError, SyntaxError, MemoryError, RecursionError
+            ):
                 asked.fields.setdefault(key, Usage()).default = ast.literal_eval(node.args[2])
         else:
             asked.keys.add(key)
@@ -182,12 +193,18 @@ class _Reader(Bound):
 
     def handed_on(self, node: ast.Call, function: Any) -> None:
         """What a method of the class or a function of the project does with a parameter that it is handed."""
-        inner = _inner(self.cls, function, self.depth + 1, self.above)
+        inner, code = (
+            _inner(self.cls, function, self.depth + 1, self.above),
+            source.unwrapped(function).__code__,
+        )
         by_name = [(word.arg or "", word.value) for word in node.keywords]
         for name, given in [*zip(inner.names, node.args, strict=False), *by_name]:
             trace = self.trace(given)
             if name in inner.found and trace is not None:
+                before = {*trace.kinds}
                 trace.take(inner.found[name])
+                if "isinstance" in code.co_names:  # `to_2tuple(x)`, which takes a list as well
+                    trace.kinds -= {"sequence"} - before
 
     def passed_on(self, node: ast.Call, callee: Any) -> None:
         try:

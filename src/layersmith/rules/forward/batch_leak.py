@@ -70,7 +70,7 @@ def batch_leak(case: Case) -> list[Finding]:
     if inputs is None or batch.is_added(inputs, case.run(inputs)) or batch.orders_rows(output, size):
         raise NotApplicable("which axis of its outputs is the batch, or which row is which, cannot be told")
     is_guess = bool(case.subject.inferred_from)
-    case = replace(case, inputs=sets.apart(inputs, case.run_fresh) if is_guess else inputs)
+    case = replace(case, inputs=sets.apart(case.module, inputs, case.run_fresh) if is_guess else inputs)
     rows = batch.axes(case.module, case.inputs)
     are_fixed = is_guess and all(_with_a_row_less(case, axis) is None for axis in rows)
     if are_fixed or any(batch.batch_size(case.inputs, axis) == 1 for axis in rows):

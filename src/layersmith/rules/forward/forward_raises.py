@@ -32,7 +32,7 @@ from layersmith.finding import Finding, Severity
 from layersmith.load.failure import misses_one
 from layersmith.load.unbuildable import Unbuilt
 from layersmith.probe import source
-from layersmith.probe.refusal import is_optional, is_refusal, takes_apart
+from layersmith.probe.refusal import failing_text, is_optional, is_refusal, takes_apart
 from layersmith.promises import Promise
 from layersmith.rule import rule
 from layersmith.subject import Case
@@ -100,7 +100,8 @@ def _misses_something(error: Exception, attempt: Case) -> bool:
         return False
     taken = inspect.signature(construction.cls).parameters.items()
     unset = [n for n, one in taken if one.default is None and construction.arguments.get(n) is None]
-    return any(name in vars(attempt.module) and vars(attempt.module)[name] is None for name in unset)
+    kept = [name for name in unset if name in vars(attempt.module) and vars(attempt.module)[name] is None]
+    return any(re.search(rf"\b{name}\b", failing_text(error)) for name in kept)
 
 
 def _returns_none(module: nn.Module, *, training: bool) -> Finding:

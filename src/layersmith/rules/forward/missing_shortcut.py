@@ -68,11 +68,15 @@ def missing_shortcut(case: Case) -> Iterator[Finding]:
 
 
 def _is_added_outside(cls: type) -> bool:
-    """Whether another class of the file adds it to what it gives it: `x = x + self.mix(x)`, where mix is one."""
+    """Whether a class of the file adds it to what it gives it: `x = x + self.mix(x)`, where mix is one."""
     text = "".join(linecache.getlines(source.file_of(cls)))
-    held = "|".join(re.findall(rf"self\.(\w+) *= *{cls.__name__}\(", text))
-    called = rf"\bself\.(?:{held})\("
-    return bool(held) and re.search(rf"\+=?[^\n=]*{called}|{called}[^\n]*\) *\+", text) is not None
+    for holder in re.split(r"^(?=class )", text, flags=re.MULTILINE):
+        for held in re.findall(rf"self\.(\w+) *= *{cls.__name__}\(", holder):
+            called = rf"\bself\.{held}\("
+            given = r"(?!self\b)(\w+)"
+            if re.search(rf"\b{given} *\+=?[^\n+]*{called}[^\n]*\b\1\b|{called}{given}\) *\+ *\1\b", holder):
+                return True
+    return False
 
 
 def _is_users(kind: type) -> bool:

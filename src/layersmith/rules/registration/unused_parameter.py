@@ -67,7 +67,7 @@ def unused_parameter(case: Case) -> Iterator[Finding]:
     if waiting and case.subject.inferred_from:
         waiting -= reach.reached_by_more_steps(case.fresh(training=True).module, case.inputs, seed=case.seed)
     root, unreached = case.module, sorted(waiting)
-    open_ = {size for x in case.inputs.tensors() for size in x.shape if case.subject.inferred_from}
+    open_ = {size for x in case.inputs.tensors() for size in x.shape[1:] if case.subject.inferred_from}
     found_at = (
         _place(root, one, waiting, runs, open_) or _dropped(case, one, waiting, runs) for one in unreached
     )

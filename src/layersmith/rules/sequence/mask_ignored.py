@@ -76,9 +76,8 @@ def _is_asked(case: Case, masking: Masking) -> bool:
     A mask of queries takes away outputs, and has no say of the keys beside them; of a source's memory another mask may
     tell; of nodes it is their matrix that says whose neighbours they are.
     """
-    is_source = masking.argument.startswith("src") and any(
-        "memory" in n for n in masks.arguments(case.module)
-    )
+    its, names = masking.argument.replace("src", "memory", 1), masking.parameters  # as nn.Transformer has it
+    is_source = its != masking.argument and {its, "tgt"} <= {*names}
     if is_source or OF_QUERIES.match(masking.argument) or any(map(EDGES.match, masking.parameters)):
         return False
     beside = [(n, one) for _, n, one in arguments.named(case.module, case.inputs) if n != masking.argument]
