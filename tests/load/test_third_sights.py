@@ -404,3 +404,95 @@ def test_defaults_that_stand_for_nothing_are_not_built() -> None:
     assert construction is not None
     assert all(construction.arguments["depths"])
     assert "padding" not in construction.arguments
+
+
+class Counts(nn.Module):
+    """A count that also picks from the list is no place."""
+
+    def __init__(self, dims: Any, num_layers: Any) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(dims[i], dims[i + 1]) for i in range(num_layers)])
+        self.head = nn.Linear(dims[num_layers], 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x).relu()
+        return self.head(x)
+
+
+class Writes(nn.Module):
+    """Works on what it is given."""
+
+    def __init__(self, dim: int = 8) -> None:
+        super().__init__()
+        self.key = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, cache: Tensor) -> None:
+        cache[:, 0] = self.key(x)
+
+
+class Fills(nn.Module):
+    """Has a method of its own do what is to be done."""
+
+    queue: Tensor
+
+    def __init__(self, dim: int = 8) -> None:
+        super().__init__()
+        self.register_buffer("queue", torch.zeros(16, dim))
+
+    def enqueue(self, keys: Tensor) -> int:
+        self.queue[: len(keys)] = keys
+        return len(keys)
+
+    def forward(self, keys: Tensor) -> None:
+        keys = nn.functional.normalize(keys, dim=-1)
+        done = self.enqueue(keys)  # noqa: F841 - as people write it
+
+
+class NeedsHeads(nn.Module):
+    """Its own default for what is missing is one that it refuses."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        heads = getattr(config, "num_heads", None)
+        if heads is None:
+            raise ValueError("num_heads must be set")
+        width = getattr(config, "dim", 0)
+        assert width > 0
+        self.linear = nn.Linear(width, heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+class Drops(nn.Module):
+    """Zeros that are meant."""
+
+    def __init__(self, dim: int = 8, drop_ratios: tuple[float, float] = (0.0, 0.0)) -> None:
+        super().__init__()
+        self.drop_ratios = drop_ratios
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for ratio in self.drop_ratios:
+            x = nn.functional.dropout(self.linear(x), ratio, self.training)
+        return x
+
+
+def test_a_count_that_picks_from_a_list_is_built_with_layers() -> None:
+    module = subject_of_class(Counts).build(0)
+    assert isinstance(module, Counts)
+    assert len(module.layers)
+
+
+@pytest.mark.parametrize("cls", [Writes, Fills])
+def test_a_forward_that_does_its_work_in_place_forgets_nothing(cls: type[nn.Module]) -> None:
+    with pytest.raises(Unbuildable):
+        subject_of_class(cls)
+
+
+@pytest.mark.parametrize("cls", [NeedsHeads, Drops])
+def test_defaults_that_say_nothing_are_guessed_and_those_that_mean_something_kept(
+    cls: type[nn.Module],
+) -> None:
+    assert "drop_ratios" not in subject_of_class(cls).inferred_from

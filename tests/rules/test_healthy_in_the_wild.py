@@ -444,6 +444,65 @@ def _words(count: int) -> tuple[Tensor, ...]:
     return tuple((torch.arange(10) * (3 + index) % 9).reshape(2, 5) for index in range(count))
 
 
+class ReadsTheLeftTwice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
+        left, right = self.left(pair[0]), self.right(pair[0])
+        return left + right
+
+
+class AddsNothingResidual(nn.Module):
+    """Another class of the file adds a layer of that name, which is none of these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+
+class HoldsIt(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixed = AddsNothingResidual()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.mixed(x)
+
+
+class AddsAnother(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixed = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mixed(x)
+
+
+class HasTwoOutputs(nn.Module):
+    """One large, and one that reads memory in order."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return 1e6 * x.tanh(), torch.as_strided(x, x.shape, (x.shape[1], 1)).tanh()
+
+
+class HidesLate(nn.Module):
+    """Says that it is causal; what is padding is another matter."""
+
+    def forward(
+        self, x: Tensor, key_padding_mask: Tensor | None = None, *, is_causal: bool = False
+    ) -> Tensor:
+        scores = x @ x.mT
+        if is_causal:
+            scores = scores.masked_fill(torch.ones(x.shape[1], x.shape[1]).triu(1).bool(), -1e9)
+        weights = scores.softmax(-1)
+        return weights @ (x if key_padding_mask is None else x + key_padding_mask[..., None])
+
+
 def _ring() -> tuple[Tensor, Tensor]:
     return _randn(5, 6), torch.tensor([[0, 1, 2, 3, 4, 4, 2], [1, 2, 3, 4, 0, 1, 0]])
 
@@ -481,6 +540,9 @@ def _told(cls: type[nn.Module], inputs: tuple[Any, ...], rule: str) -> tuple[Fin
         (ForecastsAlone, (_randn(3, 6), _randn(3, 6), _randn(3, 6)), "ignored-input", Severity.NOTE),
         (LeavesTheWords, (_randn(3, 6),), "unused-parameter", Severity.NOTE),
         (OneQuery, (_randn(5, 6), _randn(5, 6, 6), torch.ones(5, 6).bool()), "mask-ignored", None),
+        (ReadsTheLeftTwice, ((_randn(3, 6), _randn(3, 6)),), "ignored-input", Severity.WARNING),
+        (AddsNothingResidual, (_randn(3, 6),), "missing-shortcut", Severity.WARNING),
+        (HasTwoOutputs, (_randn(6, 6),), "strided-input", Severity.ERROR),
         (GatesThenScales, (_randn(3, 16), _randn(3, 16)), "half-overflow", Severity.WARNING),
         (Directs, _ring(), "isolated-nodes", None),
         (RefusesLonelyNodes, _ring(), "isolated-nodes", None),
@@ -517,6 +579,12 @@ class ReadsItself(nn.Module):
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
         return self.linear(x) + torch.softmax(x.mm(x.t()), -1).mm(x) + other
+
+
+def test_a_hint_of_causality_says_nothing_of_padding() -> None:
+    inputs = Inputs((_randn(3, 7, 6),), {"is_causal": True})
+    subject = Subject("HidesLate", lambda _: HidesLate(), lambda _: inputs)
+    assert runner.ask(subject, load("mask-ignored")).findings
 
 
 def test_a_decoder_sees_its_memory_by_a_mask_of_its_own() -> None:
