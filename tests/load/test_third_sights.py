@@ -496,3 +496,20 @@ def test_defaults_that_say_nothing_are_guessed_and_those_that_mean_something_kep
     cls: type[nn.Module],
 ) -> None:
     assert "drop_ratios" not in subject_of_class(cls).inferred_from
+
+
+class Activates(nn.Module):
+    """Its constructor calls a function without source."""
+
+    shape = staticmethod(torch.zeros)
+
+    def __init__(self, dim: int = 8) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(self.shape((dim,)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias
+
+
+def test_a_function_without_source_says_nothing() -> None:
+    assert subject_of_class(Activates).inferred_from

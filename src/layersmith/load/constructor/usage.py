@@ -85,6 +85,12 @@ class _Reader(Bound):
         self.variadic = self.node.args.kwarg.arg if self.node and self.node.args.kwarg is not None else ""
         self.globals = getattr(source.unwrapped(function), "__globals__", {})
 
+    @functools.cached_property
+    def tests_kinds(self) -> bool:
+        """Whether it asks of what kind something is."""
+        names = (one.id for one in ast.walk(self.node or ast.Pass()) if isinstance(one, ast.Name))
+        return "isinstance" in names
+
     def read_all(self) -> None:
         """The whole function, what it keeps and loops over first: either is used before it is named."""
         nodes = [*ast.walk(self.node)] if self.node is not None else []
@@ -193,17 +199,14 @@ class _Reader(Bound):
 
     def handed_on(self, node: ast.Call, function: Any) -> None:
         """What a method of the class or a function of the project does with a parameter that it is handed."""
-        inner, code = (
-            _inner(self.cls, function, self.depth + 1, self.above),
-            source.unwrapped(function).__code__,
-        )
+        inner = _inner(self.cls, function, self.depth + 1, self.above)
         by_name = [(word.arg or "", word.value) for word in node.keywords]
         for name, given in [*zip(inner.names, node.args, strict=False), *by_name]:
             trace = self.trace(given)
             if name in inner.found and trace is not None:
                 before = {*trace.kinds}
                 trace.take(inner.found[name])
-                if "isinstance" in code.co_names:  # `to_2tuple(x)`, which takes a list as well
+                if inner.tests_kinds:  # `to_2tuple(x)`, which takes a list as well
                     trace.kinds -= {"sequence"} - before
 
     def passed_on(self, node: ast.Call, callee: Any) -> None:
