@@ -36,10 +36,11 @@ def import_target(target: Target) -> ModuleType:
     file = Path(target.path).resolve()
     root, name = _root_and_name(file)
     folders = [root, *_beside(file, name), *_homes_of_imports(file, root)]
+    plain = [folder for folder in folders if not _hides_a_package(folder, file)]
+    if plain and plain != folders:
+        with contextlib.suppress(TargetError):
+            return _importing(target.path, name, plain, file)
     try:
-        if plain := [folder for folder in folders if not _hides_a_package(folder, file)]:
-            with contextlib.suppress(TargetError) if plain != folders else contextlib.nullcontext():
-                return _importing(target.path, name, plain, file)
         return _importing(target.path, name, folders, file)
     except TargetError as refusal:
         if not isinstance(refusal.__cause__, Exception):

@@ -69,7 +69,7 @@ def classes_having(attributes: set[str], name: str, cls: type[nn.Module]) -> lis
         name: of the parameter; a class of that name is preferred.
         cls: the class that wants the argument; not offered itself.
     """
-    asked = {attribute for attribute in attributes if not hasattr(nn.Module, attribute)}
+    asked = _special(attributes)
     near: list[type] = list(dict.fromkeys(_near(cls)))
     likely = [other for other in near if other is not cls and asked and asked <= _mentioned(other)]
     fitting = [other for other in likely if asked <= _attributes(other)]
@@ -100,7 +100,7 @@ def makers(usage: Usage, name: str, cls: type[nn.Module] | None, scope: Mapping[
     blocks = [one for one in classes if cls is not None and not issubclass(one, cls)]
     given = [_default(one, name) for one in (*classes, *functions)]
     found = [one for one in given if callable(one) and not isinstance(one, nn.Module)]
-    asked = {attribute for attribute in usage.attributes if not hasattr(nn.Module, attribute)}
+    asked = _special(usage.attributes)
     if asked:
         return [one for one in (*found, *blocks) if all(hasattr(one, attribute) for attribute in asked)]
     if usage.made is not None and (made := _factories(usage.made.attributes, scope)):
@@ -118,7 +118,7 @@ def _factories(attributes: set[str], scope: Mapping[str, Any]) -> list[Any]:
         attributes: what is read of what they make: `make().final_dim`.
         scope: the names that the constructor sees; modules of the project among them are looked through.
     """
-    asked = {attribute for attribute in attributes if not hasattr(nn.Module, attribute)}
+    asked = _special(attributes)
     inside = [vars(one).values() for one in scope.values() if inspect.ismodule(one) and _is_projects(one)]
     near = [*scope.values(), *(thing for things in inside for thing in things)]
     classes: list[Any] = [one for one in near if inspect.isclass(one) and issubclass(one, nn.Module)]
@@ -126,6 +126,11 @@ def _factories(attributes: set[str], scope: Mapping[str, Any]) -> list[Any]:
     functions = [one for one in near if inspect.isfunction(one) and having & {*one.__code__.co_names}]
     found = [*functions, *(one for one in classes if one.__name__ in having)]
     return [one for one in found if not _required(one)][:_NEAREST]
+
+
+def _special(attributes: set[str]) -> set[str]:
+    """Those that not every module has."""
+    return {attribute for attribute in attributes if not hasattr(nn.Module, attribute)}
 
 
 def _is_projects(module: ModuleType) -> bool:

@@ -127,28 +127,6 @@ class ConvResidualBlock(nn.Module):
         return self.body(x)
 
 
-@missing_shortcut.good(inputs=lambda: torch.randn(2, 4, 7, 9))
-class InvertedResidual(nn.Module):
-    """Whoever holds it adds it, as the class below does."""
-
-    def __init__(self, width: int = 4) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU())
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x)
-
-
-@missing_shortcut.good(inputs=lambda: torch.randn(2, 4, 7, 9))
-class Stage(nn.Module):
-    def __init__(self, width: int = 4) -> None:
-        super().__init__()
-        self.mix = InvertedResidual(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.mix(x)
-
-
 @missing_shortcut.good
 class PlainResidual(nn.Module):
     """The sum is that of a part."""
@@ -192,3 +170,18 @@ class RecurrentResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.cell(self.fn(x), x)
+
+
+@missing_shortcut.good(inputs=lambda: torch.randn(2, 4, 7, 9))
+class InvertedResidual(ConvResidualBlock):
+    """Whoever holds it adds it, as the class below does."""
+
+
+@missing_shortcut.good(inputs=lambda: torch.randn(2, 4, 7, 9))
+class Stage(nn.Module):
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.mix = InvertedResidual(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mix(x)

@@ -86,14 +86,20 @@ def unused_with_option(case: Case) -> Iterator[Finding]:
 def _unreached(module: nn.Module, inputs: Inputs, seed: int) -> set[str]:
     """The parameters that no mode reaches; none where it cannot be called."""
     wanted = {name for name, one in module.named_parameters() if one.requires_grad}
-    learned = inputs.map(
-        lambda x: x.detach().clone().requires_grad_(x.is_floating_point())
-    )  # checkpoints want that
     for training in (True, False) if wanted else ():
-        found = [reach.reach(in_mode(module, training=training), one, seed=seed) for one in (inputs, learned)]
-        if not any(found) and error_of(module, inputs, Deadline.after(SECONDS), seed=seed) is not None:
-            return set()
-        wanted -= {name for one in found if one is not None for name in one.parameters}
+        found = reach.reach(in_mode(module, training=training), inputs, seed=seed)
+        if (
+            found is None or not wanted <= found.parameters
+        ):  # a checkpoint wants inputs that ask for a gradient
+            learned = inputs.map(lambda x: x.detach().clone().requires_grad_(x.is_floating_point()))
+            again = reach.reach(module, learned, seed=seed)
+            wanted -= again.parameters if again is not None else set()
+            if (
+                not (found or again)
+                and error_of(module, inputs, Deadline.after(SECONDS), seed=seed) is not None
+            ):
+                return set()
+        wanted -= found.parameters if found is not None else set()
     return wanted
 
 
