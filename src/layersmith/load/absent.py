@@ -1,7 +1,7 @@
-"""Packages that are not installed, where only a training loop or some of a file's classes need them.
+"""What cannot be had here, where only a training loop or some of a file's classes need it.
 
-The file is imported as if they were there: to name what they hold costs nothing, to use it is the error that the
-import was, and a class that would use it is not examined.
+As a package that is not installed. The file is imported as if it were there: to name it costs nothing, to use it is
+the error that the import was, and a class that would use it is not examined.
 """
 
 from __future__ import annotations
@@ -19,13 +19,19 @@ from layersmith.probe import source, undefined
 
 
 class Absent:
-    """Something that a package would hold. Annotations may name it; nothing else may be done with it."""
+    """Something that a package or a file would hold. Annotations may name it; nothing else may be done with it.
 
-    def __init__(self, needs: str) -> None:
-        self.needs = needs
+    Args:
+        why: what to say of a class that uses it.
+        error: raised by every use.
+    """
+
+    def __init__(self, why: str, error: BaseException) -> None:
+        self.why = why
+        self.error = error
 
     def __getattr__(self, name: str) -> Absent:
-        """Something else of the package; Python's own questions (`__wrapped__`) have no answer."""
+        """Something else of it; Python's own questions (`__wrapped__`) have no answer."""
         if name.startswith("__"):
             raise AttributeError(name)
         return self
@@ -38,9 +44,10 @@ class Absent:
 
     def __call__(self, *_: Any, **__: Any) -> Any:
         """Refuse, as every use but an annotation."""
-        raise ModuleNotFoundError(f"No module named {self.needs!r}", name=self.needs)
+        raise self.error
 
-    __mro_entries__ = __instancecheck__ = __iter__ = __bool__ = __call__
+    __mro_entries__ = __instancecheck__ = __iter__ = __bool__ = __len__ = __call__
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __enter__ = __call__
 
 
 class _Package(ModuleType):
@@ -48,12 +55,18 @@ class _Package(ModuleType):
 
     def __init__(self, name: str, needs: str) -> None:
         super().__init__(name)
-        self.needs = needs
+        error = ModuleNotFoundError(f"No module named {needs!r}", name=needs)
+        self.content = Absent(why_without(needs), error)
 
     def __getattr__(self, name: str) -> Absent:
         if name.startswith("__"):
             raise AttributeError(name)
-        return Absent(self.needs)
+        return self.content
+
+
+def why_without(package: str) -> str:
+    """What to say of what needs a package that is not installed."""
+    return f"needs {package}, which is not installed"
 
 
 @contextmanager
@@ -86,7 +99,7 @@ def _is_counted_on(file: str, line: int) -> bool:
 
 
 def needed_by(cls: type) -> str:
-    """The package that is absent and that the class, or what it is made of, would use; "" if none."""
+    """What is absent and the class, or what it is made of, would use, in words; "" if nothing."""
     seen: set[int] = set()
     waiting: list[Any] = [cls]
     while waiting:
@@ -95,7 +108,7 @@ def needed_by(cls: type) -> str:
             continue
         seen.add(id(thing))
         if isinstance(thing, Absent | _Package):
-            return thing.needs
+            return thing.why if isinstance(thing, Absent) else thing.content.why
         waiting.extend(_parts(thing))
     return ""
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from layersmith.errors import UsageError
-from layersmith.load import absent, cards, inline, notation, parents, pretrained, words
+from layersmith.load import absent, cards, definitions, inline, notation, parents, pretrained, words
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.conventions import by_attribute, by_functions_of_file
@@ -69,8 +69,8 @@ def subject_of_class(
         Unbuildable: with the reason in one line and the smallest hint that would help.
         UsageError: if `inputs` cannot be read.
     """
-    if package := absent.needed_by(cls):
-        raise Unbuildable(f"needs {package}, which is not installed")
+    if lacks := absent.needed_by(cls):
+        raise Unbuildable(lacks)
     request = dataclasses.replace(_request(cls, inputs, seconds), may_run_examples=may_run_examples)
     request.said = said or request.said
     try:
@@ -213,7 +213,13 @@ def _described(cls: type[nn.Module], found: Found) -> Subject:
     missing = parents.left_out(cls.__module__)
     weights = wording.listed(pretrained.left_out())
     card = "the processor for a card" if cards.stands_in() else ""
-    for what, names in (("imported below", missing), ("without the weights", weights), ("with", card)):
+    only = definitions.why_only(cls.__module__)
+    for what, names in (
+        ("of its file only what classes need was run, as", only),
+        ("imported below", missing),
+        ("without the weights", weights),
+        ("with", card),
+    ):
         said += f"; {what} {names}" if names and f"; {what}" not in said else ""  # what was locked says so
     return Subject(
         cls.__name__,

@@ -17,6 +17,7 @@ from torch import nn
 from torch.jit import ScriptModule
 
 from layersmith.errors import EmptyTargetError, TargetError
+from layersmith.load.absent import Absent
 from layersmith.load.abstract import only_raises
 from layersmith.probe import source
 
@@ -43,22 +44,14 @@ def classes(module: ModuleType, name: str = "") -> list[type[nn.Module]]:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """A class that is defined inside a function: it exists only while that runs."""
+    """A class that is in the file and cannot be had, as one that exists only while a function runs."""
 
     name: str
-    function: str
     file: str
     line: int
-
-    @property
-    def why(self) -> str:
-        """What to say of it."""
-        return f"it is defined inside the function {self.function}, out of reach"
-
-    @property
-    def hint(self) -> str:
-        """What would help."""
-        return f"if {self.function} returns it built, check {Path(self.file).name}::{self.function}"
+    why: str
+    hint: str = ""
+    function: str = ""  # in which it is defined
 
 
 Thing = type[nn.Module] | FunctionType | nn.Module | Unreachable
@@ -73,7 +66,7 @@ def things(module: ModuleType, name: str = "") -> list[Thing]:
     named = getattr(module, name, None) if name.isidentifier() else None
     if isinstance(named, FunctionType | nn.Module):
         return [named]
-    return [*classes(module, name), *([] if name else _inside_functions(module))]
+    return [*classes(module, name), *([] if name else [*_undefined(module), *_inside_functions(module)])]
 
 
 def is_concrete(cls: type[nn.Module]) -> bool:
@@ -164,6 +157,17 @@ def _none_there(module: ModuleType) -> TargetError:
     return EmptyTargetError(f"no nn.Module class is defined in {called}")
 
 
+def _undefined(module: ModuleType) -> Iterator[Unreachable]:
+    """The classes with a forward whose definition needs what cannot be had."""
+    file = getattr(module, "__file__", None) or ""
+    for node in source.tree_of(file).body:
+        absent = vars(module).get(getattr(node, "name", ""))
+        if not isinstance(node, ast.ClassDef) or not isinstance(absent, Absent):
+            continue
+        if any(getattr(part, "name", "") == "forward" for part in node.body):
+            yield Unreachable(node.name, file, node.lineno, absent.why)
+
+
 def _inside_functions(module: ModuleType) -> list[Unreachable]:
     file = getattr(module, "__file__", None) or ""
     if not file.endswith(".py") or not Path(file).exists():
@@ -178,7 +182,14 @@ def _below_functions(node: ast.AST, function: str, file: str) -> Iterator[Unreac
             yield from _below_functions(child, child.name, file)
             continue
         if function and isinstance(child, ast.ClassDef) and any(map(_is_module_base, child.bases)):
-            yield Unreachable(child.name, function, file, child.lineno)
+            yield Unreachable(
+                child.name,
+                file,
+                child.lineno,
+                f"it is defined inside the function {function}, out of reach",
+                f"if {function} returns it built, check {Path(file).name}::{function}",
+                function,
+            )
         yield from _below_functions(child, function, file)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from layersmith.errors import TargetError
-from layersmith.load import absent, notebook, parents, project, script
+from layersmith.load import absent, definitions, loader, notebook, parents, project, script
 from layersmith.load.target import Target
 
 _PACKAGES = re.compile(r"^(?:from|import) +([A-Za-z_]\w*)\.\w", re.MULTILINE)
@@ -26,7 +26,8 @@ def import_target(target: Target) -> ModuleType:
     """The module that a target names, imported and registered in `sys.modules`.
 
     A file in a package is imported as part of that package, so that relative imports work. It is never
-    `__main__`: of what stands below `if __name__ == "__main__"`, only globals that its classes read are set.
+    `__main__`: of what stands below `if __name__ == "__main__"`, only globals that its classes read are set. A file
+    that trains when it is imported, or that cannot be, is run without that (see `definitions`).
 
     Raises:
         TargetError: whatever the import raised, SystemExit included, with file and line.
@@ -43,7 +44,7 @@ def import_target(target: Target) -> ModuleType:
     try:
         return _importing(target.path, name, folders, file)
     except TargetError as refusal:
-        if not isinstance(refusal.__cause__, Exception):
+        if not isinstance(refusal.__cause__, Exception | SystemExit | loader.TookTooLong):
             raise
         found = _otherwise(refusal, target.path, name, folders, file)
         if found is None:
@@ -53,7 +54,7 @@ def import_target(target: Target) -> ModuleType:
 
 def _importing(said: str, name: str, folders: list[Path], what: Path | str) -> ModuleType:
     try:
-        with _importable_from(folders, argument=str(what)):
+        with _importable_from(folders, argument=str(what)), loader.found():
             module = _import_file(what, name) if isinstance(what, Path) else importlib.import_module(name)
             script.settle(module)
             return module
@@ -85,6 +86,11 @@ def _otherwise(
     if isinstance(refusal.__cause__, ModuleNotFoundError):
         with contextlib.suppress(TargetError), absent.standing_in():
             return _importing(said, name, folders, file)
+    with contextlib.suppress(TargetError), loader.tolerated():
+        module = _importing(said, name, folders, file)
+        if definitions.has_class(module):
+            return module
+        sys.modules.pop(module.__name__, None)
     return None
 
 
@@ -131,11 +137,13 @@ def _import_file(file: Path, name: str) -> ModuleType:
 def _executed(file: Path, name: str) -> ModuleType:
     run: Callable[[ModuleType], object]
     if notebook.is_notebook(file):
-        module, run = ModuleType(name), functools.partial(notebook.executed, file)
+        module, run = ModuleType(name), functools.partial(_execute_cells, file)
         module.__file__ = str(file)
     else:
         inside = [str(file.parent)] if file.name == "__init__.py" else None
-        spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=inside)
+        spec = importlib.util.spec_from_file_location(
+            name, file, loader=loader.loader_of(name, str(file)), submodule_search_locations=inside
+        )
         if spec is None or spec.loader is None:
             raise ImportError(f"no loader for {file}")
         module, run = importlib.util.module_from_spec(spec), spec.loader.exec_module
@@ -146,6 +154,12 @@ def _executed(file: Path, name: str) -> ModuleType:
         sys.modules.pop(name, None)
         raise
     return module
+
+
+def _execute_cells(file: Path, module: ModuleType) -> None:
+    error = definitions.run([*notebook.statements(file)], module)
+    if error is not None and not definitions.has_class(module):
+        raise error
 
 
 def _is_from(module: ModuleType, file: Path) -> bool:
@@ -229,6 +243,8 @@ def _explained(error: BaseException, said: str) -> str:
         return f"{error.filename}:{error.lineno}: syntax error: {error.msg}"
     if isinstance(error, SystemExit):
         return f"import of {said} called sys.exit({error.code!r}){at}"
+    if isinstance(error, loader.TookTooLong):
+        return f"import of {said} {error}{at}"
     message = str(error).strip().splitlines()
     text = f": {message[0]}" if message else ""
     return f"import of {said} raised {type(error).__name__}{at}{text}"

@@ -1,24 +1,19 @@
-"""A notebook as a module: what its classes need is run, what trains, plots and downloads is not.
+"""A notebook as a module: of its code cells, what their classes need is run.
 
-Of the code cells, imports and definitions are run, and the assignments of names that classes and functions use.
 Each cell is compiled under a name of its own (`model.ipynb, cell 3`), so that lines are those of the cell.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import linecache
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 _MAGIC = ("%", "!", "?")
 _KEPT_CELL_MAGICS = ("%%time", "%%timeit", "%%capture")  # what follows is Python
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_IMPORTS = (ast.Import, ast.ImportFrom)
-_ASSIGNMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign)
 
 
 def is_notebook(path: Path | str) -> bool:
@@ -42,68 +37,14 @@ def cells(path: Path) -> list[str]:
     ]
 
 
-def executed(path: Path, module: ModuleType) -> ModuleType:
-    """Run what the classes of a notebook need in a module.
-
-    Raises:
-        Exception: the first error of an import or a definition, if no class came of it.
-    """
-    parsed = [(f"{path}, cell {number}", text) for number, text in enumerate(cells(path), start=1)]
-    statements = [(name, node) for name, text in parsed for node in _statements(name, text)]
-    wanted = _wanted([node for _, node in statements])
-    error: Exception | None = None
-    for name, node in statements:
-        if not (isinstance(node, _DEFINITIONS + _IMPORTS) or _targets(node) & wanted):
-            continue
-        try:
-            exec(compile(ast.Module([node], []), name, "exec"), vars(module))  # noqa: S102 - it is what importing means
-        except Exception as raised:  # noqa: BLE001 - a later cell may not need it
-            error = error or raised
-    if error is not None and not any(
-        isinstance(value, type) and value.__module__ == module.__name__ for value in vars(module).values()
-    ):
-        raise error
-    return module
-
-
-def _statements(name: str, text: str) -> Iterator[ast.stmt]:
-    """The statements of a cell, whose lines can be looked up; none if it cannot be read."""
-    lines = [f"{line}\n" for line in text.splitlines()]
-    linecache.cache[name] = (len(text), None, lines, name)
-    try:
-        yield from ast.parse(text).body
-    except SyntaxError:
-        return
-
-
-def _wanted(statements: list[ast.stmt]) -> set[str]:
-    """The names that classes and functions use, and those from which these are computed."""
-    uses: dict[str, set[str]] = {}
-    for node in statements:
-        for name in _targets(node):
-            uses.setdefault(name, set()).update(_names(node))
-    wanted: set[str] = set()
-    new = {name for node in statements if isinstance(node, ast.ClassDef) for name in _names(node)}
-    while new:
-        wanted |= new
-        new = {used for name in new for used in uses.get(name, ())} - wanted
-    return wanted
-
-
-def _targets(node: ast.stmt) -> set[str]:
-    """The names that a statement sets, where it is an assignment or a definition."""
-    if isinstance(node, _DEFINITIONS):
-        return {node.name}
-    if not isinstance(node, _ASSIGNMENTS):
-        return set()
-    targets: list[Any] = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
-
-
-def _names(node: ast.AST) -> set[str]:
-    return {
-        part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
-    }
+def statements(path: Path) -> Iterator[tuple[str, ast.stmt]]:
+    """The statements of all cells that can be read, each with the name of its cell, by which its line is looked up."""
+    for number, text in enumerate(cells(path), start=1):
+        name = f"{path}, cell {number}"
+        lines = [f"{line}\n" for line in text.splitlines()]
+        linecache.cache[name] = (len(text), None, lines, name)
+        with contextlib.suppress(SyntaxError):
+            yield from ((name, node) for node in ast.parse(text).body)
 
 
 def _python(text: str) -> str:

@@ -39,7 +39,7 @@ def examine(request: Request, target: Target, index: int, send: Send) -> None:
 
     if not request.settings.fork:  # started anew: the kernel's walls stand, the hook in Python does not
         confine(Path(request.scratch), unconfined=request.settings.unconfined)
-    thing = things(target)[index]
+    thing = things(target, request.settings.timeout)[index]
     before = {*sys.modules}
     if isinstance(thing, Unreachable):
         header = SubjectReport(thing.name, thing.file, thing.line)

@@ -28,7 +28,7 @@ def serve(request: Request, target: Target, commands: Connection, send: Send) ->
     if not request.settings.fork:  # started anew: the kernel's walls stand, the hook in Python does not
         confine(Path(request.scratch), unconfined=request.settings.unconfined)
     try:
-        found = things(target)
+        found = things(target, request.settings.timeout)
     except LayersmithError as error:
         is_refused = isinstance(error.__cause__, UsageError)  # such as a contract without a reason
         is_empty = isinstance(error, EmptyTargetError)
@@ -86,14 +86,17 @@ def _said_of(index: int, thing: Thing, target: Target) -> Class:
         cls: type = thing
         return Class(index, name, (source.file_of(cls) or cls.__module__, cls.__qualname__))
     if isinstance(thing, Unreachable):
-        return Class(index, name, (thing.file, f"{thing.function}.{name}"))
+        return Class(index, name, (thing.file, f"{thing.function}.{name}:{thing.line}"))
     return Class(index, name, (str(target), f"{name} {index}"))
 
 
 @functools.cache
-def things(target: Target) -> list[Thing]:
-    """What a target holds, imported when first asked for in this process or one that it was forked from."""
-    from layersmith.load import discovery, importing  # noqa: PLC0415 - needs torch
+def things(target: Target, seconds: float) -> list[Thing]:
+    """What a target holds, imported when first asked for in this process or one that it was forked from.
 
-    with folders_left_unmade():
+    What its import does is ended after so many seconds of wall clock.
+    """
+    from layersmith.load import discovery, importing, loader  # noqa: PLC0415 - needs torch
+
+    with folders_left_unmade(), loader.within(seconds):
         return discovery.things(importing.import_target(target), target.name)

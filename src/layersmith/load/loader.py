@@ -1,0 +1,151 @@
+"""How the user's files are run when they are imported: as Python does it, or without the work that they would do."""
+
+from __future__ import annotations
+
+import ast
+import re
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import FrameType, ModuleType
+
+from layersmith.load import definitions, project
+from layersmith.load.definitions import DEFINITIONS, FUNCTIONS, IMPORTS, Keep, raised_at
+from layersmith.probe import source
+
+_TRAINS = re.compile(r"\.backward\(|\.zero_grad\(|\.fit\(|\.step\(\)")
+_TRAINING, _ENDLESS = "it trains when it is imported", "its import does not end"
+_is_tolerant = False  # whether a file that cannot be imported is run without its work
+_endless: set[str] = set()  # the files whose import was ended
+
+
+class TookTooLong(BaseException):
+    """Raised where an import has come to when its time is over."""
+
+
+def works(file: str) -> bool:
+    """Whether the file trains when it is imported: in a statement of its own, or a function called by one."""
+    functions: dict[str, ast.stmt] = {}
+    waiting: list[ast.stmt] = []
+    for node in source.tree_of(file).body:
+        if isinstance(node, FUNCTIONS):
+            functions[node.name] = node
+        elif not isinstance(node, (*DEFINITIONS, *IMPORTS)) and not _is_for_main(node):
+            waiting.append(node)
+    while waiting:
+        node = waiting.pop()
+        if _TRAINS.search(ast.unparse(node)):
+            return True
+        called = {ast.unparse(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
+        waiting += [functions.pop(name) for name in called & {*functions}]
+    return False
+
+
+def _is_for_main(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+
+
+def _is_assignment(node: ast.stmt) -> bool:
+    """Whether it may set what other files import."""
+    return isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign)
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    return _is_assignment(node) and not any(isinstance(part, ast.Call) for part in ast.walk(node))
+
+
+class _Loader(SourceFileLoader):
+    """Runs a file as Python does, or only its definitions if it would train, or if it fails and that is tolerated."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        if works(self.path) or self.path in _endless:
+            self._define(module, _ENDLESS if self.path in _endless else _TRAINING, keep=_is_constant)
+            return
+        try:
+            super().exec_module(module)
+        except TookTooLong:
+            _endless.add(self.path)
+            raise
+        except (Exception, SystemExit) as error:
+            if not _is_tolerant or isinstance(error, SyntaxError):
+                raise
+            lines = [
+                line for frame, line in traceback.walk_tb(error.__traceback__) if self._is_of_this(frame)
+            ]
+            self._define(module, raised_at(self.path, max(lines[-1:], default=1), error), keep=_is_assignment)
+
+    def _is_of_this(self, frame: FrameType) -> bool:
+        return frame.f_code.co_filename == self.path
+
+    def _define(self, module: ModuleType, why: str, keep: Keep) -> None:
+        tree = ast.parse(Path(self.path).read_bytes(), self.path)
+        definitions.run([(self.path, node) for node in tree.body], module, why, keep=keep)
+
+
+class _Finder(MetaPathFinder):
+    """Finds the user's own files where Python would find them."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        found = PathFinder.find_spec(name, path, target)
+        if (
+            found is None
+            or type(found.loader) is not SourceFileLoader
+            or project.is_foreign(found.origin or "")
+        ):
+            return None
+        found.loader = loader_of(name, found.loader.path)
+        return found
+
+
+def loader_of(name: str, file: str) -> SourceFileLoader:
+    """What runs a file of the user's."""
+    return _Loader(name, file)
+
+
+@contextmanager
+def found() -> Iterator[None]:
+    """Have the user's files that others of them import run in this way, too."""
+    finder = _Finder()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise TookTooLong in this code after so much wall clock, where the system has a timer."""
+
+    def end(*_: object) -> None:
+        raise TookTooLong(f"took more than {seconds:g} s")
+
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def tolerated() -> Iterator[None]:
+    """Have files that cannot be imported run without their work."""
+    global _is_tolerant  # noqa: PLW0603 - of the process, as `sys.meta_path` is
+    before, _is_tolerant = _is_tolerant, True
+    try:
+        yield
+    finally:
+        _is_tolerant = before
