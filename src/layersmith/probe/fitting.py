@@ -142,6 +142,8 @@ def _stores(method: source.Function) -> dict[str, list[ast.AST]]:
 def _signature(callee: Any, *, is_bound: bool) -> inspect.Signature | None:
     if inspect.isfunction(callee) and _is_left_open(callee):
         return None
+    if isinstance(callee, type) and _is_started_as_any(callee):
+        return inspect.Signature()
     try:
         found = inspect.signature(callee, follow_wrapped=False)  # what a decorator takes for itself fits, too
     except (TypeError, ValueError):
@@ -152,6 +154,13 @@ def _signature(callee: Any, *, is_bound: bool) -> inspect.Signature | None:
     if not first or first[0].kind in _VARIADIC:
         return found if first else None
     return found.replace(parameters=[*found.parameters.values()][1:])
+
+
+def _is_started_as_any(callee: type) -> bool:
+    """Whether it has the constructor of every module, which takes anything and refuses it: `nn.Sigmoid(x)`."""
+    static = functools.partial(inspect.getattr_static, callee)
+    is_plain = type(callee) is type and static("__new__") is vars(object)["__new__"]
+    return is_plain and static("__init__") is vars(nn.Module)["__init__"] and not static("call_super_init")
 
 
 def exchanged(called: Called, known: list[Called]) -> str:

@@ -6,6 +6,7 @@ import ast
 import functools
 import linecache
 import re
+import sys
 import traceback
 import types
 from collections.abc import Mapping
@@ -39,6 +40,10 @@ PRECISION = re.compile(r"(?:fp|float|bf)_?16|half|precision|dtype")
 DTYPES = re.compile(r"[dD]type|[tT]ype \(.*should be the same|[sS]calar type")
 LEFT_OUT = "__left_out__"  # on a package whose __init__ failed: what of that was not run
 DOTTED = re.compile(r"name can\\?'t contain \"\.\", got: ([\w.]+)")
+NO_LONGER = re.compile(
+    r"being modified inplace. This view is the output|Legacy autograd function with non-static forward"
+)
+OF_A_MODULE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 AUTOGRAD = f"{source.TORCH}/autograd/"
 MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an attribute that was never set
 CONTAINER = f"{source.TORCH}/nn/modules/container.py"  # a layer that a list has not
@@ -134,20 +139,22 @@ def takes_lists_too(cls: type) -> bool:
 def is_slip(error: BaseException) -> bool:
     """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks.
 
-    Or whether it does what torch no longer lets it: it writes into one of several views that a function returned, or
-    gives a part of itself a name with a dot.
+    Or whether it does what torch no longer lets it: it writes into one of several views that a function returned, calls
+    a Function whose forward is not static, or gives a part of itself a name with a dot.
     """
     if isinstance(error, KeyError) and (dotted := DOTTED.search(str(error))):
         return dotted[1] in failing_text(error)
-    if isinstance(error, RuntimeError) and "being modified inplace. This view is the output" in str(error):
+    if isinstance(error, RuntimeError) and NO_LONGER.search(str(error)):
         return True
     if isinstance(error, NameError):
         return not isinstance(error, UnboundLocalError) and "free variable" not in str(error)
-    owner = getattr(error, "obj", None)
+    said = OF_A_MODULE.match(str(error))  # which says it itself, as NumPy does of `np.int`
+    owner, name = (sys.modules.get(said[1]), said[2]) if said else (None, "")
+    owner, name = getattr(error, "obj", None) or owner, getattr(error, "name", None) or name
     is_folder = getattr(getattr(owner, "__spec__", None), "origin", "") is None  # that bears a package's name
     is_whole = isinstance(owner, types.ModuleType) and not (is_folder or hasattr(owner, LEFT_OUT))
     is_of_module = isinstance(error, AttributeError) and is_whole
-    return is_of_module and f".{getattr(error, 'name', '')}" in failing_text(error)
+    return is_of_module and f".{name}" in failing_text(error)
 
 
 def line_of(error: BaseException, file: str) -> int:
@@ -236,10 +243,10 @@ def is_placeholder(name: str, error: BaseException) -> bool:
 
 
 def failing_text(error: BaseException) -> str:
-    """The innermost statement outside torch that an error went through."""
+    """The innermost statement outside torch that an error went through; not one that answers for an attribute."""
     for frame, line in reversed([*traceback.walk_tb(error.__traceback__)]):
-        file = frame.f_code.co_filename
-        if not file.startswith(source.TORCH) and not source.is_machinery(file):
+        file, is_answer = frame.f_code.co_filename, frame.f_code.co_name == "__getattr__"
+        if not file.startswith(source.TORCH) and not source.is_machinery(file) and not is_answer:
             return "".join(linecache.getline(file, line))
     return ""
 

@@ -19,7 +19,7 @@ from layersmith.load.abstract import unwritten
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.project import is_set_elsewhere
 from layersmith.load.values import TensorSpec
-from layersmith.probe import source, unset
+from layersmith.probe import refusal, source, unset
 
 NOTHING_RETURNED = "forward returned NoneType, no tensor"
 _PARTS = (2, 3, 4)
@@ -40,7 +40,8 @@ _OF_KINDS = re.compile(
 
 def is_unmendable(error: Exception, module: nn.Module) -> bool:
     """Whether the error lies in the code whatever its input: a name, import, attribute or method that is missing."""
-    if isinstance(error, NameError | ImportError | bdb.BdbQuit) or unwritten(error, type(module)):
+    is_slip = isinstance(error, NameError | ImportError | bdb.BdbQuit) or refusal.is_slip(error)
+    if is_slip or unwritten(error, type(module)):
         return True  # a breakpoint, too, which nobody answers
     if str(error) == NOTHING_RETURNED:
         return _forgets_to_return(type(module))

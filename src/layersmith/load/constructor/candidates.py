@@ -106,7 +106,8 @@ def _by_annotation(wanted: Wanted) -> Iterator[Any]:
     elif origin is collections.abc.Callable or annotation is collections.abc.Callable:
         yield from standins.callables(wanted.name, is_called_in_constructor="callable" in wanted.usage.kinds)
     elif origin is type:
-        yield from [part for part in arguments if inspect.isclass(part) and part is not nn.Module]
+        kinds = [kind for part in arguments for kind in (part, *typing.get_args(part))]  # type[A | B], too
+        yield from [kind for kind in kinds if inspect.isclass(kind) and kind is not nn.Module]
         yield from standins.callables(wanted.name, is_called_in_constructor=True)
     elif inspect.isclass(annotation):
         yield from _by_class(wanted, annotation)
@@ -167,7 +168,7 @@ def _repeated(wanted: Wanted, make: Any) -> Iterator[Any]:
     usage = wanted.usage.item or (Usage({"number"}) if is_counted else Usage())
     becomes = [parameter.name for parameter in usage.passed_as if names.known_integers(parameter.name)]
     word = becomes[0] if becomes else wanted.name.rstrip("s") or wanted.name
-    single = Wanted(word, wanted.annotation, usage, wanted.scope)
+    single = Wanted(word, wanted.annotation, usage, wanted.scope, cls=wanted.cls)
     base = _unpacked(single) if usage.parts else candidates(single)[0]
     if isinstance(base, list | tuple):
         yield from (make([base, base]), make([base]), base)

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 from torch import nn
@@ -184,6 +185,8 @@ def _field(name: str, usage: Usage, mode: int = 0) -> Any:
     """A value for an attribute or key: what the constructor takes where it is missing, or a guess."""
     if usage.attributes & {"items", "values"}:  # a vocabulary, the names of classes
         return {"0": "a", "1": "b"}
+    if any(isinstance(one.default, FunctionType) for one in usage.passed_as):  # `activation=F.relu`
+        return standins.callables(name, is_called_in_constructor=False)[0]
     is_told = usage.default is not inspect.Parameter.empty and (usage.default or usage.default is False)
     return copy.deepcopy(usage.default) if is_told else _guess(name, usage, mode)  # 0 and None: "not set"
 

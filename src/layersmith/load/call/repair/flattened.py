@@ -12,8 +12,13 @@ from layersmith.load.values import TensorSpec, specs
 
 _MATRIX, _SEQUENCE, _IMAGE = 2, 3, 4  # ranks
 _LARGEST_DIVISOR = 256
-_LARGEST_SIDE = 300
+_LARGEST_SIDE, _LONGEST = 300, 2**19
 _USUAL_SIDES = (28, 32, 64)  # of data sets
+_USUAL_FRAMES = {
+    4: ((480, 640), (240, 320), (120, 160), (60, 80), (256, 128), (128, 64), (64, 128), (66, 200)),
+    5: ((16, 112, 112), (16, 128, 128), (8, 112, 112), (32, 112, 112), (16, 224, 224), (16, 64, 64)),
+}  # by rank, of cameras, pedestrians and clips
+_NEAR = 1.3  # a ratio of features
 
 
 def whole(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
@@ -47,10 +52,29 @@ def scaled(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
         if not sides or given < 2:  # noqa: PLR2004 - nothing to scale
             continue
         guess = spec.shape[sides[0]] * (wanted / given) ** (1 / (spec.rank - 2))
-        near = dict.fromkeys((round(guess), round(guess) + 1, round(guess) - 1))
+        between = round(
+            (guess + spec.shape[sides[0]]) / 2
+        )  # where what a border takes or gives makes it overshoot
+        near = dict.fromkeys((round(guess), round(guess) + 1, round(guess) - 1, between))
         for side in sorted(near, key=lambda side: side not in _USUAL_SIDES):
-            if 0 < side <= _LARGEST_SIDE:
+            if 0 < side <= (_LONGEST if spec.rank == _SEQUENCE else _LARGEST_SIDE):
                 yield complaint.with_specs(lambda spec, side=side: with_sides(spec, side))  # type: ignore[misc]
+    yield from _framed(complaint, given, wanted)
+
+
+def _framed(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+    """Frames that are no squares, where these hold about as many features as are wanted."""
+    for spec in specs(list(complaint.state.values())):
+        for frame in _USUAL_FRAMES.get(spec.rank, ()) if len(open_sides(spec)) == spec.rank - 2 else ():
+            features = given * math.prod(frame) / math.prod(spec.shape[2:])
+            if 1 / _NEAR < features / wanted < _NEAR:
+                yield complaint.with_specs(lambda spec, frame=frame: _with_frame(spec, frame))  # type: ignore[misc]
+
+
+def _with_frame(spec: TensorSpec, frame: tuple[int, ...]) -> TensorSpec:
+    for index, side in enumerate(frame, start=2) if len(frame) == spec.rank - 2 else ():
+        spec = spec.resized(index, side, fix=False)
+    return spec
 
 
 def open_sides(spec: TensorSpec) -> list[int]:
@@ -99,12 +123,12 @@ def laid_out(complaint: Complaint, shape: list[int], total: int) -> Iterator[Sta
 
 def of_rows(complaint: Complaint, shape: list[int], total: int) -> Iterator[State]:
     """Other sides where each row's map is flattened, `x.view(-1, 320)`: the rows stay as many as they were."""
-    images = [one for one in specs(list(complaint.state.values())) if open_sides(one) and one.rank == _IMAGE]
+    images = [one for one in specs(list(complaint.state.values())) if open_sides(one)]
     if len(shape) != _MATRIX or shape[0] != -1 or len(images) != 1 or total % images[0].shape[0]:
         return
     given = total // images[0].shape[0]
     yield from flattened(complaint, given, shape[1])
-    for side in _USUAL_SIDES:
+    for side in _USUAL_SIDES if images[0].rank == _IMAGE else ():
         yield complaint.with_specs(lambda spec, side=side: with_sides(spec, side))  # type: ignore[misc]
     yield from scaled(complaint, given, shape[1])
 
