@@ -47,8 +47,8 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
         return _forgets_to_return(type(module))
     if isinstance(error, NotImplementedError):
         return _is_left_to_heirs(error)
-    if isinstance(error, RecursionError):
-        return _calls_itself(error, type(module))
+    if isinstance(error, RecursionError | TypeError):
+        return _calls_itself(error, type(module)) or _counts_a_quotient(error)
     if not isinstance(error, AttributeError):
         return False
     owner = error.obj if isinstance(error.obj, nn.Module) else _said_owner(error, module)
@@ -87,7 +87,20 @@ def _is_left_to_heirs(error: NotImplementedError) -> bool:
     return not str(error) and bool(files) and files[-1].startswith(f"{source.TORCH}/nn/modules/")
 
 
-def _calls_itself(error: RecursionError, cls: type) -> bool:
+def _counts_a_quotient(error: Exception) -> bool:
+    """Whether a loop counts to what a true division gives, which is no whole number: `range(self.factor / 2)`."""
+    statement = failure.statement(error)
+    ranges = (
+        part
+        for part in (ast.walk(statement) if statement is not None else ())
+        if isinstance(part, ast.Call) and ast.unparse(part.func) == "range"
+    )
+    ends = (end for one in ranges for end in one.args)
+    quotients = (isinstance(end, ast.BinOp) and isinstance(end.op, ast.Div) for end in ends)
+    return "'float' object cannot be interpreted as an integer" in str(error) and any(quotients)
+
+
+def _calls_itself(error: Exception, cls: type) -> bool:
     """Whether forward has called forward, and that again, until Python had enough."""
     code = getattr(source.unwrapped(source.forward(cls)), "__code__", None)
     return sum(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__)) > _DEEP

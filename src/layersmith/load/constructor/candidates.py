@@ -189,7 +189,8 @@ def _unpacked(wanted: Wanted) -> tuple[Any, ...]:
 
 
 def _by_config(wanted: Wanted) -> Iterator[Any]:
-    is_nested = any(part.attributes - evidence.VALUE_METHODS for part in wanted.usage.fields.values())
+    own = evidence.VALUE_METHODS - configs.OF_LAYERS  # `cnn.features.children()`
+    is_nested = any(part.attributes - own for part in wanted.usage.fields.values())
     is_config = is_nested or bool(names.CONFIG.search(names.plain(wanted.name)))
     is_config |= evidence.is_of_settings(wanted.usage, wanted.name, wanted.cls)
     if is_config and not wanted.usage.kinds & {"number", "module", "tensor", "sequence"}:

@@ -24,6 +24,7 @@ _SHRUNK = re.compile(
 _GROUPS = re.compile(r"^(n|num|top_?k)_(expert_)?groups?$")
 _METHODS = frozenset(name for name in dir(dict) if not name.startswith("__"))  # of what reads like a dict
 _NUMBERS = re.compile(r"^\d+([+,;x \-/_]+\d+)*$")
+OF_LAYERS = frozenset({"children", "named_children"})  # what only a module has
 _MODES = 3  # how many texts a setting is compared with are tried
 _LARGE = 64  # what is at most this stays as the author wrote it
 
@@ -185,6 +186,8 @@ def _field(name: str, usage: Usage, mode: int = 0) -> Any:
     """A value for an attribute or key: what the constructor takes where it is missing, or a guess."""
     if usage.attributes & {"items", "values"}:  # a vocabulary, the names of classes
         return {"0": "a", "1": "b"}
+    if usage.attributes & OF_LAYERS:
+        return standins.LAYERS
     if any(isinstance(one.default, FunctionType) for one in usage.passed_as):  # `activation=F.relu`
         return standins.callables(name, is_called_in_constructor=False)[0]
     is_told = usage.default is not inspect.Parameter.empty and (usage.default or usage.default is False)

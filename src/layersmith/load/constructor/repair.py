@@ -123,6 +123,8 @@ def _of_blamed_type(arguments: Arguments, error: Exception) -> list[str]:
         str(error),
     )
     kinds = {kind for pair in blamed for kind in pair if kind}
+    if re.match(r"'\w*Module' object cannot be interpreted as an integer", str(error)):
+        return [name for name, value in arguments.items() if isinstance(value, Made) and value.is_stand_in]
     is_about_types = isinstance(error, TypeError)
     return [name for name, value in arguments.items() if is_about_types and type(value).__name__ in kinds]
 
@@ -144,7 +146,7 @@ def _missing(
 def _unset(
     parameters: Mapping[str, inspect.Parameter], arguments: Arguments, text: str, values: Values
 ) -> Iterator[Arguments]:
-    """What is None or [] by default where the message says that it must not be; or all such sizes, where that is none."""
+    """What is None, [] or {} by default where the message says that it must not be; or all such sizes."""
     named = [word for word in dict.fromkeys(re.findall(r"\w+", text)) if word in parameters]
     unset = [name for name in named if arguments.get(name, parameters[name].default) is None]
     if unset and re.search(r"must be|requir|supplied|provide|specif|given", text):
@@ -153,14 +155,16 @@ def _unset(
     left = [n for n in sizes if n != "self" and arguments.get(n, parameters[n].default) is None]
     if "NoneType" in text and len(left) > 1:
         yield {**arguments, **_told(left, values)}
-    empty = [name for name, p in parameters.items() if arguments.get(name, p.default) == []]
-    if empty and "'list'" in text:
-        yield {**arguments, **_told(empty, values)}
+    for kind, says in ((list, "'list'"), (dict, r"^'\w+'$")):  # KeyError of the key alone
+        empty = [name for name, p in parameters.items() if arguments.get(name, p.default) == kind()]
+        if empty and re.search(says, text):
+            yield {**arguments, **_told(empty, values)}
 
 
 def _told(unset: list[str], values: Values) -> Arguments:
     return {
-        name: next((one for one in values(name) if one is not None and one != []), None) for name in unset
+        name: next((one for one in values(name) if one is not None and one not in ([], {})), None)
+        for name in unset
     }
 
 

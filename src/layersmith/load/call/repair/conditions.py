@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,8 @@ from layersmith.load.call.syntax import shape_owner
 from layersmith.load.values import TensorSpec
 
 _MOST = 16  # members of a list
+_HIGHEST = 6  # rank
+_RANK = re.compile(r"(\w+)\.(?:dim\(\)|ndim|ndimension\(\))|len\((\w+)\.(?:shape|size\(\))\)")
 
 
 def compared(complaint: Complaint) -> Iterator[State]:
@@ -22,8 +25,9 @@ def compared(complaint: Complaint) -> Iterator[State]:
     for test in failure.comparisons(complaint.error):
         yield from _of_shape(complaint, test.left, test.got, test.wanted)
         yield from _of_shape(complaint, test.right, test.wanted, test.got)
-        yield from _of_length(complaint, test.left, test.wanted)
-        yield from _of_length(complaint, test.right, test.got)
+        for asked, wanted in ((test.left, test.wanted), (test.right, test.got)):
+            yield from _of_length(complaint, asked, wanted)
+            yield from _of_rank(complaint, asked, wanted)
     told = {value for value in complaint.callee.arguments.values() if type(value) is int}
     for given, wanted in condition_pairs(complaint):
         if wanted in told:
@@ -51,6 +55,14 @@ def _of_length(complaint: Complaint, asked: ast.expr, wanted: Any) -> Iterator[S
     items = complaint.state.get(name)
     if isinstance(items, list | tuple) and items and type(wanted) is int and 0 < wanted <= _MOST:
         yield complaint.with_value(name, type(items)([*items, *[items[-1]] * wanted][:wanted]))
+
+
+def _of_rank(complaint: Complaint, asked: ast.expr, wanted: Any) -> Iterator[State]:
+    """The tensor of which `x.dim()`, `x.ndim` or `len(x.shape)` is asked for, of the rank that the other side says."""
+    found = _RANK.fullmatch(ast.unparse(asked))
+    name = next(filter(None, found.groups()), "") if found else ""
+    if isinstance(complaint.state.get(name), TensorSpec) and type(wanted) is int and 0 < wanted <= _HIGHEST:
+        yield complaint.with_rank(wanted, [name])
 
 
 def condition_pairs(complaint: Complaint) -> Iterator[Pair]:

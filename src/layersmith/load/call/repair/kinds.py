@@ -24,6 +24,7 @@ _TENSOR_UNWANTED = re.compile(
     r"'int' but got|must be .*not Tensor|arange\(\) received|Tensor.*cannot be interpreted as an integer|"
     r"only integer tensors|only one element tensors|unhashable|ambiguous|iteration over a 0-d|"
     r"list indices|not Tensor|"
+    r"(repeat|expand|view|reshape|permute|new_\w+)\(\) takes 1 positional|"
     r"expected.*(Sequence|list|tuple)|found a Tensor|multiple elements|string indices|slice indices"
 )
 _TENSOR_WANTED = re.compile(
@@ -116,7 +117,7 @@ def _others(complaint: Complaint, tensor: TensorSpec) -> list[Any]:
         return [ANY_MODULE]
     if complaint.says("ambiguous|multiple elements"):
         return [False, True, 2, None]
-    if complaint.says("integer|int|arange"):
+    if complaint.says("integer|int|arange|takes 1 positional"):
         return [2, PRIMES[0], (PRIMES[0], PRIMES[1])]
     return [2, *pair, False, (PRIMES[0], PRIMES[1]), ANY_MODULE]
 
