@@ -159,9 +159,31 @@ class RepeatsSoOften(nn.Module):
         return torch.eye(3).reshape(1, 3, 3).repeat(bn, 1, 1)
 
 
+class OnACard(nn.Module):
+    """Nobody has a device of that name."""
+
+    def __init__(self, width: int, device: str = "gpu") -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.device = device
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(x) * torch.ones(1, device=self.device)
+        return y
+
+
+class AsksForAnImage(nn.Module):
+    def forward(self, image: Tensor) -> Tensor:
+        if image.ndim not in {2, 3}:
+            raise ValueError(f"image should be 2/3 dimensional. Got {image.ndim} dimensions.")
+        return image.flip(-1)
+
+
 @pytest.mark.parametrize(
     ("cls", "said"),
     [
+        (OnACard, "device='cpu'"),
+        (AsksForAnImage, "(f32["),
         (OfLayerSettings, "filters="),
         (HandsOnSettings, "activation=nn.GELU()"),
         (ChoosesAClass, "Plain"),
@@ -214,11 +236,39 @@ class CountsAQuotient(nn.Module):
         return x
 
 
-@pytest.mark.parametrize("cls", [CallsALegacyFunction, UsesWhatNumpyDropped, CountsAQuotient])
+class TakesALayerApart(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+        self.softmax = nn.Softmax(dim=-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.softmax[self.linear(x)]  # type: ignore[index]
+        return y
+
+
+@pytest.mark.parametrize(
+    "cls", [CallsALegacyFunction, UsesWhatNumpyDropped, CountsAQuotient, TakesALayerApart]
+)
 def test_what_no_input_can_save_is_told(cls: type[nn.Module]) -> None:
     subject = subject_of_class(cls)
     assert subject.doubt == FAILS
     assert runner.ask(subject, load("forward-raises")).findings
+
+
+class StartsAnother(nn.Module):
+    def __init__(self, width: int) -> None:
+        super(Plain, self).__init__()  # type: ignore[misc]
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(x)
+        return y
+
+
+def test_a_constructor_that_starts_a_class_which_is_no_base_of_its_own_is_told() -> None:
+    found = runner.ask(subject_of_class(StartsAnother), load("forward-raises")).findings
+    assert ["obj must be an instance" in one.message for one in found] == [True]
 
 
 class GivesALayerItsInput(nn.Module):

@@ -40,8 +40,9 @@ PRECISION = re.compile(r"(?:fp|float|bf)_?16|half|precision|dtype")
 DTYPES = re.compile(r"[dD]type|[tT]ype \(.*should be the same|[sS]calar type")
 LEFT_OUT = "__left_out__"  # on a package whose __init__ failed: what of that was not run
 DOTTED = re.compile(r"name can\\?'t contain \"\.\", got: ([\w.]+)")
-NO_LONGER = re.compile(
-    r"being modified inplace. This view is the output|Legacy autograd function with non-static forward"
+ALWAYS = re.compile(
+    r"being modified inplace. This view is the output|Legacy autograd function with non-static forward|"
+    r"super\(type, obj\): obj must be an instance"
 )
 OF_A_MODULE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 AUTOGRAD = f"{source.TORCH}/autograd/"
@@ -139,12 +140,13 @@ def takes_lists_too(cls: type) -> bool:
 def is_slip(error: BaseException) -> bool:
     """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks.
 
-    Or whether it does what torch no longer lets it: it writes into one of several views that a function returned, calls
-    a Function whose forward is not static, or gives a part of itself a name with a dot.
+    Or whether it does what Python or torch never lets it: it starts a class that is no base of its, writes into one
+    of several views that a function returned, calls a Function whose forward is not static, or gives a part of itself a
+    name with a dot.
     """
     if isinstance(error, KeyError) and (dotted := DOTTED.search(str(error))):
         return dotted[1] in failing_text(error)
-    if isinstance(error, RuntimeError) and NO_LONGER.search(str(error)):
+    if isinstance(error, RuntimeError | TypeError) and ALWAYS.search(str(error)):
         return True
     if isinstance(error, NameError):
         return not isinstance(error, UnboundLocalError) and "free variable" not in str(error)

@@ -30,6 +30,7 @@ _OF_CODE = re.compile(
     r"view size is not compatible|in-?place operation|refers to a single memory location"
 )
 _WITHOUT = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
+_OF_PART = re.compile(r"^'(\w+)' object is not (?:subscriptable|iterable)$")  # `self.softmax[x]`
 _OF_DOUBLES = re.compile(
     r"Float but found Double|Double but found Float|same d?type[^\n]*double", re.IGNORECASE
 )
@@ -48,7 +49,9 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
     if isinstance(error, NotImplementedError):
         return _is_left_to_heirs(error)
     if isinstance(error, RecursionError | TypeError):
-        return _calls_itself(error, type(module)) or _counts_a_quotient(error)
+        return (
+            _calls_itself(error, type(module)) or _counts_a_quotient(error) or _has(module, _OF_PART, error)
+        )
     if not isinstance(error, AttributeError):
         return False
     owner = error.obj if isinstance(error.obj, nn.Module) else _said_owner(error, module)
@@ -85,6 +88,15 @@ def _is_left_to_heirs(error: NotImplementedError) -> bool:
     """Whether forward called what a class of torch leaves to its heirs: `super()._check_input_dim(x)` of a batch norm."""
     files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
     return not str(error) and bool(files) and files[-1].startswith(f"{source.TORCH}/nn/modules/")
+
+
+def _has(module: nn.Module, said: re.Pattern[str], error: Exception) -> bool:
+    """Whether the message names the class of one of torch's layers that is a part of the module."""
+    found = said.match(str(error))
+    return found is not None and any(
+        type(part).__name__ == found[1] and source.is_torchs(type(part).__module__)
+        for part in module.modules()
+    )
 
 
 def _counts_a_quotient(error: Exception) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-_ACCELERATOR = re.compile(r"(cuda|mps|xpu|hpu|npu)(:\d+)?")
+_ACCELERATOR = re.compile(r"(cuda|gpu|mps|xpu|hpu|npu)(:\d+)?")
 
 
 def nearest(parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ _STATED = (
     (r"mode needs (\d)D input", 1),
     (r"[Ww]rong shape: expected (\d+) dims", 1),
     (r"[Ee]xpected (?:input to be |a )?(\d)[- ]?(?:D|dim)", 1),
+    (r"should be (?:\d/)?(\d)[- ]?(?:D\b|dim)", 1),
+    (r"n?dim(?:ension)?s? should be (\d)", 1),
     (r"len\(dims\) = (\d)", 1),
     (r"expects? (?:a )?(\d)-?[dD]", 1),
     (r"must (?:be|have) (\d)[- ]?(?:D|dim)", 1),
