@@ -93,7 +93,7 @@ def _is_needed(node: ast.stmt, wanted: set[str]) -> bool:
     if isinstance(node, (*DEFINITIONS, *IMPORTS)):
         return True
     if isinstance(node, ast.Expr):
-        return _owner(node) in wanted or ast.unparse(node).startswith("sys.path.")
+        return _owner(node) in wanted or ast.unparse(node).startswith(("sys.path.", "torch.set_default_"))
     chooses = isinstance(node, ast.If | ast.Try)  # between two imports, or two forms of a class
     defines = chooses and any(isinstance(part, (*DEFINITIONS, *IMPORTS)) for part in _outside_functions(node))
     return defines or bool(_set(node) & wanted)
