@@ -114,6 +114,21 @@ def test_what_cannot_be_set_keeps_back_only_the_classes_that_read_it(tmp_path: P
     assert "needs data" in unreachable.why
 
 
+@pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
+def test_annotations_are_what_they_are_in_the_file(tmp_path: Path, future: str) -> None:
+    text = f"{future}{HEAD}width = 4\nraise ValueError\n" + NET.replace(
+        "forward(self, x)", "forward(self, x: torch.Tensor)"
+    )
+    module = imported(tmp_path, text)
+    assert module.Net.forward.__annotations__["x"] == ("torch.Tensor" if future else torch.Tensor)
+
+
+def test_a_function_that_is_wrapped_below_is_wrapped(tmp_path: Path) -> None:
+    text = f"{HEAD}def twice(x): return 2 * x\ntwice = torch.no_grad()(twice)\nloss.backward()\n"
+    module = imported(tmp_path, text + NET.replace("nn.Linear(width, 3)", "nn.Linear(int(twice(2)), 3)"))
+    assert hasattr(module.twice, "__wrapped__")
+
+
 def test_a_neighbour_that_fails_or_trains_is_defined_as_well(tmp_path: Path) -> None:
     (tmp_path / "reads_data_here.py").write_text(
         "DATA = open('no such file')\nWIDTH = 4\ndef half(x): return x / 2\n"

@@ -6,9 +6,12 @@ that classes and functions read.
 """
 
 from __future__ import annotations
+import __future__
 
 import ast
 import dis
+import functools
+import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -41,14 +44,18 @@ def run(
     Raises:
         Exception: if what an import would have brought is not known.
     """
-    wanted = _wanted([node for _, node in statements])
+    nodes = [node for _, node in statements]
+    wanted = _wanted(nodes)
+    defined = {name for node in nodes if isinstance(node, (*DEFINITIONS, *IMPORTS)) for name in _set(node)}
+    future = _future(nodes)
     first: BaseException | None = None
     vars(module)[LEFT_OUT] = [why] if why else []
     for name, node in statements:
-        if not (_is_needed(node, wanted) or keep(node)):
+        if not (_is_needed(node, wanted, wanted - defined) or keep(node)):
             continue
         try:
-            exec(compile(ast.Module([node], []), name, "exec"), vars(module))  # noqa: S102 - it is what importing means
+            code = compile(ast.Module([node], []), name, "exec", flags=future, dont_inherit=True)
+            exec(code, vars(module))  # noqa: S102 - it is what importing means
         except (Exception, SystemExit) as error:  # whatever it raises: the next may not need it
             first = first or error
             if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
@@ -58,6 +65,13 @@ def run(
                 own = Absent(_why(unset, name, node, error), error)
                 vars(module)[unset] = own if cause is None else cause
     return first
+
+
+def _future(nodes: list[ast.stmt]) -> int:
+    """What the file asks of the compiler: `from __future__ import annotations`."""
+    asked = (node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "__future__")
+    features = (getattr(__future__, alias.name, None) for node in asked for alias in node.names)
+    return functools.reduce(operator.or_, (one.compiler_flag for one in features if one is not None), 0)
 
 
 def has_class(module: ModuleType) -> bool:
@@ -89,18 +103,19 @@ def why_only(name: str) -> str:
     return next(iter(vars(sys.modules[name]).get(LEFT_OUT, ())), "") if name in sys.modules else ""
 
 
-def _is_needed(node: ast.stmt, wanted: set[str]) -> bool:
+def _is_needed(node: ast.stmt, wanted: set[str], filled: set[str]) -> bool:
+    """Whether it defines something, sets what is wanted, or fills that by a method."""
     if isinstance(node, (*DEFINITIONS, *IMPORTS)):
         return True
     if isinstance(node, ast.Expr):
-        return _owner(node) in wanted or ast.unparse(node).startswith(("sys.path.", "torch.set_default_"))
+        return _owner(node) in filled or ast.unparse(node).startswith(("sys.path.", "torch.set_default_"))
     chooses = isinstance(node, ast.If | ast.Try)  # between two imports, or two forms of a class
     defines = chooses and any(isinstance(part, (*DEFINITIONS, *IMPORTS)) for part in _outside_functions(node))
     return defines or bool(_set(node) & wanted)
 
 
 def _wanted(statements: list[ast.stmt]) -> set[str]:
-    """The names that classes use, and those from which these are computed; not what is defined or imported."""
+    """The names that classes use, and those from which these are computed."""
     uses: dict[str, set[str]] = {}
     for node in statements:
         for name in _set(node) | {_owner(node)}:
@@ -110,10 +125,7 @@ def _wanted(statements: list[ast.stmt]) -> set[str]:
     while new:
         wanted |= new
         new = {used for name in new for used in uses.get(name, ())} - wanted
-    defined = {
-        name for node in statements if isinstance(node, (*DEFINITIONS, *IMPORTS)) for name in _set(node)
-    }
-    return wanted - defined - {""}
+    return wanted
 
 
 def _owner(node: ast.stmt) -> str:
