@@ -179,9 +179,53 @@ class AsksForAnImage(nn.Module):
         return image.flip(-1)
 
 
+class StartsAsIdentity(nn.Module):
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(input_size, hidden_size)
+        self.embedding.weight.data.copy_(torch.eye(hidden_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.embedding(x)
+
+
+def gram(x: Tensor) -> Tensor:
+    batch, channels, height, width = x.size()
+    flat = x.view(batch * channels, height * width)
+    return flat @ flat.t() / flat.numel()
+
+
+class StyleLoss(nn.Module):
+    """Of the tutorial on neural style."""
+
+    def __init__(self, target_feature: Tensor) -> None:
+        super().__init__()
+        self.target = gram(target_feature).detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.loss = (gram(x) - self.target).square().mean()
+        return x
+
+
+class WantsAllOptions(nn.Module):
+    def __init__(self, vocab_size: Any = None, word_size: Any = None, hidden_size: int = 8) -> None:
+        super().__init__()
+        if vocab_size is None or word_size is None:
+            raise ValueError("All of them.")
+        self.embedding = nn.Embedding(vocab_size, word_size)
+        self.linear = nn.Linear(word_size, hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(self.embedding(x))
+        return y
+
+
 @pytest.mark.parametrize(
     ("cls", "said"),
     [
+        (StartsAsIdentity, "i64["),
+        (StyleLoss, "f32[1,32,8,8]"),
+        (WantsAllOptions, "word_size="),
         (OnACard, "device='cpu'"),
         (AsksForAnImage, "(f32["),
         (OfLayerSettings, "filters="),

@@ -10,23 +10,19 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from layersmith.load import failure
-from layersmith.load.constructor import names
+from layersmith.load.constructor import kinds, names
 from layersmith.load.constructor.candidates import same, unique
-from layersmith.load.constructor.standins import ANY_MODULE, LAYERS, tensors
+from layersmith.load.constructor.standins import ANY_MODULE, LAYERS
 from layersmith.load.constructor.usage import constructor
-from layersmith.load.values import Made, TensorSpec
+from layersmith.load.values import Made
 from layersmith.probe import source
 
 Arguments = dict[str, Any]
 Values = Callable[[str], list[Any]]  # the candidates for a parameter name
 
-_TENSOR_WANTED = (
-    r"to (buffer|parameter) .*torch Tensor|has no attribute '(detach|shape|size|dim|device|data|to|t)'"
-)
 # Of images with which a constructor runs its layers once, to see how many features they leave.
 _TOO_SMALL = re.compile(
     "more than 1 value per channel|[Oo]utput size is too small|Kernel size can't be greater"
@@ -44,7 +40,7 @@ def repaired(
     named = {name for name, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
     known = {*named, *arguments} - {"self"}
     yield from _missing(parameters, arguments, text, values)
-    yield from _unset(parameters, arguments, text, values)
+    yield from _unset(parameters, arguments, error, values)
     if isinstance(error, OSError):
         yield from _without_weights(parameters, arguments)
     if _TOO_SMALL.search(text):
@@ -144,13 +140,22 @@ def _missing(
 
 
 def _unset(
-    parameters: Mapping[str, inspect.Parameter], arguments: Arguments, text: str, values: Values
+    parameters: Mapping[str, inspect.Parameter], arguments: Arguments, error: Exception, values: Values
 ) -> Iterator[Arguments]:
     """What is None, [] or {} by default where the message says that it must not be; or all such sizes."""
+    text = str(error)
     named = [word for word in dict.fromkeys(re.findall(r"\w+", text)) if word in parameters]
     unset = [name for name in named if arguments.get(name, parameters[name].default) is None]
     if unset and re.search(r"must be|requir|supplied|provide|specif|given", text):
         yield {**arguments, **_told(unset, values)}
+    asked = [
+        name
+        for test in failure.comparisons(error)
+        if test.wanted is None and (name := getattr(test.left, "id", "")) in parameters
+    ]
+    asked = [name for name in asked if arguments.get(name, parameters[name].default) is None]
+    if len(asked) > 1:  # `if width is None or depth is None: raise`
+        yield {**arguments, **_told(asked, values)}
     sizes = [n for n, p in parameters.items() if p.annotation in (int, "int") or names.known_integers(n)]
     left = [n for n in sizes if n != "self" and arguments.get(n, parameters[n].default) is None]
     if "NoneType" in text and len(left) > 1:
@@ -245,54 +250,8 @@ def _alternatives(current: Any, text: str, error: Exception, values: list[Any]) 
     numbers = [int(number) for number in re.findall(r"(?<![\w.])\d+(?![\w.])", text)][:6]
     if "NoneType" in text and current is None:
         values = [value for value in values if value is not None]
-    found = [*_of_its_kind(current, text, error, numbers), *values]
-    if type(current) is int and not isinstance(error, TypeError):
-        found += [number for number in numbers if 0 < number < 512]  # noqa: PLR2004 - a small module
+    sizes = [number for number in numbers if 0 < number < 512]  # noqa: PLR2004 - a small module
+    sizes = sizes if type(current) is int and not isinstance(error, TypeError) else []
+    first, last = (sizes, []) if "must match" in text else ([], sizes)
+    found = [*first, *kinds.alternatives(current, text, error, numbers), *values, *last]
     return [value for value in unique(found) if not (type(value) is type(current) and same(value, current))]
-
-
-def _of_its_kind(current: Any, text: str, error: Exception, numbers: list[int]) -> Iterator[Any]:
-    """What the message says to one who gave a text, a list, a whole number or an object."""
-    if isinstance(current, str):
-        yield from [word for word in re.findall(r"['\"]([\w\-]+)['\"]", text) if word != current]
-        yield from failure.known_keys(error)
-    elif isinstance(current, list | tuple) and current:
-        yield from _of_a_list(current, text, numbers)
-    elif type(current) is int:
-        yield from _of_a_number(current, text, numbers)
-    elif isinstance(current, TensorSpec):
-        size, shape = str(current.shape)[1:-1], current.shape
-        if "ndarray" in text:
-            yield Made(f"torch.ones({size}).numpy()", torch.ones(shape).numpy)
-        if "nn.Parameter or None expected" in text:  # weights that are tied
-            yield Made(f"torch.nn.Parameter(torch.randn({size}))", lambda: nn.Parameter(torch.randn(shape)))
-    elif current == [] and re.search(_TENSOR_WANTED, text):
-        yield from tensors("")
-    elif inspect.isclass(current) and re.search(r"missing \d required positional argument: 'self'", text):
-        yield ANY_MODULE  # a module was meant, not its class
-    elif isinstance(current, Made) and re.search(r"operand|iterable|subscript|no len|integer", text):
-        yield from (32, 2, [2, 2])
-
-
-def _of_a_list(current: list[Any] | tuple[Any, ...], text: str, numbers: list[int]) -> Iterator[Any]:
-    make = type(current)
-    yield from [make([current[0]] * n) for n in numbers if 0 < n < 9]  # noqa: PLR2004 - lists are short
-    if re.search("increas|sorted|ascend", text):
-        yield from (make([2, 4]), make([1, 2, 3]))
-    if re.search(r"as an integer|'list' and|must be int|'(list|tuple)'|of type (list|tuple)", text):
-        yield from ([current[0]] if type(current[0]) is int else [])
-        yield from (names.WIDTH, 4, 2)
-
-
-def _of_a_number(current: int, text: str, numbers: list[int]) -> Iterator[Any]:
-    if re.search(r"divis|multiple|% ", text):
-        yield from (64, 32, 16, 8, 128, 256)
-    if re.search(r"no len|iterable|tuple|list\b|unpack|subscript|sequence", text):
-        lengths = dict.fromkeys([*(n for n in numbers if 1 < n < 9), 2, 3])  # noqa: PLR2004 - lists are short
-        yield from [kind([current] * length) for length in lengths for kind in (tuple, list)]
-    if re.search(_TENSOR_WANTED, text):
-        yield from tensors("")
-    if re.search(
-        r"has no attribute '(parameters|children|(named_)?modules|state_dict|eval|train|forward)'", text
-    ):
-        yield ANY_MODULE

@@ -1,0 +1,73 @@
+"""What the error of a constructor says of the kind of one of its arguments: a list, a number, a tensor, a module."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from layersmith.load import failure
+from layersmith.load.constructor import names
+from layersmith.load.constructor.standins import ANY_MODULE, tensors
+from layersmith.load.values import Made, TensorSpec
+
+TENSOR_WANTED = (
+    r"to (buffer|parameter) .*torch Tensor|has no attribute '(detach|shape|size|dim|device|data|to|t)'"
+)
+
+
+def alternatives(current: Any, text: str, error: Exception, numbers: list[int]) -> Iterator[Any]:
+    """What the message says to one who gave a text, a list, a whole number or an object."""
+    if isinstance(current, str):
+        yield from [word for word in re.findall(r"['\"]([\w\-]+)['\"]", text) if word != current]
+        yield from failure.known_keys(error)
+    elif isinstance(current, list | tuple) and current:
+        yield from _of_a_list(current, text, numbers)
+    elif type(current) is int:
+        yield from _of_a_number(current, text, numbers)
+    elif isinstance(current, TensorSpec):
+        yield from _of_a_tensor(current, text)
+    elif current == [] and re.search(TENSOR_WANTED, text):
+        yield from tensors("")
+    elif inspect.isclass(current) and re.search(r"missing \d required positional argument: 'self'", text):
+        yield ANY_MODULE  # a module was meant, not its class
+    elif isinstance(current, Made) and re.search(r"operand|iterable|subscript|no len|integer", text):
+        yield from (32, 2, [2, 2])
+
+
+def _of_a_tensor(current: TensorSpec, text: str) -> Iterator[Any]:
+    size, shape = str(current.shape)[1:-1], current.shape
+    if unpacked := re.search(r"not enough values to unpack \(expected (\d), got", text):
+        yield TensorSpec((1, names.WIDTH, 8, 8)[: int(unpacked[1])])
+    if "ndarray" in text:
+        yield Made(f"torch.ones({size}).numpy()", torch.ones(shape).numpy)
+    if "nn.Parameter or None expected" in text:  # weights that are tied
+        yield Made(f"torch.nn.Parameter(torch.randn({size}))", lambda: nn.Parameter(torch.randn(shape)))
+
+
+def _of_a_list(current: list[Any] | tuple[Any, ...], text: str, numbers: list[int]) -> Iterator[Any]:
+    make = type(current)
+    yield from [make([current[0]] * n) for n in numbers if 0 < n < 9]  # noqa: PLR2004 - lists are short
+    if re.search("increas|sorted|ascend", text):
+        yield from (make([2, 4]), make([1, 2, 3]))
+    if re.search(r"as an integer|'list' and|must be int|'(list|tuple)'|of type (list|tuple)", text):
+        yield from ([current[0]] if type(current[0]) is int else [])
+        yield from (names.WIDTH, 4, 2)
+
+
+def _of_a_number(current: int, text: str, numbers: list[int]) -> Iterator[Any]:
+    if re.search(r"divis|multiple|% ", text):
+        yield from (64, 32, 16, 8, 128, 256)
+    if re.search(r"no len|iterable|tuple|list\b|unpack|subscript|sequence", text):
+        lengths = dict.fromkeys([*(n for n in numbers if 1 < n < 9), 2, 3])  # noqa: PLR2004 - lists are short
+        yield from [kind([current] * length) for length in lengths for kind in (tuple, list)]
+    if re.search(TENSOR_WANTED, text):
+        yield from tensors("")
+    if re.search(
+        r"has no attribute '(parameters|children|(named_)?modules|state_dict|eval|train|forward)'", text
+    ):
+        yield ANY_MODULE
