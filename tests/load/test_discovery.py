@@ -32,6 +32,13 @@ class Abstract(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, x): ...
 
+class HandsUp(nn.Module):
+    def forward(self, *args, **kwargs):
+        return super().forward(*args, **kwargs)
+
+class OnlyTrains(HandsUp):
+    def training_step(self, batch): return batch
+
 class Last(Base):
     def forward(self, x): return x
 

@@ -291,8 +291,21 @@ class TakesALayerApart(nn.Module):
         return y
 
 
+class ForgetsItsResult(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.features = nn.Linear(width, width)
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, x: Tensor) -> None:
+        self.features.eval()
+        x = self.features(x)
+        x = self.head(x)
+
+
 @pytest.mark.parametrize(
-    "cls", [CallsALegacyFunction, UsesWhatNumpyDropped, CountsAQuotient, TakesALayerApart]
+    "cls",
+    [CallsALegacyFunction, UsesWhatNumpyDropped, CountsAQuotient, TakesALayerApart, ForgetsItsResult],
 )
 def test_what_no_input_can_save_is_told(cls: type[nn.Module]) -> None:
     subject = subject_of_class(cls)

@@ -70,12 +70,27 @@ def things(module: ModuleType, name: str = "") -> list[Thing]:
 
 
 def is_concrete(cls: type[nn.Module]) -> bool:
-    """Whether the class can be called: it has a forward that does more than raise NotImplementedError."""
-    forward = getattr(cls, "forward", None)
-    if inspect.isabstract(cls) or forward is None or forward is nn.Module.forward:
+    """Whether the class can be called: it has a forward that does more than raise, or hand up to none."""
+    if inspect.isabstract(cls):
         return False
-    node = source.function_node(forward)
-    return node is None or not only_raises(node.body)
+    for owner in cls.__mro__:
+        forward = vars(owner).get("forward")
+        if forward is None or owner is nn.Module:
+            continue
+        node = source.function_node(forward)
+        if node is None or not _hands_up(node):
+            return node is None or not only_raises(node.body)
+    return False
+
+
+def _hands_up(forward: source.Function) -> bool:
+    """Whether it only calls the one of its base, as Lightning's does: `return super().forward(*args, **kwargs)`."""
+    *_, last = forward.body
+    is_alone = all(
+        isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) for one in forward.body[:-1]
+    )
+    called = getattr(last.value, "func", None) if isinstance(last, ast.Return) else None
+    return is_alone and called is not None and ast.unparse(called) == "super().forward"
 
 
 def _defined(module: ModuleType) -> list[type[nn.Module]]:

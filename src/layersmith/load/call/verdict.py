@@ -75,8 +75,9 @@ def _forgets_to_return(cls: type) -> bool:
         if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)
     ]
     works_in_place = any(
-        name.endswith("_") or (name != "forward" and callable(inspect.getattr_static(cls, name, None)))
+        name.endswith("_") or callable(inspect.getattr_static(cls, name, None))
         for name in names
+        if not hasattr(nn.Module, name)  # as `forward` and `eval`
     )
     returned = any(isinstance(part, ast.Return | ast.Yield) and part.value is not None for part in parts)
     last = forward.body[-1] if forward is not None else None
