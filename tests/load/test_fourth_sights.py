@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Any
 
 import numpy as np
@@ -220,9 +221,38 @@ class WantsAllOptions(nn.Module):
         return y
 
 
+class ReadsTexts(nn.Module):
+    """Sizes written as Python would, and a window as wide as the longest sentence."""
+
+    def __init__(self, params: dict[str, Any], vocab_size: int) -> None:
+        super().__init__()
+        width, longest = int(params["embedding_dim"]), int(params["max_sent_len"])
+        self.words = nn.Embedding(vocab_size, width)
+        sizes = ast.literal_eval(params["filter_sizes"])
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv1d(width, 4, size), nn.MaxPool1d(longest - size + 1)) for size in sizes
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.words(x).transpose(1, 2)
+        return torch.cat([block(x) for block in self.blocks], 1).flatten(1)
+
+
+class HidesPadding(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        y: Tensor = self.linear(x) - 1e4 * (1 - mask).unsqueeze(-1)
+        return y
+
+
 @pytest.mark.parametrize(
     ("cls", "said"),
     [
+        (ReadsTexts, "'[2, 3]'"),
+        (HidesPadding, "f32"),
         (StartsAsIdentity, "i64["),
         (StyleLoss, "f32[1,32,8,8]"),
         (WantsAllOptions, "word_size="),

@@ -186,6 +186,8 @@ def _field(name: str, usage: Usage, mode: int = 0) -> Any:
     """A value for an attribute or key: what the constructor takes where it is missing, or a guess."""
     if usage.attributes & {"items", "values"}:  # a vocabulary, the names of classes
         return {"0": "a", "1": "b"}
+    if "literal" in usage.kinds:  # a text that Python shall read
+        return "[2, 3]"
     if usage.attributes & OF_LAYERS:
         return standins.LAYERS
     if any(isinstance(one.default, FunctionType) for one in usage.passed_as):  # `activation=F.relu`

@@ -168,7 +168,9 @@ class _Reader(Bound):
             self.passed_on(node, callee)
 
     def to_python(self, called: str, node: ast.Call) -> None:
-        """`range(depth)`, `getattr(nn, activation)`."""
+        """`range(depth)`, `getattr(nn, activation)`, `ast.literal_eval(sizes)`."""
+        if last_name(node.func) in {"literal_eval", "eval"} and node.args:
+            self.mark(node.args[0], "literal")
         if called == "range" and node.args:
             self.mark(node.args[-1], "number")
         if called == "getattr" and len(node.args) > 1 and (named := self.trace(node.args[1])) is not None:

@@ -25,6 +25,7 @@ _WANTS_FLOATS = re.compile(
     r"Long and Float|Float but (found|got) (scalar type )?(Long|Int|Bool)|but got (Long|long)|"
     r"not implemented for '(Long|Int|Bool)'|"
     r"should be the same|floating point|expected m1 and m2|must have the same dtype|Input dtype must be|"
+    r"the `-` operator, with a bool tensor|"
     r"Bool did not match|result type|Int did not match|Expected object of scalar type"
 )
 _OUT_OF_RANGE = re.compile(

@@ -26,6 +26,7 @@ def too_small(complaint: Complaint) -> Iterator[State]:
     yield from _as_long(complaint)
     if not _TOO_SMALL.search(complaint.text):
         return
+    yield from _as_told(complaint)
     yield from _as_deep(complaint)
     yield from _longer(complaint)
     for side in _SPATIAL:
@@ -76,6 +77,20 @@ def _longer(complaint: Complaint) -> Iterator[State]:
             lambda spec, length=length: (
                 spec.resized(1, length, fix=False)  # type: ignore[misc]
                 if spec.rank == 2 and 1 in spec.free and spec.dtype.is_floating_point  # noqa: PLR2004 - batch and samples
+                else spec
+            )
+        )
+
+
+def _as_told(complaint: Complaint) -> Iterator[State]:
+    """Sentences of ids as long as the constructor was told that they are: `MaxPool1d(max_len - width + 1)`."""
+    told = {**complaint.callee.settings, **complaint.callee.arguments}
+    lengths = {size for name, size in told.items() if "len" in name and type(size) is int}
+    for length in sorted(lengths) if complaint.says(_TOO_SHORT) else ():
+        yield complaint.with_specs(
+            lambda spec, length=length: (
+                spec.resized(1, length, fix=False)  # type: ignore[misc]
+                if spec.rank == 2 and 1 in spec.free and not spec.dtype.is_floating_point  # noqa: PLR2004 - batch and steps
                 else spec
             )
         )
