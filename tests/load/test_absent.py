@@ -13,6 +13,7 @@ from layersmith.load.build import subject_of_class
 from layersmith.load.importing import import_target
 from layersmith.load.target import Target
 from layersmith.load.unbuildable import Unbuildable
+from layersmith.probe import undefined
 
 FILE = """
 from __future__ import annotations
@@ -116,3 +117,16 @@ def test_a_part_of_a_library_that_needs_more_is_absent_too(tmp_path: Path) -> No
         assert import_target(Target(str(tmp_path / "logs_to_it.py"))).WIDTH == 3
     finally:
         sys.path.remove(str(package.parent))
+
+
+def test_what_a_star_would_have_brought_is_needed_and_not_undefined(tmp_path: Path) -> None:
+    (tmp_path / "of_a_star.py").write_text(
+        "from torch import nn\nfrom no_such_helpers import *\n"
+        "class Parsed(nn.Module):\n    def forward(self, x):\n        return parse(x)\n"
+        "class Plain(nn.Module):\n    def forward(self, x):\n        return abs(x)\n"
+    )
+    module = import_target(Target(str(tmp_path / "of_a_star.py")))
+    assert subject_of_class(module.Plain).inferred_from
+    with pytest.raises(Unbuildable, match="needs no_such_helpers, which is not installed"):
+        subject_of_class(module.Parsed)
+    assert [*undefined.names(module.Parsed)] == []

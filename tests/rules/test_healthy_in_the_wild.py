@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from layersmith import runner
 from layersmith.finding import Finding, Outcome, Severity
+from layersmith.load.build import subject_of_class, subject_of_object
 from layersmith.probe.inputs import Inputs
 from layersmith.registry import load
 from layersmith.subject import Construction, Subject
@@ -643,3 +644,69 @@ def test_a_guess_of_less_columns_than_there_are_tables_leaves_none_unused() -> N
     assert not runner.ask(subject, load("unused-parameter")).findings
     told = dataclasses.replace(subject, inferred_from="")
     assert runner.ask(told, load("unused-parameter")).findings
+
+
+class TimeFirst(nn.Module):
+    """Takes steps first, whatever it calls them, and answers rows first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Linear(6 + 4, 4)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """
+        embedding: [sentence_length, batch_size, embedding_size]
+        init_h: [batch_size, hidden_size]
+        """
+        sentence_length, batch_size, _ = embedding.size()
+        h = torch.zeros(batch_size, 4, dtype=embedding.dtype, device=embedding.device)
+        states = []
+        for step in range(sentence_length):
+            h = torch.tanh(self.gate(torch.cat([embedding[step], h], dim=1)))
+            states.append(h)
+        return torch.stack(states, dim=1)
+
+
+class WeighsByFrequency(nn.Module):
+    """As torch documents `scale_grad_by_freq`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(10, 6, scale_grad_by_freq=True)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.table(ids)
+
+
+class NormalisesAgain(nn.Module):
+    """Rows of length one stay what they are, but for rounding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(200, 50)
+        self.table.weight.data = nn.functional.normalize(self.table.weight.data, p=1)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.table.weight.div_(self.table.weight.norm(p=1, dim=1, keepdim=True))
+        return self.table(ids)
+
+
+class AttendsSharply(nn.Module):
+    """One weight for each step: there are no classes."""
+
+    def forward(self, query: Tensor, memory: Tensor) -> Tensor:
+        return torch.einsum("bd,bsd->bs", query, memory).softmax(-1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "subject"),
+    [
+        ("batch-leak", subject_of_class(TimeFirst)),
+        ("wrong-gradient", subject_of_object(WeighsByFrequency(), torch.tensor([[1, 1, 2], [1, 3, 3]]))),
+        ("state-changes-in-eval", subject_of_class(NormalisesAgain)),
+        ("overconfident-logits", subject_of_object(AttendsSharply(), (_randn(3, 256), _randn(3, 7, 256)))),
+    ],
+)
+def test_what_a_random_sample_of_repositories_showed(rule: str, subject: Subject) -> None:
+    assert not runner.ask(subject, load(rule)).findings

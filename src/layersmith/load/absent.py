@@ -58,7 +58,9 @@ class _Package(ModuleType):
         error = ModuleNotFoundError(f"No module named {needs!r}", name=needs)
         self.content = Absent(why_without(needs), error)
 
-    def __getattr__(self, name: str) -> Absent:
+    def __getattr__(self, name: str) -> Any:
+        if name == "__all__":  # what `import *` asks for
+            return [undefined.STAR]
         if name.startswith("__"):
             raise AttributeError(name)
         return self.content
@@ -124,4 +126,5 @@ def _parts(thing: Any) -> Iterator[Any]:
         yield from (plain.__defaults__ or ())
         yield from (plain.__kwdefaults__ or {}).values()
         for name, _ in undefined.globals_of(plain.__code__):
-            yield plain.__globals__.get(name)
+            is_known = name in plain.__globals__ or hasattr(builtins, name)
+            yield plain.__globals__.get(name if is_known else undefined.STAR)

@@ -35,8 +35,9 @@ def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
     if first is None or first.ndim == 0 or unbatched.is_unbatched(cls):
         return ()
     unpacked = shape_names(cls)
-    if unpacked and unpacked[0] in TIME_NAMES:
-        return (1,) if len(unpacked) > 1 and unpacked[1] in BATCH_NAMES else ()
+    is_second = [name in BATCH_NAMES for name in unpacked[:2]] == [False, True]
+    if is_second or (unpacked and unpacked[0] in TIME_NAMES):
+        return (1,) if is_second else ()
     if _are_in_groups(inputs):
         return ()
     if (unpacked and unpacked[0] in BATCH_NAMES) or reading.axis_hint(cls) == "batch":

@@ -22,6 +22,7 @@ from layersmith.probe import source
 DYNAMIC = re.compile(
     r"\bglobals\(\)|\bexec\(|(?<![.\w])eval\(|\blocals\(\)|\bvars\(|__dict__|__getattr|__setattr__"
 )
+STAR = "*"  # the name under which a file keeps what it has imported by `*` from a package that is not there
 NAMING = {"setattr", "__setattr__", "getattr", "hasattr", "register_buffer", "register_parameter"}
 NAMING |= {"add_module", "register_module"}
 GUARDS = {"", "NameError", "AttributeError", "Exception", "BaseException"}
@@ -55,6 +56,7 @@ def names(cls: type[nn.Module]) -> Iterator[Unknown]:
                 waiting.append(value)
             file = function.__code__.co_filename
             is_known = name in function.__globals__ or hasattr(builtins, name) or _binds(file, name)
+            is_known |= STAR in function.__globals__
             if not is_known and not is_guarded(file, line):
                 yield Unknown(name, file, line)
 

@@ -267,7 +267,10 @@ class CallSearch:
             return False
         module = self.callee.module
         is_own = is_unmendable(error, module) or meets_its_own_doubles(error, module)
-        return is_own or fails_alike(self.attempts.errors, self.attempts.inputs, error)
+        is_guess = any(
+            value is nn.Identity for value in self.callee.arguments.values()
+        )  # for a class of blocks
+        return is_own or (not is_guess and fails_alike(self.attempts.errors, self.attempts.inputs, error))
 
     def _is_hopeless(self) -> bool:
         """Whether forward fails for a reason that no input mends: a name or attribute that is not there."""

@@ -38,7 +38,8 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 NOT_HERE = re.compile(
-    r"not support .*\bon CPU\b|only supported on (?:CUDA|GPU)|use another device", re.IGNORECASE
+    r"not support .*\bon CPU\b|only supported on (?:CUDA|GPU)|use another device|not compiled with CUDA",
+    re.IGNORECASE,
 )
 # What an input raises that is too short for a part of it to be drawn.
 TOO_SHORT = re.compile(

@@ -43,7 +43,7 @@ from torch import Tensor, nn
 
 from layersmith.finding import Finding, Severity
 from layersmith.observations import CUTS, findings, gradient_reports, is_cut_off, places
-from layersmith.probe import phantom
+from layersmith.probe import phantom, tables
 from layersmith.probe.gradients import WrongGradient
 from layersmith.probe.gradients.watch import HOOK, VARIABLE
 from layersmith.promises import Promise, contract
@@ -66,7 +66,9 @@ DECLARE = '@layersmith.contract(gradient="surrogate", reason="...")'
 def wrong_gradient(case: Case) -> Iterator[Finding]:
     """Report what is wrong in the first mode in which something is; what is cut off altogether is another rule's."""
     reports = case.once(gradient_reports)
+    apart = tables.with_own_gradient(case.module)
     wrong = [e for e in reports.errors("derivative") if not (is_cut_off(e) or _is_not_finite(e))]
+    wrong = [e for e in wrong if e.tensor not in apart]
     if wrong and reports.unjudged:
         raise NotApplicable(reports.unjudged)
     for same in places(wrong):

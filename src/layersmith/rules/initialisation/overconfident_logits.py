@@ -98,8 +98,14 @@ def _is_classifier(case: Case, scores: Tensor) -> bool:
         is_named
         or _is_tied(case.module, scores)
         or bool(KINDS.search(type(case.module).__name__))
-        or (_are_probabilities(scores) and not _is_sparse(scores))
+        or (_are_probabilities(scores) and not _is_sparse(scores) and not _are_of_steps(case, scores))
     )
+
+
+def _are_of_steps(case: Case, scores: Tensor) -> bool:
+    """Whether there is one for each step or row of an input: the weights of an attention."""
+    given = (x for x in case.inputs.tensors() if x.is_floating_point())
+    return any(scores.shape[-1] in x.shape[:-1] for x in given)
 
 
 def _is_tied(module: nn.Module, scores: Tensor) -> bool:

@@ -52,8 +52,16 @@ def state_changes_in_eval(case: Case) -> Iterator[Finding]:
         for name, old in before.items()
         if name in after and not nn.parameter.is_lazy(after[name])
     ]
-    if changed := [gap for gap in gaps if gap.max_abs > 0]:
+    changed = [gap for gap in gaps if gap.max_abs > _rounding(before[gap.where])]
+    if changed:
         yield _finding(case.module, changed, {gap.where: before[gap.where] for gap in changed})
+
+
+def _rounding(old: Tensor) -> float:
+    """By how much a tensor changes that is made what it is already, such as rows that are normalised again."""
+    if not old.is_floating_point() or not old.numel():
+        return 0.0
+    return 4 * torch.finfo(old.dtype).eps * float(old.abs().max())
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:
