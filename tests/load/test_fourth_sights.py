@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,7 @@ class LosesABorder(nn.Module):
 
 class AsksForARank(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
-        assert inputs.dim() == 4
+        assert inputs.data.dim() == 4
         return inputs.reshape(inputs.size(0), -1)
 
 
@@ -321,6 +322,16 @@ class TakesALayerApart(nn.Module):
         return y
 
 
+class WaitsForTheKeyboard(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        input(x.shape)
+        return self.linear(x)
+
+
 class ForgetsItsResult(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -335,12 +346,24 @@ class ForgetsItsResult(nn.Module):
 
 @pytest.mark.parametrize(
     "cls",
-    [CallsALegacyFunction, UsesWhatNumpyDropped, CountsAQuotient, TakesALayerApart, ForgetsItsResult],
+    [
+        CallsALegacyFunction,
+        UsesWhatNumpyDropped,
+        CountsAQuotient,
+        TakesALayerApart,
+        ForgetsItsResult,
+        WaitsForTheKeyboard,
+    ],
 )
 def test_what_no_input_can_save_is_told(cls: type[nn.Module]) -> None:
     subject = subject_of_class(cls)
     assert subject.doubt == FAILS
     assert runner.ask(subject, load("forward-raises")).findings
+
+
+def test_a_forward_that_waits_for_the_keyboard_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert subject_of_class(WaitsForTheKeyboard).doubt == FAILS
 
 
 class StartsAnother(nn.Module):

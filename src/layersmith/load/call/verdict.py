@@ -41,9 +41,9 @@ _OF_KINDS = re.compile(
 
 def is_unmendable(error: Exception, module: nn.Module) -> bool:
     """Whether the error lies in the code whatever its input: a name, import, attribute or method that is missing."""
-    is_slip = isinstance(error, NameError | ImportError | bdb.BdbQuit) or refusal.is_slip(error)
+    is_slip = isinstance(error, NameError | ImportError | bdb.BdbQuit | EOFError) or refusal.is_slip(error)
     if is_slip or unwritten(error, type(module)):
-        return True  # a breakpoint, too, which nobody answers
+        return True  # a breakpoint, too, and `input()`, which nobody answers
     if str(error) == NOTHING_RETURNED:
         return _forgets_to_return(type(module))
     if isinstance(error, NotImplementedError):

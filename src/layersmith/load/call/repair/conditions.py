@@ -17,7 +17,9 @@ from layersmith.load.values import TensorSpec
 
 _MOST = 16  # members of a list
 _HIGHEST = 6  # rank
-_RANK = re.compile(r"(\w+)\.(?:dim\(\)|ndim|ndimension\(\))|len\((\w+)\.(?:shape|size\(\))\)")
+_RANK = re.compile(
+    r"(\w+)(?:\.data)?\.(?:dim\(\)|ndim|ndimension\(\))|len\((\w+)(?:\.data)?\.(?:shape|size\(\))\)"
+)
 
 
 def compared(complaint: Complaint) -> Iterator[State]:
