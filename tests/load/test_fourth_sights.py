@@ -352,7 +352,6 @@ class ForgetsItsResult(nn.Module):
         CountsAQuotient,
         TakesALayerApart,
         ForgetsItsResult,
-        WaitsForTheKeyboard,
     ],
 )
 def test_what_no_input_can_save_is_told(cls: type[nn.Module]) -> None:
