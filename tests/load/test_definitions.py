@@ -156,3 +156,42 @@ def test_an_import_that_does_not_end_is_ended(tmp_path: Path) -> None:
 def test_a_file_without_a_class_fails_as_it_does(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match=r"raised ValueError at .*: no data"):
         imported(tmp_path, "x = 1\nraise ValueError('no data')\n")
+
+
+SETTERS = """\
+def setup():
+    global width
+    width = 4
+def combine(self, x): return x
+class Patched(nn.Module):
+    def forward(self, x): return self.combine(x)
+setup()
+setattr(Patched, "combine", combine)
+globals()["factor"] = 2
+"""
+
+
+def test_functions_that_set_globals_and_attributes_are_called(tmp_path: Path) -> None:
+    module = imported(tmp_path, f"{HEAD}{SETTERS}{NET}raise ValueError('no data')\n")
+    assert (module.width, module.factor, module.Patched()(3)) == (4, 2, 3)
+
+
+def test_what_is_said_of_training_trains_nothing_however_long_it_is(tmp_path: Path) -> None:
+    long = " + ".join(["'a'"] * 400)
+    module = imported(tmp_path, f'"""loss.backward()"""\n{HEAD}width = 4\ntext = ({long})\n{NET}')
+    assert (definitions.why_only(module.__name__), len(module.text)) == ("", 400)
+
+
+def test_a_name_that_what_was_not_run_may_set_is_no_fault_of_the_class(tmp_path: Path) -> None:
+    lost = "for _ in range(1):\n    exec('width = open(\"no such file\")')\nif width_is_known: width = 4\n"
+    module = imported(tmp_path, f"{HEAD}{lost}{NET}")
+    with pytest.raises(Unbuildable):
+        subject_of_class(module.Net)
+
+
+def test_training_is_not_run_for_what_is_saved_of_it(tmp_path: Path) -> None:
+    loop = "for _ in range(3):\n    loss = net(torch.ones(2, 4)).sum()\n    loss.backward()\n"
+    saves = "torch.save({'loss': loss}, 'net.pt')\n"
+    net = NET.replace("return total", "return torch.relu(total)")
+    module = imported(tmp_path, f"{HEAD}width = 4\n{net}net = Net()\n{loop}{saves}")
+    assert "loss" not in vars(module)

@@ -23,6 +23,8 @@ from layersmith.probe.refusal import LEFT_OUT
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)
 IMPORTS = (ast.Import, ast.ImportFrom)
+_TRAINING = {"backward", "zero_grad", "fit"}
+_OF_THE_PROCESS = ("sys.path.", "torch.set_default_")  # what a statement sets there
 Keep = Callable[[ast.stmt], bool]
 Statement = tuple[str, ast.stmt]  # with the name under which it is compiled
 
@@ -45,13 +47,13 @@ def run(
         Exception: if what an import would have brought is not known.
     """
     nodes = [node for _, node in statements]
-    wanted = _wanted(nodes)
     defined = {name for node in nodes if isinstance(node, (*DEFINITIONS, *IMPORTS)) for name in _set(node)}
-    future = _future(nodes)
+    wanted = _wanted(nodes, defined)
+    setters, future = _setters(nodes), _future(nodes)
     first: BaseException | None = None
     vars(module)[LEFT_OUT] = [why] if why else []
     for name, node in statements:
-        if not (_is_needed(node, wanted, wanted - defined) or keep(node)):
+        if not (_is_needed(node, wanted, wanted - defined, setters) or keep(node)):
             continue
         try:
             code = compile(ast.Module([node], []), name, "exec", flags=future, dont_inherit=True)
@@ -62,7 +64,8 @@ def run(
                 raise
             cause = _cause(node, module)
             for unset in _set(node) - set(vars(module)):
-                own = Absent(_why(unset, name, node, error), error)
+                refusal = error if isinstance(error, Exception) else RuntimeError(f"SystemExit: {error}")
+                own = Absent(_why(unset, name, node, error), refusal)
                 vars(module)[unset] = own if cause is None else cause
     return first
 
@@ -103,22 +106,40 @@ def why_only(name: str) -> str:
     return next(iter(vars(sys.modules[name]).get(LEFT_OUT, ())), "") if name in sys.modules else ""
 
 
-def _is_needed(node: ast.stmt, wanted: set[str], filled: set[str]) -> bool:
-    """Whether it defines something, sets what is wanted, or fills that by a method."""
+def trains(node: ast.AST) -> bool:
+    """Whether a statement trains: it calls `loss.backward()`, `optimizer.step()`, `model.fit(...)`."""
+    calls = (part for part in ast.walk(node) if isinstance(part, ast.Call))
+    named = ((getattr(one.func, "attr", ""), one) for one in calls)
+    return any(name in _TRAINING or (name == "step" and not one.args) for name, one in named)
+
+
+def _is_needed(node: ast.stmt, wanted: set[str], filled: set[str], setters: set[str]) -> bool:
+    """Whether it defines something, sets what is wanted, or fills that by a method or a function."""
     if isinstance(node, (*DEFINITIONS, *IMPORTS)):
         return True
+    if trains(node):
+        return False
     if isinstance(node, ast.Expr):
-        return _owner(node) in filled or ast.unparse(node).startswith(("sys.path.", "torch.set_default_"))
-    chooses = isinstance(node, ast.If | ast.Try)  # between two imports, or two forms of a class
+        called = ast.unparse(node.value.func) if isinstance(node.value, ast.Call) else ""
+        return _owner(node) in filled or called in setters or called.startswith(_OF_THE_PROCESS)
+    chooses = isinstance(node, ast.If | ast.Try | ast.With)  # between two imports, or two forms of a class
     defines = chooses and any(isinstance(part, (*DEFINITIONS, *IMPORTS)) for part in _outside_functions(node))
-    return defines or bool(_set(node) & wanted)
+    return defines or bool(_set(node) & (wanted | {"globals"}))
 
 
-def _wanted(statements: list[ast.stmt]) -> set[str]:
+def _setters(nodes: list[ast.stmt]) -> set[str]:
+    """The functions of a file that set its globals, and what sets an attribute."""
+    functions = (node for node in nodes if isinstance(node, FUNCTIONS))
+    return {"setattr"} | {
+        node.name for node in functions if any(isinstance(part, ast.Global) for part in ast.walk(node))
+    }
+
+
+def _wanted(statements: list[ast.stmt], defined: set[str]) -> set[str]:
     """The names that classes use, and those from which these are computed."""
     uses: dict[str, set[str]] = {}
     for node in statements:
-        for name in _set(node) | {_owner(node)}:
+        for name in _set(node) | ({_owner(node)} - defined):
             uses.setdefault(name, set()).update(_read(node))
     wanted: set[str] = set()
     new = {name for node in statements if isinstance(node, ast.ClassDef) for name in _read(node)}
@@ -137,7 +158,7 @@ def _owner(node: ast.stmt) -> str:
 
 
 def _set(node: ast.stmt) -> set[str]:
-    """The names that a statement sets, defines or imports; a list of which it sets an item counts."""
+    """The names that a statement sets, defines or imports; what it sets an item or attribute of counts."""
     found: set[str] = set()
     for part in [node, *_outside_functions(node)]:
         if isinstance(part, DEFINITIONS):
@@ -146,7 +167,7 @@ def _set(node: ast.stmt) -> set[str]:
             found |= {(alias.asname or alias.name).partition(".")[0] for alias in part.names}
         elif isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store):
             found.add(part.id)
-        elif isinstance(part, ast.Subscript) and isinstance(part.ctx, ast.Store):
+        elif isinstance(part, ast.Subscript | ast.Attribute) and isinstance(part.ctx, ast.Store):
             found |= {name.id for name in ast.walk(part.value) if isinstance(name, ast.Name)}
     return found
 

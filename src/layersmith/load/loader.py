@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import signal
 import sys
 import threading
@@ -16,10 +15,9 @@ from pathlib import Path
 from types import FrameType, ModuleType
 
 from layersmith.load import definitions, project
-from layersmith.load.definitions import DEFINITIONS, FUNCTIONS, IMPORTS, Keep, raised_at
+from layersmith.load.definitions import DEFINITIONS, FUNCTIONS, IMPORTS, Keep, raised_at, trains
 from layersmith.probe import source
 
-_TRAINS = re.compile(r"\.backward\(|\.zero_grad\(|\.fit\(|\.step\(\)")
 _TRAINING, _ENDLESS = "it trains when it is imported", "its import does not end"
 _is_tolerant = False  # whether a file that cannot be imported is run without its work
 _endless: set[str] = set()  # the files whose import was ended
@@ -27,6 +25,8 @@ _endless: set[str] = set()  # the files whose import was ended
 
 class TookTooLong(BaseException):
     """Raised where an import has come to when its time is over."""
+
+    file = ""
 
 
 def works(file: str) -> bool:
@@ -40,20 +40,21 @@ def works(file: str) -> bool:
             waiting.append(node)
     while waiting:
         node = waiting.pop()
-        if _TRAINS.search(ast.unparse(node)):
+        if trains(node):
             return True
-        called = {ast.unparse(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
+        called = {getattr(part.func, "id", "") for part in ast.walk(node) if isinstance(part, ast.Call)}
         waiting += [functions.pop(name) for name in called & {*functions}]
     return False
 
 
 def _is_for_main(node: ast.stmt) -> bool:
-    return isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)
+    parts = ast.walk(node.test) if isinstance(node, ast.If) else ()
+    return any(isinstance(part, ast.Constant) and part.value == "__main__" for part in parts)
 
 
 def _is_assignment(node: ast.stmt) -> bool:
     """Whether it may set what other files import."""
-    return isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign)
+    return isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) and not trains(node)
 
 
 def _is_constant(node: ast.stmt) -> bool:
@@ -63,14 +64,18 @@ def _is_constant(node: ast.stmt) -> bool:
 class _Loader(SourceFileLoader):
     """Runs a file as Python does, or only its definitions if it would train, or if it fails and that is tolerated."""
 
+    is_imported = False  # by another of the user's files, which may want any of its names
+
     def exec_module(self, module: ModuleType) -> None:
         if works(self.path) or self.path in _endless:
-            self._define(module, _ENDLESS if self.path in _endless else _TRAINING, keep=_is_constant)
+            keep = _is_assignment if self.is_imported else _is_constant
+            self._define(module, _ENDLESS if self.path in _endless else _TRAINING, keep=keep)
             return
         try:
             super().exec_module(module)
-        except TookTooLong:
-            _endless.add(self.path)
+        except TookTooLong as error:
+            error.file = error.file or self.path  # the innermost that was being imported
+            _endless.add(error.file)
             raise
         except (Exception, SystemExit) as error:
             if not _is_tolerant or isinstance(error, SyntaxError):
@@ -101,7 +106,8 @@ class _Finder(MetaPathFinder):
             or project.is_foreign(found.origin or "")
         ):
             return None
-        found.loader = loader_of(name, found.loader.path)
+        found.loader = own = _Loader(name, found.loader.path)
+        own.is_imported = True
         return found
 
 

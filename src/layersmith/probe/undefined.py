@@ -55,7 +55,7 @@ def names(cls: type[nn.Module]) -> Iterator[Unknown]:
             if isinstance(value, FunctionType) and value.__module__ == function.__module__:
                 waiting.append(value)
             file = function.__code__.co_filename
-            is_known = name in function.__globals__ or hasattr(builtins, name) or _binds(file, name)
+            is_known = name in function.__globals__ or hasattr(builtins, name) or binds(file, name)
             is_known |= STAR in function.__globals__
             if not is_known and not is_guarded(file, line):
                 yield Unknown(name, file, line)
@@ -151,7 +151,7 @@ def globals_of(code: CodeType) -> Iterator[tuple[str, int]]:
             yield from globals_of(inner)
 
 
-def _binds(file: str, name: str) -> bool:
+def binds(file: str, name: str) -> bool:
     """Whether anything in the file binds the name, wherever it stands: it may have been deleted, or not imported."""
     return name in _bound(file) or bool(
         DYNAMIC.search("".join(linecache.getlines(file)).partition("class ")[0])

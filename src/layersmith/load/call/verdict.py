@@ -9,6 +9,7 @@ import itertools
 import re
 import sys
 import traceback
+import types
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
@@ -17,9 +18,9 @@ from torch import nn
 from layersmith.load import failure
 from layersmith.load.abstract import unwritten
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
-from layersmith.load.project import is_set_elsewhere
+from layersmith.load.project import is_foreign, is_set_elsewhere
 from layersmith.load.values import TensorSpec
-from layersmith.probe import refusal, source, unset
+from layersmith.probe import refusal, source, undefined, unset
 
 NOTHING_RETURNED = "forward returned NoneType, no tensor"
 _PARTS = (2, 3, 4)
@@ -41,6 +42,10 @@ _OF_KINDS = re.compile(
 
 def is_unmendable(error: Exception, module: nn.Module) -> bool:
     """Whether the error lies in the code whatever its input: a name, import, attribute or method that is missing."""
+    return not _may_be_set_elsewhere(error) and _lies_in_code(error, module)
+
+
+def _lies_in_code(error: Exception, module: nn.Module) -> bool:
     is_slip = isinstance(error, NameError | ImportError | bdb.BdbQuit | EOFError) or refusal.is_slip(error)
     if is_slip or unwritten(error, type(module)):
         return True  # a breakpoint, too, and `input()`, which nobody answers
@@ -60,6 +65,18 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
         unset.options_behind(kind, name) or is_set_elsewhere(kind, name) or _is_set_by_a_call(kind, name)
     )
     return owner is not None and not is_given
+
+
+def _may_be_set_elsewhere(error: Exception) -> bool:
+    """Whether a name or attribute is missing that a part of the file sets which was not run, or another file may."""
+    owner = getattr(error, "obj", None)
+    if isinstance(owner, types.ModuleType):
+        return not is_foreign(getattr(owner, "__file__", None) or "")
+    frame = next((f for f, _ in failure.frames(error) if f.f_globals.get(refusal.LEFT_OUT)), None)
+    if frame is None or not isinstance(error, NameError | AttributeError):
+        return False
+    name, file = getattr(error, "name", None) or "", frame.f_code.co_filename
+    return isinstance(error, AttributeError | UnboundLocalError) or undefined.binds(file, name)
 
 
 def _forgets_to_return(cls: type) -> bool:
@@ -94,7 +111,10 @@ def _is_left_to_heirs(error: NotImplementedError) -> bool:
 def _has(module: nn.Module, said: re.Pattern[str], error: Exception) -> bool:
     """Whether the message names the class of one of torch's layers that is a part of the module."""
     found = said.match(str(error))
-    return found is not None and any(
+    cls: type = type(module)
+    if found is None or f"{found[1]}(" not in source.text_of(cls):  # made by a stand-in
+        return False
+    return any(
         type(part).__name__ == found[1] and source.is_torchs(type(part).__module__)
         for part in module.modules()
     )
