@@ -90,6 +90,10 @@ class Inputs:
         for key, value in self.kwargs.items():
             yield from tree.named_tensors(value, name=key)
 
+    def has_places(self, count: int) -> bool:
+        """Whether a float tensor has so many rows or steps: an axis before its last of that length."""
+        return any(count in one.shape[:-1] for one in self.tensors() if one.is_floating_point())
+
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor of the call, in a fixed order."""
         for _, tensor in self.named_tensors():

@@ -94,18 +94,9 @@ def _is_classifier(case: Case, scores: Tensor) -> bool:
         parameters = inspect.signature(type(case.module)).parameters
         said = {**{name: one.default for name, one in parameters.items()}, **said}
     is_named = any(SIZES.match(name) and value == scores.shape[-1] for name, value in said.items())
-    return (
-        is_named
-        or _is_tied(case.module, scores)
-        or bool(KINDS.search(type(case.module).__name__))
-        or (_are_probabilities(scores) and not _is_sparse(scores) and not _are_of_steps(case, scores))
-    )
-
-
-def _are_of_steps(case: Case, scores: Tensor) -> bool:
-    """Whether there is one for each step or row of an input: the weights of an attention."""
-    given = (x for x in case.inputs.tensors() if x.is_floating_point())
-    return any(scores.shape[-1] in x.shape[:-1] for x in given)
+    is_said = is_named or _is_tied(case.module, scores) or bool(KINDS.search(type(case.module).__name__))
+    are_of_places = case.inputs.has_places(scores.shape[-1])  # the weights of an attention
+    return is_said or (_are_probabilities(scores) and not _is_sparse(scores) and not are_of_places)
 
 
 def _is_tied(module: nn.Module, scores: Tensor) -> bool:
