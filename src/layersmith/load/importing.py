@@ -142,7 +142,7 @@ def _executed(file: Path, name: str) -> ModuleType:
     else:
         inside = [str(file.parent)] if file.name == "__init__.py" else None
         spec = importlib.util.spec_from_file_location(
-            name, file, loader=loader.loader_of(name, str(file)), submodule_search_locations=inside
+            name, file, loader=loader.Loader(name, str(file)), submodule_search_locations=inside
         )
         if spec is None or spec.loader is None:
             raise ImportError(f"no loader for {file}")

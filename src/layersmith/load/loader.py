@@ -61,12 +61,13 @@ def _is_constant(node: ast.stmt) -> bool:
     return _is_assignment(node) and not any(isinstance(part, ast.Call) for part in ast.walk(node))
 
 
-class _Loader(SourceFileLoader):
+class Loader(SourceFileLoader):
     """Runs a file as Python does, or only its definitions if it would train, or if it fails and that is tolerated."""
 
     is_imported = False  # by another of the user's files, which may want any of its names
 
     def exec_module(self, module: ModuleType) -> None:
+        """Run it in the module; raise what it raises, unless that is tolerated."""
         if works(self.path) or self.path in _endless:
             keep = _is_assignment if self.is_imported else _is_constant
             self._define(module, _ENDLESS if self.path in _endless else _TRAINING, keep=keep)
@@ -106,14 +107,9 @@ class _Finder(MetaPathFinder):
             or project.is_foreign(found.origin or "")
         ):
             return None
-        found.loader = own = _Loader(name, found.loader.path)
+        found.loader = own = Loader(name, found.loader.path)
         own.is_imported = True
         return found
-
-
-def loader_of(name: str, file: str) -> SourceFileLoader:
-    """What runs a file of the user's."""
-    return _Loader(name, file)
 
 
 @contextmanager

@@ -118,11 +118,11 @@ def _of_blamed_type(arguments: Arguments, error: Exception) -> list[str]:
         r"|^(str|list) is not a Module|^'(list|tuple)' object cannot be interpreted as an integer",
         str(error),
     )
-    kinds = {kind for pair in blamed for kind in pair if kind}
+    types = {kind for pair in blamed for kind in pair if kind}
     if re.match(r"'\w*Module' object cannot be interpreted as an integer", str(error)):
         return [name for name, value in arguments.items() if isinstance(value, Made) and value.is_stand_in]
     is_about_types = isinstance(error, TypeError)
-    return [name for name, value in arguments.items() if is_about_types and type(value).__name__ in kinds]
+    return [name for name, value in arguments.items() if is_about_types and type(value).__name__ in types]
 
 
 def _missing(
@@ -148,12 +148,8 @@ def _unset(
     unset = [name for name in named if arguments.get(name, parameters[name].default) is None]
     if unset and re.search(r"must be|requir|supplied|provide|specif|given", text):
         yield {**arguments, **_told(unset, values)}
-    asked = [
-        name
-        for test in failure.comparisons(error)
-        if test.wanted is None and (name := getattr(test.left, "id", "")) in parameters
-    ]
-    asked = [name for name in asked if arguments.get(name, parameters[name].default) is None]
+    compared = (getattr(one.left, "id", "") for one in failure.comparisons(error) if one.wanted is None)
+    asked = [n for n in compared if n in parameters and arguments.get(n, parameters[n].default) is None]
     if len(asked) > 1:  # `if width is None or depth is None: raise`
         yield {**arguments, **_told(asked, values)}
     sizes = [n for n, p in parameters.items() if p.annotation in (int, "int") or names.known_integers(n)]

@@ -52,9 +52,7 @@ def scaled(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
         if not sides or given < 2:  # noqa: PLR2004 - nothing to scale
             continue
         guess = spec.shape[sides[0]] * (wanted / given) ** (1 / (spec.rank - 2))
-        between = round(
-            (guess + spec.shape[sides[0]]) / 2
-        )  # where what a border takes or gives makes it overshoot
+        between = round((guess + spec.shape[sides[0]]) / 2)  # for where a border makes the guess overshoot
         near = dict.fromkeys((round(guess), round(guess) + 1, round(guess) - 1, between))
         for side in sorted(near, key=lambda side: side not in _USUAL_SIDES):
             if 0 < side <= (_LONGEST if spec.rank == _SEQUENCE else _LARGEST_SIDE):
