@@ -79,7 +79,7 @@ def test_a_folder_is_searched_and_one_bad_file_costs_only_itself(
     layersmith: Layersmith, write: Write
 ) -> None:
     write(GOOD, "pkg/good.py")
-    write(GOOD + "raise ValueError('at import')\n", "pkg/bad.py")
+    write("class Bad(nn.Module):\n    raise ValueError('at import')\n", "pkg/bad.py")
     ended = layersmith("check", "pkg", "--ignore", "compile", "--format", "json")
     assert ended.code == 1, ended.err
     assert ended.subject("Good")["status"] == "checked"
@@ -320,8 +320,8 @@ def test_a_folder_with_a_file_that_cannot_be_imported_is_not_fine(
     layersmith: Layersmith, write: Write
 ) -> None:
     write(GOOD, "pkg/good.py")
-    write(GOOD + "1 / 0\n", "pkg/broken.py")
-    write(GOOD + "import no_such_package as n\nn.go()\n", "pkg/needy.py")
+    write("class Broken(nn.Module):\n    size = 1 / 0\n", "pkg/broken.py")
+    write("import no_such_package as n\nclass Needy(n.Base):\n    pass\n", "pkg/needy.py")
     ended = layersmith("check", "pkg", "--select", "forward", "--format", "json")
     assert ended.code == 1
     assert ended.subject("pkg/broken.py")["status"] == "crashed"
