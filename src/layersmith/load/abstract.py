@@ -40,7 +40,7 @@ def _is_left(cls: type[nn.Module], name: str) -> bool:
 
 
 def only_raises(body: list[ast.stmt]) -> bool:
-    """Whether a body is a docstring and `raise NotImplementedError`, `pass` or `...`."""
+    """Whether a body is a docstring and `raise NotImplementedError`, or what was meant as that, `pass` or `...`."""
     rest = [
         node for node in body if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
     ]
@@ -48,4 +48,6 @@ def only_raises(body: list[ast.stmt]) -> bool:
         return True
     raised = rest[0].exc if isinstance(rest[0], ast.Raise) else None
     name = raised.func if isinstance(raised, ast.Call) else raised
-    return isinstance(rest[0], ast.Pass) or getattr(name, "id", "") == "NotImplementedError"
+    is_text = isinstance(raised, ast.Constant) and isinstance(raised.value, str)  # `raise "not implemented"`
+    is_said = getattr(name, "id", "") in ("NotImplementedError", "NotImplemented")
+    return isinstance(rest[0], ast.Pass) or is_said or is_text

@@ -70,7 +70,7 @@ def things(module: ModuleType, name: str = "") -> list[Thing]:
 
 
 def is_concrete(cls: type[nn.Module]) -> bool:
-    """Whether the class can be called: it has a forward that does more than raise, or hand up to none."""
+    """Whether the class can be called: it has a forward that does more than raise, and hands up to one that does."""
     if inspect.isabstract(cls):
         return False
     for owner in cls.__mro__:
@@ -84,13 +84,10 @@ def is_concrete(cls: type[nn.Module]) -> bool:
 
 
 def _hands_up(forward: source.Function) -> bool:
-    """Whether it only calls the one of its base, as Lightning's does: `return super().forward(*args, **kwargs)`."""
-    *_, last = forward.body
-    is_alone = all(
-        isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) for one in forward.body[:-1]
-    )
-    called = getattr(last.value, "func", None) if isinstance(last, ast.Return) else None
-    return is_alone and called is not None and ast.unparse(called) == "super().forward"
+    """Whether it calls the one of its base: `return super().forward(*args)` of Lightning's, or of a class to mix in."""
+    called = (part.func for part in ast.walk(forward) if isinstance(part, ast.Call))
+    own = (one.value for one in called if isinstance(one, ast.Attribute) and one.attr == "forward")
+    return any(isinstance(one, ast.Call) and getattr(one.func, "id", "") == "super" for one in own)
 
 
 def _defined(module: ModuleType) -> list[type[nn.Module]]:

@@ -148,15 +148,33 @@ def is_slip(error: BaseException) -> bool:
         return dotted[1] in failing_text(error)
     if isinstance(error, RuntimeError | TypeError) and ALWAYS.search(str(error)):
         return True
+    if isinstance(error, UnboundLocalError):
+        return _is_set_later(error)
     if isinstance(error, NameError):
-        return not isinstance(error, UnboundLocalError) and "free variable" not in str(error)
+        return "free variable" not in str(error)
     said = OF_A_MODULE.match(str(error))  # which says it itself, as NumPy does of `np.int`
     owner, name = (sys.modules.get(said[1]), said[2]) if said else (None, "")
-    owner, name = getattr(error, "obj", None) or owner, getattr(error, "name", None) or name
+    asked, name = getattr(error, "obj", None), getattr(error, "name", None) or name
+    owner = owner if asked is None else asked  # a tensor has no truth
     is_folder = getattr(getattr(owner, "__spec__", None), "origin", "") is None  # that bears a package's name
     is_whole = isinstance(owner, types.ModuleType) and not (is_folder or hasattr(owner, LEFT_OUT))
     is_of_module = isinstance(error, AttributeError) and is_whole
     return is_of_module and f".{name}" in failing_text(error)
+
+
+def _is_set_later(error: UnboundLocalError) -> bool:
+    """Whether the function sets that name only where it reads it, or below: `h3 = relu(self.linear(h3))`."""
+    frame, line = [*traceback.walk_tb(error.__traceback__)][-1]
+    node = source.code_node(frame.f_code)
+    parts = [*ast.walk(node)] if node is not None else []
+    loops = any(isinstance(part, ast.For | ast.While) for part in parts)
+    found = re.search(r"variable '(\w+)'", str(error))
+    stores = [
+        part.lineno
+        for part in parts
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store) and found and part.id == found[1]
+    ]
+    return bool(stores) and not loops and min(stores) >= line
 
 
 def line_of(error: BaseException, file: str) -> int:

@@ -44,6 +44,7 @@ class Clue:
     reach: int = 0  # the size that its last dimension has at least, where columns are picked by number
     attributes: frozenset[str] = frozenset()
     is_flat: bool = False  # forward makes one row of all that stands behind its batch
+    is_length: bool = False  # of a sequence that is packed: 1 at least
     is_step: bool = False  # it gets a dimension of its own: one number for each row, if numbers they are
 
     def merged(self, other: Clue) -> Clue:
@@ -66,6 +67,7 @@ class Clue:
             reach=max(self.reach, other.reach),
             attributes=self.attributes | other.attributes,
             is_flat=self.is_flat or other.is_flat,
+            is_length=self.is_length or other.is_length,
             is_step=self.is_step or other.is_step,
         )
 

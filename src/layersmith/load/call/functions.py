@@ -37,7 +37,7 @@ def function_clue(node: ast.Call, name: str, position: int, look_up: LookUp) -> 
     if (name, position) in _INTEGERS:
         return Clue(dtype=torch.int64)
     if (name, position) == ("pack_padded_sequence", 1):
-        return Clue(rank=1, dtype=torch.int64)
+        return Clue(rank=1, dtype=torch.int64, is_length=True)
     if name == "einsum" and texts:
         operand = texts[0].split("->")[0].split(",")[max(0, position - 1)].replace(" ", "")
         letters = operand.replace("...", "")  # which stand behind a batch

@@ -19,7 +19,7 @@ from layersmith.probe import source
 
 _KEEPS_SHAPE = {
     *("contiguous", "float", "clone", "to", "detach", "type", "double", "long"),
-    *("cpu", "cuda", "half", "type_as", "requires_grad_", "masked_fill"),
+    *("cpu", "cuda", "half", "type_as", "requires_grad_", "masked_fill", "tolist"),
 }
 _ELEMENTWISE = {
     *("relu", "relu_", "gelu", "silu", "elu", "leaky_relu", "tanh", "sigmoid", "softplus", "dropout"),
@@ -42,6 +42,7 @@ class View:
     is_other: bool = False  # its rank alone
     added: int = 0  # dimensions that it has got: `x.unsqueeze(0)`
     is_picked: bool = False  # one step of it: `x[:, 0]`
+    is_packed: bool = False  # its data alone is a tensor
 
     @property
     def is_same(self) -> bool:
@@ -50,6 +51,8 @@ class View:
 
     def before(self, clue: Clue) -> Clue:
         """What a clue about the expression says about the parameter."""
+        if self.is_packed:
+            return Clue()
         if self.is_picked:  # of rows, where a layer takes its features
             steps = 1 + (max(clue.min_rank, 2) if (clue.last or 0) > 1 else clue.min_rank)
             clue = Clue(rank=clue.rank and clue.rank + 1, min_rank=steps, last=clue.last)
@@ -80,6 +83,12 @@ class Held:
             return (self.view(node.left) or self.view(node.right)) if is_elementwise else None
         if isinstance(node, ast.Call):
             return self.called(node)
+        if (
+            isinstance(node, ast.Attribute)
+            and node.attr == "data"
+            and (held := self.view(node.value)) is not None
+        ):
+            return replace(held, is_packed=False)
         if self.key is not None and isinstance(node, ast.Subscript):
             is_part = isinstance(node.slice, ast.Constant) and node.slice.value == self.key
             is_it = is_part and isinstance(node.value, ast.Name) and node.value.id in self.whole
@@ -126,6 +135,8 @@ class Held:
             return None
         if name in _RESIZES:
             return replace(first, is_resized=True)
+        if name == "pack_padded_sequence":  # the steps of all rows, one below the other
+            return replace(first, is_resized=True, is_packed=True, added=first.added - 1)
         called = self.look_up(function)
         if name in _ELEMENTWISE or isinstance(called, _KEEPING_LAYERS):
             return first

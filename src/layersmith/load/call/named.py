@@ -33,7 +33,7 @@ STATE = re.compile(
     r"(past_key_values?|cache|state|states|kv_cache|hidden|hx|hidden_state|h_?0|mems?|memory_state)$"
 )
 _LENGTHS = re.compile(
-    r"(lens|lengths?|valid_len|(src|trg|tgt|text|mel|token|input|item_seq|enc|wav|audio|x|q|question|query|sent|sentence|doc|caption)_len)$"
+    r"(lens|lengths?|valid_len|(words|chars|tokens|sentences|sents|frames)_per_\w+|(src|trg|tgt|text|mel|token|input|item_seq|enc|wav|audio|x|q|question|query|sent|sentence|doc|caption)_len)$"
 )
 BOUNDARIES = re.compile(r"^cu_?seq_?lens?(_[qk])?$")  # as kernels for sequences of any length call them
 _CONDITION = re.compile(r"^(temb|emb|time_emb|t_emb|cond|c|vec|conditioning|context_vec|style|latent)$")
@@ -230,11 +230,15 @@ def _time(asked: Asked) -> Any:
 
 
 def _lengths(asked: Asked) -> Any:
-    is_vector = asked.clue.rank == 1 and not asked.clue.says_size
-    is_column = asked.clue.rank == 2 and asked.clue.sizes[1:] == (1,)  # noqa: PLR2004 - `(batch_size, 1)`
-    is_lengths = (asked.is_open or is_vector or is_column) and _LENGTHS.search(asked.word)
+    clue = asked.clue
+    is_vector = clue.rank == 1 and not clue.says_size
+    is_column = clue.rank == 2 and clue.sizes[1:] == (1,)  # noqa: PLR2004 - `(batch_size, 1)`
+    if clue.is_length and clue.rank == 2:  # noqa: PLR2004 - of the words in each sentence of each text
+        return TensorSpec((BATCH, PRIMES[0]), torch.int64, PRIMES[1] + 1, low=1)
+    is_lengths = clue.is_length or _LENGTHS.search(asked.word)
     shape = (BATCH, 1) if is_column else (BATCH,)
-    return TensorSpec(shape, torch.int64, PRIMES[0] + 1, low=1) if is_lengths else None
+    is_told = is_lengths and (asked.is_open or is_vector or is_column)
+    return TensorSpec(shape, torch.int64, PRIMES[0] + 1, low=1) if is_told else None
 
 
 def _boundaries(asked: Asked) -> Any:

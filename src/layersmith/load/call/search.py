@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,8 +18,10 @@ from layersmith.load.call.repair import repaired
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.call.run import call_of, is_blank, is_useful, output_of, rows_are_apart, trains
+from layersmith.load.call.sides import Sides
 from layersmith.load.call.start import starts
 from layersmith.load.call.verdict import (
+    clashes,
     essence,
     fails_alike,
     is_unmendable,
@@ -55,6 +56,7 @@ class CallSearch:
         self.seen: set[str] = set()
         self.unchanged = 0
         self.kept = Kept.of(module)
+        self.sides = Sides(self._met)
 
     def find(self) -> Call | None:
         """A call that returns a tensor, in train mode, too, if there is one; None if none was found in time."""
@@ -99,20 +101,13 @@ class CallSearch:
             if isinstance(error, OutOfBudget):
                 return None
             ways = repaired(Complaint(self.callee, state, error)) if depth < _DEEPEST else []
-            if self._is_clash(error, state):
+            ways = [*self.sides.fitting(state, error), *ways]
+            if clashes(error, [*specs([*state.values()])], self.callee.arguments.values()):
                 self.unchanged = _UNCHANGED
                 return None
             stack[:0] = [(other, depth + 1) for other in ways]
             self._count_unchanged(error, state)
         return None
-
-    def _is_clash(self, error: Exception, state: State) -> bool:
-        """Whether two of the constructor's own widths don't fit: no input helps, equal widths may."""
-        match = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", str(error))
-        sizes = {int(number) for number in match.groups()} if match else set()
-        free = {spec.shape[index] for spec in specs(list(state.values())) for index in spec.free}
-        told = {value for value in self.callee.arguments.values() if type(value) is int}
-        return bool(sizes) and sizes <= told and not sizes & free
 
     def _count_unchanged(self, error: Exception, state: State) -> None:
         """The same words whatever the input: after some of them it is clear that no input helps."""
@@ -123,19 +118,23 @@ class CallSearch:
         self.unchanged = self.unchanged + 1 + is_inner if is_same else 0
 
     def _error(self, state: State) -> Exception | None:
+        error = self._met(state)
+        if error is not None:
+            self._remember(state, error)
+        return error
+
+    def _met(self, state: State) -> Exception | None:
+        """The error of the call, or that nothing useful is returned."""
         try:
             output = output_of(self.callee, state, self.deadline)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever the user's forward raises
-            self._remember(state, error)
             return error
         finally:
             self.kept.restore()
-        if is_useful(output):
-            return None
-        self._remember(state, nothing := TypeError(f"forward returned {type(output).__name__}, no tensor"))
-        return nothing
+        is_nothing = not is_useful(output)
+        return TypeError(f"forward returned {type(output).__name__}, no tensor") if is_nothing else None
 
     def _remember(self, state: State, error: Exception) -> None:
         """The closest attempt is the one that came furthest into forward."""

@@ -31,6 +31,7 @@ _OF_CODE = re.compile(
     r"view size is not compatible|in-?place operation|refers to a single memory location"
 )
 _WITHOUT = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
+_OF_LAYER = re.compile(r"must be Tensor, not (\w+)$")  # `nn.ReLU(x)`
 _OF_PART = re.compile(r"^'(\w+)' object is not (?:subscriptable|iterable)$")  # `self.softmax[x]`
 _OF_DOUBLES = re.compile(
     r"Float but found Double|Double but found Float|same d?type[^\n]*double", re.IGNORECASE
@@ -55,7 +56,10 @@ def _lies_in_code(error: Exception, module: nn.Module) -> bool:
         return _is_left_to_heirs(error)
     if isinstance(error, RecursionError | TypeError):
         return (
-            _calls_itself(error, type(module)) or _counts_a_quotient(error) or _has(module, _OF_PART, error)
+            _calls_itself(error, type(module))
+            or _counts_a_quotient(error)
+            or _starts_a_layer(error)
+            or _has(module, _OF_PART, error)
         )
     if not isinstance(error, AttributeError):
         return False
@@ -76,7 +80,9 @@ def _may_be_set_elsewhere(error: Exception) -> bool:
     if frame is None or not isinstance(error, NameError | AttributeError):
         return False
     name, file = getattr(error, "name", None) or "", frame.f_code.co_filename
-    return isinstance(error, AttributeError | UnboundLocalError) or undefined.binds(file, name)
+    if isinstance(error, UnboundLocalError):
+        return not refusal.is_slip(error)
+    return isinstance(error, AttributeError) or undefined.binds(file, name)
 
 
 def _forgets_to_return(cls: type) -> bool:
@@ -118,6 +124,15 @@ def _has(module: nn.Module, said: re.Pattern[str], error: Exception) -> bool:
         type(part).__name__ == found[1] and source.is_torchs(type(part).__module__)
         for part in module.modules()
     )
+
+
+def _starts_a_layer(error: Exception) -> bool:
+    """Whether a layer is passed on that the function has built instead of called: `nn.ReLU(x)`."""
+    found = _OF_LAYER.search(str(error))
+    layer = getattr(nn, found[1], None) if found else None
+    nodes = [source.code_node(frame.f_code) for frame, _ in failure.frames(error)] if layer else []
+    calls = (part.func for node in nodes if node for part in ast.walk(node) if isinstance(part, ast.Call))
+    return found is not None and any(ast.unparse(one) in (f"nn.{found[1]}", found[1]) for one in calls)
 
 
 def _counts_a_quotient(error: Exception) -> bool:
@@ -193,6 +208,20 @@ def _told_by(inputs: Iterable[TensorSpec]) -> Iterator[int]:
         yield from (
             a * b for a, b in itertools.combinations_with_replacement(open_sizes, 2)
         )  # an outer product
+
+
+def clashes(error: Exception, inputs: Iterable[TensorSpec], told: Iterable[object]) -> bool:
+    """Whether two of the constructor's own widths don't fit: no input helps, equal widths may.
+
+    Args:
+        error: of a call.
+        inputs: with which it failed.
+        told: what the constructor was told.
+    """
+    match = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", str(error))
+    sizes = {int(number) for number in match.groups()} if match else set()
+    free = {spec.shape[index] for spec in inputs for index in spec.free}
+    return bool(sizes) and sizes <= {value for value in told if type(value) is int} and not sizes & free
 
 
 def essence(error: Exception) -> object:

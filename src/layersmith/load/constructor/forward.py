@@ -138,9 +138,9 @@ class _Reader:
             self.mark(node.func, "module")
 
     def opened(self, node: ast.AST) -> None:
-        """`self.vit.transformer`, `self.net.children()`: the module that is called has such an attribute."""
+        """`self.vit.transformer`, of a module that is called; `self.pars.use_cuda`, of what nothing else is done with."""
         held = self.trace(node.value) if isinstance(node, ast.Attribute) and _is_own(node.value) else None
-        if held is not None and isinstance(node, ast.Attribute) and held.kinds == {"module"}:
+        if held is not None and isinstance(node, ast.Attribute) and held.kinds <= {"module"}:
             held.attributes.add(node.attr)
 
     def unpacked(self, value: ast.expr, target: ast.Tuple) -> None:

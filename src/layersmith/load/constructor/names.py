@@ -146,7 +146,7 @@ MODULE = re.compile(
     r"embedding|predictor|vae|unet|critic|actor|policy|conv|operator|op|transform|proj)$"
 )
 CONFIG = re.compile(
-    r"^(args?|cfg|config|configs|conf|opts?|hps|hparams|params|hyperparams|options|configuration|.*_(cfg|config|args|params))$"
+    r"^(args?|cfg|config|configs|conf|opts?|hps?|hparams|hyp|params|pars|flags|settings|hyper_?params|options|configuration|.*_(cfg|config|args|params))$"
 )
 SHAPE = re.compile(r"^(in|input|img|image|obs|observation|state|frame)_?shape$")
 SHAPE_TAKEN_APART = re.compile(r"^(out|output|target)_?shape$|^(in|input|img|image|obs|state)_?dims$")

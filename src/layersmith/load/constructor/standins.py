@@ -18,6 +18,7 @@ LOSS = re.compile(r"(^|_)loss(_|$)|criterion")
 ADJACENCY = re.compile(r"(A|adj|adj_?mat|adj_?matrix|adj_mx|adjacency(_?mat(rix)?)?|A_hat|[Ll]aplacian)$")
 NODES = PRIMES[0]  # as many as an input of [batch, nodes, features] is first guessed to have
 IMAGES = re.compile(r"conv|backbone")
+WORDS = re.compile(r"(^|word_?|token_?)(emb(ed(der|dings?|s)?)?|lookup|wte)(_?(layer|matrix|table))?$")
 
 
 class AnyModule(nn.Linear):
@@ -85,6 +86,8 @@ def as_wide(stand_in: Made, width: int) -> Made:
     """The stand-in with so many channels or features at its end."""
     if "Conv2d" in stand_in.text:
         made = _stand_in(f"nn.Conv2d(3, {width}, 3, padding=1)", lambda: nn.Conv2d(3, width, 3, padding=1))
+    elif stand_in == EMBEDDING:
+        made = _stand_in(f"nn.Embedding(100, {width})", lambda: nn.Embedding(100, width))
     else:
         made = _stand_in(f"nn.Linear({WIDTH}, {width})", lambda: nn.Linear(WIDTH, width))
     return made
@@ -122,6 +125,7 @@ def modules(name: str, *, outputs: tuple[int, ...] = (), attributes: Collection[
         (NORM, [Made(f"nn.LayerNorm({WIDTH})", lambda: nn.LayerNorm(WIDTH)), nn.LayerNorm]),
         (LOSS, [Made("nn.BCEWithLogitsLoss()", nn.BCEWithLogitsLoss), ANY_MODULE]),
         (IMAGES, [CONVOLUTION, IMAGE_CONVOLUTION, ANY_MODULE]),
+        (WORDS, [EMBEDDING, ANY_MODULE]),
     )
     usual = [*([LAYERS] if "children" in attributes else []), ANY_MODULE, CONVOLUTION, EMBEDDING]
     return next((found for word, found in known if word.search(plain(name))), usual)

@@ -94,9 +94,16 @@ def ranges(complaint: Complaint) -> Iterator[State]:
 
 
 def lengths(complaint: Complaint) -> Iterator[State]:
-    """Equal lengths where they must be sorted."""
+    """Equal lengths where they must be sorted; one for each column where the steps come first."""
     if complaint.says("sorted in decreasing order|enforce_sorted"):
         yield complaint.with_specs(lambda spec: replace(spec, low=spec.high - 1) if spec.low else spec)
+    if counted := complaint.says(r"`len\(lengths\)` to be equal to batch_size.* \(batch_size=(\d+)\)"):
+        rows = int(counted[1])
+        given = [spec.shape for spec in specs(list(complaint.state.values())) if spec.rank > 1]
+        steps = next((shape[0] for shape in given if shape[1] == rows), 0)
+        yield complaint.with_specs(
+            lambda spec: replace(spec, shape=(rows,), high=steps + 1) if spec.low and steps else spec
+        )
 
 
 def _short(spec: TensorSpec) -> TensorSpec:

@@ -12,7 +12,7 @@ from layersmith.load.values import TensorSpec, specs
 
 _MATRIX, _SEQUENCE, _IMAGE = 2, 3, 4  # ranks
 _LARGEST_DIVISOR = 256
-_LARGEST_SIDE, _LONGEST = 300, 2**19
+_LARGEST_SIDE = 300
 _USUAL_SIDES = (28, 32, 64)  # of data sets
 _USUAL_FRAMES = {
     4: ((480, 640), (240, 320), (120, 160), (60, 80), (256, 128), (128, 64), (64, 128), (66, 200)),
@@ -45,33 +45,19 @@ def _squares(spec: TensorSpec, area: int) -> Iterator[TensorSpec]:
             yield spec.resized(1, channels).resized(2, side).resized(3, side)
 
 
-def scaled(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
-    """Sides at which the flattened features come nearer to what is wanted: they grow with the area."""
-    for spec in specs(list(complaint.state.values())):
-        sides = open_sides(spec)
-        if not sides or given < 2:  # noqa: PLR2004 - nothing to scale
-            continue
-        guess = spec.shape[sides[0]] * (wanted / given) ** (1 / (spec.rank - 2))
-        between = round((guess + spec.shape[sides[0]]) / 2)  # for where a border makes the guess overshoot
-        near = dict.fromkeys((round(guess), round(guess) + 1, round(guess) - 1, between))
-        for side in sorted(near, key=lambda side: side not in _USUAL_SIDES):
-            if 0 < side <= (_LONGEST if spec.rank == _SEQUENCE else _LARGEST_SIDE):
-                yield complaint.with_specs(lambda spec, side=side: with_sides(spec, side))  # type: ignore[misc]
-    yield from _framed(complaint, given, wanted)
-
-
-def _framed(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
+def framed(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
     """Frames that are no squares, where these hold about as many features as are wanted."""
     for spec in specs(list(complaint.state.values())):
         for frame in _USUAL_FRAMES.get(spec.rank, ()) if len(open_sides(spec)) == spec.rank - 2 else ():
             features = given * math.prod(frame) / math.prod(spec.shape[2:])
             if 1 / _NEAR < features / wanted < _NEAR:
-                yield complaint.with_specs(lambda spec, frame=frame: _with_frame(spec, frame))  # type: ignore[misc]
+                yield complaint.with_specs(lambda spec, frame=frame: with_frame(spec, frame))  # type: ignore[misc]
 
 
-def _with_frame(spec: TensorSpec, frame: tuple[int, ...]) -> TensorSpec:
+def with_frame(spec: TensorSpec, frame: tuple[int, ...]) -> TensorSpec:
+    """The same with these sides, as far as nothing has fixed them, where it has so many."""
     for index, side in enumerate(frame, start=2) if len(frame) == spec.rank - 2 else ():
-        spec = spec.resized(index, side, fix=False)
+        spec = spec.resized(index, side, fix=False) if index in spec.free else spec
     return spec
 
 
@@ -128,15 +114,12 @@ def of_rows(complaint: Complaint, shape: list[int], total: int) -> Iterator[Stat
     yield from flattened(complaint, given, shape[1])
     for side in _USUAL_SIDES if images[0].rank == _IMAGE else ():
         yield complaint.with_specs(lambda spec, side=side: with_sides(spec, side))  # type: ignore[misc]
-    yield from scaled(complaint, given, shape[1])
+    yield from framed(complaint, given, shape[1])
 
 
 def with_sides(spec: TensorSpec, side: int) -> TensorSpec:
     """The same with other sides, as far as nothing has fixed them."""
-    for index in range(2, spec.rank):
-        if index in spec.free:
-            spec = spec.resized(index, side, fix=False)
-    return spec
+    return with_frame(spec, (side,) * (spec.rank - 2))
 
 
 def as_wide(complaint: Complaint, shape: list[int], total: int) -> Iterator[State]:

@@ -12,7 +12,7 @@ import torch
 from layersmith.load.call.callee import State
 from layersmith.load.call.clue import Clue, shaped
 from layersmith.load.call.repair.complaint import Complaint
-from layersmith.load.call.repair.messages import undirected_pairs
+from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.values import TensorSpec, specs
 from layersmith.probe.sequence import TOGETHER
 
@@ -141,9 +141,12 @@ def indexed(complaint: Complaint) -> Iterator[State]:
 def counted(complaint: Complaint) -> Iterator[State]:
     """Another rank where the message only says that it is wrong."""
     spatial = complaint.says(r"[Ee]xpected (\d) spatial dim\w*,? (?:but )?got (\d)")
-    missing = int(spatial.group(1)) - int(spatial.group(2)) if spatial else 0
-    for name in complaint.blamed if missing else ():
-        yield complaint.with_rank(_rank(complaint, name) + missing, [name])
+    packed = complaint.says(
+        r"must have (\d) dimensions, got (\d)"
+    )  # of which those of a packed sequence are one
+    missing = next((int(said[1]) - int(said[2]) for said in (spatial, packed) if said), 0)
+    for name in (complaint.blamed if spatial or missing < 0 else complaint.blamed[:1]) if missing else ():
+        yield complaint.with_rank(min(_rank(complaint, name) + missing, _HIGHEST), [name])
     for name in reversed(complaint.blamed) if complaint.says("multi-target not supported") else ():
         yield complaint.with_rank(max(1, _rank(complaint, name) - 1), [name])
     if complaint.says(
@@ -163,6 +166,18 @@ def one_a_row(complaint: Complaint) -> Iterator[State]:
             is_matrix = isinstance(spec, TensorSpec) and spec.rank == _MATRIX
             if is_matrix and {one, other} == {math.prod(spec.shape), spec.shape[0]}:
                 yield complaint.with_rank(1, [name])
+
+
+def one_word(complaint: Complaint) -> Iterator[State]:
+    """One id where the features of several, laid in one line, are too many: `embedding(word).view(1, 1, -1)`."""
+    widths = {value for value in complaint.callee.arguments.values() if type(value) is int and value > 1}
+    for given, wanted in directed_pairs(complaint.text):
+        for name in complaint.tensors:
+            spec = complaint.state[name]
+            is_sequence = isinstance(spec, TensorSpec) and spec.dtype is torch.int64 and spec.rank == _MATRIX
+            more = spec.shape[-1] - 1 if is_sequence else 0
+            if more and any(width <= given - more * width <= wanted for width in widths):
+                yield complaint.with_value(name, replace(spec, shape=spec.shape[:1], free=spec.free & {0}))
 
 
 def of_pairs(complaint: Complaint) -> Iterator[State]:

@@ -9,7 +9,7 @@ from layersmith.load.call.callee import State
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.values import TensorSpec, specs
 
-_TOO_SMALL = re.compile(
+TOO_SMALL = re.compile(
     r"Kernel size can't be greater|[Oo]utput size is too small|too small|Padding size should be less|"
     r"Expected more than 1 value|non-zero|smaller than kernel|maximum size for tensor at dimension|"
     r"must be (greater|larger)|at least|exceeds dimension size|invalid start|"
@@ -24,7 +24,7 @@ _SEQUENCE = 3  # a rank
 def too_small(complaint: Complaint) -> Iterator[State]:
     """More pixels or steps."""
     yield from _as_long(complaint)
-    if not _TOO_SMALL.search(complaint.text):
+    if not TOO_SMALL.search(complaint.text):
         return
     yield from _as_told(complaint)
     yield from _as_deep(complaint)

@@ -108,7 +108,7 @@ def _factors(complaint: Complaint, given: int, wanted: int) -> Iterator[State]:
         if size > 1 and given % size == 0 and (wanted * size) % given == 0:
             yield from complaint.with_size(size, wanted * size // given)
     yield from flattened.whole(complaint, given, wanted)
-    yield from flattened.scaled(complaint, given, wanted)
+    yield from flattened.framed(complaint, given, wanted)
     yield from flattened.flattened(complaint, given, wanted)
     # Of one input beside a part of itself, as points beside their coordinates.
     if complaint.says("channels") and len(complaint.tensors) == 1:
