@@ -42,6 +42,10 @@ class Deadline:
         """Whether the time is spent."""
         return time.process_time() > self.at
 
+    def or_after(self, seconds: float) -> Deadline:
+        """This one, or one so many CPU seconds from now if that is later."""
+        return Deadline(max(self.at, time.process_time() + seconds))
+
     def part(self, share: float) -> Deadline:
         """An earlier deadline: after this share of the time that is left."""
         now = time.process_time()

@@ -34,6 +34,7 @@ from layersmith.probe import tree
 
 _TRIES, _TRIES_A_START, _DEEPEST, _UNCHANGED = 140, 25, 14, 12
 _MATRIX = 2
+_GRACE = 10.0  # CPU seconds at least for what is known to work: large images take their time
 
 
 @dataclass(slots=True)
@@ -101,7 +102,9 @@ class CallSearch:
             if isinstance(error, OutOfBudget):
                 return None
             ways = repaired(Complaint(self.callee, state, error)) if depth < _DEEPEST else []
-            ways = [*self.sides.fitting(state, error), *ways]
+            if fitting := [*self.sides.fitting(state, error)]:
+                self.deadline = self.deadline.or_after(_GRACE)
+            ways = [*fitting, *ways]
             if clashes(error, [*specs([*state.values()])], self.callee.arguments.values()):
                 self.unchanged = _UNCHANGED
                 return None

@@ -18,6 +18,7 @@ _VIEW = re.compile(r"shape '\[(?:-1|\d+), (\d+)\]' is invalid for input of size 
 _LARGEST: Mapping[int, int] = {3: 2**19, 4: 1100, 5: 128}  # sides by rank: samples, pixels, voxels
 _USUAL = (28, 32, 48, 64, 84, 96, 112, 128, 160, 224, 227, 256, 299, 320, 384, 416, 448, 512, 640, 1024)
 _TRIES = 16
+_ROWS = 2
 _IMAGE = 4  # a rank
 _LONGEST = 5  # times as wide as it is high
 _FAR = 2  # times as large a side, of which other features come if they depend on it at all
@@ -66,6 +67,7 @@ class _Search:
         self.run, self.state, self.names, self.wanted = run, state, names, wanted
         self.spec: TensorSpec = state[names[0]]
         self.start = self.spec.shape[open_sides(self.spec)[0]]
+        self.overruns = 0  # of the memory or the time for an attempt
         self.found = {self.start: given}  # side -> features, 0 where it is too small
 
     def framed(self, frame: tuple[int, ...]) -> State:
@@ -83,10 +85,11 @@ class _Search:
                 return at
             low, high = (at, high) if got < target else (low, at)
             is_blind = got == self.found[self.start] and not 1 / _FAR < at / self.start < _FAR
-            if high - low < 2 or is_blind:  # noqa: PLR2004 - neighbours
+            if high - low < 2 or is_blind or self.overruns > _FAR:  # noqa: PLR2004 - neighbours
                 return 0
             power = 1 / (self.spec.rank - 2)
-            at = _between(low, high, at * (target / got) ** power if got else _FAR * at)
+            guess = at * (target / got) ** power if got else _FAR * at
+            at = _between(low, high, guess, is_closed=low > 0 and high <= self.largest)
             self.found[at] = self.features_at(at)
         return 0
 
@@ -97,12 +100,15 @@ class _Search:
 
     def features_at(self, side: int) -> int:
         """How many features a row has; those that are wanted where the error is another, or none."""
-        met = self.run(self.framed((side,) * (self.spec.rank - 2)))
+        few = min(_ROWS, self.spec.shape[0])
+        state = self.framed((side,) * (self.spec.rank - 2))
+        met = self.run({name: _of_rows(value, self.spec.shape[0], few) for name, value in state.items()})
         if met is not None and TOO_SMALL.search(str(met)):
             return 0
         if isinstance(met, OutOfBudget):
+            self.overruns += 1
             return self.wanted + 1
-        pair = features(met, self.spec.shape[0]) if met is not None else None
+        pair = features(met, few) if met is not None else None
         return pair[0] if pair is not None and pair[1] == self.wanted else self.wanted
 
     def frames(self) -> Iterator[tuple[int, int]]:
@@ -117,9 +123,18 @@ class _Search:
                 yield from [(sides[0], sides[1]), (sides[1], sides[0])] if all(sides) else []
 
 
-def _between(low: int, high: int, guess: float) -> int:
-    """The side to look at next: the guess where it lies well between the two, or their middle; a usual one near it."""
-    margin = (high - low) / 8 if low else 0
+def _of_rows(value: object, rows: int, few: int) -> object:
+    """The same with fewer rows, where it has so many: large images take their time."""
+    is_batch = isinstance(value, TensorSpec) and value.shape[:1] == (rows,)
+    return value.resized(0, few, fix=False) if is_batch and isinstance(value, TensorSpec) else value
+
+
+def _between(low: int, high: int, guess: float, *, is_closed: bool) -> int:
+    """The side to look at next: the guess, or the middle where that lies too near an end of a range that is known.
+
+    A usual side that is near comes first.
+    """
+    margin = (high - low) / 8 if is_closed else 0
     aim = guess if low + margin <= guess <= high - margin else (low + high) / 2
     near = [side for side in _USUAL if low < side < high and abs(side - aim) < aim / 8]
     return min(near, key=lambda side: abs(side - aim), default=min(max(round(aim), low + 1), high - 1))

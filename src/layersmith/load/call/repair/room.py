@@ -11,12 +11,12 @@ from layersmith.load.values import TensorSpec, specs
 
 TOO_SMALL = re.compile(
     r"Kernel size can't be greater|[Oo]utput size is too small|too small|Padding size should be less|"
-    r"Expected more than 1 value|non-zero|smaller than kernel|maximum size for tensor at dimension|"
+    r"Expected more than 1 (value|spatial)|non-zero|smaller than kernel|maximum size for tensor at dimension|"
     r"must be (greater|larger)|at least|exceeds dimension size|invalid start|"
     r"negative dimension|zero elements|step must be|stack expects a non-empty|Invalid computed output size"
 )
 _TOO_SHORT = "[Kk]ernel size|Invalid computed output size"
-_SPATIAL = (32, 64, 128)
+_SPATIAL = (32, 64, 128, 256)
 _SAMPLES = (512, 4096, 32_768)
 _SEQUENCE = 3  # a rank
 
