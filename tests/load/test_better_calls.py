@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.load.build import subject_of_class
-from layersmith.load.call.verdict import fails_alike
+from layersmith.load.call.alike import fails_alike
 from layersmith.load.unbuildable import Unbuildable
 
 

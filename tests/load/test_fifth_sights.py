@@ -14,6 +14,7 @@ from layersmith import runner
 from layersmith.load import discovery
 from layersmith.load.build import subject_of_class
 from layersmith.load.doubt import FAILS
+from layersmith.load.unbuildable import Unbuildable
 from layersmith.registry import load
 
 
@@ -245,3 +246,57 @@ def test_a_class_that_hands_up_to_none_or_says_so_by_a_text_is_abstract() -> Non
     assert not discovery.is_concrete(Mixed)
     assert discovery.is_concrete(MixedLinear)
     assert not discovery.is_concrete(LeavesItOpen)
+
+
+class WithStates(nn.Module):
+    """Lays its input beside its states, one after the other."""
+
+    def __init__(self, input_shape: int, hidden_shape: int, output_shape: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(input_shape + hidden_shape, hidden_shape)
+        self.second = nn.Linear(2 * hidden_shape, output_shape)
+
+    def forward(self, input: Tensor, state1: Tensor, state2: Tensor) -> Tensor:  # noqa: A002
+        y = self.first(torch.cat([input, state1], 1))
+        z: Tensor = self.second(torch.cat([y, state2], 1))
+        return z
+
+
+def test_an_input_beside_states_that_had_one_size_with_it() -> None:
+    _, (x, state1, state2) = _called(WithStates)
+    assert x.shape[1] != state1.shape[1] == state2.shape[1]
+
+
+PARTICLES = 8
+
+
+class OfAGlobal(nn.Module):
+    """Right for one number of particles alone, which stands elsewhere: the constructor was told a wrong one."""
+
+    def __init__(self, input_dim: int, hidden: int, n_particles: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_particles * input_dim, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = torch.stack([x.mean(), x.std(), x.sum()]).repeat(PARTICLES)
+        y: Tensor = self.linear(means[None])
+        return y
+
+
+class OfOddWidths(nn.Module):
+    """Wrong whatever it is told: its layer takes half of what comes in."""
+
+    def __init__(self, emb_dim: int, hidden_size: int) -> None:
+        super().__init__()
+        self.rnn = nn.GRU(emb_dim, hidden_size, bidirectional=True, batch_first=True)
+        self.out = nn.Linear(hidden_size, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.out(self.rnn(x)[0])
+        return y
+
+
+def test_a_clash_is_told_only_where_other_arguments_would_not_end_it() -> None:
+    with pytest.raises(Unbuildable, match="24 and"):
+        subject_of_class(OfAGlobal)
+    assert subject_of_class(OfOddWidths).doubt == FAILS

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from layersmith.load.attempt import Deadline, OutOfBudget
+from layersmith.load.call.alike import fails_alike
 from layersmith.load.call.batched import ranks_without_batch
 from layersmith.load.call.callee import Callee, State
 from layersmith.load.call.clue import BATCH, PRIMES
@@ -23,7 +24,6 @@ from layersmith.load.call.start import starts
 from layersmith.load.call.verdict import (
     clashes,
     essence,
-    fails_alike,
     is_unmendable,
     meets_its_own_doubles,
     progress,
@@ -272,7 +272,8 @@ class CallSearch:
         is_guess = any(
             value is nn.Identity for value in self.callee.arguments.values()
         )  # for a class of blocks
-        return is_own or (not is_guess and fails_alike(self.attempts.errors, self.attempts.inputs, error))
+        tried, arguments = self.attempts.inputs, self.callee.arguments.values()
+        return is_own or (not is_guess and fails_alike(self.attempts.errors, tried, error, arguments))
 
     def _is_hopeless(self) -> bool:
         """Whether forward fails for a reason that no input mends: a name or attribute that is not there."""

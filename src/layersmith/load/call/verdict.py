@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import bdb
 import inspect
-import itertools
 import re
 import sys
 import traceback
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -23,21 +22,12 @@ from layersmith.load.values import TensorSpec
 from layersmith.probe import refusal, source, undefined, unset
 
 NOTHING_RETURNED = "forward returned NoneType, no tensor"
-_PARTS = (2, 3, 4)
 _DEEP = 100  # calls of forward within forward
-_ENOUGH = 3  # different inputs that met the same error
-_OF_CODE = re.compile(
-    r"(?:^(\w+)\(\) )?takes \d+ positional arguments? but|missing \d+ required|unexpected keyword argument|"
-    r"view size is not compatible|in-?place operation|refers to a single memory location"
-)
 _WITHOUT = re.compile(r"'(\w+)' object has no attribute '(\w+)'")
 _OF_LAYER = re.compile(r"must be Tensor, not (\w+)$")  # `nn.ReLU(x)`
 _OF_PART = re.compile(r"^'(\w+)' object is not (?:subscriptable|iterable)$")  # `self.softmax[x]`
 _OF_DOUBLES = re.compile(
     r"Float but found Double|Double but found Float|same d?type[^\n]*double", re.IGNORECASE
-)
-_OF_KINDS = re.compile(
-    r"invalid combination of arguments - got \(Tensor|argument 'input' \(position 1\) must be Tensor, not (?:int|float)"
 )
 
 
@@ -172,44 +162,6 @@ def meets_its_own_doubles(error: Exception, module: nn.Module) -> bool:
     return bool(_OF_DOUBLES.search(str(error))) and {torch.float32, torch.float64} <= held
 
 
-def fails_alike(
-    errors: Sequence[Exception], inputs: Sequence[Sequence[TensorSpec]], furthest: Exception
-) -> bool:
-    """Whether inputs of many shapes meet one error of the code: a bad call, a bad view, layers that clash.
-
-    Args:
-        errors: of all attempts.
-        inputs: of each attempt; a mismatch of one of their sizes, or of a part of it, is the input's, as may be one
-            that none was tried without: what is joined to 7 features has 7 more than it had.
-        furthest: the error of the attempt that came furthest into forward: what others met before is no end.
-    """
-    last = errors[-_ENOUGH:]
-    if len(last) < _ENOUGH or any(_is_raised_by_hand(error) or _spreads(error) for error in last):
-        return False
-    if _end_alike(errors):
-        return True
-    clashes, left = [], []
-    for error, tried in zip(errors, inputs, strict=True):
-        told = {*_told_by(tried)}
-        found = [pair for pair in set(directed_pairs(str(error))) if pair[0] not in told]
-        clashes += found
-        left += [{spec.shape[index] for spec in tried for index in spec.free if index}] * bool(found)
-    is_end = not {*clashes}.isdisjoint(directed_pairs(str(furthest)))
-    return len(set(clashes)) == 1 and len(clashes) >= _ENOUGH and is_end and not set.intersection(*left)
-
-
-def _told_by(inputs: Iterable[TensorSpec]) -> Iterator[int]:
-    """The sizes of inputs, but for the batch, and of the parts into which forward may take what nothing has fixed."""
-    for spec in inputs:
-        yield from spec.shape[1:]
-        for size, parts in itertools.product((spec.shape[i] for i in spec.free if i), _PARTS):
-            yield from (size * parts, size // parts, -(-size // parts))
-        open_sizes = [spec.shape[index] for index in spec.free if index]
-        yield from (
-            a * b for a, b in itertools.combinations_with_replacement(open_sizes, 2)
-        )  # an outer product
-
-
 def clashes(error: Exception, inputs: Iterable[TensorSpec], told: Iterable[object]) -> bool:
     """Whether two of the constructor's own widths don't fit: no input helps, equal widths may.
 
@@ -240,30 +192,6 @@ def progress(error: Exception) -> list[int]:
     ]
 
 
-def _end_alike(errors: Sequence[Exception]) -> bool:
-    """Whether no input came further than one line, and that fails for what its code does."""
-    of_code = [error for error in errors if _is_of_code(error)]
-    lines = {_line(error) for error in of_code}
-    if len(of_code) < _ENOUGH or len(lines) > 1:
-        return False
-    ((file, line),) = lines
-    others = (_line(error) for error in errors if error not in of_code)
-    return all(other[0] == file and other[1] < line for other in others)
-
-
-def _is_of_code(error: Exception) -> bool:
-    """Whether a call is made the wrong way, or with what no tensor is made of and no argument of forward is."""
-    if found := _OF_CODE.search(str(error)):
-        return not hasattr(torch.Tensor, found[1] or "")  # which says so of what is no size, too
-    if not _OF_KINDS.search(str(error)):
-        return False
-    node = failure.statement(error)
-    named = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} if node is not None else set()
-    forward = next((frame for frame, _ in failure.frames(error) if frame.f_code.co_name == "forward"), None)
-    given = forward.f_code.co_varnames[2 : forward.f_code.co_argcount] if forward is not None else ()
-    return forward is not None and not named & {*given}
-
-
 def _said_owner(error: AttributeError, module: nn.Module) -> nn.Module | None:
     """The part of the module whose class the message names."""
     name = _WITHOUT.match(str(error))
@@ -273,26 +201,3 @@ def _said_owner(error: AttributeError, module: nn.Module) -> nn.Module | None:
 def _said_name(error: AttributeError) -> str:
     found = _WITHOUT.match(str(error))
     return error.name or (found[2] if found else "")
-
-
-def _is_raised_by_hand(error: Exception) -> bool:
-    """Whether an assert or raise of the user's own code is the origin: a demand on the input."""
-    frames = failure.frames(error)
-    if not frames or frames[0][0].f_code.co_filename.startswith(source.TORCH):
-        return False
-    return isinstance(failure.statement(error), ast.Raise | ast.Assert)
-
-
-def _spreads(error: Exception) -> bool:
-    """Whether the call that failed spreads a variable, `f(x, *state, **kwargs)`: what it passes is the caller's."""
-    statement = failure.statement(error)
-    return any(
-        (isinstance(part, ast.Starred) or (isinstance(part, ast.keyword) and part.arg is None))
-        and isinstance(part.value, ast.Name)
-        for part in (ast.walk(statement) if statement is not None else ())
-    )
-
-
-def _line(error: Exception) -> tuple[str, int]:
-    found = ((frame.f_code.co_filename, line) for frame, line in failure.frames(error))
-    return next((place for place in found if not place[0].startswith(source.TORCH)), ("", 0))

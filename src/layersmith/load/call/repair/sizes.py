@@ -144,6 +144,20 @@ def _side_by_side(complaint: Complaint, given: int, wanted: int, told: set[int])
         for width in sorted(widths & {wanted - width for width in widths}) if one + other == given else ():
             for state in complaint.with_size(one, width):
                 yield from replace(complaint, state=state).with_size(other, wanted - width)
+    yield from _beside_states(complaint, given, wanted, sorted(widths & {wanted - width for width in widths}))
+
+
+def _beside_states(complaint: Complaint, given: int, wanted: int, widths: list[int]) -> Iterator[State]:
+    """The same where both have one size: the first as wide as one, all others as wide as the rest: `input, h1, h2`."""
+    several = {n: v for n, v in complaint.state.items() if isinstance(v, TensorSpec)}
+    sizes = {spec.shape[-1:] for spec in several.values()}
+    if len(several) < 2 or sizes != {(given // 2,)} or given % 2:  # noqa: PLR2004 - two are laid side by side
+        return
+    first = next(iter(several))
+    for width in widths:
+        last = {n: width if n == first else wanted - width for n in several}
+        wide = {n: spec.resized(spec.rank - 1, last[n]) for n, spec in several.items()}
+        yield {**complaint.state, **wide}
 
 
 def _concatenated(complaint: Complaint, given: int, missing: int) -> Iterator[State]:
