@@ -238,8 +238,7 @@ class _Reader:
             return _read(self.module, called, parameter, self.depth + 1) if parameter else Clue()
         if is_super(node.func):
             return self.passed_up(name, position, keyword)
-        place = 1 if (name, keyword) == ("pack_padded_sequence", "lengths") else position
-        return function_clue(node, name, place, self.looked_up)
+        return function_clue(node, name, 1 if keyword == "lengths" else position, self.looked_up)
 
     def module_clue(self, node: ast.Call, called: nn.Module, position: int, keyword: str) -> Clue:
         if keyword.endswith("key_padding_mask"):
