@@ -18,7 +18,8 @@ _VIEW = re.compile(r"shape '\[(?:-1|\d+), (\d+)\]' is invalid for input of size 
 _LARGEST: Mapping[int, int] = {3: 2**19, 4: 1100, 5: 128}  # sides by rank: samples, pixels, voxels
 _USUAL = (28, 32, 48, 64, 84, 96, 112, 128, 160, 224, 227, 256, 299, 320, 384, 416, 448, 512, 640, 1024)
 _TRIES = 16
-_ROWS = 2
+_ROWS = 2  # of a batch are enough to see
+_OVERRUNS = 3  # attempts that were too much, after which no more are made
 _IMAGE = 4  # a rank
 _LONGEST = 5  # times as wide as it is high
 _FAR = 2  # times as large a side, of which other features come if they depend on it at all
@@ -85,7 +86,7 @@ class _Search:
                 return at
             low, high = (at, high) if got < target else (low, at)
             is_blind = got == self.found[self.start] and not 1 / _FAR < at / self.start < _FAR
-            if high - low < 2 or is_blind or self.overruns > _FAR:  # noqa: PLR2004 - neighbours
+            if high - low < 2 or is_blind or self.overruns == _OVERRUNS:  # noqa: PLR2004 - neighbours
                 return 0
             power = 1 / (self.spec.rank - 2)
             guess = at * (target / got) ** power if got else _FAR * at
@@ -98,6 +99,11 @@ class _Search:
         """The largest side that is tried."""
         return _LARGEST[self.spec.rank]
 
+    @property
+    def too_many(self) -> int:
+        """What stands for the features of a side that is too much for an attempt."""
+        return self.wanted + 1
+
     def features_at(self, side: int) -> int:
         """How many features a row has; those that are wanted where the error is another, or none."""
         few = min(_ROWS, self.spec.shape[0])
@@ -107,14 +113,15 @@ class _Search:
             return 0
         if isinstance(met, OutOfBudget):
             self.overruns += 1
-            return self.wanted + 1
+            return self.too_many
         pair = features(met, few) if met is not None else None
         return pair[0] if pair is not None and pair[1] == self.wanted else self.wanted
 
     def frames(self) -> Iterator[tuple[int, int]]:
         """Heights and widths that are no squares, where none fits: 4 x 8 places of 20 channels are 640 features."""
-        channels = math.gcd(*self.found.values())
-        if self.spec.rank != _IMAGE or len({*self.found.values()} - {0}) < _FAR or self.wanted % channels:
+        seen = {*self.found.values()} - {0, self.too_many}
+        channels = math.gcd(*seen)
+        if self.spec.rank != _IMAGE or len(seen) < 2 or self.wanted % channels:  # noqa: PLR2004 - one tells nothing
             return
         area = self.wanted // channels
         for high in range(math.isqrt(area), 0, -1):
