@@ -164,8 +164,8 @@ def is_slip(error: BaseException) -> bool:
 
 def _is_set_later(error: UnboundLocalError) -> bool:
     """Whether the function sets that name only where it reads it, or below: `h3 = relu(self.linear(h3))`."""
-    frame, line = [*traceback.walk_tb(error.__traceback__)][-1]
-    node = source.code_node(frame.f_code)
+    *_, (frame, line) = (None, 0), *traceback.walk_tb(error.__traceback__)
+    node = source.code_node(frame.f_code) if frame is not None else None
     parts = [*ast.walk(node)] if node is not None else []
     loops = any(isinstance(part, ast.For | ast.While) for part in parts)
     found = re.search(r"variable '(\w+)'", str(error))

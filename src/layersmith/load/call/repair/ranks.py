@@ -141,9 +141,7 @@ def indexed(complaint: Complaint) -> Iterator[State]:
 def counted(complaint: Complaint) -> Iterator[State]:
     """Another rank where the message only says that it is wrong."""
     spatial = complaint.says(r"[Ee]xpected (\d) spatial dim\w*,? (?:but )?got (\d)")
-    packed = complaint.says(
-        r"must have (\d) dimensions, got (\d)"
-    )  # of which those of a packed sequence are one
+    packed = complaint.says(r"must have (\d) dimensions, got (\d)")  # of a packed sequence, one less
     missing = next((int(said[1]) - int(said[2]) for said in (spatial, packed) if said), 0)
     for name in (complaint.blamed if spatial or missing < 0 else complaint.blamed[:1]) if missing else ():
         yield complaint.with_rank(min(_rank(complaint, name) + missing, _HIGHEST), [name])
