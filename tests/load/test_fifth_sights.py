@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -300,3 +302,38 @@ def test_a_clash_is_told_only_where_other_arguments_would_not_end_it() -> None:
     with pytest.raises(Unbuildable, match="24 and"):
         subject_of_class(OfAGlobal)
     assert subject_of_class(OfOddWidths).doubt == FAILS
+
+
+SCRIPT = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, width)
+
+    def forward(self, x):
+        return self.linear(x)
+
+class Slips(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, widht)
+
+    def forward(self, x):
+        return self.linear(x)
+
+if __name__ == "__main__":
+    width = 16
+    print(Net()(torch.ones(2, 8)))
+"""
+
+
+def test_a_name_that_only_a_script_sets_is_no_slip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run_as_a_script.py").write_text(SCRIPT)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("run_as_a_script")
+    with pytest.raises(Unbuildable, match="'width' is not defined"):
+        subject_of_class(module.Net)
+    assert subject_of_class(module.Slips).doubt == FAILS

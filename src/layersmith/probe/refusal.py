@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from layersmith.probe import options, source, standing
+from layersmith.probe import options, source, standing, undefined
 
 # Whatever raised them: something is not there.
 MISSING = (ImportError, NotImplementedError, MemoryError, OSError)
@@ -151,7 +151,7 @@ def is_slip(error: BaseException) -> bool:
     if isinstance(error, UnboundLocalError):
         return _is_set_later(error)
     if isinstance(error, NameError):
-        return "free variable" not in str(error)
+        return "free variable" not in str(error) and not is_set_as_a_script(error)
     said = OF_A_MODULE.match(str(error))  # which says it itself, as NumPy does of `np.int`
     owner, name = (sys.modules.get(said[1]), said[2]) if said else (None, "")
     asked, name = getattr(error, "obj", None), getattr(error, "name", None) or name
@@ -160,6 +160,14 @@ def is_slip(error: BaseException) -> bool:
     is_whole = isinstance(owner, types.ModuleType) and not (is_folder or hasattr(owner, LEFT_OUT))
     is_of_module = isinstance(error, AttributeError) and is_whole
     return is_of_module and f".{name}" in failing_text(error)
+
+
+def is_set_as_a_script(error: NameError) -> bool:
+    """Whether the file binds the global name that is missing, though not where it is imported: below `__main__`, say."""
+    *_, (frame, _) = (None, 0), *traceback.walk_tb(error.__traceback__)
+    if frame is None or isinstance(error, UnboundLocalError):
+        return False
+    return undefined.sets(frame.f_code.co_filename, getattr(error, "name", None) or "")
 
 
 def _is_set_later(error: UnboundLocalError) -> bool:

@@ -66,6 +66,8 @@ def _may_be_set_elsewhere(error: Exception) -> bool:
     owner = getattr(error, "obj", None)
     if isinstance(owner, types.ModuleType):
         return not is_foreign(getattr(owner, "__file__", None) or "")
+    if isinstance(error, NameError) and refusal.is_set_as_a_script(error):
+        return True
     frame = next((f for f, _ in failure.frames(error) if f.f_globals.get(refusal.LEFT_OUT)), None)
     if frame is None or not isinstance(error, NameError | AttributeError):
         return False
