@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from layersmith.probe import options, source, standing, undefined
+from layersmith.probe import options, source, standing
 
 # Whatever raised them: something is not there.
 MISSING = (ImportError, NotImplementedError, MemoryError, OSError)
@@ -163,11 +163,14 @@ def is_slip(error: BaseException) -> bool:
 
 
 def is_set_as_a_script(error: NameError) -> bool:
-    """Whether the file binds the global name that is missing, though not where it is imported: below `__main__`, say."""
+    """Whether the file binds the global name that is missing where it is run as a script: below `__main__`."""
     *_, (frame, _) = (None, 0), *traceback.walk_tb(error.__traceback__)
     if frame is None or isinstance(error, UnboundLocalError):
         return False
-    return undefined.sets(frame.f_code.co_filename, getattr(error, "name", None) or "")
+    blocks = (part for part in source.tree_of(frame.f_code.co_filename).body if isinstance(part, ast.If))
+    asked = (part for part in blocks if "__name__" in ast.unparse(part.test))
+    named = (one for part in asked for one in ast.walk(part) if isinstance(one, ast.Name))
+    return any(one.id == error.name and isinstance(one.ctx, ast.Store) for one in named)
 
 
 def _is_set_later(error: UnboundLocalError) -> bool:

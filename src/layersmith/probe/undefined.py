@@ -153,12 +153,9 @@ def globals_of(code: CodeType) -> Iterator[tuple[str, int]]:
 
 def binds(file: str, name: str) -> bool:
     """Whether anything in the file binds the name, wherever it stands: it may have been deleted, or not imported."""
-    return sets(file, name) or bool(DYNAMIC.search("".join(linecache.getlines(file)).partition("class ")[0]))
-
-
-def sets(file: str, name: str) -> bool:
-    """Whether a line of the file binds that global name: one that is only run as a script, or by a function."""
-    return name in _bound(file)
+    return name in _bound(file) or bool(
+        DYNAMIC.search("".join(linecache.getlines(file)).partition("class ")[0])
+    )
 
 
 @functools.lru_cache(maxsize=256)
