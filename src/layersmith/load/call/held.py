@@ -83,12 +83,9 @@ class Held:
             return (self.view(node.left) or self.view(node.right)) if is_elementwise else None
         if isinstance(node, ast.Call):
             return self.called(node)
-        if (
-            isinstance(node, ast.Attribute)
-            and node.attr == "data"
-            and (held := self.view(node.value)) is not None
-        ):
-            return replace(held, is_packed=False)
+        if isinstance(node, ast.Attribute) and node.attr == "data":
+            whole = self.view(node.value)
+            return whole and replace(whole, is_packed=False)
         if self.key is not None and isinstance(node, ast.Subscript):
             is_part = isinstance(node.slice, ast.Constant) and node.slice.value == self.key
             is_it = is_part and isinstance(node.value, ast.Name) and node.value.id in self.whole

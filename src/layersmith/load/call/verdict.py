@@ -121,10 +121,11 @@ def _has(module: nn.Module, said: re.Pattern[str], error: Exception) -> bool:
 def _starts_a_layer(error: Exception) -> bool:
     """Whether a layer is passed on that the function has built instead of called: `nn.ReLU(x)`."""
     found = _OF_LAYER.search(str(error))
-    layer = getattr(nn, found[1], None) if found else None
-    nodes = [source.code_node(frame.f_code) for frame, _ in failure.frames(error)] if layer else []
+    if found is None or not hasattr(nn, found[1]):
+        return False
+    nodes = (source.code_node(frame.f_code) for frame, _ in failure.frames(error))
     calls = (part.func for node in nodes if node for part in ast.walk(node) if isinstance(part, ast.Call))
-    return found is not None and any(ast.unparse(one) in (f"nn.{found[1]}", found[1]) for one in calls)
+    return any(ast.unparse(one) in (f"nn.{found[1]}", found[1]) for one in calls)
 
 
 def _counts_a_quotient(error: Exception) -> bool:

@@ -143,7 +143,8 @@ def counted(complaint: Complaint) -> Iterator[State]:
     spatial = complaint.says(r"[Ee]xpected (\d) spatial dim\w*,? (?:but )?got (\d)")
     packed = complaint.says(r"must have (\d) dimensions, got (\d)")  # of a packed sequence, one less
     missing = next((int(said[1]) - int(said[2]) for said in (spatial, packed) if said), 0)
-    for name in (complaint.blamed if spatial or missing < 0 else complaint.blamed[:1]) if missing else ():
+    names = complaint.blamed if spatial or missing < 0 else complaint.blamed[:1]
+    for name in names if missing else ():
         yield complaint.with_rank(min(_rank(complaint, name) + missing, _HIGHEST), [name])
     for name in reversed(complaint.blamed) if complaint.says("multi-target not supported") else ():
         yield complaint.with_rank(max(1, _rank(complaint, name) - 1), [name])

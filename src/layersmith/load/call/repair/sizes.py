@@ -140,11 +140,12 @@ def _beside_others(complaint: Complaint, given: int, wanted: int, *, least: int 
 def _side_by_side(complaint: Complaint, given: int, wanted: int, told: set[int]) -> Iterator[State]:
     """Two inputs laid side by side, 7 + 11 = 18 features, where 144 are wanted: 48 and 96."""
     widths = {part for size in told for part in (size, 2 * size)}
+    parts = sorted(widths & {wanted - width for width in widths})  # of whose pairs both are widths
     for one, other in itertools.permutations(sorted(complaint.free_sizes), 2):
-        for width in sorted(widths & {wanted - width for width in widths}) if one + other == given else ():
+        for width in parts if one + other == given else ():
             for state in complaint.with_size(one, width):
                 yield from replace(complaint, state=state).with_size(other, wanted - width)
-    yield from _beside_states(complaint, given, wanted, sorted(widths & {wanted - width for width in widths}))
+    yield from _beside_states(complaint, given, wanted, parts)
 
 
 def _beside_states(complaint: Complaint, given: int, wanted: int, widths: list[int]) -> Iterator[State]:
