@@ -144,6 +144,14 @@ def gap(left: Tensor, right: Tensor, *, where: str = "") -> Gap:
     return Gap(where, float(difference.max()), RELATIVE.get(left.dtype, 0.0) * scale)
 
 
+def common(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as far as both go, where they have as many axes: a row is padded to the longest of its batch."""
+    if left.ndim != right.ndim:
+        return left, right
+    ends = tuple(slice(min(pair)) for pair in zip(left.shape, right.shape, strict=True))
+    return left[ends], right[ends]
+
+
 def is_lost(narrow: Tensor, wide: Tensor) -> bool:
     """Whether some number is ordinary in float64 and none in float32."""
     is_ordinary = wide.abs() < ORDINARY

@@ -110,7 +110,7 @@ def _moved(case: Case, before: object, keep: int, axis: int) -> Iterator[closene
     after = dict(batch.rows(case.fresh().run(others), keep, axis=axis, size=size))
     for path, row in batch.rows(before, keep, axis=axis, size=size):
         if path in after and tree.is_differentiable(row):
-            yield closeness.gap(row, after[path], where=f"{path}, row {keep}")
+            yield closeness.gap(*closeness.common(row, after[path]), where=f"{path}, row {keep}")
 
 
 def _is_pairwise(case: Case, output: object, axis: int) -> bool:
