@@ -13,9 +13,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from layersmith import runner
 from layersmith.errors import UsageError
 from layersmith.load.build import subject_of_class, subject_of_factory, subject_of_object
 from layersmith.load.unbuildable import Unbuildable
+from layersmith.registry import load
 from layersmith.subject import Subject
 
 
@@ -273,6 +275,13 @@ class LayersThatDontFit(nn.Module):
 
 class BadView(nn.Module):
     def forward(self, x: Tensor) -> Any:
+        return x.transpose(1, 2).view(len(x), -1)
+
+
+class ViewOfOneRow(nn.Module):
+    """Which allows no second one."""
+
+    def forward(self, x: Tensor) -> Any:
         return x.transpose(0, 1).view(-1)
 
 
@@ -315,6 +324,12 @@ def test_a_fault_of_the_code_is_not_taken_for_a_want_of_inputs(cls: type[nn.Modu
     assert "forward fails whatever the input" in subject.inferred_from
     with pytest.raises((RuntimeError, TypeError)):
         subject.case().run()
+
+
+def test_a_view_that_only_one_row_allows_is_told_as_that() -> None:
+    subject = subject_of_class(ViewOfOneRow)
+    assert len(subject.inputs(0).args[0]) == 1
+    assert "only a batch of 1 works" in runner.ask(subject, load("batch-size-fails")).findings[0].message
 
 
 class Wrapper(nn.Module):

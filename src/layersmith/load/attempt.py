@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from layersmith.probe.surroundings import preserved
 
-ELEMENTS = 200_000_000  # 0.8 GB of float32: more than a small model of any kind needs
+ELEMENTS = 400_000_000  # 1.6 GB of float32: more than a module of any kind needs that one machine trains
 _FACTORIES = {torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full, torch.arange}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.jit import ScriptModule
 
 from layersmith.errors import UsageError
 from layersmith.load import absent, cards, definitions, inline, notation, parents, pretrained, words
@@ -71,6 +72,8 @@ def subject_of_class(
     """
     if lacks := absent.needed_by(cls):
         raise Unbuildable(lacks)
+    if issubclass(cls, ScriptModule):
+        raise Unbuildable(f"{cls.__name__} is TorchScript, which cannot be looked into")
     request = dataclasses.replace(_request(cls, inputs, seconds), may_run_examples=may_run_examples)
     request.said = said or request.said
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bdb
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,6 +32,7 @@ _CONSTRUCTIONS = 10  # how many different constructions are called before the se
 _ALIKE = 3  # after how many that fail with the same words none is tried any more
 _ADAPTATIONS = 4  # how many widths may be changed to those of the given inputs
 _FIRST_SHARE, _LATER_SHARE = 0.5, 0.25  # of the time left: the likeliest construction gets most
+_FIRST_LEAST = 8.0  # CPU seconds to call it, also where drawing its parameters took all the time
 
 
 def constructions(cls: type[nn.Module], deadline: Deadline) -> Iterator[Construction]:
@@ -135,7 +137,12 @@ def _with_found(
     request: Request, constructors: ConstructorSearch, construction: Construction, count: int
 ) -> tuple[Found | None, bool]:
     share = _LATER_SHARE if count else _FIRST_SHARE
-    search = CallSearch(construction.module, construction.arguments, request.deadline.part(share))
+    deadline = request.deadline.part(share)
+    search = CallSearch(
+        construction.module,
+        construction.arguments,
+        deadline if count else deadline.or_after(_FIRST_LEAST),
+    )
     call = search.find()
     if call is not None:
         way = lighter(constructors, Way(construction, call, search.callee), request.deadline)
@@ -187,7 +194,9 @@ def _is_certain(construction: Construction, count: int, error: Exception | None)
         value.__name__ for value in given if isinstance(value, type) and issubclass(value, nn.Module)
     )
     is_our_layer = bool(layers) and re.match(rf"({layers})\.forward\(\) takes", str(error)) is not None
-    return isinstance(error, NameError) or (count == 0 and not has_stand_in and not is_our_layer)
+    return isinstance(error, NameError | bdb.BdbQuit) or (
+        count == 0 and not has_stand_in and not is_our_layer
+    )
 
 
 def _is_of_a_width(construction: Construction, search: CallSearch, deadline: Deadline) -> bool:

@@ -6,6 +6,7 @@ The notation is Python in which a tensor may be described: whatever the class's 
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import sys
 import types
@@ -138,6 +139,7 @@ class _Names(dict[str, Any]):
             "nn": nn,
             "F": F,
             "SimpleNamespace": types.SimpleNamespace,
+            "functools": functools,
             "Several": Several,
             "Layers": Layers,
         }

@@ -14,12 +14,13 @@ from layersmith.probe.inputs import Inputs
 MORE = (2, 3, 5)
 JOINED = re.compile(
     r"must match except in dimension [1-9]\d*. Expected size (?:1 but got size 2|2 but got size 1) "
+    r"|view size is not compatible"
 )
 Error = Callable[[Inputs], Exception | None]  # what a call with these inputs raises
 
 
 def joined(inputs: Inputs, error: Error) -> Exception | None:
-    """What two rows raise, if something of one row is joined to them."""
+    """What two rows raise, if something of one row is joined to them, or a view is made that one row alone allows."""
     two = batch.resized(inputs, 2, axis=0) if axes.is_one_row(inputs) else None
     raised = error(two) if two is not None else None
     return raised if raised is not None and JOINED.search(str(raised)) else None

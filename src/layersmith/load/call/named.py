@@ -173,6 +173,7 @@ def _integers(asked: Asked) -> Any:
     is_label = main is not None and bool(re.search(r"label|class|target", asked.word))
     is_label |= bool(ENTITIES.match(asked.word) or ((main is None or is_float) and _TIME.match(asked.word)))
     is_label |= _are_entities(asked.callee)
+    is_label |= asked.word == "y" and isinstance(main, TensorSpec) and main.rank == 4  # noqa: PLR2004 - of an image
     beside = main.rank if isinstance(main, TensorSpec) and main.dtype is torch.int64 else 0
     rank = clue.rank or beside or (1 if is_label or clue.is_step else max(2, clue.min_rank))
     spec = shaped(replace(clue, dtype=torch.int64, last=clue.reach or None), rank)

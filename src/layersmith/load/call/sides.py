@@ -20,7 +20,7 @@ _USUAL = (28, 32, 48, 64, 84, 96, 112, 128, 160, 224, 227, 256, 299, 320, 384, 4
 _TRIES = 16
 _ROWS = 2  # of a batch are enough to see
 _OVERRUNS = 3  # attempts that were too much, after which no more are made
-_IMAGE = 4  # a rank
+_VECTORS, _IMAGE = 2, 4  # ranks
 _LONGEST = 5  # times as wide as it is high
 _FAR = 2  # times as large a side, of which other features come if they depend on it at all
 
@@ -49,7 +49,11 @@ class Sides:
             self.asked.add(key)
             search = _Search(self.run, state, names, *pair)
             side = search.side_of(pair[1])
-            yield from map(search.framed, [(side,) * (spec.rank - 2)] if side else search.frames())
+            if side:
+                yield search.framed((side,) * (spec.rank - 2))
+                continue
+            yield from search.beside()
+            yield from map(search.framed, search.frames())
 
 
 def _groups(state: State) -> Iterator[tuple[str, ...]]:
@@ -116,6 +120,20 @@ class _Search:
             return self.too_many
         pair = features(met, few) if met is not None else None
         return pair[0] if pair is not None and pair[1] == self.wanted else self.wanted
+
+    def beside(self) -> Iterator[State]:
+        """A vector that is laid beside the features of an image so wide that it fits: 336 of them and 3 more are 339."""
+        for name, spec in self.state.items():
+            is_open = isinstance(spec, TensorSpec) and spec.rank == _VECTORS and 1 in spec.free
+            width = spec.shape[1] if is_open and spec.dtype.is_floating_point else 0
+            of_image = {
+                side: got - width for side, got in self.found.items() if got not in (0, self.too_many)
+            }
+            fewer = [side for side, got in of_image.items() if 0 < got < self.wanted]
+            if width and fewer:
+                side = max(fewer)
+                wide = spec.resized(1, self.wanted - of_image[side])
+                yield {**self.framed((side,) * (self.spec.rank - 2)), name: wide}
 
     def frames(self) -> Iterator[tuple[int, int]]:
         """Heights and widths that are no squares, where none fits: 4 x 8 places of 20 channels are 640 features."""

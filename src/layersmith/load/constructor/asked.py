@@ -54,7 +54,8 @@ def _given(text: str, arguments: Arguments, parameters: Parameters, values: Valu
     """A value for an option that was left None."""
     for name, parameter in parameters.items():
         is_none = arguments.get(name, parameter.default) is None
-        is_called = "'NoneType' object is not callable" in text and names.MODULE.search(names.plain(name))
+        is_module = names.MODULE.search(names.plain(name)) or names.ACTIVATION.search(names.plain(name))
+        is_called = is_module and "'NoneType' object is not callable" in text
         is_number = "NoneType" in text and "operand" in text and bool(names.known_integers(name))
         if is_none and (is_called or is_number or re.search(rf"\b{name}\b", text)):
             filled = [value for value in values(name) if value is not None]

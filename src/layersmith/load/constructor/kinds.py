@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Iterator
@@ -35,8 +36,23 @@ def alternatives(current: Any, text: str, error: Exception, numbers: list[int]) 
         yield from tensors("")
     elif inspect.isclass(current) and re.search(r"missing \d required positional argument: 'self'", text):
         yield ANY_MODULE  # a module was meant, not its class
+    elif inspect.isclass(current) and is_said_of(current, text) and "missing 1 required" in text:
+        yield from _kept_as_large(current, text)
     elif isinstance(current, Made) and re.search(r"operand|iterable|subscript|no len|integer", text):
         yield from (32, 2, [2, 2])
+
+
+def is_said_of(cls: type, text: str) -> bool:
+    """Whether an error is that of a method of the class, its own or inherited: "Conv2d.__init__() missing"."""
+    return any(text.startswith(f"{one.__name__}.") for one in cls.__mro__)
+
+
+def _kept_as_large(layer: type, text: str) -> Iterator[Made]:
+    """A convolution that keeps the size of an image, where but its channels are told: `conv=SNConv2d`."""
+    parameters = inspect.signature(layer).parameters
+    if text.endswith("'kernel_size'") and "padding" in parameters:
+        written = f"functools.partial({layer.__name__}, kernel_size=3, padding=1)"
+        yield Made(written, lambda: functools.partial(layer, kernel_size=3, padding=1))
 
 
 def _of_a_tensor(current: TensorSpec, text: str) -> Iterator[Any]:

@@ -38,7 +38,10 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         r"vocab|num_tokens|num_embeddings|n_words|n_?tokens?$|codebook_size|dictionary|num_emb(ed)?s?$|num_unique|num_types|num_entities|num_users|num_items|n_(src|trg|users|items)$",
         [100, 64],
     ),
-    (r"pad_?(token)?_?id|pad_?idx|padding_idx|ignore_?index|mask_(token_)?id|(^|_)[be]os", [0, 1]),
+    (
+        r"pad_?(tok(en)?)?_?id|pad_?idx|padding_idx|^pad_?tok(en)?(_|$)|ignore_?index|mask_(token_)?id|(^|_)[be]os",
+        [0, 1],
+    ),
     (INDEX.pattern, [0, 1, 4]),
     (r"(^|_)n?bits?$", [4, 8]),
     (r"(num_|n_?)?class(es)?$|nclass|n_labels|num_labels|out_classes|num_outputs?_?class", [10, 2]),
@@ -61,6 +64,8 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         [3, 1],
     ),
     (r"^(rgb|value|data|dynamic)_range$", [1, 255]),
+    (r"^(split_size|(n|num)_grids?|grid_num)$", [7, 4]),  # of YOLO, whose linear layer is for 7 x 7 cells
+    (r"(^|_)(n|num)_?(b?box(es)?|anchors)$", [2, 3]),
     (r"patch", [4, 8]),
     (r"window|bucket|chunk|block_len|^ws$|nsample", [4, 8, 7]),
     (r"kernel|^ks?$|ksize|filter_?size|^kw|fsize|conv_?size|_k$", [3, 1, 5]),
@@ -110,7 +115,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
     (r"layer_?(idx|id|num|index|number)|^i$|rank|index|^level$|stage", [0, 1, 4]),
     (r"seed", [0]),
     (r"world_size|num_gpus|^tp$", [1]),
-    (r"^(degree|knots|num_grid)", [3]),
+    (r"^(degree|knots)", [3]),
 ]
 _FLOATS: list[tuple[str, list[Any]]] = [
     (r"drop|^p$|prob|rate|jitter", [0.0, 0.1]),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -16,6 +17,7 @@ from layersmith.load import failure
 from layersmith.load.constructor import kinds, names
 from layersmith.load.constructor.candidates import same, unique
 from layersmith.load.constructor.standins import ANY_MODULE, LAYERS
+from layersmith.load.constructor.syntax import last_name
 from layersmith.load.constructor.usage import constructor
 from layersmith.load.values import Made
 from layersmith.probe import source
@@ -28,6 +30,8 @@ _TOO_SMALL = re.compile(
     "more than 1 value per channel|[Oo]utput size is too small|Kernel size can't be greater"
 )
 _SIDES, _LARGER = re.compile(r"^(image|img|input|im)_?(size|resolution)$"), (64, 224)
+_OTHER_TEXTS = ("a", "b")  # beside those that a class asks for
+_OPTIONS = 3  # of several that a test allows
 _EXAMPLES: Mapping[type, Any] = {int: 4, float: 0.5, str: "relu", bool: False}
 
 
@@ -41,6 +45,7 @@ def repaired(
     known = {*named, *arguments} - {"self"}
     yield from _missing(parameters, arguments, text, values)
     yield from _unset(parameters, arguments, error, values)
+    yield from _swapped(arguments, text)
     if isinstance(error, OSError):
         yield from _without_weights(parameters, arguments)
     if _TOO_SMALL.search(text):
@@ -48,8 +53,10 @@ def repaired(
     for name, value in _asked_for(arguments, error, known):
         yield {**arguments, name: value}
     yield from _of_a_class(cls, arguments, error)
-    classes = {name: value for name, value in arguments.items() if inspect.isclass(value)}
-    suspects = [name for name, value in classes.items() if text.startswith(f"{value.__name__}.")]
+    yield from _as_table(cls, arguments, text)
+    values_used = {name: p.default for name, p in parameters.items()} | arguments
+    classes = {name: value for name, value in values_used.items() if inspect.isclass(value)}
+    suspects = [name for name, value in classes.items() if kinds.is_said_of(value, text)]
     suspects += [word for word in re.findall(r"[A-Za-z_]\w*", text) if word in known]
     suspects += _on_the_line(cls, error, known)
     if isinstance(error, IndexError):
@@ -72,6 +79,15 @@ def _with_room(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from ((name, value.remade(*part)) for part in _with_room(value.parts))
 
 
+def _swapped(arguments: Arguments, text: str) -> Iterator[Arguments]:
+    """Two widths the other way round, where the difference is a third: `Conv2d(width, out_width - width)`."""
+    said = re.search(r"negative dimension -(\d+)", text)
+    widths = {name: value for name, value in arguments.items() if type(value) is int}
+    for one, other in itertools.permutations(widths, 2):
+        if said and widths[one] - widths[other] == int(said[1]):
+            yield {**arguments, one: widths[other], other: widths[one]}
+
+
 def _of_a_class(cls: type[nn.Module], arguments: Arguments, error: Exception) -> Iterator[Arguments]:
     """A class of the same file that has what was read of a number: `block.expansion`."""
     if not isinstance(error, AttributeError) or type(error.obj) is not int:
@@ -85,6 +101,22 @@ def _of_a_class(cls: type[nn.Module], arguments: Arguments, error: Exception) ->
     for name, value in arguments.items():
         if type(value) is int and value == error.obj and not re.match("(num|n)_", name):
             yield from ({**arguments, name: one} for one in having[:2])
+
+
+def _as_table(cls: Any, arguments: Arguments, text: str) -> Iterator[Arguments]:
+    """A number for each of the texts that something is asked for: `tag_to_ix[START_TAG]`."""
+    if not re.match(r"(list|tuple) indices must be integers or slices, not str", text):
+        return
+    scope = getattr(constructor(cls), "__globals__", {})
+    asked = [one for one in ast.walk(source.class_node(cls) or ast.Pass()) if isinstance(one, ast.Subscript)]
+    for name in (name for name, value in arguments.items() if isinstance(value, list | tuple)):
+        keys = [one.slice for one in asked if last_name(one.value) == name]
+        said = [
+            key.value if isinstance(key, ast.Constant) else scope.get(getattr(key, "id", "")) for key in keys
+        ]
+        texts = dict.fromkeys(key for key in said if isinstance(key, str))
+        if texts:
+            yield {**arguments, name: {key: at for at, key in enumerate([*_OTHER_TEXTS, *texts])}}
 
 
 def _on_the_line(cls: type[nn.Module], error: Exception, known: set[str]) -> list[str]:
@@ -209,7 +241,9 @@ def _of_length(test: failure.Comparison, arguments: Arguments) -> Iterator[tuple
 
 
 def _equal_to(test: failure.Comparison, known: set[str]) -> Iterator[tuple[str, Any]]:
-    """For `kernel_size != 2 * stride`: the one side as large as the other."""
+    """For `kernel_size != 2 * stride`: the one side as large as the other; one of `kind in ["ReLU", "GeLU"]`."""
+    if isinstance(test.left, ast.Name) and test.left.id in known and isinstance(test.wanted, Collection):
+        yield from ((test.left.id, option) for option in [*test.wanted][:_OPTIONS] if isinstance(option, str))
     for side, value in ((test.left, test.wanted), (test.right, test.got)):
         if isinstance(side, ast.Name) and side.id in known and type(value) is int:
             yield side.id, value

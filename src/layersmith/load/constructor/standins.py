@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -18,6 +19,7 @@ LOSS = re.compile(r"(^|_)loss(_|$)|criterion")
 ADJACENCY = re.compile(r"(A|adj|adj_?mat|adj_?matrix|adj_mx|adjacency(_?mat(rix)?)?|A_hat|[Ll]aplacian)$")
 NODES = PRIMES[0]  # as many as an input of [batch, nodes, features] is first guessed to have
 IMAGES = re.compile(r"conv|backbone")
+_OF_RECURRENT = {"hidden_size", "bidirectional", "batch_first"}  # what torch's recurrent layers alone have
 WORDS = re.compile(r"(^|word_?|token_?)(emb(ed(der|dings?|s)?)?|lookup|wte)(_?(layer|matrix|table))?$")
 
 
@@ -76,6 +78,9 @@ IMAGE_CONVOLUTION = _stand_in(
     f"nn.Conv2d(3, {WIDTH}, 3, padding=1)", lambda: nn.Conv2d(3, WIDTH, 3, padding=1)
 )
 EMBEDDING = _stand_in(f"nn.Embedding(100, {WIDTH})", lambda: nn.Embedding(100, WIDTH))
+RECURRENT = [  # of words as one-hot vectors, or embedded
+    _stand_in(f"nn.GRU({width}, {WIDTH})", functools.partial(nn.GRU, width, WIDTH)) for width in (100, WIDTH)
+]
 ACTIVATION_MODULE = Made("nn.GELU()", nn.GELU)
 MODULES = _stand_in(  # registered by the caller, where the class takes them as they are
     f"nn.ModuleList([{ANY_MODULE}, {ANY_MODULE}])", lambda: nn.ModuleList([AnyModule(), AnyModule()])
@@ -118,6 +123,8 @@ def modules(name: str, *, outputs: tuple[int, ...] = (), attributes: Collection[
         outputs: how many tensors each part of what it returns has; () for a single tensor.
         attributes: what is read of it.
     """
+    if _OF_RECURRENT & {*attributes}:
+        return [*RECURRENT]
     if outputs:
         return [_returning(outputs)]
     known = (

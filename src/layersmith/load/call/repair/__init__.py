@@ -19,7 +19,9 @@ _ADVICE = (
     ranks.batched,
     conditions.compared,
     ranks.fewer_indices,
+    ranks.joined,
     ranks.unpacked,
+    ranks.dotted,
     ranks.drawn,
     ranks.counted,
     ranks.stated,
@@ -38,7 +40,13 @@ _ADVICE = (
     sizes.reshaped,
     sizes.shapes,
 )
-_LAST_RESORT = (ranks.single_indices, relations.numbers, relations.unified, relations.square)
+_LAST_RESORT = (
+    ranks.single_indices,
+    relations.numbers,
+    relations.unified,
+    relations.square,
+    relations.one_row,
+)
 
 
 def repaired(complaint: Complaint) -> list[State]:

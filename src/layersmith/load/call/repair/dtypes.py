@@ -78,7 +78,10 @@ def booleans(complaint: Complaint) -> Iterator[State]:
 def ranges(complaint: Complaint) -> Iterator[State]:
     """Smaller integers; probabilities where values must lie between 0 and 1."""
     if _OUT_OF_RANGE.search(complaint.text) and not complaint.says(r"Dimension|tuple|list|string"):
-        if not _integer_specs(complaint) and not complaint.says("is out of bounds for dimension"):
+        is_of_a_loop = complaint.says(
+            r"index \d+ is out of bounds for dimension"
+        )  # of no value, which may be below 0
+        if not _integer_specs(complaint) and not is_of_a_loop:
             yield from (complaint.with_specs(_as_integers, [name]) for name in complaint.blamed)
         known = re.search(r"out of bounds .*with size (\d+)", complaint.text)
         for high in dict.fromkeys([int(known.group(1)) if known else _FEW, 2, 1]):

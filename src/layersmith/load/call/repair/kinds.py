@@ -23,7 +23,7 @@ _TENSOR_UNWANTED = re.compile(
     r"argument .* must be (tuple|list|int)|"
     r"'int' but got|must be .*not Tensor|arange\(\) received|Tensor.*cannot be interpreted as an integer|"
     r"only integer tensors|only one element tensors|unhashable|ambiguous|iteration over a 0-d|"
-    r"list indices|not Tensor|"
+    r"list indices|not Tensor|step must be greater than zero|"  # `features[::-1]`
     r"(repeat|expand|view|reshape|permute|new_\w+)\(\) takes 1 positional|"
     r"expected.*(Sequence|list|tuple)|found a Tensor|multiple elements|string indices|slice indices"
 )

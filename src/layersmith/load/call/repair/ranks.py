@@ -173,10 +173,30 @@ def one_word(complaint: Complaint) -> Iterator[State]:
     for given, wanted in directed_pairs(complaint.text):
         for name in complaint.tensors:
             spec = complaint.state[name]
-            is_sequence = isinstance(spec, TensorSpec) and spec.dtype is torch.int64 and spec.rank == _MATRIX
-            more = spec.shape[-1] - 1 if is_sequence else 0
-            if more and any(width <= given - more * width <= wanted for width in widths):
-                yield complaint.with_value(name, replace(spec, shape=spec.shape[:1], free=spec.free & {0}))
+            is_ids = isinstance(spec, TensorSpec) and spec.dtype is torch.int64 and spec.rank > 0
+            for shape in (spec.shape[:1], (1,)) if is_ids else ():  # one a row, or one in all
+                more = math.prod(spec.shape) // math.prod(shape) - 1
+                if more and any(width <= given - more * width <= wanted for width in widths):
+                    yield complaint.with_value(name, replace(spec, shape=shape, free=spec.free & {0}))
+
+
+def dotted(complaint: Complaint) -> Iterator[State]:
+    """One row where a product of two vectors has no room for more, `h.squeeze(0).dot(e.squeeze(0))`; or a vector."""
+    unlike = complaint.says(r"inconsistent tensor size, expected tensor \[(\d+)\] and src \[(\d+)\]")
+    longer = max(int(unlike[1]), int(unlike[2])) if unlike else 0
+    if not longer and not complaint.says(r"1D tensors expected, but got \dD and \dD"):
+        return
+    for name in complaint.blamed:
+        spec = complaint.state[name]
+        ranks = range(spec.rank - 1, 0, -1) if isinstance(spec, TensorSpec) else ()
+        is_row = longer > 0 or "squeeze" in complaint.line
+        for kept in ranks if is_row else ():  # of a sequence of such rows first
+            ones = (*spec.shape[: kept - 1], *(1,) * (spec.rank - kept), spec.shape[-1])
+            if not longer or math.prod(spec.shape[kept - 1 :]) == longer:
+                yield complaint.with_value(name, replace(spec, shape=ones))
+        if ranks and not is_row:
+            free = frozenset({0} if spec.rank - 1 in spec.free else ())
+            yield complaint.with_value(name, replace(spec, shape=spec.shape[-1:], free=free))
 
 
 def of_pairs(complaint: Complaint) -> Iterator[State]:
@@ -195,6 +215,18 @@ def fewer_indices(complaint: Complaint) -> Iterator[State]:
         r"batch\d must be a|must be a [123]D tensor"
     ):
         yield from single_indices(complaint)
+
+
+def joined(complaint: Complaint) -> Iterator[State]:
+    """What is laid beside features, with as many dimensions as they have: `torch.cat((x.flatten(1), speed), 1)`."""
+    match = complaint.says(r"must have same number of dimensions: got (\d) and (\d)")
+    ranks = {int(match[1]), int(match[2])} if match else set()
+    for name in reversed(complaint.blamed if match else []):
+        spec = complaint.state[name]
+        is_of_floats = isinstance(spec, TensorSpec) and spec.dtype.is_floating_point
+        others = ranks - {spec.rank} if is_of_floats else ranks
+        for rank in others if len(others) == 1 else ():
+            yield complaint.with_rank(rank, [name])
 
 
 def single_indices(complaint: Complaint) -> Iterator[State]:

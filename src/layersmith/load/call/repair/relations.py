@@ -180,6 +180,12 @@ def square(complaint: Complaint) -> Iterator[State]:
         yield complaint.with_specs(lambda spec, size=size: _all_free(spec, size))  # type: ignore[misc]
 
 
+def one_row(complaint: Complaint) -> Iterator[State]:
+    """A batch of one, which alone allows a view of what was transposed: `rnn(x)[0].view(-1, classes)`."""
+    if complaint.says("view size is not compatible"):
+        yield complaint.with_specs(lambda spec: spec.resized(0, 1, fix=False) if spec.rank > 1 else spec)
+
+
 def _all_free(spec: TensorSpec, size: int) -> TensorSpec:
     for index in sorted(spec.free):
         if index > 0:

@@ -16,7 +16,7 @@ TOO_SMALL = re.compile(
     r"negative dimension|zero elements|step must be|stack expects a non-empty|Invalid computed output size"
 )
 _TOO_SHORT = "[Kk]ernel size|Invalid computed output size"
-_SPATIAL = (32, 64, 128, 256)
+_SPATIAL, _HALVED_OFTEN = (32, 64, 128, 256), 512  # of eight strides 256 leave one pixel
 _SAMPLES = (512, 4096, 32_768)
 _SEQUENCE = 3  # a rank
 
@@ -29,7 +29,7 @@ def too_small(complaint: Complaint) -> Iterator[State]:
     yield from _as_told(complaint)
     yield from _as_deep(complaint)
     yield from _longer(complaint)
-    for side in _SPATIAL:
+    for side in (*_SPATIAL, _HALVED_OFTEN) if complaint.says("Expected more than 1") else _SPATIAL:
         yield complaint.with_specs(lambda spec, side=side: _enlarged(spec, side))  # type: ignore[misc]
     for length in _SAMPLES if complaint.says(_TOO_SHORT) else ():  # of a signal [batch, channels, samples]
         yield complaint.with_specs(lambda spec, length=length: _stretched(spec, length))  # type: ignore[misc]

@@ -19,7 +19,7 @@ from layersmith.load.values import TensorSpec, specs
 _PARTS = (2, 3, 4)
 _EVEN = 12
 _SIDES = (28, 32, 64, 16, 8, 4, 1, 96, 128, 224)
-_SEQUENCE = 3  # a rank
+_SEQUENCE, _IMAGE = 3, 4  # ranks
 _MOST_ALIKE = 2  # tensors that are changed together only: a query and its keys
 
 
@@ -218,6 +218,8 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
     total, product = int(match.group(2)), math.prod(size for size in shape if size > 0)
     if not total:
         return
+    if shape[-1] == shape[-2:][0] > 0:  # a grid of cells, as many wide as high: that of a square
+        yield complaint.with_specs(_squared)
     yield from flattened.as_wide(complaint, shape, total)
     yield from flattened.laid_out(complaint, shape, total)
     yield from flattened.of_rows(complaint, shape, total)
@@ -236,6 +238,12 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
             yield from complaint.with_size(size, product * size // total, only_free=size in free)
     for size in free:  # what most numbers divide
         yield from complaint.with_size(size, _EVEN)
+
+
+def _squared(spec: TensorSpec) -> TensorSpec:
+    """An image as wide as it is high, where nothing has fixed that."""
+    is_image = spec.rank == _IMAGE and _IMAGE - 1 in spec.free
+    return spec.resized(_IMAGE - 1, spec.shape[2], fix=False) if is_image else spec
 
 
 def _fewer_dimensions(complaint: Complaint, product: int, total: int) -> Iterator[State]:
