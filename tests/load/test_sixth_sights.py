@@ -289,3 +289,94 @@ class Grid(nn.Module):
 def test_a_grid_of_cells_is_of_a_square_image() -> None:
     _, (image,), _ = _called(Grid)
     assert image.shape[2] // 8 == image.shape[3] // 8
+
+
+class TwoBodies(nn.Module):
+    """`w` is no width where its columns are read, and no single vector beside times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mass = nn.Parameter(torch.ones(1))
+
+    def forward(self, t: Tensor, w: Tensor) -> Tensor:
+        one, other, speed, turn = w[..., :3], w[..., 3:6], w[..., 6:9], w[..., 9:12]
+        return torch.cat([speed, turn, self.mass * (other - one), self.mass * (one - other)], -1)
+
+
+def test_columns_that_are_read_by_number_are_those_of_a_matrix() -> None:
+    inputs = subject_of_class(TwoBodies).inputs(0)
+    _, state = inputs.args
+    assert state.ndim == 2
+    assert state.shape[1] >= 12
+
+
+class StartsAnActivation(nn.Module):
+    def forward(self, x: Tensor) -> Any:
+        return F.leaky_relu()(x)  # type: ignore[call-arg, operator]
+
+
+class NamesWhatTorchHasNot(nn.Module):
+    def forward(self, x: Tensor) -> Any:
+        return torch.split(x, split_size=2)  # type: ignore[call-arg]
+
+
+class WritesAnEquationThatIsNone(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("n..., n...->(n)", x, x)
+
+
+class CountsToAQuotient(nn.Module):
+    """Of a constructor, as Python 2 had it."""
+
+    def __init__(self, upsample_factor: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([nn.ReLU() for _ in range(upsample_factor / 2)])  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class HalvesItsOwnWidth(nn.Module):
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width / 2, 3)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv(x)
+        return y
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        StartsAnActivation,
+        NamesWhatTorchHasNot,
+        WritesAnEquationThatIsNone,
+        CountsToAQuotient,
+        HalvesItsOwnWidth,
+    ],
+)
+def test_what_no_argument_mends_is_told(cls: type[nn.Module]) -> None:
+    subject = subject_of_class(cls)
+    assert subject.doubt == FAILS
+    assert runner.ask(subject, load("forward-raises")).findings
+
+
+def _summed(x: Tensor, *, axis: int = -1) -> Tensor:
+    return x.sum(axis)
+
+
+class HandsOnWhatItIsGiven(nn.Module):
+    """An option that its caller names wrong is none of its faults."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.options = options
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _summed(x, **self.options)
+
+
+def test_options_that_are_spread_are_the_callers() -> None:
+    subject = subject_of_class(HandsOnWhatItIsGiven)
+    assert subject.doubt != FAILS

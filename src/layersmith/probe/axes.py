@@ -120,3 +120,9 @@ def is_one_row(inputs: Inputs) -> bool:
     """Whether there is one row, and no other axis of one that might be the batch."""
     shapes = [[*tensor.shape] for tensor in inputs.tensors()]
     return bool(shapes) and all(shape[:1] == [1] and shape.count(1) == 1 for shape in shapes)
+
+
+def is_listed(output: object, size: int) -> bool:
+    """Whether an output is a list of what each row gives, whose own first axis is none of rows."""
+    items = output if isinstance(output, list | tuple) and len(output) == size > 1 else ()
+    return bool(items) and all(isinstance(one, Tensor) and one.shape[:1] != (size,) for one in items)

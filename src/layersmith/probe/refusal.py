@@ -42,7 +42,7 @@ LEFT_OUT = "__left_out__"  # on a package whose __init__ failed: what of that wa
 DOTTED = re.compile(r"name can\\?'t contain \"\.\", got: ([\w.]+)")
 ALWAYS = re.compile(
     r"being modified inplace. This view is the output|Legacy autograd function with non-static forward|"
-    r"super\(type, obj\): obj must be an instance"
+    r"super\(type, obj\): obj must be an instance|invalid subscript given at index \d+ in the equation"
 )
 OF_A_MODULE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 AUTOGRAD = f"{source.TORCH}/autograd/"

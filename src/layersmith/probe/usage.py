@@ -27,6 +27,7 @@ UNCOUNTED = re.compile(
 )
 _ENTRY = re.compile(r"\['([^']+)'\]$")  # of a dict, in the path of a tensor
 _PART = re.compile(r"(?:input\[\d+\]|(?!input)\w+)\[(\d+)\]")  # one of a list, by its path
+_TIMES = ("t", "time")
 _INTERFACE = 3  # arguments, self among them, that two classes may share by chance
 UNUSED = r"un-?used|ignored|not used|compat|placeholder|dummy"
 
@@ -187,6 +188,9 @@ def is_excused(cls: type, name: str) -> bool:
     ):
         return True
     used = [node for node in ast.walk(forward) if isinstance(node, ast.Name) and node.id == name]
+    names = [argument.arg for argument in forward.args.args]
+    if not used and name in _TIMES and names.index(name) == 1 < len(names) - 1:
+        return True  # a solver of differential equations calls it with time and state
     if any(isinstance(node.ctx, ast.Del) for node in used):
         return True
     loads = {id(node) for node in used if isinstance(node.ctx, ast.Load)}

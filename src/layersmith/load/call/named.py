@@ -117,7 +117,7 @@ def _graph(asked: Asked) -> Any:
 def _number(asked: Asked) -> Any:
     if not asked.may_be_number:
         return None
-    is_beside_others = len(asked.callee.parameters) > 1 and not asked.clue.min_rank
+    is_beside_others = len(asked.callee.parameters) > 1 and not (asked.clue.min_rank or asked.clue.reach)
     if is_beside_others and _COUNTS.match(asked.word):
         return count(asked.word)
     if SIZES.search(asked.word):

@@ -272,7 +272,7 @@ def _sibling(callee: Callee, name: str, main: TensorSpec, spatial: int | None) -
         width = callee.namesake_size(word) or WIDTH
         return TensorSpec((BATCH, PRIMES[1], width), free=frozenset({1, 2}))
     is_vector = main.rank > _SEQUENCE and clue.last and not clue.channels  # a vector beside an image
-    beside = _MATRIX if is_vector else main.rank
+    beside = _MATRIX if is_vector or (clue.reach and main.rank < _MATRIX) else main.rank
     rank = clue.rank or _named_rank(callee, name) or max(beside, clue.min_rank)
     if rank != main.rank:
         return shaped(clue, rank, spatial=spatial)

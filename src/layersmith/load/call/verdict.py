@@ -17,6 +17,7 @@ from torch import nn
 from layersmith.load import failure
 from layersmith.load.abstract import unwritten
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
+from layersmith.load.certain import is_certain
 from layersmith.load.project import is_foreign, is_set_elsewhere
 from layersmith.load.values import TensorSpec
 from layersmith.probe import refusal, source, undefined, unset
@@ -47,7 +48,7 @@ def _lies_in_code(error: Exception, module: nn.Module) -> bool:
     if isinstance(error, RecursionError | TypeError):
         return (
             _calls_itself(error, type(module))
-            or _counts_a_quotient(error)
+            or is_certain(error)
             or _starts_a_layer(error)
             or _has(module, _OF_PART, error)
         )
@@ -126,19 +127,6 @@ def _starts_a_layer(error: Exception) -> bool:
     nodes = (source.code_node(frame.f_code) for frame, _ in failure.frames(error))
     calls = (part.func for node in nodes if node for part in ast.walk(node) if isinstance(part, ast.Call))
     return any(ast.unparse(one) in (f"nn.{found[1]}", found[1]) for one in calls)
-
-
-def _counts_a_quotient(error: Exception) -> bool:
-    """Whether a loop counts to what a true division gives, which is no whole number: `range(self.factor / 2)`."""
-    statement = failure.statement(error)
-    ranges = (
-        part
-        for part in (ast.walk(statement) if statement is not None else ())
-        if isinstance(part, ast.Call) and ast.unparse(part.func) == "range"
-    )
-    ends = (end for one in ranges for end in one.args)
-    quotients = (isinstance(end, ast.BinOp) and isinstance(end.op, ast.Div) for end in ends)
-    return "'float' object cannot be interpreted as an integer" in str(error) and any(quotients)
 
 
 def _calls_itself(error: Exception, cls: type) -> bool:

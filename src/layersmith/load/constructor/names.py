@@ -53,7 +53,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         r"max_?(seq|pos|len|tokens|time)|maxlen|(block|context|ctx)_?(size|len|window)|n_ctx|n_positions?|num_pos|position_embeddings|_len$|_length$|^length$|max_period",
         [80, 64],
     ),
-    (r"(^|_)(n|num)_?freqs?$|^multires", [4]),  # powers of two
+    (r"(^|_)(n|num)_?freqs?$|^multires|^max_freq", [4]),  # powers of two
     (r"spatial_?dims?$|^ndims?$|num_dims|^n_dims?$|^dimensions?$", [2, 3]),
     (
         r"(image|img|frame|fmap|feat|grid|sample|spatial)_?(size|resolution|shape|height|width|map_size|dim|h|w)s?$|resolution|^(h|w|height|width|size|im_size|img)$|crop",

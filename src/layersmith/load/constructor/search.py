@@ -12,6 +12,7 @@ from torch import nn
 
 from layersmith.load.abstract import unwritten
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
+from layersmith.load.certain import is_built_wrong
 from layersmith.load.constructor import callsites, devices, dry_run, names, placeholders, ranges, settings
 from layersmith.load.constructor.asked import asked_by
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
@@ -20,7 +21,6 @@ from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.constructor.told import told_kind
 from layersmith.load.constructor.usage import REST, constructor, takes_the_rest, usages
 from layersmith.load.values import Made, realise, written
-from layersmith.probe import refusal
 from layersmith.subject import Construction as Recipe
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -173,7 +173,7 @@ class ConstructorSearch:
         except Exception as error:  # noqa: BLE001 - whatever the user's constructor raises
             self.closest = self.closest if self.errors else arguments
             self.errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:160]}")
-            self.slip = arguments if self.slip is None and refusal.is_slip(error) else self.slip
+            self.slip = arguments if self.slip is None and is_built_wrong(error, arguments) else self.slip
             self.unwritten = self.unwritten or unwritten(error, self.cls)
             return error
 

@@ -74,8 +74,13 @@ def _finding(construction: Construction, failed: Failed) -> Finding:
     cls, error, first = construction.cls, failed.error, failed.options[0]
     is_pair = len(failed.options) > 1
     is_certain = failed.where == BUILDING or isinstance(error, SLIPS)
+    is_idle = (
+        first.why == options.LEAST and "pool" in cls.__name__.lower()
+    )  # of one number there is nothing to pool
     is_note = first.why == options.ODD or (first.value is None and "object is not callable" in str(error))
-    severity = Severity.NOTE if is_note else None if is_certain and not is_pair else Severity.WARNING
+    severity = (
+        Severity.NOTE if is_note or is_idle else None if is_certain and not is_pair else Severity.WARNING
+    )
     file = parameters.file(cls)
     given = ", ".join(f"{n}={written(v)}" for one in failed.options for n, v in one.changes.items())
     did = str(error) if isinstance(error, NothingReturnedError) else f"raised {wording.short(error)}"

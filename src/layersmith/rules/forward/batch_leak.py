@@ -67,7 +67,8 @@ def batch_leak(case: Case) -> list[Finding]:
         raise NotApplicable("rows are nodes of a graph")
     output, size = case.run(), batch.batch_size(case.inputs, 0)
     inputs = batch.distinct(case.module, case.inputs, output)
-    if inputs is None or batch.is_added(inputs, case.run(inputs)) or batch.orders_rows(output, size):
+    is_unclear = batch.orders_rows(output, size) or axes.is_listed(output, size)
+    if inputs is None or batch.is_added(inputs, case.run(inputs)) or is_unclear:
         raise NotApplicable("which axis of its outputs is the batch, or which row is which, cannot be told")
     is_guess = bool(case.subject.inferred_from)
     case = replace(case, inputs=sets.apart(case.module, inputs, case.run_fresh) if is_guess else inputs)

@@ -41,6 +41,7 @@ IN_TRAINING = "pass training=self.training (dropout_p=0 in eval)"
 RATE = 0.5
 COINS = 6  # calls more where random numbers are drawn: all alike in 1 of 128 cases for a fair coin
 OUTSIDE = r"\brandom\b|rng|shuffle|choice"
+ALWAYS_ON = re.compile(r"mc_?drop|monte_?carlo", re.IGNORECASE)  # to tell how sure a network is
 MEANT = re.compile(
     r"sampl|reparam|variational|vae|gumbel|diffusion|stochastic(?!_?depth)|bayes|^random|augment|"
     r"randn\w*\((?:std|sigma|log_?var)\b|randn\w*\([^#]*\)\s*\*\s*(?:torch\.)?exp\(",  # mean + eps * exp(log_std)
@@ -110,11 +111,11 @@ def _random(case: Case, gap: closeness.Gap, draws: list[Draw], *, is_loss: bool)
 
 
 def _severity(module: nn.Module, draw: Draw | None, *, is_loss: bool) -> Severity:
+    names = [name for part in nn.Module.modules(module) for name in (type(part).__name__, *vars(type(part)))]
     if draw is not None and draw.is_dropout:
-        return Severity.ERROR
+        return Severity.NOTE if any(ALWAYS_ON.search(name) for name in names) else Severity.ERROR
     if is_loss or (draw is not None and draw.is_inherent):
         return Severity.NOTE
-    names = [name for part in nn.Module.modules(module) for name in (type(part).__name__, *vars(type(part)))]
     names += [linecache.getline(draw.file, draw.line)] if draw is not None else []
     return Severity.NOTE if any(MEANT.search(name) for name in names) else Severity.WARNING
 

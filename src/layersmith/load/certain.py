@@ -1,0 +1,74 @@
+"""Errors that no argument mends: a call that does not fit, a loop that counts to a quotient, defaults that clash."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from layersmith.load import failure
+from layersmith.load.constructor.syntax import last_name, resolved
+from layersmith.probe import refusal, source
+
+_MISFIT = re.compile(
+    r"(?:\w+\.)*(\w+)\(\) "
+    r"(?:missing \d+ required|got an unexpected keyword argument|takes (?:from \d+ to )?\d+ positional)"
+)
+
+
+def is_certain(error: BaseException) -> bool:
+    """Whether the failing statement is wrong whatever it works on."""
+    return isinstance(error, TypeError) and (_counts_a_quotient(error) or _misfits(error))
+
+
+def is_built_wrong(error: BaseException, arguments: Mapping[str, Any]) -> bool:
+    """Whether no arguments help a constructor: the same, a name that is nowhere, or sizes of its own that are none."""
+    return refusal.is_slip(error) or is_certain(error) or _is_of_defaults(error, arguments)
+
+
+def _is_of_defaults(error: BaseException, arguments: Mapping[str, Any]) -> bool:
+    """Whether a constructor of which nothing was asked takes its own sizes for what they are not: `Conv2d(64 / 2)`."""
+    said = re.search(
+        r"must be tuple of ints, but found element of type float|integer argument expected", str(error)
+    )
+    return not arguments and isinstance(error, TypeError) and said is not None
+
+
+def _counts_a_quotient(error: TypeError) -> bool:
+    """Whether a loop counts to what a true division gives, which is no whole number: `range(self.factor / 2)`."""
+    statement = failure.statement(error)
+    ranges = (
+        part
+        for part in (ast.walk(statement) if statement is not None else ())
+        if isinstance(part, ast.Call) and ast.unparse(part.func) == "range"
+    )
+    ends = (end for one in ranges for end in one.args)
+    quotients = (isinstance(end, ast.BinOp) and isinstance(end.op, ast.Div) for end in ends)
+    return "'float' object cannot be interpreted as an integer" in str(error) and any(quotients)
+
+
+def _misfits(error: TypeError) -> bool:
+    """Whether a function of a module is called with what it does not take: `F.leaky_relu()`, `split(x, split_size=2)`."""
+    found = _MISFIT.match(str(error))
+    frames = failure.frames(error)
+    if found is None or not frames or frames[0][0].f_code.co_filename.startswith(source.TORCH):
+        return False
+    frame, statement = frames[0][0], failure.statement(error)
+    calls = [one for one in ast.walk(statement or ast.Pass()) if isinstance(one, ast.Call)]
+    named = [one for one in calls if last_name(one.func) == found[1]]
+    return len(named) == 1 and _is_plain(named[0]) and _is_of_a_module(named[0].func, frame)
+
+
+def _is_plain(call: ast.Call) -> bool:
+    """Whether it spreads nothing, `f(*args, **kwargs)`."""
+    return not any(isinstance(one, ast.Starred) for one in call.args) and all(
+        one.arg for one in call.keywords
+    )
+
+
+def _is_of_a_module(function: ast.expr, frame: Any) -> bool:
+    """Whether it is found by a global name, which no local one hides."""
+    root = next((part.id for part in ast.walk(function) if isinstance(part, ast.Name)), "")
+    is_local = root in frame.f_code.co_varnames or root in frame.f_code.co_freevars
+    return not is_local and callable(resolved(function, frame.f_globals))
