@@ -85,7 +85,7 @@ def test_dropout_that_is_meant_to_stay_on_is_a_note(cls: type[nn.Module]) -> Non
     assert found.severity is Severity.NOTE
 
 
-class PoolsOneStep(nn.Module):
+class MaxPoolOfOneStep(nn.Module):
     def __init__(self, kernel_size: int = 3) -> None:
         super().__init__()
         self.pad = kernel_size - 1
@@ -95,5 +95,5 @@ class PoolsOneStep(nn.Module):
 
 
 def test_a_pool_of_one_number_is_a_note() -> None:
-    found = _asked(PoolsOneStep, "argument-crashes", inputs="f32[5,6,9]").findings
+    found = _asked(MaxPoolOfOneStep, "argument-crashes", inputs="f32[5,6,9]").findings
     assert {one.severity for one in found} <= {Severity.NOTE}

@@ -253,3 +253,8 @@ def of_one_layer(cls: type[nn.Module], given: Mapping[str, Any]) -> dict[str, An
         elif isinstance(value, list | tuple) and all(type(part) is int and part <= MOST for part in value):
             found[name] = type(value)([1] * len(value))
     return found
+
+
+def is_idle(option: Option, cls: type) -> bool:
+    """Whether few would ask for it: an odd size, or a pool of one number."""
+    return option.why == ODD or (option.why == LEAST and "Pool" in cls.__name__)

@@ -72,20 +72,15 @@ def argument_crashes(case: Case) -> Iterator[Finding]:
 
 def _finding(construction: Construction, failed: Failed) -> Finding:
     cls, error, first = construction.cls, failed.error, failed.options[0]
-    is_pair = len(failed.options) > 1
-    is_certain = failed.where == BUILDING or isinstance(error, SLIPS)
-    is_idle = (
-        first.why == options.LEAST and "pool" in cls.__name__.lower()
-    )  # of one number there is nothing to pool
-    is_note = first.why == options.ODD or (first.value is None and "object is not callable" in str(error))
-    severity = (
-        Severity.NOTE if is_note or is_idle else None if is_certain and not is_pair else Severity.WARNING
-    )
+    is_alone = len(failed.options) == 1
+    is_certain = is_alone and (failed.where == BUILDING or isinstance(error, SLIPS))
+    is_note = options.is_idle(first, cls) or (first.value is None and "object is not callable" in str(error))
+    severity = Severity.NOTE if is_note else None if is_certain else Severity.WARNING
     file = parameters.file(cls)
     given = ", ".join(f"{n}={written(v)}" for one in failed.options for n, v in one.changes.items())
     did = str(error) if isinstance(error, NothingReturnedError) else f"raised {wording.short(error)}"
     return Finding(
-        f"{cls.__name__}({given}) ({'which work alone' if is_pair else first.why}): {failed.where} {did}",
+        f"{cls.__name__}({given}) ({first.why if is_alone else 'which work alone'}): {failed.where} {did}",
         where=first.name,
         file=file,
         line=refusal.line_of(error, file) or source.class_line(cls)[1],
