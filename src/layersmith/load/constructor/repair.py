@@ -243,7 +243,8 @@ def _of_length(test: failure.Comparison, arguments: Arguments) -> Iterator[tuple
 def _equal_to(test: failure.Comparison, known: set[str]) -> Iterator[tuple[str, Any]]:
     """For `kernel_size != 2 * stride`: the one side as large as the other; one of `kind in ["ReLU", "GeLU"]`."""
     if isinstance(test.left, ast.Name) and test.left.id in known and isinstance(test.wanted, Collection):
-        yield from ((test.left.id, option) for option in [*test.wanted][:_OPTIONS] if isinstance(option, str))
+        options = [test.wanted] if isinstance(test.wanted, str) else [*test.wanted][:_OPTIONS]
+        yield from ((test.left.id, option) for option in options if isinstance(option, str))
     for side, value in ((test.left, test.wanted), (test.right, test.got)):
         if isinstance(side, ast.Name) and side.id in known and type(value) is int:
             yield side.id, value

@@ -78,9 +78,8 @@ def booleans(complaint: Complaint) -> Iterator[State]:
 def ranges(complaint: Complaint) -> Iterator[State]:
     """Smaller integers; probabilities where values must lie between 0 and 1."""
     if _OUT_OF_RANGE.search(complaint.text) and not complaint.says(r"Dimension|tuple|list|string"):
-        is_of_a_loop = complaint.says(
-            r"index \d+ is out of bounds for dimension"
-        )  # of no value, which may be below 0
+        # A loop's index, which counts from 0: a value that is taken for one may be less.
+        is_of_a_loop = complaint.says(r"index \d+ is out of bounds for dimension")
         if not _integer_specs(complaint) and not is_of_a_loop:
             yield from (complaint.with_specs(_as_integers, [name]) for name in complaint.blamed)
         known = re.search(r"out of bounds .*with size (\d+)", complaint.text)
