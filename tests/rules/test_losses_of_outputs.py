@@ -17,8 +17,8 @@ class Net(nn.Module):
         super().__init__()
         self.head = nn.Sequential(nn.Linear(6, 3), nn.Softmax(dim=-1))
 
-    def forward(self, x):
-        return self.head(x)
+    def forward(self, x, logits=False):
+        return self.head[0](x) if logits else self.head(x)
 
 """
 CRITERION = """
@@ -51,11 +51,18 @@ def train(loader):
         output = other(x)
         loss = criterion(output, y)
 """
+OPTION = """
+def train(loader):
+    net = Net()
+    for x, y in loader:
+        output = net(x, logits=True)
+        loss = nn.functional.cross_entropy(output, y)
+"""
 
 
 @pytest.mark.parametrize(
     ("loop", "line"),
-    [(CRITERION, 20), (FUNCTION, 17), (LOGARITHM, 0), (ANOTHER, 0)],
+    [(CRITERION, 20), (FUNCTION, 17), (LOGARITHM, 0), (ANOTHER, 0), (OPTION, 0)],
     ids=lambda one: str(one)[-4:],
 )
 def test_an_output_of_probabilities_may_not_go_to_a_cross_entropy(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import layersmith
 from layersmith import runner
 from layersmith.finding import Result, Severity
 from layersmith.load.build import subject_of_class
@@ -97,3 +99,20 @@ class MaxPoolOfOneStep(nn.Module):
 def test_a_pool_of_one_number_is_a_note() -> None:
     found = _asked(MaxPoolOfOneStep, "argument-crashes", inputs="f32[5,6,9]").findings
     assert {one.severity for one in found} <= {Severity.NOTE}
+
+
+def test_what_a_file_of_transforms_draws_is_a_note(tmp_path: Path) -> None:
+    source = """
+import torch
+from torch import nn
+
+class Shift(nn.Module):
+    def forward(self, x):
+        return x + 0.1 * torch.randn_like(x)
+"""
+    severities = {}
+    for name in ("transforms", "layers"):
+        (tmp_path / f"{name}.py").write_text(source)
+        report = layersmith.check(str(tmp_path / f"{name}.py"), select=["nondeterministic-eval"])
+        (severities[name],) = [finding.severity for *_, finding in report.findings()]
+    assert severities == {"transforms": Severity.NOTE, "layers": Severity.WARNING}

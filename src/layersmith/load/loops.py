@@ -22,14 +22,20 @@ def _lines(name: str, tree: ast.Module) -> Iterator[int]:
     made = [(ast.unparse(node.targets[0]), node.value) for node in _assignments(tree)]
     models = _only(made, lambda value: name in _called(value))
     criteria = _only(made, lambda value: "CrossEntropyLoss" in _called(value))
-    outputs = _only(made, lambda value: isinstance(value, ast.Call) and ast.unparse(value.func) in models)
+    outputs = _only(made, lambda value: _is_plain_call(value, models))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and node.args:
             function, first = ast.unparse(node.func), node.args[0]
-            is_direct = isinstance(first, ast.Call) and ast.unparse(first.func) in models
             is_scored = function in criteria or function.endswith("cross_entropy")
-            if is_scored and (is_direct or ast.unparse(first) in outputs):
+            if is_scored and (_is_plain_call(first, models) or ast.unparse(first) in outputs):
                 yield node.lineno
+
+
+def _is_plain_call(node: ast.expr, models: set[str]) -> bool:
+    """Whether it calls one of them and chooses nothing: `net(x, return_logits=True)` may return something else."""
+    is_call = isinstance(node, ast.Call) and ast.unparse(node.func) in models
+    given = [*node.args, *(word.value for word in node.keywords)] if isinstance(node, ast.Call) else []
+    return is_call and not any(isinstance(one, ast.Constant) for one in given)
 
 
 def _assignments(tree: ast.Module) -> Iterator[ast.Assign]:

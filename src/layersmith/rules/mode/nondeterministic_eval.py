@@ -42,7 +42,7 @@ RATE, COINS = 0.5, 6  # calls more where random numbers are drawn: all alike in 
 OUTSIDE = r"\brandom\b|rng|shuffle|choice"
 ALWAYS_ON = re.compile(r"mc_?drop|monte_?carlo", re.IGNORECASE)  # to tell how sure a network is
 MEANT = re.compile(
-    r"sampl|reparam|variational|vae|gumbel|diffusion|stochastic(?!_?depth)|bayes|^random|augment|"
+    r"sampl|reparam|variational|vae|gumbel|diffusion|stochastic(?!_?depth)|bayes|^random|augment|^transforms?\.py$|"
     r"randn\w*\((?:std|sigma|log_?var)\b|randn\w*\([^#]*\)\s*\*\s*(?:torch\.)?exp\(",  # mean + eps * exp(log_std)
     re.IGNORECASE,
 )
@@ -115,7 +115,7 @@ def _severity(module: nn.Module, draw: Draw | None, *, is_loss: bool) -> Severit
         return Severity.NOTE if any(ALWAYS_ON.search(name) for name in names) else Severity.ERROR
     if is_loss or (draw is not None and draw.is_inherent):
         return Severity.NOTE
-    names += [linecache.getline(draw.file, draw.line)] if draw is not None else []
+    names += [linecache.getline(draw.file, draw.line), draw.file.rpartition("/")[2]] if draw else []
     return Severity.NOTE if any(MEANT.search(name) for name in names) else Severity.WARNING
 
 
