@@ -36,9 +36,15 @@ class TimeIsGivenLast(Pendulum):
         return torch.cat([y[..., 1:2], -self.rate * y[..., 0:1].sin()], -1)
 
 
+class TimeIsGivenByName(Pendulum):
+    def forward(self, y: Tensor, *, t: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.cat([y[..., 1:2], -self.rate * y[..., 0:1].sin()], -1)
+
+
 def test_an_equation_need_not_depend_on_time() -> None:
     assert not _asked(Pendulum, "ignored-input", inputs="f32[5], f32[5,2]").findings
     assert _asked(TimeIsGivenLast, "ignored-input", inputs="f32[5,2], f32[5]").findings
+    assert _asked(TimeIsGivenByName, "ignored-input", inputs="f32[5,2], t=f32[5]").findings
 
 
 class ChoosesForEachDialog(nn.Module):

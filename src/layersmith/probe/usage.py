@@ -189,7 +189,7 @@ def is_excused(cls: type, name: str) -> bool:
         return True
     used = [node for node in ast.walk(forward) if isinstance(node, ast.Name) and node.id == name]
     names = [argument.arg for argument in forward.args.args]
-    if not used and name in _TIMES and names.index(name) == 1 < len(names) - 1:
+    if not used and name in _TIMES and names[1:-1][:1] == [name]:  # the first, and not the only one
         return True  # a solver of differential equations calls it with time and state
     if any(isinstance(node.ctx, ast.Del) for node in used):
         return True
