@@ -243,12 +243,6 @@ class StopsForItsAuthor(nn.Module):
         return y
 
 
-def test_a_breakpoint_is_told() -> None:
-    subject = subject_of_class(StopsForItsAuthor)
-    assert subject.doubt == FAILS
-    assert runner.ask(subject, load("forward-raises")).findings
-
-
 class Scripted(torch.jit.ScriptModule):
     def forward(self, x: Tensor) -> Tensor:
         return x + 1
@@ -349,6 +343,7 @@ class HalvesItsOwnWidth(nn.Module):
 @pytest.mark.parametrize(
     "cls",
     [
+        StopsForItsAuthor,
         StartsAnActivation,
         NamesWhatTorchHasNot,
         WritesAnEquationThatIsNone,

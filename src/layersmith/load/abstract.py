@@ -10,6 +10,8 @@ from torch import nn
 from layersmith.load import failure
 from layersmith.probe import source
 
+SCRIPT = "TorchScript, which cannot be looked into"  # said of a class that torch has compiled
+
 
 def unwritten(error: Exception | None, cls: type[nn.Module]) -> str:
     """The method that the class leaves to others and calls itself; "" if that is not what failed."""

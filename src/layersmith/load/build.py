@@ -13,7 +13,7 @@ from torch import nn
 from torch.jit import ScriptModule
 
 from layersmith.errors import UsageError
-from layersmith.load import absent, cards, definitions, inline, notation, parents, pretrained, words
+from layersmith.load import absent, abstract, cards, definitions, inline, notation, parents, pretrained, words
 from layersmith.load.attempt import Deadline, contained
 from layersmith.load.call.search import CallSearch
 from layersmith.load.conventions import by_attribute, by_functions_of_file
@@ -73,7 +73,7 @@ def subject_of_class(
     if lacks := absent.needed_by(cls):
         raise Unbuildable(lacks)
     if issubclass(cls, ScriptModule):
-        raise Unbuildable(f"{cls.__name__} is TorchScript, which cannot be looked into")
+        raise Unbuildable(f"{cls.__name__} is {abstract.SCRIPT}")
     request = dataclasses.replace(_request(cls, inputs, seconds), may_run_examples=may_run_examples)
     request.said = said or request.said
     try:

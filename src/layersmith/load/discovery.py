@@ -18,7 +18,7 @@ from torch.jit import ScriptModule
 
 from layersmith.errors import EmptyTargetError, TargetError
 from layersmith.load.absent import Absent
-from layersmith.load.abstract import only_raises
+from layersmith.load.abstract import SCRIPT, only_raises
 from layersmith.probe import source
 
 _PRIVATE_PARTS = {"tests", "test", "testing", "conftest", "__main__"}
@@ -154,7 +154,7 @@ def _none_there(module: ModuleType) -> TargetError:
     if unasked := _defined(module):
         names = ", ".join(cls.__name__ for cls in unasked)
         are_scripts = all(issubclass(cls, ScriptModule) for cls in unasked)
-        kind = "TorchScript, which cannot be looked into" if are_scripts else "abstract (without a forward)"
+        kind = SCRIPT if are_scripts else "abstract (without a forward)"
         return TargetError(f"skipped: every nn.Module class in {called} is {kind}: {names}")
     inside = _inside_functions(module)
     if inside:

@@ -33,9 +33,10 @@ def _lines(name: str, tree: ast.Module) -> Iterator[int]:
 
 def _is_plain_call(node: ast.expr, models: set[str]) -> bool:
     """Whether it calls one of them and chooses nothing: `net(x, return_logits=True)` may return something else."""
-    is_call = isinstance(node, ast.Call) and ast.unparse(node.func) in models
-    given = [*node.args, *(word.value for word in node.keywords)] if isinstance(node, ast.Call) else []
-    return is_call and not any(isinstance(one, ast.Constant) for one in given)
+    if not isinstance(node, ast.Call) or ast.unparse(node.func) not in models:
+        return False
+    given = (*node.args, *(word.value for word in node.keywords))
+    return not any(isinstance(one, ast.Constant) for one in given)
 
 
 def _assignments(tree: ast.Module) -> Iterator[ast.Assign]:

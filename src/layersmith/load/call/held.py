@@ -206,11 +206,8 @@ def _hands_back(called: Any, depth: int) -> bool:
     is_module = isinstance(called, nn.Module)
     function = source.forward(type(called)) if is_module else called
     is_users = inspect.ismethod(function) or inspect.isfunction(function)
-    home = (
-        function.__module__ or "torch." if is_users else ""
-    )  # torch.fx names no module for what it generates
-    if not is_users or home.startswith("torch."):
-        return False
+    if not is_users or (function.__module__ or "torch.").startswith("torch."):
+        return False  # torch.fx names no module for what it generates
     node = source.function_node(function)
     names = [argument.arg for argument in node.args.args] if node is not None else []
     has_self = is_module or inspect.ismethod(function)

@@ -123,16 +123,14 @@ class _Search:
 
     def beside(self) -> Iterator[State]:
         """A vector that is laid beside the features of an image so wide that it fits: 336 of them and 3 more are 339."""
+        seen = {side: got for side, got in self.found.items() if got not in (0, self.too_many)}
         for name, spec in self.state.items():
             is_open = isinstance(spec, TensorSpec) and spec.rank == _VECTORS and 1 in spec.free
             width = spec.shape[1] if is_open and spec.dtype.is_floating_point else 0
-            of_image = {
-                side: got - width for side, got in self.found.items() if got not in (0, self.too_many)
-            }
-            fewer = [side for side, got in of_image.items() if 0 < got < self.wanted]
+            fewer = [side for side, got in seen.items() if 0 < got - width < self.wanted]
             if width and fewer:
                 side = max(fewer)
-                wide = spec.resized(1, self.wanted - of_image[side])
+                wide = spec.resized(1, self.wanted - (seen[side] - width))
                 yield {**self.framed((side,) * (self.spec.rank - 2)), name: wide}
 
     def frames(self) -> Iterator[tuple[int, int]]:

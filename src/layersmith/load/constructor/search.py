@@ -25,7 +25,7 @@ from layersmith.subject import Construction as Recipe
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 UNINITIALISED = "before Module.__init__() call"  # in what torch says of a missing super().__init__()
-_REAL = ("from a call in the file", "from a call in the project")
+_OF_FILE, _OF_PROJECT = "from a call in the file", "from a call in the project"
 SMALL = ", made small"  # ends what is said of arguments that were cut down
 _PATIENCE = 6  # errors, before what the project says is asked
 _DEEPEST = 2  # how far module-valued arguments may nest
@@ -148,7 +148,7 @@ class ConstructorSearch:
                 asked = [*self._of_one_width(arguments), *self._asked_by_forward(arguments)]
                 varied = how.removesuffix(", varied") + ", varied"
                 ways = [(varied, other) for other in asked if repr(other) not in seen]
-                real = [way for way in queue if way[0] in _REAL][:1]
+                real = [way for way in queue if way[0] in (_OF_FILE, _OF_PROJECT)][:1]
                 queue[:0] = [*real, *ways[:1], *self._built_elsewhere(), *ways[1:]]
                 if not how.endswith("varied"):
                     queue += [(f"{how}, varied", other) for other in self._varied(arguments)]
@@ -184,8 +184,8 @@ class ConstructorSearch:
         chosen |= placeholders.places({name: usages(self.cls)[name] for name in chosen})
         if self.variadic is not None and self.variadic.name not in ("args", "_"):
             chosen[self.variadic.name] = (candidates(Wanted(self.variadic.name.rstrip("s")))[0],) * 2
-        sites = [(_REAL[0], one) for one in callsites.whole(self.cls)]
-        if not chosen or all(map(self._is_sure, self.required)):  # ours, with statistics, before real ones
+        sites = [(_OF_FILE, one) for one in callsites.whole(self.cls)]
+        if not chosen or all(map(self._is_sure, self.required)):  # our sizes before real ones
             return [("from names" if chosen else "from defaults", chosen), *sites]
         return [*sites[:1], *self._as_set(chosen), *sites[1:]]
 
@@ -194,7 +194,7 @@ class ConstructorSearch:
         told = callsites.farther(self.cls) if not self.is_told else ()
         self.is_told = True
         chosen = {name: self.values(name)[0] for name in self.required} if told else {}
-        return [(_REAL[1], chosen | one) for one in told]
+        return [(_OF_PROJECT, chosen | one) for one in told]
 
     def _as_set(self, chosen: Arguments) -> list[tuple[str, Arguments]]:
         """The guess, before it with the lists and texts that the project sets, and after it with all that it sets."""

@@ -78,7 +78,7 @@ IMAGE_CONVOLUTION = _stand_in(
     f"nn.Conv2d(3, {WIDTH}, 3, padding=1)", lambda: nn.Conv2d(3, WIDTH, 3, padding=1)
 )
 EMBEDDING = _stand_in(f"nn.Embedding(100, {WIDTH})", lambda: nn.Embedding(100, WIDTH))
-RECURRENT = [  # of words as one-hot vectors, or embedded
+_RECURRENT = [  # of words as one-hot vectors, or embedded
     _stand_in(f"nn.GRU({width}, {WIDTH})", functools.partial(nn.GRU, width, WIDTH)) for width in (100, WIDTH)
 ]
 ACTIVATION_MODULE = Made("nn.GELU()", nn.GELU)
@@ -124,7 +124,7 @@ def modules(name: str, *, outputs: tuple[int, ...] = (), attributes: Collection[
         attributes: what is read of it.
     """
     if _OF_RECURRENT & {*attributes}:
-        return [*RECURRENT]
+        return [*_RECURRENT]
     if outputs:
         return [_returning(outputs)]
     known = (

@@ -38,7 +38,7 @@ from layersmith.rule import rule
 from layersmith.subject import Case
 
 IN_TRAINING = "pass training=self.training (dropout_p=0 in eval)"
-RATE, COINS = 0.5, 6  # calls more where random numbers are drawn: all alike in 1 of 128 cases for a fair coin
+RATE, COINS = 0.5, 6  # of dropout; calls more where numbers are drawn: all alike in 1 of 128 for a fair coin
 OUTSIDE = r"\brandom\b|rng|shuffle|choice"
 ALWAYS_ON = re.compile(r"mc_?drop|monte_?carlo", re.IGNORECASE)  # to tell how sure a network is
 MEANT = re.compile(

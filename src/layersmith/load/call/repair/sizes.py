@@ -242,8 +242,7 @@ def reshaped(complaint: Complaint) -> Iterator[State]:
 
 def _squared(spec: TensorSpec) -> TensorSpec:
     """An image as wide as it is high, where nothing has fixed that."""
-    is_image = spec.rank == _IMAGE and _IMAGE - 1 in spec.free
-    return spec.resized(_IMAGE - 1, spec.shape[2], fix=False) if is_image else spec
+    return flattened.with_frame(spec, spec.shape[2:3] * 2) if spec.rank == _IMAGE else spec
 
 
 def _fewer_dimensions(complaint: Complaint, product: int, total: int) -> Iterator[State]:
