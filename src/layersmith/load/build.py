@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,7 @@ _STRATEGIES: tuple[Strategy, ...] = (
     by_documentation,
 )
 _SECONDS = 10.0
+_NO_FILE = re.compile(r"^FileNotFoundError: .* No such file or directory: (.+)")
 
 
 def subject_of_class(
@@ -242,6 +244,8 @@ def _why(request: Request) -> str:
     if not request.failures:
         return f"no way to build or call {name} was found"
     closest = request.failures[0]
+    if missing := _NO_FILE.search(closest.error):
+        return f"{name} needs the file {missing[1]}, which is not there"
     if not closest.call:
         return f"no way to build {name} was found; {closest.construction} raised {closest.error}"
     return f"no way to call {name} was found; {closest.construction}({closest.call}) raised {closest.error}"

@@ -25,7 +25,7 @@ from layersmith.load.unbuildable import Unbuildable, Unbuilt
 from layersmith.load.values import Call, Made
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
-from layersmith.probe.refusal import is_refusal
+from layersmith.probe.refusal import is_refusal, is_slip
 from layersmith.subject import MakeInputs
 
 _CONSTRUCTIONS = 10  # how many different constructions are called before the search gives up
@@ -194,9 +194,9 @@ def _is_certain(construction: Construction, count: int, error: Exception | None)
         value.__name__ for value in given if isinstance(value, type) and issubclass(value, nn.Module)
     )
     is_our_layer = bool(layers) and re.match(rf"({layers})\.forward\(\) takes", str(error)) is not None
-    return isinstance(error, NameError | bdb.BdbQuit) or (
-        count == 0 and not has_stand_in and not is_our_layer
-    )
+    has_slipped = error is not None and is_slip(error)
+    is_first = count == 0 and not has_stand_in and not is_our_layer
+    return isinstance(error, NameError | bdb.BdbQuit) or has_slipped or is_first
 
 
 def _is_of_a_width(construction: Construction, search: CallSearch, deadline: Deadline) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from layersmith.load import abstract
 from layersmith.load.constructor import configs, evidence, names, ranges, spread, standins
 from layersmith.load.constructor.any_settings import AnyDict
+from layersmith.load.constructor.paths import paths
 from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import TensorSpec
 
@@ -29,6 +30,7 @@ _PLAIN: Mapping[Any, Any] = {
     torch.device: [torch.device("cpu")],
     torch.Size: [torch.Size([4, names.WIDTH])],
     dict: [{}],
+    bool: [False, True],
 }
 
 
@@ -55,7 +57,10 @@ def candidates(wanted: Wanted) -> list[Any]:
     if not found or annotation in (None, Any, object):
         found = [*evidence.texts(wanted.usage), *found, *spread.handed_on(wanted, candidates)]
         found += [*_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)]
-    return ranges.within(wanted.cls, wanted.name, unique(found))
+    opened = paths(
+        wanted.usage, wanted.name, wanted.cls
+    )  # no number: that of a file that is open would be closed
+    return opened or ranges.within(wanted.cls, wanted.name, unique(found))
 
 
 def evaluated(annotation: Any, scope: Mapping[str, Any]) -> Any:
@@ -114,19 +119,16 @@ def _by_annotation(wanted: Wanted) -> Iterator[Any]:
 
 
 def _by_class(wanted: Wanted, annotation: type) -> Iterator[Any]:
-    if annotation is bool:
-        yield from (False, True)
-    elif annotation is str:
+    if annotation is str:
         yield from [*wanted.usage.strings, *names.texts(wanted.name)]
     elif annotation is float:
         yield from names.floats(wanted.name)
     elif annotation is int:
         yield from _integers(wanted)
+    elif annotation is dict and wanted.usage.keys:
+        yield from configs.configs(wanted.usage, wanted.scope, None, wanted.cls)
     elif annotation in _PLAIN:
-        is_config = annotation is dict and wanted.usage.keys
-        yield from (
-            configs.configs(wanted.usage, wanted.scope, None, wanted.cls) if is_config else _PLAIN[annotation]
-        )
+        yield from _PLAIN[annotation]
     elif issubclass(annotation, enum.Enum):
         yield from annotation
     elif issubclass(annotation, Tensor):
@@ -153,7 +155,7 @@ def _sequences(wanted: Wanted, kind: Any, arguments: tuple[Any, ...]) -> Iterato
     items = [part for part in arguments if part is not Ellipsis]
     item = items[0] if items else int
     if inspect.isclass(item) and issubclass(item, nn.Module):
-        yield make([standins.ANY_MODULE, standins.ANY_MODULE])
+        yield make([standins.ANY_MODULE] * 2)
         return
     if kind is tuple and items and Ellipsis not in arguments:
         yield tuple(candidates(wanted.of(part))[0] for part in items)
@@ -288,13 +290,11 @@ def _by_evidence(wanted: Wanted) -> Iterator[Any]:
 def _namesakes(wanted: Wanted) -> Iterator[Any]:
     """Instances of the module classes in scope that bear the parameter's name."""
     name = names.plain(wanted.name).replace("_", "")
+    is_word = len(name) >= _A_WORD and not names.known_integers(wanted.name)  # `dilation` is no DilationBlock
     for thing in list(wanted.scope.values()) if wanted.builders is not None and len(name) > 2 else ():  # noqa: PLR2004
-        is_class = (
-            inspect.isclass(thing) and issubclass(thing, nn.Module) and thing.__module__[:8] != "torch.nn"
-        )
-        known = thing.__name__.lower().strip("_") if is_class else ""
-        is_part = (
-            len(name) >= _A_WORD and thing is not wanted.cls and known.startswith(name) | known.endswith(name)
-        )
+        is_module = inspect.isclass(thing) and issubclass(thing, nn.Module)
+        is_users = is_module and not thing.__module__.startswith("torch.nn")
+        known = thing.__name__.lower().strip("_") if is_users else ""
+        is_part = is_word and thing is not wanted.cls and known.startswith(name) | known.endswith(name)
         if known == name or (known and is_part):
             yield from [built] if (built := wanted.builders(thing)) is not None else []

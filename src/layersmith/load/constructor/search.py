@@ -13,13 +13,14 @@ from torch import nn
 from layersmith.load.abstract import unwritten
 from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.certain import is_built_wrong
-from layersmith.load.constructor import callsites, devices, dry_run, names, placeholders, ranges, settings
+from layersmith.load.constructor import callsites, devices, dry_run, names, placeholders, settings
 from layersmith.load.constructor.asked import asked_by
 from layersmith.load.constructor.candidates import Wanted, candidates, unique
 from layersmith.load.constructor.repair import Arguments, repaired
+from layersmith.load.constructor.smaller import of_one_width, smaller
 from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.constructor.told import told_kind
-from layersmith.load.constructor.usage import REST, constructor, takes_the_rest, usages
+from layersmith.load.constructor.usage import REST, constructor, hands_up, takes_the_rest, usages
 from layersmith.load.values import Made, realise, written
 from layersmith.subject import Construction as Recipe
 
@@ -127,7 +128,7 @@ class ConstructorSearch:
         self.complaints: list[str] = []  # of forward, about what was built
         parameters = list(inspect.signature(constructor(cls)).parameters.values())[1:]
         self.parameters = {p.name: p for p in parameters if p.kind not in _VARIADIC}
-        self.variadic = next((p for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+        self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "")
         self.required = [name for name, p in self.parameters.items() if p.default is p.empty]
         self.literals = callsites.literals(cls)
         self.known: dict[str, list[Any]] = {}
@@ -145,7 +146,7 @@ class ConstructorSearch:
             tries -= 1
             if isinstance(result := self._attempt(arguments, deadline), nn.Module):
                 yield Construction(self.cls, arguments, how, result)
-                asked = [*self._of_one_width(arguments), *self._asked_by_forward(arguments)]
+                asked = [*of_one_width(arguments), *self._asked_by_forward(arguments)]
                 varied = how.removesuffix(", varied") + ", varied"
                 ways = [(varied, other) for other in asked if repr(other) not in seen]
                 real = [way for way in queue if way[0] in (_OF_FILE, _OF_PROJECT)][:1]
@@ -182,12 +183,21 @@ class ConstructorSearch:
         chosen |= callsites.relations(self.cls, chosen) | devices.nearest(self.parameters)
         chosen |= placeholders.filled(self.parameters)
         chosen |= placeholders.places({name: usages(self.cls)[name] for name in chosen})
-        if self.variadic is not None and self.variadic.name not in ("args", "_"):
-            chosen[self.variadic.name] = (candidates(Wanted(self.variadic.name.rstrip("s")))[0],) * 2
+        if several := self._several():
+            chosen[self.variadic] = several
         sites = [(_OF_FILE, one) for one in callsites.whole(self.cls)]
         if not chosen or all(map(self._is_sure, self.required)):  # our sizes before real ones
             return [("from names" if chosen else "from defaults", chosen), *sites]
         return [*sites[:1], *self._as_set(chosen), *sites[1:]]
+
+    def _several(self) -> tuple[Any, ...]:
+        """What `*layers` are; where a base's constructor gets them (`super().__init__(*args)`), what that requires."""
+        above = hands_up(self.cls, self.variadic) if self.variadic else None
+        if above is not None and self.depth < _DEEPEST:
+            base = ConstructorSearch(above, depth=self.depth + 1)
+            return () if self._handed_on() else tuple(base.values(name)[0] for name in base.required)
+        is_told = self.variadic and self.variadic not in ("args", "_")
+        return (candidates(Wanted(self.variadic.rstrip("s")))[0],) * 2 if is_told else ()
 
     def _built_elsewhere(self) -> list[tuple[str, Arguments]]:
         """The guess with what calls in the project say farther than by literals; once."""
@@ -258,19 +268,11 @@ class ConstructorSearch:
 
     def _varied(self, arguments: Arguments) -> Iterator[Arguments]:
         """Other values for each required parameter."""
-        if self.variadic is not None and self.variadic.name in arguments:
-            yield {**arguments, self.variadic.name: (ANY_MODULE, ANY_MODULE)}
+        if self.variadic in arguments:
+            yield {**arguments, self.variadic: (ANY_MODULE, ANY_MODULE)}
         for name in self.required:
             for value in self.values(name)[1:4]:
                 yield {**arguments, name: value}
-
-    def _of_one_width(self, arguments: Arguments) -> Iterator[Arguments]:
-        """Equal widths, as a residual needs them."""
-        widths = {n: v for n, v in arguments.items() if type(v) is int and v in (names.WIDTH, *names.SEVERAL)}
-        if len(widths) > 1:
-            ends = [name for name, value in widths.items() if value in (names.INPUT, names.OUTPUT)]
-            yield {**arguments, **dict.fromkeys(ends, names.WIDTH)}
-            yield {**arguments, **dict.fromkeys(widths, names.WIDTH)}
 
     def _asked_by_forward(self, arguments: Arguments) -> Iterator[Arguments]:
         """What forward's last complaint about such a module asks for."""
@@ -281,19 +283,4 @@ class ConstructorSearch:
 
     def shrunk(self, arguments: Arguments, *, only: str = "") -> Arguments:
         """Small values also for parameters whose defaults are large; or for one of them."""
-        smaller = dict(arguments)
-        for name in [only] if only else self.parameters:
-            parameter = self.parameters[name]
-            current = arguments.get(name, parameter.default)
-            least = next(iter(ranges.within(self.cls, name, names.known_integers(name))), None)
-            if type(current) is type(least) is int and current > least:
-                smaller[name] = least
-            is_list = isinstance(current, list | tuple) and {type(item) for item in current} == {int}
-            if is_list and max(current) >= 6:  # noqa: PLR2004 - more blocks than a stage needs
-                share = max(1, max(current) // names.WIDTH)
-                smaller[name] = type(current)(
-                    max(1, item // share if share > 1 else min(item, 2)) for item in current
-                )
-        if smaller == arguments and not only:  # as small as names allow: a product of two widths is too large
-            smaller |= {n: v // 4 for n, v in arguments.items() if type(v) is int and v >= 2 * names.WIDTH}
-        return smaller
+        return smaller(self.cls, self.parameters, arguments, only=only)

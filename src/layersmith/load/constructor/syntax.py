@@ -84,6 +84,15 @@ def resolved(node: ast.AST, scope: Mapping[str, Any]) -> Any:
     return None
 
 
+def keys_of(table: ast.expr, scope: Mapping[str, Any]) -> list[str]:
+    """The texts by which one picks from a dict that is written there, or that a name means in a scope."""
+    if isinstance(table, ast.Dict):
+        keys = [key.value for key in table.keys if isinstance(key, ast.Constant)]
+    else:
+        keys = [*held] if type(held := resolved(table, scope)) is dict else []
+    return [key for key in keys if isinstance(key, str)]
+
+
 def activations(owner: Any) -> list[str]:
     """The names of activations that an object has, for `getattr(nn, config.activation)`."""
     return [word for word in ("ReLU", "relu", "GELU", "gelu") if hasattr(owner, word)]

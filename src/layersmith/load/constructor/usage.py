@@ -24,6 +24,7 @@ from layersmith.load.constructor.syntax import (
     field_name,
     given_beside,
     is_getattr,
+    keys_of,
     last_name,
     owner_of,
     parameters_of,
@@ -35,6 +36,7 @@ from layersmith.probe import source
 
 _DEEPEST = 4  # parts of parts that are handed the same settings, methods that are called by methods
 REST = "**"  # the entry of the variadic keywords in the traces
+_READERS = {"open", "loadtxt", "read_csv", "read_json"}  # of a file whose path they get
 _TENSOR_TAKERS = {"Parameter", "register_buffer", "from_pretrained", "from_numpy"}
 
 
@@ -52,6 +54,21 @@ def takes_the_rest(cls: type) -> Any:
     """The module class that the constructor hands its **kwargs to: `self.layers = Layers(dim, **kwargs)`."""
     found = usages(cls)[REST].passed_as if constructor(cls) is not object.__init__ else []
     return found[0].annotation if found else None
+
+
+def hands_up(cls: type, variadic: str) -> Any:
+    """The base whose constructor gets all that `*variadic` stands for: `super().__init__(*args)`; None for none."""
+    calls = (
+        one
+        for one in ast.walk(source.function_node(constructor(cls)) or ast.Pass())
+        if isinstance(one, ast.Call)
+    )
+    is_handed = any(
+        isinstance(given, ast.Starred) and getattr(given.value, "id", "") == variadic
+        for call in calls
+        for given in (call.args if last_name(call.func) == "__init__" else ())
+    )
+    return cls.__mro__[1] if is_handed else None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -131,9 +148,8 @@ class _Reader(Bound):
                 trace.length = len(target.elts)
 
     def subscript(self, node: ast.Subscript) -> None:
-        if isinstance(node.value, ast.Dict) and (picked := self.trace(node.slice)) is not None:
-            keys = [key.value for key in node.value.keys if isinstance(key, ast.Constant)]
-            picked.strings += [key for key in keys if isinstance(key, str)]
+        if (picked := self.trace(node.slice)) is not None:  # `TABLE[name]`, `{"relu": nn.ReLU}[name]`
+            picked.strings += keys_of(node.value, self.globals)
         if (trace := self.trace(node.value)) is None:
             return
         if (index := self.parameter(node.slice)) and "dict" not in trace.kinds:  # `channels[level]`
@@ -157,7 +173,7 @@ class _Reader(Bound):
             return
         if last_name(node.func) in _TENSOR_TAKERS:
             for argument in node.args:
-                self.mark(table_of(argument) if "pretrained" in last_name(node.func) else argument, "tensor")
+                self.taken_as_tensor(table_of(argument) if "pretrained" in last_name(node.func) else argument)
             return
         if self.parameter(node.func):
             return
@@ -167,12 +183,22 @@ class _Reader(Bound):
         if (callee := callee_of(node.func, self.cls, self.globals)) is not None:
             self.passed_on(node, callee)
 
+    def taken_as_tensor(self, node: ast.expr) -> None:
+        """A parameter, or one item of it: `nn.Parameter(start[0])`."""
+        is_item = isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)
+        held = self.trace(node.value) if is_item and isinstance(node, ast.Subscript) else None
+        if held is not None:
+            held.one().kinds.add("tensor")
+        self.mark(node, "tensor")
+
     def to_python(self, called: str, node: ast.Call) -> None:
-        """`range(depth)`, `getattr(nn, activation)`, `ast.literal_eval(sizes)`."""
+        """`range(depth)`, `getattr(nn, activation)`, `ast.literal_eval(sizes)`, `open(cfg_file)`."""
         if last_name(node.func) in {"literal_eval", "eval"} and node.args:
             self.mark(node.args[0], "literal")
         if called == "range" and node.args:
             self.mark(node.args[-1], "number")
+        if last_name(node.func) in _READERS and node.args:
+            self.mark(node.args[0], "path")
         if called == "getattr" and len(node.args) > 1 and (named := self.trace(node.args[1])) is not None:
             named.strings += activations(resolved(node.args[0], self.globals))
 

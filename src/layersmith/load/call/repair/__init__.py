@@ -31,6 +31,7 @@ _ADVICE = (
     ranks.of_pairs,
     room.too_small,
     divisors.divisible,
+    relations.counted_past,
     relations.halved,
     relations.cut,
     relations.doubled,

@@ -58,6 +58,13 @@ def floats(complaint: Complaint) -> Iterator[State]:
     if not _WANTS_FLOATS.search(complaint.text):
         return
     for name in dict.fromkeys([*complaint.blamed, *complaint.tensors]):
+        value = complaint.state[name]
+        whole = [part for part in value if isinstance(part, TensorSpec)] if type(value) is tuple else []
+        if len(whole) > 1 and all(
+            part.dtype is torch.int64 for part in whole
+        ):  # times, and what happened then
+            for at, part in enumerate(value):
+                yield complaint.with_value(name, (*value[:at], map_specs(_as_floats, part), *value[at + 1 :]))
         yield complaint.with_specs(_as_floats, [name])
 
 

@@ -227,6 +227,12 @@ def joined(complaint: Complaint) -> Iterator[State]:
         others = ranks - {spec.rank} if is_of_floats else ranks
         for rank in others if len(others) == 1 else ():
             yield complaint.with_rank(rank, [name])
+        if (
+            is_of_floats and isinstance(spec, TensorSpec) and len(others) > 1
+        ):  # it got an axis on the way there
+            apart = max(ranks) - min(ranks)
+            near = [rank for rank in (spec.rank - apart, spec.rank + apart) if 0 < rank <= _HIGHEST]
+            yield from (complaint.with_rank(rank, [name]) for rank in near)
 
 
 def single_indices(complaint: Complaint) -> Iterator[State]:

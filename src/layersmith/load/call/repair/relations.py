@@ -22,6 +22,7 @@ _SEQUENCE, _IMAGE = 3, 4  # ranks
 _LARGEST = 4096
 _LEVELS = 3  # of a pyramid, at least
 _UNITS = (4, 8, 16, 32, 128)  # what so many halvings leave whole
+_MOST_STEPS = 64  # of a loop
 _MOST_LOST = 16  # rows that rounding down loses on the way down and up again
 
 
@@ -46,6 +47,21 @@ def unified(complaint: Complaint) -> Iterator[State]:
     yield complaint.with_specs(
         lambda spec: spec.resized(1, first.shape[1]) if spec.rank > 1 < first.rank else spec
     )
+
+
+def counted_past(complaint: Complaint) -> Iterator[State]:
+    """As many steps as a loop takes that runs past the end: `for t in range(seq_len): x[t]`, where 10 is the default."""
+    past = complaint.says(r"index (\d+) is out of bounds for dimension (\d) with size (\d+)")
+    end, axis = (int(past[1]), int(past[2])) if past and past[1] == past[3] else (0, 0)
+    callee = complaint.callee
+    known = [p.default for n, p in callee.parameters.items() if n not in complaint.state]
+    known += [*callee.arguments.values(), *callee.settings.values()]
+    for count in sorted({n for n in known if type(n) is int and end < n <= _MOST_STEPS} if past else ()):
+        yield complaint.with_specs(
+            lambda spec, count=count: (  # type: ignore[misc]
+                spec.resized(axis, count) if spec.rank > axis and spec.shape[axis] == end else spec
+            )
+        )
 
 
 def halved(complaint: Complaint) -> Iterator[State]:

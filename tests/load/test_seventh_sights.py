@@ -1,0 +1,235 @@
+"""What the next repositories showed: bases that get all arguments, files that are opened, tables, loops that run past."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from layersmith.load import importing, target
+from layersmith.load.build import subject_of_class
+from layersmith.load.doubt import FAILS
+from layersmith.load.unbuildable import Unbuildable
+
+LAYERS = {"conv_1": 0, "conv_2": 2}
+
+
+def _called(cls: type[nn.Module]) -> tuple[nn.Module, tuple[Any, ...], Mapping[str, Any]]:
+    subject = subject_of_class(cls)
+    assert not subject.doubt or "stand-in" in subject.doubt
+    module, inputs = subject.build(0), subject.inputs(0)
+    inputs.call(module)
+    return module, inputs.args, inputs.kwargs
+
+
+class Binarised(nn.Linear):
+    """Hands all on to the layer that it is, whatever the names of the rest."""
+
+    def __init__(self, *kargs: Any, **kwargs: Any) -> None:
+        super().__init__(*kargs, **kwargs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight.sign(), self.bias)
+
+
+class Doubled(nn.Conv2d):
+    """The same without keywords."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("cls", [Binarised, Doubled])
+def test_what_a_base_takes_is_given_by_position_or_name(cls: type[nn.Module]) -> None:
+    _called(cls)
+
+
+class Listening(nn.Module):
+    """Picks layers by names that a table has; None cannot be gone through."""
+
+    def __init__(self, listen: Any = None) -> None:
+        super().__init__()
+        self.at = {LAYERS[one] for one in listen}
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        found = []
+        for index, layer in enumerate(self.layers):
+            x = layer(x)
+            found += [x] if index in self.at else []
+        return found
+
+
+def test_items_that_pick_from_a_table_are_its_keys() -> None:
+    construction = subject_of_class(Listening).construction
+    assert construction is not None
+    assert {*construction.arguments["listen"]} <= {*LAYERS}
+
+
+class DilationBlock(nn.Module):
+    """Bears the name of an argument of the next."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class Dilated(nn.Module):
+    """Its `dilation` would be a block by its name, were it no count."""
+
+    def __init__(self, width: Any, dilation: Any) -> None:
+        super().__init__()
+        self.block = DilationBlock(width=width, dilation=dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.block(x)
+
+
+def test_a_count_is_no_block_of_a_like_name() -> None:
+    subject = subject_of_class(Dilated)
+    assert subject.construction is not None
+    assert type(subject.construction.arguments["dilation"]) is int
+
+
+class WarmUp(nn.Module):
+    """Trains from two values that it is given."""
+
+    def __init__(self, start: Any) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(start[0])
+        self.rate = nn.Parameter(start[1])
+
+    def forward(self, t: Tensor) -> Tensor:
+        return self.scale * (1 - torch.exp(-t / self.rate))
+
+
+def test_items_that_become_parameters_are_tensors() -> None:
+    _called(WarmUp)
+
+
+class Intensity(nn.Module):
+    """Of the last state and one time a row, which gets its axis on the way."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Linear(1, 1)
+        self.head = nn.Linear(width + 1, 1)
+
+    def forward(self, states: Tensor, target_time: Tensor) -> Tensor:
+        t = self.scale(target_time.unsqueeze(dim=-1))
+        return self.head(torch.cat([states[:, -1, :], t], dim=-1))
+
+
+def test_what_gets_an_axis_before_it_is_joined_has_one_less() -> None:
+    _, (states, times), _ = _called(Intensity)
+    assert states.dim() == 3
+    assert times.dim() == 1
+
+
+class Events(nn.Module):
+    """Of a pair: when, and what happened then."""
+
+    def __init__(self, width: int, num_events: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(num_events, width)
+        self.rnn = nn.LSTM(width + 1, width, batch_first=True)
+
+    def forward(self, batch: Any) -> Tensor:
+        times, events = batch
+        times.requires_grad_(True)
+        joined = torch.cat([self.embedding(events.long()), times.unsqueeze(-1)], dim=-1)
+        return self.rnn(joined)[0]
+
+
+def test_one_of_a_pair_of_numbers_may_be_real() -> None:
+    _, ((times, events),), _ = _called(Events)
+    assert times.is_floating_point()
+    assert not events.is_floating_point()
+
+
+class CellOfTen(nn.Module):
+    """Runs through as many steps as it is told, which are more than one would give it."""
+
+    def __init__(self, channels: int, num_features: int) -> None:
+        super().__init__()
+        self.features = num_features
+        self.conv = nn.Conv2d(channels + num_features, num_features, 3, padding=1)
+
+    def forward(self, inputs: Tensor, state: Any = None, seq_len: int = 10) -> Tensor:
+        if state is None:
+            state = inputs.new_zeros(inputs.size(1), self.features, inputs.size(3), inputs.size(4))
+        for step in range(seq_len):
+            state = torch.tanh(self.conv(torch.cat((inputs[step, ...], state), 1)))
+        return state
+
+
+def test_a_loop_gets_the_steps_that_it_counts() -> None:
+    _, (inputs,), _ = _called(CellOfTen)
+    assert inputs.shape[0] == 10
+
+
+class OldNumpy(nn.Module):
+    """Says `np.int`, whatever stands in for its activation."""
+
+    def __init__(self, width: int, activation: Any) -> None:
+        super().__init__()
+        self.layer, self.activation = nn.Linear(width, width), activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.layer(x))[: np.int(2)]  # type: ignore[attr-defined]  # noqa: NPY001
+
+
+def test_a_name_that_is_nowhere_is_told_beside_a_stand_in() -> None:
+    assert subject_of_class(OldNumpy).doubt == FAILS
+
+
+_DARKNET = """
+import torch
+from torch import nn
+
+def parse(path):
+    file = open(path)
+    return [int(line) for line in file.read().split()]
+
+class Darknet(nn.Module):
+    def __init__(self, cfgfile):
+        super().__init__()
+        sizes = parse(cfgfile)
+        self.layers = nn.Sequential(*(nn.Conv2d(a, b, 3) for a, b in zip(sizes, sizes[1:])))
+
+    def forward(self, x):
+        return self.layers(x)
+"""
+
+
+def test_a_file_of_the_project_is_found_and_its_absence_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("")
+    (tmp_path / "opened_darknet.py").write_text(_DARKNET)
+    cls = importing.import_target(target.parse("opened_darknet.py")[0]).Darknet
+    with pytest.raises(Unbuildable, match="Darknet needs the file 'cfgfile', which is not there"):
+        subject_of_class(cls)
+
+
+def test_a_file_that_a_constructor_opens_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("")
+    (tmp_path / "notes.txt").write_text("no number\n")
+    (tmp_path / "cfg").mkdir()
+    (tmp_path / "cfg" / "small.cfg").write_text("3 8 16\n")
+    (tmp_path / "opening_darknet.py").write_text(_DARKNET)
+    cls = importing.import_target(target.parse("opening_darknet.py")[0]).Darknet
+    assert "Darknet('cfg/small.cfg')(f32[5,3," in subject_of_class(cls).inferred_from
