@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from layersmith.load import importing, target
 from layersmith.load.build import subject_of_class
+from layersmith.load.constructor import callsites
 from layersmith.load.doubt import FAILS
 from layersmith.load.unbuildable import Unbuildable
 
@@ -233,3 +234,97 @@ def test_a_file_that_a_constructor_opens_is_found(tmp_path: Path, monkeypatch: p
     (tmp_path / "opening_darknet.py").write_text(_DARKNET)
     cls = importing.import_target(target.parse("opening_darknet.py")[0]).Darknet
     assert "Darknet('cfg/small.cfg')(f32[5,3," in subject_of_class(cls).inferred_from
+
+
+_CONSTANTS = {
+    "constants.py": "BASE = 3\nHIDDEN = 24\nSIZES = [BASE * 8, 48]\nOPTIONS = {'layers': 2}\n",
+    "imported_net.py": "from torch import nn\n\nclass Net(nn.Module):\n"
+    "    def __init__(self, foo, bar, baz, qux):\n        super().__init__()\n"
+    "        self.layer = nn.Linear(foo, bar[1])\n\n    def forward(self, x):\n        return self.layer(x)\n",
+    "main.py": "import constants as C\nfrom constants import *\nfrom constants import SIZES as S\n"
+    "from imported_net import Net\n\n"
+    "def main():\n    net = Net(HIDDEN, S, C.BASE, C.OPTIONS['layers'])\n",
+}
+
+
+def test_constants_of_another_file_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in _CONSTANTS.items():
+        (tmp_path / name).write_text(text)
+    cls = importing.import_target(target.parse("imported_net.py")[0]).Net
+    assert callsites.farther(cls) == [{"foo": 24, "bar": [24, 48], "baz": 3, "qux": 2}]
+
+
+class StyleFeatures(nn.Module):
+    """Returns those of its results that are asked for by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x: Tensor, out_keys: Any) -> list[Tensor]:
+        out = {"r11": torch.relu(self.conv1(x))}
+        out["r12"] = torch.relu(self.conv2(out["r11"]))
+        return [out[key] for key in out_keys]
+
+
+class OneFeature(StyleFeatures):
+    """The same of one name."""
+
+    def forward(self, x: Tensor, layer: Any) -> Any:
+        found = {}
+        found["r11"] = torch.relu(self.conv1(x))
+        found["r12"] = torch.relu(self.conv2(found["r11"]))
+        return found[layer]
+
+
+@pytest.mark.parametrize(("cls", "wanted"), [(StyleFeatures, ["r11", "r12"]), (OneFeature, "r12")])
+def test_results_are_asked_for_by_their_names(cls: type[nn.Module], wanted: Any) -> None:
+    _, (_, asked), _ = _called(cls)
+    assert asked == wanted
+
+
+class Stages(nn.Module):
+    """Takes one count for each of its stages."""
+
+    def __init__(self, layer_sizes: Any) -> None:
+        super().__init__()
+        self.first = nn.Sequential(*(nn.Linear(16, 16) for _ in range(layer_sizes[0])))
+        self.second = nn.Sequential(*(nn.Linear(16, 16) for _ in range(layer_sizes[1])))
+        self.third = nn.Sequential(*(nn.Linear(16, 16) for _ in range(layer_sizes[2])))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.third(self.second(self.first(x)))
+
+
+class Staged(nn.Module):
+    """Hands its counts on to a part."""
+
+    def __init__(self, num_classes: Any, layer_sizes: Any) -> None:
+        super().__init__()
+        self.stages = Stages(layer_sizes)
+        self.head = nn.Linear(16, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.stages(x))
+
+
+def test_a_list_that_a_part_takes_apart_has_its_length() -> None:
+    construction = subject_of_class(Staged).construction
+    assert construction is not None
+    assert len(construction.arguments["layer_sizes"]) == 3
+
+
+class FlattensAPair(nn.Module):
+    """Writes a tuple where a tensor goes."""
+
+    def __init__(self, width: Any) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, width, 3), nn.Linear(width, 2)
+
+    def forward(self, x: Any) -> Any:
+        return self.head(torch.flatten((self.conv(x), 1)))  # type: ignore[arg-type]
+
+
+def test_a_tuple_in_place_of_a_tensor_is_told() -> None:
+    assert subject_of_class(FlattensAPair).doubt == FAILS

@@ -15,11 +15,14 @@ _MISFIT = re.compile(
     r"(?:\w+\.)*(\w+)\(\) "
     r"(?:missing \d+ required|got an unexpected keyword argument|takes (?:from \d+ to )?\d+ positional)"
 )
+_NO_TUPLE = re.compile(r"(\w+)\(\): argument '\w+' \(position 1\) must be Tensor, not tuple")
 
 
 def is_certain(error: BaseException) -> bool:
     """Whether the failing statement is wrong whatever it works on."""
-    return isinstance(error, TypeError) and (_counts_a_quotient(error) or _misfits(error))
+    return isinstance(error, TypeError) and (
+        _counts_a_quotient(error) or _misfits(error) or _takes_no_tuple(error)
+    )
 
 
 def is_built_wrong(error: BaseException, arguments: Mapping[str, Any]) -> bool:
@@ -58,6 +61,15 @@ def _misfits(error: TypeError) -> bool:
     calls = [one for one in ast.walk(statement or ast.Pass()) if isinstance(one, ast.Call)]
     named = [one for one in calls if last_name(one.func) == found[1]]
     return len(named) == 1 and _is_plain(named[0]) and _is_of_a_module(named[0].func, frame)
+
+
+def _takes_no_tuple(error: TypeError) -> bool:
+    """Whether a tuple is written where a function of torch takes a tensor: `torch.flatten((x, 1))`."""
+    found = _NO_TUPLE.match(str(error))
+    statement = failure.statement(error)
+    calls = [one for one in ast.walk(statement or ast.Pass()) if isinstance(one, ast.Call)]
+    named = [one for one in calls if found and last_name(one.func) == found[1]]
+    return len(named) == 1 and bool(named[0].args) and isinstance(named[0].args[0], ast.Tuple)
 
 
 def _is_plain(call: ast.Call) -> bool:

@@ -13,8 +13,10 @@ from layersmith.load.call.callee import Callee
 from layersmith.load.call.clue import BATCH, PRIMES, Clue, shaped
 from layersmith.load.call.graphs import ADJACENCY, EDGES, graph_part
 from layersmith.load.call.loss import CLASSES
+from layersmith.load.call.picked import picked
 from layersmith.load.constructor.names import WIDTH, plain
 from layersmith.load.values import Bundle, TensorSpec
+from layersmith.probe import source
 
 _MAPS = re.compile(r"^(features?|feats?|feature_?maps?|inputs?|xs?|fmaps?|outs|pyramid|maps)$")
 _CHANNELS = re.compile(r"ch(annel|an)?s?(_list)?$|dims?$|planes|features|in_c")
@@ -29,6 +31,9 @@ _MOST = 16  # tensors in a list
 
 def structure(callee: Callee, name: str, main: Any = None) -> Any:
     """A value for a parameter that is no single tensor, beside the main input; None where it seems to be one."""
+    forward = source.function_node(source.forward(type(callee.module)))
+    if wanted := picked(forward, name) if forward is not None else None:
+        return wanted
     if plain(name) in EDGES and "edge" in plain(name):
         return graph_part(plain(name), 0)
     if callee.annotation(name) is Tensor:

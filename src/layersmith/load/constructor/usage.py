@@ -266,6 +266,10 @@ class _Reader(Bound):
             trace.keys |= theirs.keys
             trace.kinds |= theirs.kinds & {"dict"}
             trace.take(Usage(fields=theirs.fields))
+        elif is_part and len(above) <= _DEEPEST:  # `Stages(layer_sizes)`, which takes four of them
+            theirs = _usages(callee, above)[name]
+            trace.strings += theirs.strings
+            trace.take(Usage(theirs.kinds & {"sequence"}, theirs.length, item=theirs.item))
 
     def several(self, node: ast.Call) -> None:  # `nn.ModuleList(experts)`, `nn.Sequential(*layers)`
         for given in node.args:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import operator
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from layersmith.load.constructor import settings, sites
+from layersmith.load.constructor.imported import origin
 from layersmith.load.constructor.settings import UNKNOWN
 from layersmith.load.constructor.sites import Site
 from layersmith.load.constructor.syntax import field_name
@@ -34,6 +37,7 @@ _CASTS: Mapping[str, Callable[[Any], Any]] = {
     "tuple": tuple,
 }
 _SIMPLE = (int, float)
+_AT_THE_END = ast.Call(ast.Name(""), [], [], lineno=sys.maxsize)  # of a file whose names are asked for
 
 
 def worth(node: ast.expr, site: Site, depth: int = 0) -> Any:
@@ -97,7 +101,18 @@ def _of_name(node: ast.Name, site: Site, depth: int) -> Any:
             said = worth(default, site, depth + 1) if default is not None else UNKNOWN
             said = _as_called(function, name, site, depth) if (said is UNKNOWN or said is None) else said
             return settings.option(name, Path(site.file)) if said is UNKNOWN else said
-    return _last(site.tree, name, site, depth)
+    said = _last(site.tree, name, site, depth)
+    return _imported(name, site, depth) if said is UNKNOWN else said
+
+
+def _imported(name: str, site: Site, depth: int) -> Any:
+    """Of what another file of the project sets, at its end."""
+    found = origin(name, site.file)
+    if found is None:
+        return UNKNOWN
+    file, theirs = found
+    there = Site(_AT_THE_END, (), source.tree_of(file), file)
+    return worth(ast.Name(theirs), there, depth + 1)
 
 
 def _as_called(function: source.Function, name: str, site: Site, depth: int) -> Any:
@@ -114,8 +129,16 @@ def _as_called(function: source.Function, name: str, site: Site, depth: int) -> 
 
 
 def _of_field(node: ast.expr, site: Site, depth: int) -> Any:
-    """`args.width`, `config["model"]["width"]`; `self.width`, which one assignment of the file sets."""
+    """`args.width`, `config["model"]["width"]`; `self.width`, which one assignment of the file sets; `sizes[0]`."""
     name = field_name(node)
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        owner, key = worth(node.value, site, depth + 1), node.slice.value
+        with contextlib.suppress(LookupError, TypeError):
+            return owner[key]
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        said = _imported(ast.unparse(node), site, depth)
+        if said is not UNKNOWN:
+            return said
     if not name or not isinstance(node, ast.Attribute | ast.Subscript):
         return UNKNOWN
     if getattr(node.value, "id", "") == "self":
