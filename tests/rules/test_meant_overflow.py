@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -14,23 +17,26 @@ from layersmith.subject import Subject
 class DrawsItsCode(nn.Module):
     """A deviation of 1e50 is what the encoder says for such an input."""
 
-    def __init__(self, *, draws: bool = True) -> None:
+    def __init__(self, draw: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.draws = draws
+        self.draw = draw
         self.weight = nn.Parameter(torch.linspace(0.01, 0.02, 6))
 
     def forward(self, x: Tensor) -> Tensor:
         deviation = (x * self.weight).abs().exp()
-        noise = torch.randn_like(x) if self.draws else x
-        return (x + noise * deviation).tanh() + deviation / deviation.clamp_min(1)
+        return (x + self.draw(x) * deviation).tanh() + deviation / deviation.clamp_min(1)
 
 
-def asked(*, draws: bool) -> bool:
+def asked(draw: Callable[[Tensor], Tensor]) -> bool:
     x = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
-    subject = Subject("draws", lambda _: DrawsItsCode(draws=draws), lambda _: Inputs((x.clone(),)))
+    subject = Subject("draws", lambda _: DrawsItsCode(draw), lambda _: Inputs((x.clone(),)))
     return bool(runner.ask(subject, load("nonfinite-output")).findings)
 
 
-def test_the_deviation_of_noise_may_overflow() -> None:
-    assert not asked(draws=True)
-    assert asked(draws=False)
+@pytest.mark.parametrize("draw", [torch.randn_like, torch.rand_like, lambda x: torch.rand(x.shape)])
+def test_the_deviation_of_noise_may_overflow(draw: Callable[[Tensor], Tensor]) -> None:
+    assert not asked(draw)
+
+
+def test_another_factor_may_not() -> None:
+    assert asked(lambda x: x)

@@ -94,10 +94,13 @@ def _attends(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> boo
 
 
 def draws_noise(run: Callable[[], object]) -> bool:
-    """Whether a call draws normal numbers."""
+    """Whether a call draws normal or uniform numbers."""
     with Draws() as draws:
         run()
-    return any(draw.operation.startswith(("randn", "normal")) for draw in draws.seen)
+    return any(
+        draw.operation == "rand" or draw.operation.startswith(("randn", "rand_like", "normal", "uniform"))
+        for draw in draws.seen
+    )
 
 
 def draws_outside(module: nn.Module, inputs: Inputs) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import bdb
 import inspect
+import itertools
 import re
 import sys
 import traceback
@@ -174,13 +175,12 @@ def essence(error: Exception) -> object:
 
 
 def progress(error: Exception) -> list[int]:
-    """The line of forward that was reached, and that of the user's forward which is called there, and so on."""
+    """The line of forward that was reached, and that of what is called there of the user's code, and so on."""
     if str(error) == NOTHING_RETURNED:
         return [sys.maxsize]  # its end
     codes = ((frame.f_code, line) for frame, line in reversed(failure.frames(error)))
-    return [
-        line for code, line in codes if code.co_name == "forward" and source.TORCH not in code.co_filename
-    ]
+    own = ((code, line) for code, line in codes if source.TORCH not in code.co_filename)
+    return [line for _, line in itertools.dropwhile(lambda one: one[0].co_name != "forward", own)]
 
 
 def _said_owner(error: AttributeError, module: nn.Module) -> nn.Module | None:

@@ -12,6 +12,7 @@ _WIDEST = 8  # how many ways on from one error are followed
 _DECISIVE = (dtypes.integers, dtypes.floats, kinds.not_given, kinds.not_a_tensor, kinds.a_tensor)
 _ADVICE = (
     relations.pyramid,
+    relations.counted_past,
     dtypes.booleans,
     dtypes.ranges,
     dtypes.lengths,
@@ -31,7 +32,6 @@ _ADVICE = (
     ranks.of_pairs,
     room.too_small,
     divisors.divisible,
-    relations.counted_past,
     relations.halved,
     relations.cut,
     relations.doubled,
