@@ -321,7 +321,7 @@ class HoldsADouble(nn.Module):
 @pytest.mark.parametrize("cls", [LayersThatDontFit, BadView, BadCall, WritesToAnExpandedView, HoldsADouble])
 def test_a_fault_of_the_code_is_not_taken_for_a_want_of_inputs(cls: type[nn.Module]) -> None:
     subject = subject_of_class(cls)
-    assert "forward fails whatever the input" in subject.inferred_from
+    assert "it fails whatever it is given" in subject.inferred_from
     with pytest.raises((RuntimeError, TypeError)):
         subject.case().run()
 

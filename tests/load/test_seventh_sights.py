@@ -11,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from layersmith import runner
 from layersmith.load import importing, target
 from layersmith.load.build import subject_of_class
 from layersmith.load.constructor import callsites
 from layersmith.load.doubt import FAILS
 from layersmith.load.unbuildable import Unbuildable
+from layersmith.registry import load
 
 LAYERS = {"conv_1": 0, "conv_2": 2}
 
@@ -328,3 +330,100 @@ class FlattensAPair(nn.Module):
 
 def test_a_tuple_in_place_of_a_tensor_is_told() -> None:
     assert subject_of_class(FlattensAPair).doubt == FAILS
+
+
+class SettingsOfALibrary:
+    """No stand-in will do for these."""
+
+    def __init__(self, hidden_size: int = 768, vocab_size: int = 30000) -> None:
+        self.hidden_size, self.vocab_size = hidden_size, vocab_size
+
+
+class OfALibrary(nn.Module):
+    """Says by a class attribute what its settings are."""
+
+    config_class = SettingsOfALibrary
+
+    def __init__(self, config: Any) -> None:
+        if not isinstance(config, self.config_class):
+            raise TypeError(f"config should be an instance of {self.config_class}")
+        super().__init__()
+        self.config = config
+
+
+class Classifies(OfALibrary):
+    def __init__(self, config: Any, num_labels: int = 2) -> None:
+        super().__init__(config)
+        self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.head = nn.Linear(config.hidden_size, num_labels)
+
+    def forward(self, input_ids: Tensor) -> Any:
+        return self.head(self.embedding(input_ids).mean(1))
+
+
+def test_a_class_attribute_says_of_which_class_the_settings_are() -> None:
+    construction = subject_of_class(Classifies).construction
+    assert construction is not None
+    assert "SettingsOfALibrary" in construction.arguments["config"].text
+
+
+class HalfOfAWidth(nn.Module):
+    """Half of a width is no whole number in this Python."""
+
+    def __init__(self, hidden_size: Any, output_size: Any) -> None:
+        super().__init__()
+        self.head = nn.Linear(hidden_size + hidden_size / 2, output_size)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(x)
+
+
+def test_a_layer_of_half_a_width_is_told() -> None:
+    subject = subject_of_class(HalfOfAWidth)
+    assert subject.doubt == FAILS
+    (found,) = runner.ask(subject, load("forward-raises")).findings
+    assert found.message.startswith("the constructor raised TypeError whatever was tried")
+    assert found.fix.startswith("mend the constructor")
+
+
+class CallsItsOption(nn.Module):
+    """Equal widths do not mend that it has no activation; at the first error there is a shortcut, too."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, preactivation: bool = False, activation: Any = None
+    ) -> None:
+        super().__init__()
+        self.activation, self.preactivation = activation, preactivation
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.shortcut = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Any:
+        h = torch.relu(x) if self.preactivation else x
+        return self.conv2(self.activation(self.conv1(h))) + self.shortcut(x)
+
+
+def built_elsewhere() -> nn.Module:
+    """Its like is tried as well, and does not help."""
+    return CallsItsOption(8, 16)
+
+
+def test_an_option_that_forward_calls_is_given() -> None:
+    _called(CallsItsOption)
+
+
+class ComesDown(nn.Module):
+    """Joins a map, made half as large, to one that is so already: 11 rows are 6."""
+
+    def __init__(self, channels: int, branch_channels: int) -> None:
+        super().__init__()
+        self.down = nn.Conv2d(channels, branch_channels, 3, stride=2, padding=1)
+        self.out = nn.Conv2d(2 * branch_channels, branch_channels, 1)
+
+    def forward(self, x: Tensor, branch: Tensor) -> Any:
+        return self.out(torch.cat((self.down(x), branch), 1))
+
+
+def test_one_of_two_maps_is_half_as_large() -> None:
+    _, (x, branch), _ = _called(ComesDown)
+    assert [-(-side // 2) for side in x.shape[2:]] == [*branch.shape[2:]]

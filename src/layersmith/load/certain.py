@@ -15,6 +15,9 @@ _MISFIT = re.compile(
     r"(?:\w+\.)*(\w+)\(\) "
     r"(?:missing \d+ required|got an unexpected keyword argument|takes (?:from \d+ to )?\d+ positional)"
 )
+_NO_WHOLE = re.compile(
+    r"'float' object cannot be interpreted as an integer|tuple of ints, ?but (?:got|found element of type) float"
+)
 _NO_TUPLE = re.compile(r"(\w+)\(\): argument '\w+' \(position 1\) must be Tensor, not tuple")
 
 
@@ -39,16 +42,19 @@ def _is_of_defaults(error: BaseException, arguments: Mapping[str, Any]) -> bool:
 
 
 def _counts_a_quotient(error: TypeError) -> bool:
-    """Whether a loop counts to what a true division gives, which is no whole number: `range(self.factor / 2)`."""
-    statement = failure.statement(error)
-    ranges = (
-        part
-        for part in (ast.walk(statement) if statement is not None else ())
-        if isinstance(part, ast.Call) and ast.unparse(part.func) == "range"
-    )
-    ends = (end for one in ranges for end in one.args)
-    quotients = (isinstance(end, ast.BinOp) and isinstance(end.op, ast.Div) for end in ends)
-    return "'float' object cannot be interpreted as an integer" in str(error) and any(quotients)
+    """Whether what a true division gives is taken for a whole number: `range(n / 2)`, `Linear(width / 2, 8)`."""
+    statement = failure.statement(error) if _NO_WHOLE.search(str(error)) else None
+    calls = (part for part in ast.walk(statement or ast.Pass()) if isinstance(part, ast.Call))
+    return any(_takes_a_quotient(call) for call in calls)
+
+
+def _takes_a_quotient(call: ast.Call) -> bool:
+    """Whether that stands for itself among the arguments, or in a sum, and no other call does."""
+    parts = [
+        part for given in (*call.args, *(word.value for word in call.keywords)) for part in ast.walk(given)
+    ]
+    quotients = [part for part in parts if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Div)]
+    return bool(quotients) and not any(isinstance(part, ast.Call) for part in parts)
 
 
 def _misfits(error: TypeError) -> bool:

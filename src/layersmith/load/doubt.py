@@ -13,7 +13,7 @@ from layersmith.load.constructor.standins import AnyModule
 from layersmith.load.values import Call, Made, TensorSpec
 from layersmith.subject import STAND_IN
 
-FAILS = "forward fails whatever the input"
+FAILS = "it fails whatever it is given"
 
 
 def doubt(construction: Construction, call: Call, callee: Callee) -> str:

@@ -146,11 +146,13 @@ class ConstructorSearch:
             tries -= 1
             if isinstance(result := self._attempt(arguments, deadline), nn.Module):
                 yield Construction(self.cls, arguments, how, result)
-                asked = [*of_one_width(arguments), *self._asked_by_forward(arguments)]
+                ways = [of_one_width(arguments), self._asked_by_forward(arguments)]
+                misses = any("NoneType" in text for text in self.complaints[-1:])  # which no width mends
+                asked = [other for way in (reversed(ways) if misses else ways) for other in way]
                 varied = how.removesuffix(", varied") + ", varied"
-                ways = [(varied, other) for other in asked if repr(other) not in seen]
+                others = [(varied, other) for other in asked if repr(other) not in seen]
                 real = [way for way in queue if way[0] in (_OF_FILE, _OF_PROJECT)][:1]
-                queue[:0] = [*real, *ways[:1], *self._built_elsewhere(), *ways[1:]]
+                queue[:0] = [*real, *others[:1], *self._built_elsewhere(), *others[1:]]
                 if not how.endswith("varied"):
                     queue += [(f"{how}, varied", other) for other in self._varied(arguments)]
             elif isinstance(result, OutOfBudget):
@@ -243,7 +245,10 @@ class ConstructorSearch:
             return ConstructorSearch(inner, depth=self.depth + 1).values(name)
         scope = getattr(constructor(self.cls), "__globals__", {})
         usage = usages(self.cls)[name]
-        asked = parameter.annotation if parameter.annotation is not parameter.empty else usage.is_a
+        # `config_class = BertConfig`, in the class or its base, says it as well.
+        is_a = usage.is_a or getattr(self.cls, f"{name}_class", None)
+        is_open = parameter.annotation in (parameter.empty, Any, "Any")
+        asked = is_a if is_open else parameter.annotation
         wanted = Wanted(name, asked or parameter.annotation, usage, scope, self._made, self.cls)
         found = candidates(wanted)
         kind = told_kind(self.cls, name) if parameter.annotation is parameter.empty else None

@@ -70,11 +70,13 @@ def _finding(error: Exception, attempt: Case, *, training: bool) -> Finding:
         or f"in {[*traceback.walk_tb(error.__traceback__)][-1][0].f_code.co_name}()"
     )
     where = f"in {'train' if training else 'eval'} mode" if is_built else "whatever was tried"
+    what = "forward" if is_built else "the constructor"
+    how = "is called: --inputs, or" if is_built else "is built:"
     return Finding(
-        f"{'forward' if is_built else 'the constructor'} raised {type(error).__name__} {where}: {text:.300}",
+        f"{what} raised {type(error).__name__} {where}: {text:.300}",
         file=file,
         line=line,
-        fix="mend forward, or show how it is called: --inputs, or an example() classmethod",
+        fix=f"mend {what}, or show how it {how} an example() classmethod",
         severity=_severity(error, attempt, training=training),
     )
 

@@ -122,9 +122,9 @@ def doubled(complaint: Complaint) -> Iterator[State]:
     images = [n for n, v in complaint.state.items() if isinstance(v, TensorSpec) and v.rank > _SEQUENCE]
     if not low and high:  # `x[:, : c // 2], x[:, c // 2 :]`, and the first half was all of it
         yield complaint.with_specs(lambda spec: _twice(spec, high))
-    if len(images) > 1 and low and high in (2 * low, 3 * low, 4 * low):
+    if len(images) > 1 and low and high in (2 * low - 1, 2 * low, 3 * low, 4 * low):  # 11 that became 6
         for name in reversed(images):
-            yield complaint.with_specs(lambda spec: _enlarged(spec, high // low), [name])
+            yield complaint.with_specs(lambda spec: _enlarged(spec, -(-high // low)), [name])
 
 
 def members(complaint: Complaint) -> Iterator[State]:
