@@ -44,6 +44,15 @@ class GoesToACardByItsNumber(nn.Module):
         return self.linear(x.to(0, torch.float32).to(x.dtype))
 
 
+class MakesThereByTheNumberOfItsInput(nn.Module):
+    def __init__(self, dim: int):
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        return self.linear(x) + torch.arange(x.size(-1), device=x.get_device())
+
+
 class Follows(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
@@ -60,6 +69,10 @@ def test_the_processor_stands_in_and_what_goes_to_the_card_is_told(
     written = write(SOURCE)
     ended = layersmith("check", "layers.py", "--select", "hard-coded-device", "--format", "json")
     subjects = {one["name"]: one for one in ended.report["subjects"]}
+    messages = {
+        name: [finding["message"] for result in one["results"] for finding in result["findings"]]
+        for name, one in subjects.items()
+    }
     told = {
         name: [finding["line"] for result in one["results"] for finding in result["findings"]]
         for name, one in subjects.items()
@@ -68,13 +81,15 @@ def test_the_processor_stands_in_and_what_goes_to_the_card_is_told(
     assert {one["status"] for one in subjects.values()} == {"checked"}
     assert [".cuda()" in lines[line - 1] for line in told["StartsOnTheCard"]] == [True]
     assert len(told["MakesThereWhatItAdds"]) == 1
+    assert "get_device() is -1" in messages["MakesThereByTheNumberOfItsInput"][0]
+    assert "get_device" not in messages["StartsOnTheCard"][0]
     assert not told["Follows"]
     assert subjects["StartsOnTheCard"]["inferred_from"].endswith("with the processor for a card")
     assert "card" not in subjects["Follows"]["inferred_from"]
 
     layersmith("infer", "layers.py")
     ended = layersmith("check", "layers.py", "--locked", "--select", "forward-raises")
-    assert "4 checked" in ended.out
+    assert "5 checked" in ended.out
     assert ended.code == 0
 
 

@@ -427,3 +427,117 @@ class ComesDown(nn.Module):
 def test_one_of_two_maps_is_half_as_large() -> None:
     _, (x, branch), _ = _called(ComesDown)
     assert [-(-side // 2) for side in x.shape[2:]] == [*branch.shape[2:]]
+
+
+class LooksUpBoth(nn.Module):
+    """Casts what it is given in place, and knows the label only sometimes."""
+
+    def __init__(self, vocab: Any = None) -> None:
+        super().__init__()
+        self.users = nn.Embedding(vocab["user_id"], 16)
+        self.items = nn.Embedding(vocab["item_id"], 16)
+        self.head = nn.Sequential(nn.Linear(32, 1), nn.Sigmoid())
+        self.loss = nn.BCELoss()
+
+    def forward(self, data: Any) -> Any:
+        data["user_id"] = data["user_id"].long()
+        data["item_id"] = data["item_id"].long()
+        pred = self.head(torch.cat([self.users(data["user_id"]), self.items(data["item_id"])], -1))
+        return {"pred": pred, "loss": self.loss(pred.squeeze(), data["label"])}
+
+
+def test_the_keys_of_a_batch_are_read_though_it_is_written_to() -> None:
+    _, (data,), _ = _called(LooksUpBoth)
+    assert {name: value.is_floating_point() for name, value in data.items()} == {
+        "item_id": False,
+        "label": True,
+        "user_id": False,
+    }
+    assert data["user_id"].shape == (5,)
+
+
+class ScoresAnItem(nn.Module):
+    """Squeezes the column of items that the loader gives it."""
+
+    def __init__(self, n_items: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.items = nn.Embedding(n_items, embedding_dim)
+        self.gru = nn.GRU(embedding_dim, embedding_dim, batch_first=True)
+        self.loss = nn.CrossEntropyLoss()
+
+    def score(self, user: Tensor, positive: Tensor) -> Tensor:
+        scores = user @ self.items.weight.t()
+        return self.loss(scores, positive.squeeze(1).long())
+
+    def forward(self, item_seq: Tensor, item: Tensor) -> Tensor:
+        return self.score(self.gru(self.items(item_seq.long()))[0][:, -1, :], item)
+
+
+def test_a_column_is_given_where_it_is_squeezed() -> None:
+    _, (_, item), _ = _called(ScoresAnItem)
+    assert item.shape == (5, 1)
+
+
+class Reshapes(nn.Module):
+    """Takes a shape, by its name a number."""
+
+    def __init__(self, target: Any) -> None:
+        super().__init__()
+        self.target = target
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view((x.size(0),) + self.target)  # noqa: RUF005 - as people write it
+
+
+def test_a_tuple_is_given_where_one_is_joined() -> None:
+    _called(Reshapes)
+
+
+class TagsByParts(nn.Module):
+    """Looks up tags that it puts together."""
+
+    def __init__(self, tag_to_ix: Any, embedding_dim: int) -> None:
+        super().__init__()
+        self.tags = tag_to_ix
+        start = tag_to_ix["START"]
+        self.inside = [tag_to_ix[f"I_{kind}"] for kind in ("person", "place")]
+        self.head = nn.Linear(embedding_dim, len(tag_to_ix) + 0 * start)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(x)
+
+
+def test_a_table_gets_the_texts_that_it_lacks() -> None:
+    construction = subject_of_class(TagsByParts).construction
+    assert construction is not None
+    assert {"START", "I_person", "I_place"} <= construction.arguments["tag_to_ix"].keys()
+
+
+class HalvesItsAngles(nn.Module):
+    def __init__(self, hidden_size: Any, capacity: Any) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.FloatTensor(hidden_size / 2, capacity / 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.theta
+
+
+def test_a_tensor_of_half_a_size_is_told() -> None:
+    assert subject_of_class(HalvesItsAngles).doubt == FAILS
+
+
+class FindsItsAncestors(nn.Module):
+    """Its last line is that of a derivative: without gradients there is nothing to retain."""
+
+    def __init__(self, n_users: int, embedding_dim: int) -> None:
+        super().__init__()
+        self.users = nn.Embedding(n_users, embedding_dim)
+
+    def forward(self, user: Tensor) -> Tensor:
+        found = self.users(user)
+        found.retain_grad()
+        return found.sum(-1)
+
+
+def test_gradients_are_kept_where_they_are_retained() -> None:
+    _called(FindsItsAncestors)

@@ -101,11 +101,14 @@ def _here(make: Callable[..., Any], *, is_card: Callable[[Any], bool] = _is_card
 
     @functools.wraps(make)
     def made(*args: Any, **kwargs: Any) -> Any:
-        if any([is_card(one) for one in (*args, *kwargs.values())]):  # noqa: C419 - dynamo follows a list
+        is_numbered = type(kwargs.get("device")) is int  # `device=x.get_device()`, -1 of the processor
+        if is_numbered or any([is_card(one) for one in (*args, *kwargs.values())]):  # noqa: C419 - dynamo follows a list
             if not torch.compiler.is_compiling():
                 _note(sys._getframe(1))  # noqa: SLF001 - who calls it
             args = tuple(["cpu" if is_card(one) else one for one in args])
-            kwargs = {name: "cpu" if is_card(one) else one for name, one in kwargs.items()}
+            kwargs = {
+                n: "cpu" if is_card(v) or (is_numbered and n == "device") else v for n, v in kwargs.items()
+            }
         return make(*args, **kwargs)
 
     return made

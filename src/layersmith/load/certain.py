@@ -16,7 +16,8 @@ _MISFIT = re.compile(
     r"(?:missing \d+ required|got an unexpected keyword argument|takes (?:from \d+ to )?\d+ positional)"
 )
 _NO_WHOLE = re.compile(
-    r"'float' object cannot be interpreted as an integer|tuple of ints, ?but (?:got|found element of type) float"
+    r"'float' object cannot be interpreted as an integer|tuple of ints, ?but (?:got|found element of type) float|"
+    r"new\(\) received an invalid combination of arguments - got \((?:\w+, )*float"
 )
 _NO_TUPLE = re.compile(r"(\w+)\(\): argument '\w+' \(position 1\) must be Tensor, not tuple")
 

@@ -27,7 +27,7 @@ TOO_LARGE = (
 )
 NO_CARD = re.compile(  # torch without CUDA, CUDA without a card, or with one that is hidden or out of reach
     "not compiled with CUDA|without ATen_cuda|NVIDIA driver|No CUDA GPUs|cudaGetDeviceCount|CUDA unknown error|"
-    "Cannot access accelerator device"
+    "Cannot access accelerator device|Device index must not be negative"
 )
 TOO_SMALL = ("greater than actual input size", "Output size is too small")  # the map, for a kernel or a pool
 NOTHING = re.compile(r"of 0 elements|(?:division|modulo) by zero|non-zero size")

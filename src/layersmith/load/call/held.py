@@ -111,7 +111,8 @@ class Held:
             for one, given in zip(first.elts, value.elts, strict=True):  # `text, aspect = x[0], x[1]`
                 self.rebound(ast.Assign([one], given))
             return
-        names = {t.id for target in node.targets for t in ast.walk(target) if isinstance(t, ast.Name)}
+        targets = (t for target in node.targets for t in ast.walk(target) if isinstance(t, ast.Name))
+        names = {t.id for t in targets if isinstance(t.ctx, ast.Store)}  # not of `batch["ids"] = ...`
         parts = _taken_apart(node.value) if isinstance(node.targets[0], ast.Tuple) else None
         view = self.view(parts or node.value)
         if view is not None and (parts is not None or isinstance(node.targets[0], ast.Name)):

@@ -18,7 +18,8 @@ from layersmith.probe.template import copied
 
 _NEEDS_GRADIENTS = (
     re.compile(  # a derivative of its own output is part of the output, or a hook looks at gradients
-        r"does not require grad and does not have a grad_fn|hook on a tensor that doesn't require gradient"
+        r"does not require grad and does not have a grad_fn|hook on a tensor that doesn't require gradient|"
+        r"retain_grad on Tensor that has requires_grad=False"
     )
 )
 

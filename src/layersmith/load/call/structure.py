@@ -22,6 +22,7 @@ _MAPS = re.compile(r"^(features?|feats?|feature_?maps?|inputs?|xs?|fmaps?|outs|p
 _CHANNELS = re.compile(r"ch(annel|an)?s?(_list)?$|dims?$|planes|features|in_c")
 _WIDTHS = re.compile(r"^(in|input|nfeat|node|num_(node_)?features|n_features|dim|hidden|channels)\w*$")
 _LABELS = re.compile(r"^(labels?|targets?|y|class(es)?)$")
+_ONE_ID = re.compile(r"(^|_)id$")
 _TOKENS = re.compile(r"ids|token|index|labels?$|targets?$|words|text")
 _METHODS = frozenset(dir(Tensor)) | {"items", "keys", "values", "get", "last_hidden_state"}
 _SIDE, _SMALLEST = 32, 4  # of the largest of a few feature maps, and of the smallest of many
@@ -125,6 +126,8 @@ def _part(callee: Callee, part: str, others: Iterable[str], clue: Clue | None = 
 def _integers(callee: Callee, word: str, clue: Clue | None) -> TensorSpec | None:
     """Labels, masks and token ids by their names."""
     free, is_long = frozenset({1}), clue is not None and clue.min_rank > 1
+    if _ONE_ID.search(word) and not is_long:  # of a user, of an item
+        return TensorSpec((BATCH,), torch.int64, 10, free=frozenset({0}))
     if _LABELS.match(word) and not is_long:
         return TensorSpec((BATCH,), torch.int64, callee.told(CLASSES) or 2, free=frozenset({0}))
     if "mask" in word:

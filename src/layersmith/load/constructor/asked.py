@@ -43,6 +43,9 @@ def asked_by(
     if re.search(r"non-iterable int|'int' object is not (iterable|subscriptable)", text):
         sides = [n for n, v in arguments.items() if type(v) is int and _SIDES.search(n)]
         yield from ({**arguments, name: (arguments[name],) * 2} for name in sides)
+    if re.search(r"can only concatenate (tuple|list) \(not \"int\"\)", text):
+        numbers = {n: v for n, v in arguments.items() if type(v) is int}
+        yield from ({**arguments, name: (value,)} for name, value in numbers.items())
     if re.search(r"p_in <= 1|between 0 and 1", text):
         yield from ({**arguments, n: 0.5} for n, v in arguments.items() if type(v) is float and v > 1)
     index = re.search(r"Dimension out of range .* got (-?\d+)", text)

@@ -53,7 +53,8 @@ def repaired(
     for name, value in _asked_for(arguments, error, known):
         yield {**arguments, name: value}
     yield from _of_a_class(cls, arguments, error)
-    yield from _as_table(cls, arguments, text)
+    yield from _as_table(cls, arguments, error)
+    yield from _one_key_more(arguments, error)
     values_used = {name: p.default for name, p in parameters.items()} | arguments
     classes = {name: value for name, value in values_used.items() if inspect.isclass(value)}
     suspects = [name for name, value in classes.items() if kinds.is_said_of(value, text)]
@@ -103,12 +104,14 @@ def _of_a_class(cls: type[nn.Module], arguments: Arguments, error: Exception) ->
             yield from ({**arguments, name: one} for one in having[:2])
 
 
-def _as_table(cls: Any, arguments: Arguments, text: str) -> Iterator[Arguments]:
-    """A number for each of the texts that something is asked for: `tag_to_ix[START_TAG]`."""
-    if not re.match(r"(list|tuple) indices must be integers or slices, not str", text):
+def _as_table(cls: Any, arguments: Arguments, error: Exception) -> Iterator[Arguments]:
+    """A number for each of the texts that something is asked for, also by a part: `tag_to_ix[START_TAG]`."""
+    if not re.match(r"(list|tuple) indices must be integers or slices, not str", str(error)):
         return
     scope = getattr(constructor(cls), "__globals__", {})
-    asked = [one for one in ast.walk(source.class_node(cls) or ast.Pass()) if isinstance(one, ast.Subscript)]
+    parts = {type(frame.f_locals["self"]) for frame, _ in failure.frames(error) if "self" in frame.f_locals}
+    nodes = (node for one in {cls, *parts} for node in ast.walk(source.class_node(one) or ast.Pass()))
+    asked = [one for one in nodes if isinstance(one, ast.Subscript)]
     for name in (name for name, value in arguments.items() if isinstance(value, list | tuple)):
         keys = [one.slice for one in asked if last_name(one.value) == name]
         said = [
@@ -117,6 +120,15 @@ def _as_table(cls: Any, arguments: Arguments, text: str) -> Iterator[Arguments]:
         texts = dict.fromkeys(key for key in said if isinstance(key, str))
         if texts:
             yield {**arguments, name: {key: at for at, key in enumerate([*_OTHER_TEXTS, *texts])}}
+
+
+def _one_key_more(arguments: Arguments, error: Exception) -> Iterator[Arguments]:
+    """Tables of numbers with the text that they lack: `tag_to_ix["B_" + kind]`."""
+    key = error.args[0] if isinstance(error, KeyError) and error.args else None
+    for name, value in arguments.items() if isinstance(key, str) else ():
+        is_table = type(value) is dict and value and [*value.values()] == [*range(len(value))]
+        if is_table and key not in value:
+            yield {**arguments, name: {**value, key: len(value)}}
 
 
 def _on_the_line(cls: type[nn.Module], error: Exception, known: set[str]) -> list[str]:

@@ -49,6 +49,9 @@ from layersmith.subject import Case
 
 KEPT = re.compile(r"self\.(?:\w+\.)*_?device\b")
 LIES = re.compile(r"\.is_cuda\b|\.get_device\(|^(?:is_|use_)?cuda$")  # also where that was handed on
+NUMBERED = (
+    "this takes the number of a graphics card, and an input on the processor has none: get_device() is -1"
+)
 DEVICES = re.compile(r"(?:same|expected|correct) device|on the same device", re.IGNORECASE)
 
 
@@ -91,12 +94,20 @@ def _to_cards(case: Case) -> Iterator[Finding]:
     for file, line in cards.places(case.run):
         if not source.is_machinery(file):
             yield Finding(
-                "this goes to the graphics card, wherever the input lies",
+                NUMBERED
+                if _is_numbered(file, line)
+                else "this goes to the graphics card, wherever the input lies",
                 file=file,
                 line=line,
                 fix="pass device=x.device",
                 severity=Severity.NOTE if _is_as_told(case.module, file, line) else Severity.WARNING,
             )
+
+
+def _is_numbered(file: str, line: int) -> bool:
+    """Whether the device there is no card by name, in a file that asks an input for its number."""
+    asks = any(".get_device(" in other for other in linecache.getlines(file))
+    return asks and "cuda" not in linecache.getline(file, line)
 
 
 def _is_as_told(module: nn.Module, file: str, line: int) -> bool:

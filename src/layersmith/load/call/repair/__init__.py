@@ -19,6 +19,7 @@ _ADVICE = (
     kinds.own_state,
     ranks.batched,
     conditions.compared,
+    ranks.one_column,
     ranks.fewer_indices,
     ranks.joined,
     ranks.unpacked,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -22,6 +23,7 @@ _WANTS_INTEGERS = re.compile(
     r"should be.*(int|long)\b|not implemented for 'Float'.*(and|or|shift)|Expected .*Long"
 )
 _WANTS_FLOATS = re.compile(
+    r"dtype (Long|Int|Bool) but expected (Float|Double)|"
     r"Long and Float|Float but (found|got) (scalar type )?(Long|Int|Bool)|but got (Long|long)|"
     r"not implemented for '(Long|Int|Bool)'|"
     r"should be the same|floating point|expected m1 and m2|must have the same dtype|Input dtype must be|"
@@ -58,14 +60,19 @@ def floats(complaint: Complaint) -> Iterator[State]:
     if not _WANTS_FLOATS.search(complaint.text):
         return
     for name in dict.fromkeys([*complaint.blamed, *complaint.tensors]):
-        value = complaint.state[name]
-        whole = [part for part in value if isinstance(part, TensorSpec)] if type(value) is tuple else []
-        if len(whole) > 1 and all(
-            part.dtype is torch.int64 for part in whole
-        ):  # times, and what happened then
-            for at, part in enumerate(value):
-                yield complaint.with_value(name, (*value[:at], map_specs(_as_floats, part), *value[at + 1 :]))
+        for other in _with_one_of_floats(complaint.state[name]):
+            yield complaint.with_value(name, other)
         yield complaint.with_specs(_as_floats, [name])
+
+
+def _with_one_of_floats(value: Any) -> Iterator[Any]:
+    """Where all parts of a tuple or dict are whole numbers, one of them real: times beside events, scores beside ids."""
+    keys = range(len(value)) if type(value) is tuple else value if type(value) is dict else ()
+    parts = [value[key] for key in keys]
+    if len(parts) > 1 and all(isinstance(part, TensorSpec) and part.dtype is torch.int64 for part in parts):
+        for chosen in keys:
+            some = {key: _as_floats(value[key]) if key == chosen else value[key] for key in keys}
+            yield some if type(value) is dict else tuple(some.values())
 
 
 def booleans(complaint: Complaint) -> Iterator[State]:
@@ -99,7 +106,8 @@ def ranges(complaint: Complaint) -> Iterator[State]:
         r"between 0 and 1|in the range \[0, ?1\]|0 <= p <= 1|probabilit|non-?negative|must be positive"
     ):
         for name in complaint.blamed:
-            yield complaint.with_specs(lambda spec: replace(spec, high=1), [name])
+            has_floats = any(spec.dtype.is_floating_point for spec in specs(complaint.state[name]))
+            yield complaint.with_specs(_float_as_share if has_floats else _as_share, [name])
 
 
 def lengths(complaint: Complaint) -> Iterator[State]:
@@ -139,6 +147,14 @@ def _as_integers(spec: TensorSpec) -> TensorSpec:
         return spec
     short = spec.shape[:2]
     return TensorSpec(short, torch.int64, _FEW, free=frozenset(range(len(short))))
+
+
+def _as_share(spec: TensorSpec) -> TensorSpec:
+    return replace(spec, high=1)
+
+
+def _float_as_share(spec: TensorSpec) -> TensorSpec:
+    return _as_share(spec) if spec.dtype.is_floating_point else spec
 
 
 def _as_floats(spec: TensorSpec) -> TensorSpec:

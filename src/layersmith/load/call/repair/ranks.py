@@ -14,6 +14,7 @@ from layersmith.load.call.clue import Clue, shaped
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.values import TensorSpec, specs
+from layersmith.probe import source
 from layersmith.probe.sequence import TOGETHER
 
 _STATED = (
@@ -35,6 +36,7 @@ _STATED = (
     (r"must be batches of images with (\d) dim", 1),
 )
 _MATRIX, _HIGHEST = 2, 6
+_SQUEEZES = re.compile(r"\.squeeze\((?:dim=)?-?1\)")
 _SPELLED = re.compile(r"\(?\[?\b[BN](?:[x, ]+[A-Z*]\w?){1,5}\b")  # "we expect BxNxCxHxW", "(B, C, H, W)"
 _DRAWN = re.compile(
     r"[(\[](?:\*|[A-Z]\w?)(?:, ?(?:[A-Z]\w?|\d{1,2})){1,5}[)\]]|\b[BN](?:x(?:[A-Z]|\d{1,2})){1,5}\b"
@@ -165,6 +167,20 @@ def one_a_row(complaint: Complaint) -> Iterator[State]:
             is_matrix = isinstance(spec, TensorSpec) and spec.rank == _MATRIX
             if is_matrix and {one, other} == {math.prod(spec.shape), spec.shape[0]}:
                 yield complaint.with_rank(1, [name])
+
+
+def one_column(complaint: Complaint) -> Iterator[State]:
+    """One number a row in a column, where the class squeezes what it is given: `item.squeeze(1)`."""
+    is_of_rank = complaint.says(r"multi-target not supported|must be a 3D|first two dimensions of batch2")
+    cls: type = type(complaint.callee.module)
+    if not is_of_rank or not _SQUEEZES.search(source.text_of(cls)):
+        return
+    values = {name: complaint.state[name] for name in reversed(complaint.tensors)}
+    matrices = {n: v for n, v in values.items() if isinstance(v, TensorSpec) and v.rank == _MATRIX}
+    for name, spec in matrices.items():
+        column = spec.resized(1, 1)
+        is_class = "target" in is_of_rank[0] and column.dtype.is_floating_point
+        yield complaint.with_value(name, TensorSpec(column.shape, torch.int64, 2) if is_class else column)
 
 
 def one_word(complaint: Complaint) -> Iterator[State]:
