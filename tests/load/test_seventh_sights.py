@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from layersmith import runner
 from layersmith.load import importing, target
 from layersmith.load.build import subject_of_class
+from layersmith.load.certain import is_certain
 from layersmith.load.constructor import callsites
 from layersmith.load.doubt import FAILS
 from layersmith.load.unbuildable import Unbuildable
+from layersmith.probe import slips
 from layersmith.registry import load
 
 LAYERS = {"conv_1": 0, "conv_2": 2}
@@ -541,3 +543,85 @@ class FindsItsAncestors(nn.Module):
 
 def test_gradients_are_kept_where_they_are_retained() -> None:
     _called(FindsItsAncestors)
+
+
+class NamesItsLayersByWidths(nn.Module):
+    """As an old tutorial did, with names that torch no longer takes."""
+
+    def __init__(self, channels: int, features: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential()
+        self.main.add_module(
+            "initial.conv.{0}-{1}".format(channels, features),  # noqa: UP030, UP032 - as it did
+            nn.Conv2d(channels, features, 3),
+        )
+
+    def forward(self, x: Tensor) -> Any:
+        return self.main(x)
+
+
+class NamesALayerAsTold(nn.Module):
+    """Another name would do."""
+
+    def __init__(self, name: Any) -> None:
+        super().__init__()
+        self.add_module(f"block{name}", nn.Linear(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class TakesTheLossForALayer(nn.Module):
+    """Calls with one tensor what compares two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.output = nn.Linear(784, 10), nn.CrossEntropyLoss()
+
+    def forward(self, x: Tensor) -> Any:
+        return self.output(self.fc(x))
+
+
+class TakesAnyLoss(nn.Module):
+    """Another than ours would do."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__()
+        self.fc, self.output = nn.Linear(784, 10), output
+
+    def forward(self, x: Tensor) -> Any:
+        return self.output(self.fc(x))
+
+
+@pytest.mark.parametrize("cls", [NamesItsLayersByWidths, TakesTheLossForALayer])
+def test_what_torch_never_takes_is_told(cls: type[nn.Module]) -> None:
+    assert subject_of_class(cls).doubt == FAILS
+
+
+def test_what_was_given_is_not_blamed_on_the_code() -> None:
+    with pytest.raises(KeyError) as dotted:
+        NamesALayerAsTold("a.b")
+    with pytest.raises(TypeError) as misfit:
+        TakesAnyLoss(nn.CrossEntropyLoss())(torch.randn(2, 784))
+    assert not slips.is_slip(dotted.value)
+    assert not is_certain(misfit.value)
+
+
+class PicksItsDepth(nn.Module):
+    """Knows a few depths only."""
+
+    def __init__(self, depth: Any, num_classes: int) -> None:
+        super().__init__()
+        blocks = {18: [2, 2], 34: [3, 4]}
+        assert blocks[depth], "invalid depth"
+        self.layers = nn.Sequential(*(nn.Linear(8, 8) for _ in range(blocks[depth][0])))
+        self.head = nn.Linear(8, num_classes)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.layers(x))
+
+
+def test_a_number_that_picks_from_a_table_is_a_key_of_it() -> None:
+    construction = subject_of_class(PicksItsDepth).construction
+    assert construction is not None
+    assert construction.arguments["depth"] in (18, 34)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from layersmith.load.build import subject_of_class
 from layersmith.load.unbuildable import Unbuildable
-from layersmith.probe.refusal import is_slip
+from layersmith.probe.slips import is_slip
 from layersmith.registry import with_prerequisites
 from layersmith.runner import run
 

@@ -7,13 +7,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 from layersmith.load import failure
 from layersmith.load.constructor.syntax import last_name, resolved
-from layersmith.probe import refusal, source
+from layersmith.probe import slips, source
 
 _MISFIT = re.compile(
     r"(?:\w+\.)*(\w+)\(\) "
     r"(?:missing \d+ required|got an unexpected keyword argument|takes (?:from \d+ to )?\d+ positional)"
+)
+_LAYER_MISFIT = re.compile(
+    r"(\w+)\.forward\(\) (?:missing \d+ required|got an unexpected keyword|takes (?:from \d+ to )?\d+ positional)"
 )
 _NO_WHOLE = re.compile(
     r"'float' object cannot be interpreted as an integer|tuple of ints, ?but (?:got|found element of type) float|"
@@ -25,13 +30,13 @@ _NO_TUPLE = re.compile(r"(\w+)\(\): argument '\w+' \(position 1\) must be Tensor
 def is_certain(error: BaseException) -> bool:
     """Whether the failing statement is wrong whatever it works on."""
     return isinstance(error, TypeError) and (
-        _counts_a_quotient(error) or _misfits(error) or _takes_no_tuple(error)
+        _counts_a_quotient(error) or _misfits(error) or _misfits_a_layer(error) or _takes_no_tuple(error)
     )
 
 
 def is_built_wrong(error: BaseException, arguments: Mapping[str, Any]) -> bool:
     """Whether no arguments help a constructor: the same, a name that is nowhere, or sizes of its own that are none."""
-    return refusal.is_slip(error) or is_certain(error) or _is_of_defaults(error, arguments)
+    return slips.is_slip(error) or is_certain(error) or _is_of_defaults(error, arguments)
 
 
 def _is_of_defaults(error: BaseException, arguments: Mapping[str, Any]) -> bool:
@@ -68,6 +73,22 @@ def _misfits(error: TypeError) -> bool:
     calls = [one for one in ast.walk(statement or ast.Pass()) if isinstance(one, ast.Call)]
     named = [one for one in calls if last_name(one.func) == found[1]]
     return len(named) == 1 and _is_plain(named[0]) and _is_of_a_module(named[0].func, frame)
+
+
+def _misfits_a_layer(error: TypeError) -> bool:
+    """Whether one of torch's layers is called with what it does not take: `self.loss(x)` of a CrossEntropyLoss."""
+    found = _LAYER_MISFIT.match(str(error))
+    layer = getattr(nn, found[1], None) if found else None
+    users = (
+        frame for frame, _ in failure.frames(error) if not frame.f_code.co_filename.startswith(source.TORCH)
+    )
+    owner = next(users).f_locals.get("self") if layer is not None else None
+    cls: type = type(owner)
+    if layer is None or owner is None or f"{layer.__name__}(" not in source.text_of(cls):
+        return False  # it may have been given what it calls
+    calls = (one for one in ast.walk(failure.statement(error) or ast.Pass()) if isinstance(one, ast.Call))
+    called = [one for one in calls if isinstance(getattr(owner, last_name(one.func), None), layer)]
+    return len(called) == 1 and _is_plain(called[0])
 
 
 def _takes_no_tuple(error: TypeError) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from layersmith.load.absent import Absent, why_without
-from layersmith.probe.refusal import LEFT_OUT
+from layersmith.probe.slips import LEFT_OUT
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITIONS = (*FUNCTIONS, ast.ClassDef)

@@ -99,8 +99,8 @@ def isinstance_tests(error: BaseException) -> list[tuple[str, tuple[type, ...]]]
     return []
 
 
-def known_keys(error: BaseException) -> list[str]:
-    """The text keys of the mapping in which a KeyError found nothing: `LAYERS[kind]`."""
+def known_keys(error: BaseException, kind: type = str) -> list[Any]:
+    """The keys of one kind of the mapping in which a KeyError found nothing: `LAYERS[kind]`, `BLOCKS[depth]`."""
     for frame, line in frames(error) if isinstance(error, KeyError) else ():
         found = _statement(frame.f_code, line)
         for node in ast.walk(found) if found is not None else ():
@@ -109,7 +109,7 @@ def known_keys(error: BaseException) -> list[str]:
             except Exception:  # noqa: BLE001, S112 - not everything can be evaluated twice
                 continue
             if isinstance(mapping, dict):
-                return [key for key in mapping if isinstance(key, str)]
+                return [key for key in mapping if type(key) is kind]
     return []
 
 

@@ -25,7 +25,8 @@ from layersmith.load.unbuildable import Unbuildable, Unbuilt
 from layersmith.load.values import Call, Made
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
-from layersmith.probe.refusal import is_refusal, is_slip
+from layersmith.probe.refusal import is_refusal
+from layersmith.probe.slips import is_slip
 from layersmith.subject import MakeInputs
 
 _CONSTRUCTIONS = 10  # how many different constructions are called before the search gives up

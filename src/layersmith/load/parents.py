@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from layersmith.probe.refusal import LEFT_OUT
+from layersmith.probe.slips import LEFT_OUT
 
 
 def tolerated(name: str, root: Path) -> bool:

@@ -6,9 +6,7 @@ import ast
 import functools
 import linecache
 import re
-import sys
 import traceback
-import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,13 +36,6 @@ WIDTHS = re.compile(
 LISTS = re.compile(r"isinstance\((\w+), .*\b(?:tuple|list)\b")
 PRECISION = re.compile(r"(?:fp|float|bf)_?16|half|precision|dtype")
 DTYPES = re.compile(r"[dD]type|[tT]ype \(.*should be the same|[sS]calar type")
-LEFT_OUT = "__left_out__"  # on a package whose __init__ failed: what of that was not run
-DOTTED = re.compile(r"name can\\?'t contain \"\.\", got: ([\w.]+)")
-ALWAYS = re.compile(
-    r"being modified inplace. This view is the output|Legacy autograd function with non-static forward|"
-    r"super\(type, obj\): obj must be an instance|invalid subscript given at index \d+ in the equation"
-)
-OF_A_MODULE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 AUTOGRAD = f"{source.TORCH}/autograd/"
 MODULE = f"{source.TORCH}/nn/modules/module.py"  # its checks answer slips: an attribute that was never set
 CONTAINER = f"{source.TORCH}/nn/modules/container.py"  # a layer that a list has not
@@ -135,57 +126,6 @@ def takes_lists_too(cls: type) -> bool:
         for part in parts
         if part not in within
     )
-
-
-def is_slip(error: BaseException) -> bool:
-    """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks.
-
-    Or whether it does what Python or torch never lets it: it starts a class that is no base of its, writes into one
-    of several views that a function returned, calls a Function whose forward is not static, or gives a part of itself a
-    name with a dot.
-    """
-    if isinstance(error, KeyError) and (dotted := DOTTED.search(str(error))):
-        return dotted[1] in failing_text(error)
-    if isinstance(error, RuntimeError | TypeError) and ALWAYS.search(str(error)):
-        return True
-    if isinstance(error, UnboundLocalError):
-        return _is_set_later(error)
-    if isinstance(error, NameError):
-        return "free variable" not in str(error) and not is_set_as_a_script(error)
-    said = OF_A_MODULE.match(str(error))  # which says it itself, as NumPy does of `np.int`
-    owner, name = (sys.modules.get(said[1]), said[2]) if said else (None, "")
-    asked, name = getattr(error, "obj", None), getattr(error, "name", None) or name
-    owner = owner if asked is None else asked  # a tensor has no truth
-    is_folder = getattr(getattr(owner, "__spec__", None), "origin", "") is None  # that bears a package's name
-    is_whole = isinstance(owner, types.ModuleType) and not (is_folder or hasattr(owner, LEFT_OUT))
-    is_of_module = isinstance(error, AttributeError) and is_whole
-    return is_of_module and f".{name}" in failing_text(error)
-
-
-def is_set_as_a_script(error: NameError) -> bool:
-    """Whether the file binds the global name that is missing where it is run as a script: below `__main__`."""
-    *_, (frame, _) = (None, 0), *traceback.walk_tb(error.__traceback__)
-    if frame is None or isinstance(error, UnboundLocalError):
-        return False
-    blocks = (part for part in source.tree_of(frame.f_code.co_filename).body if isinstance(part, ast.If))
-    asked = (part for part in blocks if "__name__" in ast.unparse(part.test))
-    named = (one for part in asked for one in ast.walk(part) if isinstance(one, ast.Name))
-    return any(one.id == error.name and isinstance(one.ctx, ast.Store) for one in named)
-
-
-def _is_set_later(error: UnboundLocalError) -> bool:
-    """Whether the function sets that name only where it reads it, or below: `h3 = relu(self.linear(h3))`."""
-    *_, (frame, line) = (None, 0), *traceback.walk_tb(error.__traceback__)
-    node = source.code_node(frame.f_code) if frame is not None else None
-    parts = [*ast.walk(node)] if node is not None else []
-    loops = any(isinstance(part, ast.For | ast.While) for part in parts)
-    found = re.search(r"variable '(\w+)'", str(error))
-    stores = [
-        part.lineno
-        for part in parts
-        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store) and found and part.id == found[1]
-    ]
-    return bool(stores) and not loops and min(stores) >= line
 
 
 def line_of(error: BaseException, file: str) -> int:

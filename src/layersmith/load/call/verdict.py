@@ -21,7 +21,7 @@ from layersmith.load.call.repair.messages import directed_pairs, undirected_pair
 from layersmith.load.certain import is_certain
 from layersmith.load.project import is_foreign, is_set_elsewhere
 from layersmith.load.values import TensorSpec
-from layersmith.probe import refusal, source, undefined, unset
+from layersmith.probe import slips, source, undefined, unset
 
 NOTHING_RETURNED = "forward returned NoneType, no tensor"
 _DEEP = 100  # calls of forward within forward
@@ -39,7 +39,7 @@ def is_unmendable(error: Exception, module: nn.Module) -> bool:
 
 
 def _lies_in_code(error: Exception, module: nn.Module) -> bool:
-    is_slip = isinstance(error, NameError | ImportError | bdb.BdbQuit | EOFError) or refusal.is_slip(error)
+    is_slip = isinstance(error, NameError | ImportError | bdb.BdbQuit | EOFError) or slips.is_slip(error)
     if is_slip or unwritten(error, type(module)):
         return True  # a breakpoint, too, and `input()`, which nobody answers
     if str(error) == NOTHING_RETURNED:
@@ -68,14 +68,14 @@ def _may_be_set_elsewhere(error: Exception) -> bool:
     owner = getattr(error, "obj", None)
     if isinstance(owner, types.ModuleType):
         return not is_foreign(getattr(owner, "__file__", None) or "")
-    if isinstance(error, NameError) and refusal.is_set_as_a_script(error):
+    if isinstance(error, NameError) and slips.is_set_as_a_script(error):
         return True
-    frame = next((f for f, _ in failure.frames(error) if f.f_globals.get(refusal.LEFT_OUT)), None)
+    frame = next((f for f, _ in failure.frames(error) if f.f_globals.get(slips.LEFT_OUT)), None)
     if frame is None or not isinstance(error, NameError | AttributeError):
         return False
     name, file = getattr(error, "name", None) or "", frame.f_code.co_filename
     if isinstance(error, UnboundLocalError):
-        return not refusal.is_slip(error)
+        return not slips.is_slip(error)
     return isinstance(error, AttributeError) or undefined.binds(file, name)
 
 

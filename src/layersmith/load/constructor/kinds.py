@@ -29,6 +29,7 @@ def alternatives(current: Any, text: str, error: Exception, numbers: list[int]) 
     elif isinstance(current, list | tuple) and current:
         yield from _of_a_list(current, text, numbers)
     elif type(current) is int:
+        yield from failure.known_keys(error, int)
         yield from _of_a_number(current, text, numbers)
     elif isinstance(current, TensorSpec):
         yield from _of_a_tensor(current, text)
