@@ -52,6 +52,14 @@ def test_a_file_in_a_package_may_import_relatively(tmp_path: Path) -> None:
     assert import_target(Target(str(file))).Net.__module__ == "pack_a.parts"
 
 
+def test_a_folder_whose_name_is_no_identifier_is_a_package_where_its_files_import_relatively(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path / "my-nets" / "parts.py", "WIDTH = 7\n")
+    file = write(tmp_path / "my-nets" / "nets_with_parts.py", "from .parts import WIDTH\n" + MODULE)
+    assert import_target(Target(str(file))).WIDTH == 7
+
+
 def test_a_folder_whose_files_import_relatively_is_a_package_without_saying_so(tmp_path: Path) -> None:
     write(tmp_path / "space_of_nets" / "parts.py", MODULE)
     write(tmp_path / "space_of_nets" / "sizes.py", "WIDTH = 6\n")

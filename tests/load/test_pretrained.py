@@ -35,6 +35,13 @@ class PicksFromAFile(Layers):
         self.load_state_dict({name: value for name, value in torch.load("own.pt")["model"].items() if name in own})
 
 
+class LooksWhatIsMissing(Layers):
+    def __init__(self):
+        super().__init__()
+        found = self.load_state_dict(model_zoo.load_url("https://example.invalid/layers.pth"), strict=False)
+        assert not found.missing_keys
+
+
 class MayDownload(Layers):
     def __init__(self, pretrained: bool = True):
         super().__init__()

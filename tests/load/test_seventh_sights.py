@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from layersmith import runner
 from layersmith.load import importing, target
 from layersmith.load.build import subject_of_class
+from layersmith.load.call.repair.messages import undirected_pairs
 from layersmith.load.certain import is_certain
 from layersmith.load.constructor import callsites
 from layersmith.load.doubt import FAILS
@@ -625,3 +626,54 @@ def test_a_number_that_picks_from_a_table_is_a_key_of_it() -> None:
     construction = subject_of_class(PicksItsDepth).construction
     assert construction is not None
     assert construction.arguments["depth"] in (18, 34)
+
+
+class GramOfOneImage(nn.Module):
+    """Has no axis for rows; it asks for one image by unpacking them."""
+
+    def forward(self, source: Tensor) -> Tensor:
+        _one, channels, high, wide = source.size()
+        features = source.view(channels, high * wide)
+        return features @ features.t() / (channels * high * wide)
+
+
+def test_one_image_is_given_to_what_has_no_axis_of_rows() -> None:
+    subject = subject_of_class(GramOfOneImage)
+    assert subject.doubt != FAILS
+    assert subject.inputs(0).args[0].shape[0] == 1
+    assert not runner.ask(subject, load("batch-size-fails")).findings
+
+
+class DeviationOfGroups(nn.Module):
+    """Compares the images of each group of four, as the discriminators of StyleGAN do."""
+
+    def __init__(self, group_size: int = 4) -> None:
+        super().__init__()
+        self.group_size = group_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, channels, high, wide = x.shape
+        group = min(self.group_size, rows)
+        spread = x.reshape([group, -1, channels, high, wide]).std(0).mean([1, 2, 3], keepdim=True)
+        return torch.cat([x, spread.repeat(group, 1, high, wide)], 1)
+
+
+def test_rows_come_in_whole_groups() -> None:
+    _, (x,), _ = _called(DeviationOfGroups)
+    assert x.shape[0] % 4 == 0
+
+
+class CallsWhatIsAModuleNow(nn.Module):
+    """`torch.fft` was a function once."""
+
+    def forward(self, x: Tensor) -> Any:
+        return torch.fft(x, 1)  # type: ignore[operator]
+
+
+def test_a_module_that_is_called_is_told() -> None:
+    assert subject_of_class(CallsWhatIsAModuleNow).doubt == FAILS
+
+
+def test_the_sizes_of_an_addition_in_place_are_a_pair() -> None:
+    said = "output with shape [5, 72, 1, 1] doesn't match the broadcast shape [5, 72, 2, 2]"
+    assert [*undirected_pairs(said)] == [(1, 2)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -30,7 +31,11 @@ _NO_TUPLE = re.compile(r"(\w+)\(\): argument '\w+' \(position 1\) must be Tensor
 def is_certain(error: BaseException) -> bool:
     """Whether the failing statement is wrong whatever it works on."""
     return isinstance(error, TypeError) and (
-        _counts_a_quotient(error) or _misfits(error) or _misfits_a_layer(error) or _takes_no_tuple(error)
+        _counts_a_quotient(error)
+        or _misfits(error)
+        or _misfits_a_layer(error)
+        or _takes_no_tuple(error)
+        or _calls_a_module(error)
     )
 
 
@@ -98,6 +103,14 @@ def _takes_no_tuple(error: TypeError) -> bool:
     calls = [one for one in ast.walk(statement or ast.Pass()) if isinstance(one, ast.Call)]
     named = [one for one in calls if found and last_name(one.func) == found[1]]
     return len(named) == 1 and bool(named[0].args) and isinstance(named[0].args[0], ast.Tuple)
+
+
+def _calls_a_module(error: TypeError) -> bool:
+    """Whether a module of Python's is called that once was a function: `torch.fft(x, 1)`."""
+    frames = failure.frames(error) if str(error) == "'module' object is not callable" else []
+    calls = [one for one in ast.walk(failure.statement(error) or ast.Pass()) if isinstance(one, ast.Call)]
+    found = (resolved(one.func, frames[0][0].f_globals) for one in calls if frames)
+    return any(isinstance(one, ModuleType) for one in found)
 
 
 def _is_plain(call: ast.Call) -> bool:

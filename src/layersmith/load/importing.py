@@ -110,7 +110,9 @@ def _root_and_name(file: Path) -> tuple[Path, str]:
     """
     root, parts = file.parent, [] if file.stem == "__init__" else [file.stem]
     dots = max(map(len, re.findall(r"^[ \t]*from[ \t]+(\.+)", _text_of(file), re.MULTILINE)), default=0)
-    while root.name.isidentifier() and ((root / "__init__.py").exists() or len(parts) <= dots):
+    while (len(parts) <= dots and "." not in root.name) or (  # Python takes `my-project` as well
+        root.name.isidentifier() and (root / "__init__.py").exists()
+    ):
         parts.insert(0, root.name)
         root = root.parent
     return root, ".".join(parts)

@@ -57,6 +57,12 @@ def _is_assignment(node: ast.stmt) -> bool:
     return isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign) and not trains(node)
 
 
+def _sets_up(node: ast.stmt) -> bool:
+    """The same, or an option that a parser learns before its settings are read: `parser.add_argument("--width")`."""
+    called = node.value.func if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
+    return _is_assignment(node) or getattr(called, "attr", "") in {"add_argument", "set_defaults"}
+
+
 def _is_constant(node: ast.stmt) -> bool:
     return _is_assignment(node) and not any(isinstance(part, ast.Call) for part in ast.walk(node))
 
@@ -69,7 +75,7 @@ class Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         """Run it in the module; raise what it raises, unless that is tolerated."""
         if works(self.path) or self.path in _endless:
-            keep = _is_assignment if self.is_imported else _is_constant
+            keep = _sets_up if self.is_imported else _is_constant
             self._define(module, _ENDLESS if self.path in _endless else _TRAINING, keep=keep)
             return
         try:
@@ -84,7 +90,7 @@ class Loader(SourceFileLoader):
             lines = [
                 line for frame, line in traceback.walk_tb(error.__traceback__) if self._is_of_this(frame)
             ]
-            self._define(module, raised_at(self.path, max(lines[-1:], default=1), error), keep=_is_assignment)
+            self._define(module, raised_at(self.path, max(lines[-1:], default=1), error), keep=_sets_up)
 
     def _is_of_this(self, frame: FrameType) -> bool:
         return frame.f_code.co_filename == self.path

@@ -37,6 +37,8 @@ _ADVICE = (
     relations.cut,
     relations.doubled,
     relations.members,
+    relations.without_rows,
+    relations.whole_groups,
     sizes.classes,
     sizes.paired,
     sizes.reshaped,

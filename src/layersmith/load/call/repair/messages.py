@@ -34,6 +34,7 @@ _TWO_WAY = (
 _SPLIT = r"sum exactly to (\d+) .* got split_sizes=\[([\d, ]+)\]"
 _NORMALIZED = r"expected input with shape \[\*?,? ?([\d, ]+)\], but got input of size ?\[([\d, ]+)\]"
 _INDEXED = r"mask \[([\d, ]+)\] at index (\d+) does not match the shape of the indexed tensor \[([\d, ]+)\]"
+_BROADCAST = r"output with shape \[([\d, ]+)\] doesn't match the broadcast shape \[([\d, ]+)\]"  # of `x += y`
 _BATCHED = r"batch2 tensor to be: \[(\d+), (\d+)\] but got: \[(\d+), (\d+)\]"
 
 
@@ -66,3 +67,7 @@ def undirected_pairs(text: str) -> Iterator[Pair]:
     if match:
         mask, indexed = ([int(size) for size in match.group(place).split(",")] for place in (1, 3))
         yield mask[int(match.group(2))], indexed[int(match.group(2))]
+    match = re.search(_BROADCAST, text)
+    if match:
+        sizes = zip(*([int(size) for size in group.split(",")] for group in match.groups()), strict=False)
+        yield from [pair for pair in sizes if pair[0] != pair[1]][:1]

@@ -199,7 +199,31 @@ def square(complaint: Complaint) -> Iterator[State]:
 def one_row(complaint: Complaint) -> Iterator[State]:
     """A batch of one, which alone allows a view of what was transposed: `rnn(x)[0].view(-1, classes)`."""
     if complaint.says("view size is not compatible"):
-        yield complaint.with_specs(lambda spec: spec.resized(0, 1, fix=False) if spec.rank > 1 else spec)
+        yield complaint.with_specs(lambda spec: _of_rows(spec, 1))
+
+
+def without_rows(complaint: Complaint) -> Iterator[State]:
+    """A batch of one where a view has no axis for rows, and would hold one: `image.view(channels, height * width)`."""
+    view = complaint.says(r"shape '\[([\d, ]+)\]' is invalid for input of size (\d+)")
+    whole = math.prod(map(int, view[1].split(","))) if view else 0
+    if view is not None and whole and _rows(complaint) == {int(view[2]) / whole}:
+        yield complaint.with_specs(lambda spec: _of_rows(spec, 1))
+
+
+def whole_groups(complaint: Complaint) -> Iterator[State]:
+    """As many rows as stand in a group that is made of them: `x.view(4, -1, c, h, w)` of five images."""
+    view = complaint.says(r"shape '\[(\d+), -1, [\d, ]+\]' is invalid for input of size \d+")
+    count = int(view[1]) if view else 0
+    if 1 < count < min(_rows(complaint), default=0):
+        yield complaint.with_specs(lambda spec: _of_rows(spec, count))
+
+
+def _rows(complaint: Complaint) -> set[int]:
+    return {spec.shape[0] for spec in specs(list(complaint.state.values())) if spec.rank > 1}
+
+
+def _of_rows(spec: TensorSpec, count: int) -> TensorSpec:
+    return spec.resized(0, count, fix=False) if spec.rank > 1 else spec
 
 
 def _all_free(spec: TensorSpec, size: int) -> TensorSpec:
