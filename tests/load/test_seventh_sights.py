@@ -53,7 +53,18 @@ class Doubled(nn.Conv2d):
         return 2 * super().forward(x)
 
 
-@pytest.mark.parametrize("cls", [Binarised, Doubled])
+class Inherits(Doubled):
+    """Has the constructor of its base."""
+
+
+class HandsOn(Inherits):
+    """Hands all on to one that does so."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+
+
+@pytest.mark.parametrize("cls", [Binarised, Doubled, Inherits, HandsOn])
 def test_what_a_base_takes_is_given_by_position_or_name(cls: type[nn.Module]) -> None:
     _called(cls)
 
@@ -239,6 +250,31 @@ def test_a_file_that_a_constructor_opens_is_found(tmp_path: Path, monkeypatch: p
     (tmp_path / "opening_darknet.py").write_text(_DARKNET)
     cls = importing.import_target(target.parse("opening_darknet.py")[0]).Darknet
     assert "Darknet('cfg/small.cfg')(f32[5,3," in subject_of_class(cls).inferred_from
+
+
+_EITHER = """
+import json
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, cfg):
+        super().__init__()
+        if isinstance(cfg, str):
+            with open(cfg) as file:
+                cfg = json.load(file)
+        self.layer = nn.Linear(cfg["width"], cfg["num_classes"])
+
+    def forward(self, x):
+        return self.layer(x)
+"""
+
+
+def test_settings_are_given_rather_than_a_file_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "of_settings.py").write_text(_EITHER)
+    subject_of_class(importing.import_target(target.parse("of_settings.py")[0]).Net)
 
 
 _CONSTANTS = {

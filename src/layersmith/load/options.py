@@ -37,6 +37,6 @@ def _forgiving(parse: Callable[..., Any]) -> Callable[..., Any]:
 
 def _instead(action: argparse.Action) -> Any:
     """A value that the option could have; a list of it where it takes several."""
-    choices = [*action.choices] if action.choices is not None else []
-    value = choices[0] if choices else _NUMBERS.get(action.type, action.dest)  # type: ignore[call-overload]
+    usual = _NUMBERS.get(action.type, action.dest)  # type: ignore[call-overload]
+    value = next(iter(action.choices), usual) if action.choices is not None else usual
     return [value] * action.nargs if type(action.nargs) is int else [value] if action.nargs == "+" else value

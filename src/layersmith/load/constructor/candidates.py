@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from layersmith.load import abstract
 from layersmith.load.constructor import configs, evidence, names, ranges, spread, standins
 from layersmith.load.constructor.any_settings import AnyDict
-from layersmith.load.constructor.paths import paths
+from layersmith.load.constructor.paths import opened
 from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import TensorSpec
 
@@ -57,10 +57,8 @@ def candidates(wanted: Wanted) -> list[Any]:
     if not found or annotation in (None, Any, object):
         found = [*evidence.texts(wanted.usage), *found, *spread.handed_on(wanted, candidates)]
         found += [*_by_config(wanted), *_by_usage(wanted), *_by_name(wanted)]
-    opened = paths(
-        wanted.usage, wanted.name, wanted.cls
-    )  # no number: that of a file that is open would be closed
-    return opened or ranges.within(wanted.cls, wanted.name, unique(found))
+    found = ranges.within(wanted.cls, wanted.name, unique(found))
+    return opened(wanted.usage, wanted.name, wanted.cls, found) if "path" in wanted.usage.kinds else found
 
 
 def evaluated(annotation: Any, scope: Mapping[str, Any]) -> Any:

@@ -197,7 +197,8 @@ class ConstructorSearch:
         above = hands_up(self.cls, self.variadic) if self.variadic else None
         if above is not None and self.depth < _DEEPEST:
             base = ConstructorSearch(above, depth=self.depth + 1)
-            return () if self._handed_on() else tuple(base.values(name)[0] for name in base.required)
+            given = tuple(base.values(name)[0] for name in base.required)
+            return () if self._handed_on() else given or base._several()
         is_told = self.variadic and self.variadic not in ("args", "_")
         return (candidates(Wanted(self.variadic.rstrip("s")))[0],) * 2 if is_told else ()
 
@@ -246,8 +247,9 @@ class ConstructorSearch:
         scope = getattr(constructor(self.cls), "__globals__", {})
         usage = usages(self.cls)[name]
         # `config_class = BertConfig`, in the class or its base, says it as well.
-        is_a = usage.is_a or getattr(self.cls, f"{name}_class", None)
-        is_open = parameter.annotation in (parameter.empty, Any, "Any")
+        of_class = inspect.getattr_static(self.cls, f"{name}_class", None)
+        is_a = usage.is_a or (of_class if inspect.isclass(of_class) else None)
+        is_open = any(parameter.annotation is one for one in (parameter.empty, Any, "Any"))
         asked = is_a if is_open else parameter.annotation
         wanted = Wanted(name, asked or parameter.annotation, usage, scope, self._made, self.cls)
         found = candidates(wanted)

@@ -36,6 +36,7 @@ from layersmith.probe import source
 
 _DEEPEST = 4  # parts of parts that are handed the same settings, methods that are called by methods
 REST = "**"  # the entry of the variadic keywords in the traces
+_being_read: list[type] = []  # classes whose constructors are gone through at the moment
 _READERS = {"open", "loadtxt", "read_csv", "read_json"}  # of a file whose path they get
 _TENSOR_TAKERS = {"Parameter", "register_buffer", "from_pretrained", "from_numpy"}
 
@@ -58,24 +59,28 @@ def takes_the_rest(cls: type) -> Any:
 
 def hands_up(cls: type, variadic: str) -> Any:
     """The base whose constructor gets all that `*variadic` stands for: `super().__init__(*args)`; None for none."""
-    calls = (
-        one
-        for one in ast.walk(source.function_node(constructor(cls)) or ast.Pass())
-        if isinstance(one, ast.Call)
-    )
+    maker = source.function_node(constructor(cls)) or ast.Pass()
+    calls = (one for one in ast.walk(maker) if isinstance(one, ast.Call))
     is_handed = any(
         isinstance(given, ast.Starred) and getattr(given.value, "id", "") == variadic
         for call in calls
         for given in (call.args if last_name(call.func) == "__init__" else ())
     )
-    return cls.__mro__[1] if is_handed else None
+    makers = [
+        one for one in cls.__mro__ if "__init__" in vars(one)
+    ]  # its own, or the one that it inherits, first
+    return makers[1] if is_handed else None
 
 
 @functools.lru_cache(maxsize=1024)
 def _usages(cls: type, above: tuple[type, ...] = ()) -> Mapping[str, Usage]:
     """The same; classes above it that hand their settings on are not read again."""
     reader = _Reader(cls, constructor(cls), above=above)
-    reader.read_all()
+    _being_read.append(cls)
+    try:
+        reader.read_all()
+    finally:
+        _being_read.pop()
     forward = source.function_node(source.forward(cls)) if issubclass(cls, nn.Module) else None
     if forward is not None:
         read_forward(cls, forward, reader.trace)
@@ -266,8 +271,8 @@ class _Reader(Bound):
             trace.keys |= theirs.keys
             trace.kinds |= theirs.kinds & {"dict"}
             trace.take(Usage(fields=theirs.fields))
-        elif is_part and len(above) <= _DEEPEST:  # `Stages(layer_sizes)`, which takes four of them
-            theirs = _usages(callee, above)[name]
+        elif is_part and callee not in _being_read and not source.is_torchs(callee.__module__):
+            theirs = _usages(callee)[name]  # of `Stages(layer_sizes)`, which takes four of them
             trace.strings += theirs.strings
             trace.take(Usage(theirs.kinds & {"sequence"}, theirs.length, item=theirs.item))
 
