@@ -99,3 +99,34 @@ def test_what_is_given_is_taken(parser: argparse.ArgumentParser) -> None:
     assert (found.rate, found.sizes, found.fast) == (0.5, [2, 3], True)
     with pytest.raises(SystemExit):
         parser.parse_args(["--unknown"])
+
+
+BRANCHES = """
+import argparse
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--dataset", required=True, help="mnist | cifar10")
+opt = parser.parse_args()
+if opt.dataset == "mnist":
+    nc = 1
+elif opt.dataset == "cifar10":
+    nc = 3
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(nc, 8, 3)
+
+    def forward(self, x):
+        return self.layer(x)
+"""
+
+
+def test_what_an_option_of_ours_left_unset_is_not_blamed_on_the_code(
+    layersmith: Callable[..., Ended], write: Callable[..., Path]
+) -> None:
+    write(BRANCHES)
+    ended = layersmith("check", "layers.py", "--select", "forward-raises")
+    assert ended.code == 0, ended.out
+    assert "name 'nc' is" in ended.out  # in the reason for which it is skipped

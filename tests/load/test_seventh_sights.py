@@ -64,6 +64,27 @@ class HandsOn(Inherits):
         super().__init__(*args)
 
 
+class Mapped(nn.Sequential):
+    """Keeps the first, and hands the rest on behind nothing."""
+
+    def __init__(self, fn: Any, *args: Any) -> None:
+        super().__init__(*args)
+        self.fn = fn
+
+
+class MappedTwice(Mapped):
+    """Hands the first on by itself."""
+
+    def __init__(self, fn: Any, *args: Any) -> None:
+        super().__init__(fn, *args)
+
+
+def test_what_is_handed_on_before_the_rest_is_not_given_twice() -> None:
+    construction = subject_of_class(MappedTwice).construction
+    assert construction is not None
+    assert [*construction.arguments] == ["fn"]
+
+
 @pytest.mark.parametrize("cls", [Binarised, Doubled, Inherits, HandsOn])
 def test_what_a_base_takes_is_given_by_position_or_name(cls: type[nn.Module]) -> None:
     _called(cls)
@@ -713,3 +734,22 @@ def test_a_module_that_is_called_is_told() -> None:
 def test_the_sizes_of_an_addition_in_place_are_a_pair() -> None:
     said = "output with shape [5, 72, 1, 1] doesn't match the broadcast shape [5, 72, 2, 2]"
     assert [*undirected_pairs(said)] == [(1, 2)]
+
+
+class NormsByItsSettings(nn.Module):
+    """LayerNorm makes a tuple of what it is given, and still wants a number."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.head_dim = config.hidden_size // config.num_attention_heads
+        self.out = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.out(self.norm(x))
+
+
+def test_a_width_that_torch_makes_a_tuple_of_is_a_width() -> None:
+    construction = subject_of_class(NormsByItsSettings).construction
+    assert construction is not None
+    assert type(construction.arguments["config"].make().hidden_size) is int

@@ -8,7 +8,7 @@ import sys
 import traceback
 import types
 
-from layersmith.probe import source
+from layersmith.probe import source, undefined
 from layersmith.probe.refusal import failing_text
 
 LEFT_OUT = "__left_out__"  # on a package whose __init__ failed: what of that was not run
@@ -37,7 +37,7 @@ def is_slip(error: BaseException) -> bool:
     if isinstance(error, UnboundLocalError):
         return _is_set_later(error)
     if isinstance(error, NameError):
-        return "free variable" not in str(error) and not is_set_as_a_script(error)
+        return "free variable" not in str(error) and not may_be_set(error)
     said = OF_A_MODULE.match(str(error))  # which says it itself, as NumPy does of `np.int`
     owner, name = (sys.modules.get(said[1]), said[2]) if said else (None, "")
     asked, name = getattr(error, "obj", None), getattr(error, "name", None) or name
@@ -48,15 +48,12 @@ def is_slip(error: BaseException) -> bool:
     return is_of_module and f".{name}" in failing_text(error)
 
 
-def is_set_as_a_script(error: NameError) -> bool:
-    """Whether the file binds the global name that is missing where it is run as a script: below `__main__`."""
+def may_be_set(error: NameError) -> bool:
+    """Whether the file binds the global name that is missing: below `__main__`, or where it was not run, in a branch."""
     *_, (frame, _) = (None, 0), *traceback.walk_tb(error.__traceback__)
     if frame is None or isinstance(error, UnboundLocalError):
         return False
-    blocks = (part for part in source.tree_of(frame.f_code.co_filename).body if isinstance(part, ast.If))
-    asked = (part for part in blocks if "__name__" in ast.unparse(part.test))
-    named = (one for part in asked for one in ast.walk(part) if isinstance(one, ast.Name))
-    return any(one.id == error.name and isinstance(one.ctx, ast.Store) for one in named)
+    return undefined.binds(frame.f_code.co_filename, error.name or "")
 
 
 def _is_set_later(error: UnboundLocalError) -> bool:

@@ -68,7 +68,7 @@ def _may_be_set_elsewhere(error: Exception) -> bool:
     owner = getattr(error, "obj", None)
     if isinstance(owner, types.ModuleType):
         return not is_foreign(getattr(owner, "__file__", None) or "")
-    if isinstance(error, NameError) and slips.is_set_as_a_script(error):
+    if isinstance(error, NameError) and slips.may_be_set(error):
         return True
     frame = next((f for f, _ in failure.frames(error) if f.f_globals.get(slips.LEFT_OUT)), None)
     if frame is None or not isinstance(error, NameError | AttributeError):

@@ -194,10 +194,10 @@ class ConstructorSearch:
 
     def _several(self) -> tuple[Any, ...]:
         """What `*layers` are; where a base's constructor gets them (`super().__init__(*args)`), what that requires."""
-        above = hands_up(self.cls, self.variadic) if self.variadic else None
+        above, before = hands_up(self.cls, self.variadic) if self.variadic else (None, 0)
         if above is not None and self.depth < _DEEPEST:
             base = ConstructorSearch(above, depth=self.depth + 1)
-            given = tuple(base.values(name)[0] for name in base.required)
+            given = tuple(base.values(name)[0] for name in base.required[before:])
             return () if self._handed_on() else given or base._several()
         is_told = self.variadic and self.variadic not in ("args", "_")
         return (candidates(Wanted(self.variadic.rstrip("s")))[0],) * 2 if is_told else ()

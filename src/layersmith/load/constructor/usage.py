@@ -57,19 +57,20 @@ def takes_the_rest(cls: type) -> Any:
     return found[0].annotation if found else None
 
 
-def hands_up(cls: type, variadic: str) -> Any:
-    """The base whose constructor gets all that `*variadic` stands for: `super().__init__(*args)`; None for none."""
+def hands_up(cls: type, variadic: str) -> tuple[Any, int]:
+    """The base whose constructor gets all of `*variadic`, if any, and behind how many: `super().__init__(*args)`."""
     maker = source.function_node(constructor(cls)) or ast.Pass()
     calls = (one for one in ast.walk(maker) if isinstance(one, ast.Call))
-    is_handed = any(
-        isinstance(given, ast.Starred) and getattr(given.value, "id", "") == variadic
+    places = [
+        place
         for call in calls
-        for given in (call.args if last_name(call.func) == "__init__" else ())
-    )
+        for place, given in enumerate(call.args if last_name(call.func) == "__init__" else ())
+        if isinstance(given, ast.Starred) and getattr(given.value, "id", "") == variadic
+    ]
     makers = [
         one for one in cls.__mro__ if "__init__" in vars(one)
     ]  # its own, or the one that it inherits, first
-    return makers[1] if is_handed else None
+    return (makers[1], places[0]) if places else (None, 0)
 
 
 @functools.lru_cache(maxsize=1024)
