@@ -753,3 +753,20 @@ def test_a_width_that_torch_makes_a_tuple_of_is_a_width() -> None:
     construction = subject_of_class(NormsByItsSettings).construction
     assert construction is not None
     assert type(construction.arguments["config"].make().hidden_size) is int
+
+
+class ForgetsItself(nn.Module):
+    """Reads what is set in its body without naming itself."""
+
+    growth_of_this = 4
+
+    def __init__(self, width: Any) -> None:
+        super().__init__()
+        self.layer = nn.Linear(width, width * growth_of_this)  # type: ignore[name-defined]  # noqa: F821
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layer(x)
+
+
+def test_what_a_class_sets_in_its_body_is_no_global() -> None:
+    assert subject_of_class(ForgetsItself).doubt == FAILS

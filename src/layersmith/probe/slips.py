@@ -8,7 +8,7 @@ import sys
 import traceback
 import types
 
-from layersmith.probe import source, undefined
+from layersmith.probe import source
 from layersmith.probe.refusal import failing_text
 
 LEFT_OUT = "__left_out__"  # on a package whose __init__ failed: what of that was not run
@@ -49,11 +49,16 @@ def is_slip(error: BaseException) -> bool:
 
 
 def may_be_set(error: NameError) -> bool:
-    """Whether the file binds the global name that is missing: below `__main__`, or where it was not run, in a branch."""
+    """Whether the file sets the global name that is missing: below `__main__`, in a branch, or by a function."""
     *_, (frame, _) = (None, 0), *traceback.walk_tb(error.__traceback__)
     if frame is None or isinstance(error, UnboundLocalError):
         return False
-    return undefined.binds(frame.f_code.co_filename, error.name or "")
+    tree = source.tree_of(frame.f_code.co_filename)
+    outside = (one for one in tree.body if not isinstance(one, source.Function | ast.ClassDef))
+    named = (part for one in outside for part in ast.walk(one) if isinstance(part, ast.Name))
+    told = (part for part in ast.walk(tree) if isinstance(part, ast.Global))
+    is_set = any(one.id == error.name and isinstance(one.ctx, ast.Store) for one in named)
+    return is_set or any(error.name in one.names for one in told)
 
 
 def _is_set_later(error: UnboundLocalError) -> bool:
