@@ -23,6 +23,7 @@ from layersmith.load.constructor.trace import Usage
 from layersmith.load.values import TensorSpec
 
 _A_WORD = 6  # letters of a name that says something: encoder
+_COUNTED = re.compile("dilat|padd|stride|expan|reduc|kernel|group|channel")  # `dilation` is no DilationBlock
 _HEIRS = 3  # of an abstract class that are tried for an argument
 _SEQUENCES = (list, tuple, collections.abc.Sequence, collections.abc.Iterable)
 _PLAIN: Mapping[Any, Any] = {
@@ -288,7 +289,7 @@ def _by_evidence(wanted: Wanted) -> Iterator[Any]:
 def _namesakes(wanted: Wanted) -> Iterator[Any]:
     """Instances of the module classes in scope that bear the parameter's name."""
     name = names.plain(wanted.name).replace("_", "")
-    is_word = len(name) >= _A_WORD and not names.known_integers(wanted.name)  # `dilation` is no DilationBlock
+    is_word = len(name) >= _A_WORD and not _COUNTED.search(name)
     for thing in list(wanted.scope.values()) if wanted.builders is not None and len(name) > 2 else ():  # noqa: PLR2004
         is_module = inspect.isclass(thing) and issubclass(thing, nn.Module)
         is_users = is_module and not thing.__module__.startswith("torch.nn")
