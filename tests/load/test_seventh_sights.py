@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,9 @@ from layersmith.load.doubt import FAILS
 from layersmith.load.unbuildable import Unbuildable
 from layersmith.probe import slips
 from layersmith.registry import load
+from tests.load.calling import called
 
 LAYERS = {"conv_1": 0, "conv_2": 2}
-
-
-def _called(cls: type[nn.Module]) -> tuple[nn.Module, tuple[Any, ...], Mapping[str, Any]]:
-    subject = subject_of_class(cls)
-    assert not subject.doubt or "stand-in" in subject.doubt
-    module, inputs = subject.build(0), subject.inputs(0)
-    inputs.call(module)
-    return module, inputs.args, inputs.kwargs
 
 
 class Binarised(nn.Linear):
@@ -87,7 +79,7 @@ def test_what_is_handed_on_before_the_rest_is_not_given_twice() -> None:
 
 @pytest.mark.parametrize("cls", [Binarised, Doubled, Inherits, HandsOn])
 def test_what_a_base_takes_is_given_by_position_or_name(cls: type[nn.Module]) -> None:
-    _called(cls)
+    called(cls)
 
 
 class Listening(nn.Module):
@@ -153,7 +145,7 @@ class WarmUp(nn.Module):
 
 
 def test_items_that_become_parameters_are_tensors() -> None:
-    _called(WarmUp)
+    called(WarmUp)
 
 
 class Intensity(nn.Module):
@@ -170,7 +162,7 @@ class Intensity(nn.Module):
 
 
 def test_what_gets_an_axis_before_it_is_joined_has_one_less() -> None:
-    _, (states, times), _ = _called(Intensity)
+    _, (states, times), _ = called(Intensity)
     assert states.dim() == 3
     assert times.dim() == 1
 
@@ -191,7 +183,7 @@ class Events(nn.Module):
 
 
 def test_one_of_a_pair_of_numbers_may_be_real() -> None:
-    _, ((times, events),), _ = _called(Events)
+    _, ((times, events),), _ = called(Events)
     assert times.is_floating_point()
     assert not events.is_floating_point()
 
@@ -213,7 +205,7 @@ class CellOfTen(nn.Module):
 
 
 def test_a_loop_gets_the_steps_that_it_counts() -> None:
-    _, (inputs,), _ = _called(CellOfTen)
+    _, (inputs,), _ = called(CellOfTen)
     assert inputs.shape[0] == 10
 
 
@@ -342,7 +334,7 @@ class OneFeature(StyleFeatures):
 
 @pytest.mark.parametrize(("cls", "wanted"), [(StyleFeatures, ["r11", "r12"]), (OneFeature, "r12")])
 def test_results_are_asked_for_by_their_names(cls: type[nn.Module], wanted: Any) -> None:
-    _, (_, asked), _ = _called(cls)
+    _, (_, asked), _ = called(cls)
     assert asked == wanted
 
 
@@ -469,7 +461,7 @@ def built_elsewhere() -> nn.Module:
 
 
 def test_an_option_that_forward_calls_is_given() -> None:
-    _called(CallsItsOption)
+    called(CallsItsOption)
 
 
 class ComesDown(nn.Module):
@@ -485,7 +477,7 @@ class ComesDown(nn.Module):
 
 
 def test_one_of_two_maps_is_half_as_large() -> None:
-    _, (x, branch), _ = _called(ComesDown)
+    _, (x, branch), _ = called(ComesDown)
     assert [-(-side // 2) for side in x.shape[2:]] == [*branch.shape[2:]]
 
 
@@ -507,7 +499,7 @@ class LooksUpBoth(nn.Module):
 
 
 def test_the_keys_of_a_batch_are_read_though_it_is_written_to() -> None:
-    _, (data,), _ = _called(LooksUpBoth)
+    _, (data,), _ = called(LooksUpBoth)
     assert {name: value.is_floating_point() for name, value in data.items()} == {
         "item_id": False,
         "label": True,
@@ -534,7 +526,7 @@ class ScoresAnItem(nn.Module):
 
 
 def test_a_column_is_given_where_it_is_squeezed() -> None:
-    _, (_, item), _ = _called(ScoresAnItem)
+    _, (_, item), _ = called(ScoresAnItem)
     assert item.shape == (5, 1)
 
 
@@ -550,7 +542,7 @@ class Reshapes(nn.Module):
 
 
 def test_a_tuple_is_given_where_one_is_joined() -> None:
-    _called(Reshapes)
+    called(Reshapes)
 
 
 class TagsByParts(nn.Module):
@@ -600,7 +592,7 @@ class FindsItsAncestors(nn.Module):
 
 
 def test_gradients_are_kept_where_they_are_retained() -> None:
-    _called(FindsItsAncestors)
+    called(FindsItsAncestors)
 
 
 class NamesItsLayersByWidths(nn.Module):
@@ -716,7 +708,7 @@ class DeviationOfGroups(nn.Module):
 
 
 def test_rows_come_in_whole_groups() -> None:
-    _, (x,), _ = _called(DeviationOfGroups)
+    _, (x,), _ = called(DeviationOfGroups)
     assert x.shape[0] % 4 == 0
 
 

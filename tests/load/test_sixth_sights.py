@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bdb
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -17,16 +16,9 @@ from layersmith.load.build import subject_of_class
 from layersmith.load.doubt import FAILS
 from layersmith.load.unbuildable import Unbuildable
 from layersmith.registry import load
+from tests.load.calling import called
 
 START, STOP = "<START>", "<STOP>"
-
-
-def _called(cls: type[nn.Module]) -> tuple[nn.Module, tuple[Any, ...], Mapping[str, Any]]:
-    subject = subject_of_class(cls)
-    assert not subject.doubt or "stand-in" in subject.doubt
-    module, inputs = subject.build(0), subject.inputs(0)
-    inputs.call(module)
-    return module, inputs.args, inputs.kwargs
 
 
 class OneWordAtATime(nn.Module):
@@ -45,7 +37,7 @@ class OneWordAtATime(nn.Module):
 
 
 def test_one_word_whose_features_are_laid_in_one_line() -> None:
-    _, args, _ = _called(OneWordAtATime)
+    _, args, _ = called(OneWordAtATime)
     assert args[0].shape == (1,)
 
 
@@ -70,7 +62,7 @@ class ScoresInOneLine(ScoresOneByOne):
 
 @pytest.mark.parametrize("cls", [ScoresOneByOne, ScoresInOneLine])
 def test_a_product_of_vectors_is_of_one_row(cls: type[nn.Module]) -> None:
-    _, (hidden, steps), _ = _called(cls)
+    _, (hidden, steps), _ = called(cls)
     assert hidden.numel() == steps[0].numel() == 48
 
 
@@ -88,7 +80,7 @@ class BesideAnImage(nn.Module):
 
 
 def test_a_vector_beside_the_features_of_an_image() -> None:
-    _, (image, vector), _ = _called(BesideAnImage)
+    _, (image, vector), _ = called(BesideAnImage)
     assert image.ndim == 4
     assert vector.shape[1] == 3
 
@@ -110,7 +102,7 @@ class HalvesOften(nn.Module):
 
 
 def test_an_image_that_is_halved_eight_times() -> None:
-    _, (image,), _ = _called(HalvesOften)
+    _, (image,), _ = called(HalvesOften)
     assert image.shape[-1] > 256
 
 
@@ -128,7 +120,7 @@ class ClassOfAnImage(nn.Module):
 
 
 def test_one_class_for_an_image() -> None:
-    _, (image,), words = _called(ClassOfAnImage)
+    _, (image,), words = called(ClassOfAnImage)
     assert words["y"].shape == image.shape[:1]
 
 
@@ -149,7 +141,7 @@ class TellsOnlyChannels(nn.Module):
 
 
 def test_a_class_of_convolutions_gets_its_kernel_and_widths_their_order() -> None:
-    module, _, _ = _called(TellsOnlyChannels)
+    module, _, _ = called(TellsOnlyChannels)
     assert isinstance(module, TellsOnlyChannels)
     assert module.first.kernel_size == (3, 3)
     assert module.first.out_channels > module.first.in_channels
@@ -204,7 +196,7 @@ class Stack(nn.Module):
 
 
 def test_an_option_that_a_test_names_is_tried() -> None:
-    module, _, _ = _called(Stack)
+    module, _, _ = called(Stack)
     assert isinstance(module, Stack)
 
 
@@ -223,7 +215,7 @@ class OfAnyRecurrentLayer(nn.Module):
 
 
 def test_a_recurrent_layer_is_given_where_its_settings_are_read() -> None:
-    module, args, _ = _called(OfAnyRecurrentLayer)
+    module, args, _ = called(OfAnyRecurrentLayer)
     assert isinstance(module, OfAnyRecurrentLayer)
     assert isinstance(module.rnn, nn.GRU)
     assert args[0].dtype is torch.int64
@@ -281,7 +273,7 @@ class Grid(nn.Module):
 
 
 def test_a_grid_of_cells_is_of_a_square_image() -> None:
-    _, (image,), _ = _called(Grid)
+    _, (image,), _ = called(Grid)
     assert image.shape[2] // 8 == image.shape[3] // 8
 
 
