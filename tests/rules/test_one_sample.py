@@ -61,6 +61,43 @@ class MixesRows(MessagePassing):
     """Messages among the rows of (B, width)."""
 
 
+class ReadsASentence(nn.Module):
+    """As the tutorial's tagger: the axis that is a batch to the layer is of one."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(width, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps, _ = self.lstm(x.view(len(x), 1, -1))
+        return steps.view(len(x), -1)
+
+
+class ReadsTimeFirst(nn.Module):
+    """Keeps `batch_first` as a number."""
+
+    def __init__(self, width: int = 4, batch_first: int = 0) -> None:
+        super().__init__()
+        self.linear, self.batch_first = nn.Linear(width, width), batch_first
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = torch.unbind(self.linear(x), 1 if self.batch_first else 0)
+        sums = [steps[0]]
+        for one in steps[1:]:
+            sums.append(sums[-1] + one)
+        return torch.stack(sums, 1 if self.batch_first else 0)
+
+
+def test_the_steps_of_a_sentence_are_no_rows() -> None:
+    assert layersmith.check(ReadsASentence(), torch.randn(5, 4), select=["batch-leak"]).ok
+
+
+def test_batch_first_may_be_a_number() -> None:
+    assert layersmith.check(ReadsTimeFirst(), torch.randn(7, 3, 4), select=["batch-leak"]).ok
+    report = layersmith.check(ReadsTimeFirst(batch_first=1), torch.randn(7, 3, 4), select=["batch-leak"])
+    assert report.ok
+
+
 def test_steps_and_nodes_are_no_rows_of_a_batch() -> None:
     for module in (LeakyScan(), MessagePassing()):
         report = layersmith.check(module, torch.randn(5, 4), ignore=["compile"])

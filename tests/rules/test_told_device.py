@@ -1,4 +1,4 @@
-"""A device that the constructor is told is its builder's to see to; one that is written down is not."""
+"""A device that the constructor is told, or the script chooses, is its builder's to see to; one that is written down is not."""
 
 from __future__ import annotations
 
@@ -39,6 +39,14 @@ class Forgetful(nn.Module):
         return torch.zeros(len(ids), self.size).scatter_(1, ids, 1.0)
 
 
+device = "cpu"  # as scripts choose it: "cuda" if that is to be had
+
+
+class TakesTheScripts(nn.Module):
+    def forward(self, ids: Tensor) -> Tensor:
+        return torch.zeros(len(ids), 10, device=device).scatter_(1, ids, 1.0)
+
+
 class FollowsACard(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         found = torch.zeros(len(ids), 10)
@@ -64,6 +72,7 @@ class HandsACardOn(nn.Module):
         (Told, Severity.NOTE),
         (Written, Severity.ERROR),
         (Forgetful, Severity.ERROR),
+        (TakesTheScripts, Severity.NOTE),
         (FollowsACard, Severity.NOTE),
         (HandsACardOn, Severity.NOTE),
     ],

@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +21,21 @@ from layersmith.load.target import Target
 
 _PACKAGES = re.compile(r"^(?:from|import) +([A-Za-z_]\w*)\.\w", re.MULTILINE)
 _LEVELS = 4  # how far above a file its project may begin
+
+
+@dataclass(slots=True)
+class _Process:
+    """What is true of the process."""
+
+    is_of_files: bool = False  # nobody else's: what it runs may import what lies beside its file
+
+
+_this = _Process()
+
+
+def watch() -> None:
+    """Have, for the rest of this process, constructors and forwards find what lies beside their files."""
+    _this.is_of_files = True
 
 
 def import_target(target: Target) -> ModuleType:
@@ -232,7 +248,7 @@ def _importable_from(folders: list[Path], *, argument: str) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path[:] = path
+        sys.path[:] = [*path, *(one for one in [first, *rest] if _this.is_of_files and one not in path)]
         sys.argv, sys.dont_write_bytecode = argv, writes
 
 

@@ -12,12 +12,18 @@ from torch import nn
 
 from layersmith.load import failure
 from layersmith.load.abstract import unwritten
-from layersmith.load.attempt import Deadline, contained
+from layersmith.load.attempt import Deadline, OutOfBudget, contained
 from layersmith.load.call.repair.messages import directed_pairs, undirected_pairs
 from layersmith.load.call.run import call_of
 from layersmith.load.call.search import CallSearch
 from layersmith.load.call.start import starts
-from layersmith.load.constructor.search import Construction, ConstructorSearch, call_text, construct
+from layersmith.load.constructor.search import (
+    SMALL,
+    Construction,
+    ConstructorSearch,
+    call_text,
+    construct,
+)
 from layersmith.load.doubt import FAILS, doubt, is_open
 from layersmith.load.lighten import Way, lighter
 from layersmith.load.strategy import Failure, Found, Request
@@ -45,8 +51,10 @@ def by_inference(request: Request) -> Found | None:
     """The first construction for which a call is found (or that the given inputs fit)."""
     search = ConstructorSearch(request.cls)
     failing: Found | None = None
+    first: Construction | None = None
     for count, construction in enumerate(search.constructions(request.deadline)):
         in_mode(construction.module, training=False)
+        first = first or construction
         found, is_good = _found_for(request, search, construction, count)
         if found is not None and is_good:
             return found
@@ -54,6 +62,8 @@ def by_inference(request: Request) -> Found | None:
         search.complaints += [failure.error for failure in request.failures[-1:]]
         if count + 1 == _CONSTRUCTIONS or request.deadline.is_over or _is_settled(search.complaints):
             break
+    if first is not None and failing is None and (found := _made_small(request, search, first)) is not None:
+        return found
     if failing is None and not request.failures and search.unwritten:
         raise _abstract(request.cls, "constructor", search.unwritten)
     if failing is None and not request.failures and search.slip is not None:
@@ -61,6 +71,25 @@ def by_inference(request: Request) -> Found | None:
     if not request.failures and search.errors:
         request.failures.append(Failure(call_text(search.cls, search.closest), "", search.errors[0]))
     return failing
+
+
+def _made_small(request: Request, search: ConstructorSearch, first: Construction) -> Found | None:
+    """A way to call a smaller one where the first took all the time; it has time of its own."""
+    arguments = search.shrunk(first.arguments)
+    is_slow = any(failure.error.startswith(OutOfBudget.__name__) for failure in request.failures[:1])
+    if request.inputs is not None or not is_slow or arguments == first.arguments:
+        return None
+    anew = replace(request, deadline=Deadline.after(_FIRST_LEAST), failures=[])
+    try:
+        with contained(anew.deadline):
+            module = in_mode(construct(search.cls, arguments), training=False)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - whatever the user's constructor raises
+        return None
+    small = Construction(search.cls, arguments, first.how + SMALL, module)
+    found, is_good = _with_found(anew, search, small, 1)
+    return found if is_good else None
 
 
 def _abstract(cls: type[nn.Module], caller: str, method: str) -> Unbuildable:

@@ -43,7 +43,7 @@ def axes(module: nn.Module, inputs: Inputs) -> tuple[int, ...]:
     if (unpacked and unpacked[0] in BATCH_NAMES) or reading.axis_hint(cls) == "batch":
         return (0,)
     is_time_first = any(
-        getattr(part, "batch_first", None) is False or reading.axis_hint(kind) == "time"
+        reading.batch_first(part) is False or reading.axis_hint(kind) == "time"
         for part, kind in ((part, _class_of(part)) for part in nn.Module.modules(module))
     )
     if not is_time_first or (first.is_floating_point() and first.ndim < 3):  # noqa: PLR2004 - one sample's steps
@@ -218,10 +218,10 @@ def is_certain(module: nn.Module, inputs: Inputs) -> bool:
     if names or reading.axis_hint(cls):
         return names[0] in BATCH_NAMES if names else reading.axis_hint(cls) == "batch"
     parts = [*nn.Module.modules(module)]
-    if any(getattr(part, "batch_first", None) is False for part in parts):
+    if any(reading.batch_first(part) is False for part in parts):
         return False
     is_image = first.ndim > 3 and any(isinstance(part, CONVOLUTIONS) for part in parts)  # noqa: PLR2004 - batch, channels, places
-    return is_image or any(getattr(part, "batch_first", None) is True for part in parts)
+    return is_image or any(map(reading.batch_first, parts))
 
 
 def _may_count(value: object, size: int) -> bool:

@@ -18,6 +18,7 @@ from layersmith.probe.surroundings import preserved
 aten = torch.ops.aten
 CROSSING = {aten.copy_, aten._to_copy}  # noqa: SLF001 - ATen's name
 KEEPS_CPU = {aten._pack_padded_sequence, aten.tensor_split}  # noqa: SLF001 - their lengths have to be on the CPU
+SPELLED = {aten.lift_fresh: "tensor"}  # as people write it
 INDEXING = {aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}
 
 
@@ -110,7 +111,7 @@ class _Watch(Operations):
         before = next((self.made[_storage(x)] for x in operands if _storage(x) in self.made), None)
         for tensor in tree.tensors(result):
             if _is_here(tensor) and _storage(tensor) not in self.made:
-                name = func.overloadpacket.__name__.strip("_")
+                name = SPELLED.get(func.overloadpacket, func.overloadpacket.__name__.strip("_"))
                 self.alive.append(tensor)
                 self.made[_storage(tensor)] = before or Stranger(name, *caller())
 

@@ -54,6 +54,12 @@ def axis_hint(cls: type) -> str:
     return "" if batch == time else "batch" if batch else "time"
 
 
+def batch_first(part: nn.Module) -> bool | None:
+    """Its attribute of that name, which a class may keep as 0 or 1; None where it has none."""
+    value = getattr(part, "batch_first", None)
+    return bool(value) if isinstance(value, int) else None
+
+
 def has_batch_of_graphs(module: nn.Module, ranks: list[int]) -> bool:
     """Whether it says that a batch comes first, as in `x: (batch, nodes, features)`, and all inputs have axes for it."""
     return min(ranks, default=0) >= 3 and says(module, BATCH_COMES_FIRST)  # noqa: PLR2004 - those three

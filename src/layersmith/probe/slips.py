@@ -16,7 +16,8 @@ GAP = re.compile(r"\{\w*\}|%\w")  # of a text that is filled in
 DOTTED = re.compile(r"name can\\?'t contain \"\.\", got: ([\w.]+)")
 ALWAYS = re.compile(
     r"being modified inplace. This view is the output|Legacy autograd function with non-static forward|"
-    r"super\(type, obj\): obj must be an instance|invalid subscript given at index \d+ in the equation"
+    r"super\(type, obj\): obj must be an instance|invalid subscript given at index \d+ in the equation|"
+    r"'torch\.Size' object is not callable"
 )
 OF_A_MODULE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 
@@ -25,8 +26,8 @@ def is_slip(error: BaseException) -> bool:
     """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks.
 
     Or whether it does what Python or torch never lets it: it starts a class that is no base of its, writes into one
-    of several views that a function returned, calls a Function whose forward is not static, or gives a part of itself a
-    name with a dot.
+    of several views that a function returned, calls a shape, or a Function whose forward is not static, or gives a
+    part of itself a name with a dot.
     """
     if isinstance(error, KeyError) and (dotted := DOTTED.search(str(error))):
         return any(

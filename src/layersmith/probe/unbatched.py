@@ -16,12 +16,17 @@ SIZED = re.compile(
     r"\bof (?P<size>[A-Za-z]) (?:[<>=]+ ?\d+ )?(?:nodes|atoms|points|vertices|elements|steps|tokens|residues|particles)\b"
 )
 SHAPE = re.compile(r"(?<!\w)\(\s*(\w+)\s*,\s*[\w ,*+-]*\)")
+STEPS = re.compile(r"\bself\.\w+\(\s*\w+\.view\(len\(\w+\), 1, -1\)")  # the axis of the batch is of one
+RECURRENT = re.compile(r"\b(?:LSTM|GRU|RNN)\(")
 BATCH = re.compile(r"^(?:b|bs|bsz|batch\w*)$", re.IGNORECASE)
 
 
 @functools.cache
 def is_unbatched(cls: type) -> bool:
-    """Whether its docstrings say so: "one unbatched sequence", or "graph of N nodes" with features `(N, dim)`."""
+    """Whether its docstrings say so: "one unbatched sequence", or "graph of N nodes" with features `(N, dim)`.
+
+    Or its code: `self.lstm(x.view(len(x), 1, -1))` takes the steps of one sentence.
+    """
     node = source.class_node(cls)
     documented = [node, *node.body] if node is not None else []
     said = "\n".join(
@@ -30,5 +35,8 @@ def is_unbatched(cls: type) -> bool:
     first = [shape[1] for shape in SHAPE.finditer(said)]
     if first and BATCH.match(first[0]):
         return False
+    text = source.text_of(cls)
+    if RECURRENT.search(text) and STEPS.search(text) and "batch_first=True" not in text:
+        return True
     sizes = {sized["size"] for sized in SIZED.finditer(said)}
     return WORD.search(said) is not None or bool(sizes & set(first))

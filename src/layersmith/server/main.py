@@ -51,12 +51,13 @@ def _warm(request: Request) -> None:
     for name in ("torch", "layersmith.load.build", "layersmith.load.discovery", "layersmith.runner"):
         importlib.import_module(name)
     from layersmith import registry  # noqa: PLC0415 - imports torch
-    from layersmith.load import cards, options, pretrained  # noqa: PLC0415 - imports torch
+    from layersmith.load import cards, importing, options, pretrained  # noqa: PLC0415 - imports torch
 
     if not request.settings.unconfined:
         pretrained.watch()
         cards.watch()
         options.watch()
+        importing.watch()
     if request.compiles:
         from layersmith.probe import capture  # noqa: PLC0415 - imports torch
 

@@ -82,6 +82,13 @@ class Callee:
         is_only = bool(shape) and len(self.required) == 1
         return {self.required[0]: TensorSpec((BATCH, *shape[1:]), free=frozenset({0}))} if is_only else None
 
+    @property
+    def widths(self) -> set[int]:
+        """The numbers that the constructor was told, also as many times as the class says by its `expansion`."""
+        told = {value for value in self.arguments.values() if type(value) is int}
+        times = getattr(self.module, "expansion", 1)
+        return told | {times * width for width in told} if type(times) is int else told
+
     def annotation(self, name: str) -> Any:
         """The parameter's annotation as an object, or None."""
         return evaluated(self.parameters[name].annotation, self.scope)

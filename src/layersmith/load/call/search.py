@@ -105,7 +105,7 @@ class CallSearch:
             if fitting := [*self.sides.fitting(state, error)]:
                 self.deadline = self.deadline.or_after(_GRACE)
             ways = [*fitting, *ways]
-            if clashes(error, [*specs([*state.values()])], self.callee.arguments.values()):
+            if clashes(error, [*specs([*state.values()])], self.callee.widths):
                 self.unchanged = _UNCHANGED
                 return None
             stack[:0] = [(other, depth + 1) for other in ways]

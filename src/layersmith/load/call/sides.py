@@ -44,7 +44,7 @@ class Sides:
         for names in _groups(state):
             spec = state[names[0]]
             pair = features(error, spec.shape[0])
-            if pair is None or {*pair} & {*spec.shape} or (key := (*names, spec.rank, pair[1])) in self.asked:
+            if pair is None or _is_width(pair, spec) or (key := (*names, spec.rank, pair[1])) in self.asked:
                 continue
             self.asked.add(key)
             search = _Search(self.run, state, names, *pair)
@@ -63,6 +63,17 @@ def _groups(state: State) -> Iterator[tuple[str, ...]]:
     alike = [name for name in names if specs[name].shape == specs[names[0]].shape]
     yield from [tuple(alike)] if len(alike) > 1 else []
     yield from ((name,) for name in names)
+
+
+def _is_width(pair: tuple[int, int], spec: TensorSpec) -> bool:
+    """Whether a size of the input was given to the layer as it is, or is the one that it takes.
+
+    Not where places were left of channels, of which it takes one each: 9 x 9 x 64 features for 64.
+    """
+    given, wanted = pair
+    sides = open_sides(spec)
+    told = {size for axis, size in enumerate(spec.shape) if axis not in sides}
+    return given in spec.shape or (wanted in told and given % wanted != 0)
 
 
 class _Search:

@@ -20,8 +20,9 @@ from layersmith.load.call.given_state import given_state
 from layersmith.load.call.lookup import looked_up
 from layersmith.load.call.loss import has_labels, is_loss, loss_states
 from layersmith.load.call.named import BOUNDARIES, NOTHING, SIZES, Asked, by_name, count
+from layersmith.load.call.sized import as_written, told_image, told_sides
 from layersmith.load.call.stated import integers_said
-from layersmith.load.call.structure import is_of_image, structure
+from layersmith.load.call.structure import structure
 from layersmith.load.call.syntax import compared_texts, rest_of
 from layersmith.load.constructor.names import WIDTH, plain
 from layersmith.load.constructor.standins import ANY_MODULE
@@ -44,14 +45,11 @@ _OF_DIMENSIONS = re.compile(r"([123])[dD](?![a-z\d])")  # in the name of a class
 _CHANNEL_ARGUMENTS = re.compile(
     r"^(channels|in_ch\w*|input_channels|im(age|g)_ch\w*|n_channels|num_channels|in_planes|inplanes|in_c)$"
 )
-_IMAGE_ARGUMENTS = re.compile(
-    r"^(image_?size|img_?size|input_resolution|resolution|fmap_size|spatial_size|sample_size|size|input_s(ize|hape))$"
-)
-_IMAGE_SHAPES = re.compile(r"^(in|input|img|image)_?(dims?|shape|size)$")
 _LENGTH_ARGUMENTS = re.compile(
     r"^(seq_?len\w*|sequence_length|num_patches|n_patches|seq_size|window_size|window|num_tokens|num_nodes|n_nodes|"
     r"(num_|n_)fields|field_(num|count|size))$"
 )
+_FRAMES_ARGUMENTS = re.compile(r"^((num_|n_|all_)?frames|clip_len(gth)?|num_segments)$")
 _FEATURE_ARGUMENTS = re.compile(
     r"^(input_(size|dim)|in_(features|dim)|d_in|dim|d_model|n_embd|embed_(dim|size)|embedding_dim|n_features|num_features|"
     r"e_dim)$"
@@ -61,6 +59,7 @@ _SPATIAL = (None, 32, 64, 16, 8, 28, 224)
 _LARGEST_IMAGE = 512
 _FEW_STEPS, _WINDOWS = 2, 4  # a sequence of less holds no past, present and future; a window of it, then
 _LATER_RANK, _LATER_SIZE = 1.0, 0.7  # how much less likely the next rank and the next size are
+_WRITTEN = 0.9  # the same of a size that a script writes down: it fits, but is as large as in earnest
 
 
 def starts(callee: Callee) -> list[State]:
@@ -76,6 +75,7 @@ def starts(callee: Callee) -> list[State]:
     if is_loss(callee):
         are_told = all(callee.clues[name].names for name in callee.required[:2]) and not has_labels(callee)
         weighed += [(_LATER_RANK if are_told else -1.0, state) for state in loss_states(callee)]
+    weighed += [(_WRITTEN, state) for state in as_written(callee, weighed[0][1])]
     found = [state for _, state in sorted(weighed, key=lambda pair: pair[0])]
     left_out = graphs.left_out(callee.parameters)
     return [found[0], {**found[0], **left_out}, *found[1:]] if left_out else found
@@ -121,7 +121,7 @@ def _ranks(callee: Callee) -> list[int]:
         likely = [clue.rank]
     elif any(map(BOUNDARIES.match, callee.parameters)):
         likely = [_MATRIX]
-    elif _told_image(callee) and not clue.says_size:
+    elif told_image(callee) and not clue.says_size:
         likely = [_IMAGE]
     elif len(dimensions) == 1 and not clue.last:
         likely = [2 + int(dimensions[0]), _SEQUENCE, _MATRIX]
@@ -138,24 +138,9 @@ def _ranks(callee: Callee) -> list[int]:
 
 def _spatial_sizes(callee: Callee) -> list[int | None]:
     """Heights and widths to try; those that the constructor was told first."""
-    told = [*_told_image(callee)[2:], *(sides[-1] for sides in _told_sides(callee) if sides)]
+    told = [*told_image(callee)[2:], *(sides[-1] for sides in told_sides(callee) if sides)]
     known = [size for size in told if type(size) is int and 1 < size <= _LARGEST_IMAGE]
     return list(dict.fromkeys([*known, *_SPATIAL]))
-
-
-def _told_sides(callee: Callee) -> list[tuple[Any, ...]]:
-    """What the constructor was told of the sides of images, one or several numbers each."""
-    known = [*callee.arguments.items(), *callee.settings.items(), *vars(callee.module).items()]
-    told = [value for name, value in known if _IMAGE_ARGUMENTS.match(name)]
-    return [tuple(value) if isinstance(value, tuple | list) else (value,) for value in told]
-
-
-def _told_image(callee: Callee) -> tuple[int, ...]:
-    """Channels, height and width, where the constructor was told them together: `input_dims=(3, 32, 32)`; or ()."""
-    told = (value for name, value in callee.arguments.items() if _IMAGE_SHAPES.match(name))
-    return next(
-        (tuple(value) for value in told if isinstance(value, list | tuple) and is_of_image(value)), ()
-    )
 
 
 def _sizes_at(rank: int, spatial: list[int | None]) -> list[int | None]:
@@ -240,14 +225,17 @@ def _by_annotation(callee: Callee, name: str, rank: int, spatial: int | None) ->
 def _main(callee: Callee, name: str, rank: int, spatial: int | None) -> TensorSpec:
     clue = callee.clues[name]
     spec = shaped(clue, clue.rank or _named_rank(callee, name) or max(rank, clue.min_rank), spatial=spatial)
-    told = next(iter(_told_image(callee)), 3 if _IMAGES.match(plain(name)) else 0)
+    told = next(iter(told_image(callee)), 3 if _IMAGES.match(plain(name)) else 0)
     channels = callee.told(_CHANNEL_ARGUMENTS) or told
     if clue.names[1:2] and clue.names[1] in ("c", "channel", "channels"):
         channels = channels or callee.told(_FEATURE_ARGUMENTS)
     if spec.rank >= _IMAGE:
-        for sides in (one for one in _told_sides(callee) if len(one) == spec.rank - 2 and one[-1] == spatial):
+        for sides in (one for one in told_sides(callee) if len(one) == spec.rank - 2 and one[-1] == spatial):
             for index, side in enumerate(sides, start=2):  # one for each: `image_size=(64, 32)`
                 spec = spec.resized(index, side, fix=False) if index in spec.free else spec
+        if (frames := callee.told(_FRAMES_ARGUMENTS)) and spec.rank == _VIDEO:
+            axis = clue.names.index("t") if "t" in clue.names else 2
+            spec = spec.resized(axis, frames, fix=False) if axis in spec.free else spec
         is_channel = 1 in spec.free and not clue.last and not _is_spatial_name(clue.names[1:2])
         return spec.resized(1, channels, fix=False) if channels and is_channel else spec
     features = callee.told(_FEATURE_ARGUMENTS) or (

@@ -154,18 +154,20 @@ def meets_its_own_doubles(error: Exception, module: nn.Module) -> bool:
     return bool(_OF_DOUBLES.search(str(error))) and {torch.float32, torch.float64} <= held
 
 
-def clashes(error: Exception, inputs: Iterable[TensorSpec], told: Iterable[object]) -> bool:
-    """Whether two of the constructor's own widths don't fit: no input helps, equal widths may.
+def clashes(error: Exception, inputs: Iterable[TensorSpec], told: set[int]) -> bool:
+    """Whether two of the constructor's own widths don't fit, or one is an axis: no input helps, other numbers may.
 
     Args:
         error: of a call.
         inputs: with which it failed.
-        told: what the constructor was told.
+        told: numbers that the constructor was told.
     """
     match = re.search(r"size of tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", str(error))
     sizes = {int(number) for number in match.groups()} if match else set()
     free = {spec.shape[index] for spec in inputs for index in spec.free}
-    return bool(sizes) and sizes <= {value for value in told if type(value) is int} and not sizes & free
+    axis = re.search(r"Dimension out of range .* but got (\d+)", str(error))  # `LogSoftmax(dim=channels)`
+    is_axis = axis is not None and int(axis[1]) in told
+    return is_axis or (bool(sizes) and sizes <= told and not sizes & free)
 
 
 def essence(error: Exception) -> object:

@@ -117,7 +117,13 @@ def _limit(name: str, known: list[Any]) -> int:
 
 
 def _known(usage: Usage) -> list[str]:
-    return sorted(usage.keys if "dict" in usage.kinds else usage.attributes - _METHODS)
+    return sorted(usage.keys if _is_dict(usage) else (usage.attributes - _METHODS) | usage.keys)
+
+
+def _is_dict(usage: Usage) -> bool:
+    """Whether it is read by keys alone: `cfg["depth"]`, but not `cfg.width` beside it, as ml_collections have it."""
+    is_only_read = not usage.attributes & _METHODS - {"get"}
+    return "dict" in usage.kinds and not (usage.attributes - _METHODS and is_only_read)
 
 
 def _as_told(usage: Usage, cls: type | None, *, is_section: bool = False) -> list[Any]:
@@ -172,7 +178,7 @@ def _stand_in(known: list[str], usage: Usage, mode: int) -> Made:
 
 def _written_out(values: dict[str, Any], usage: Usage) -> Made:
     text = ", ".join(f"{name}={written(value)}" for name, value in values.items())
-    is_dict = "dict" in usage.kinds
+    is_dict = _is_dict(usage)
     kind: type[AnyDict | AnyConfig] = AnyDict if is_dict else AnyConfig
     return Made(
         f"dict({text})" if is_dict else f"SimpleNamespace({text})",

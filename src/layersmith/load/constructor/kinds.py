@@ -68,6 +68,8 @@ def _of_a_tensor(current: TensorSpec, text: str) -> Iterator[Any]:
 
 def _of_a_list(current: list[Any] | tuple[Any, ...], text: str, numbers: list[int]) -> Iterator[Any]:
     make = type(current)
+    if re.search(r"(list|tuple) is not a Module subclass", text):
+        yield current[0]
     yield from [make([current[0]] * n) for n in numbers if 0 < n < 9]  # noqa: PLR2004 - lists are short
     if re.search("increas|sorted|ascend", text):
         yield from (make([2, 4]), make([1, 2, 3]))

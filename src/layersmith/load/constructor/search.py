@@ -156,7 +156,7 @@ class ConstructorSearch:
                 if not how.endswith("varied"):
                     queue += [(f"{how}, varied", other) for other in self._varied(arguments)]
             elif isinstance(result, OutOfBudget):
-                queue.insert(0, (how + SMALL, self.shrunk(arguments)))
+                queue[:0] = [(how + SMALL, self.shrunk(arguments)), *self._built_elsewhere()]
             elif isinstance(result, Exception):
                 queue[:0] = [(how, other) for other in repaired(self.cls, arguments, result, self.values)]
                 queue[:0] = self._built_elsewhere() if len(self.errors) == _PATIENCE else []

@@ -27,12 +27,15 @@ class Site:
     file: str
 
     def arguments(self, cls: type) -> dict[str, ast.expr]:
-        """The arguments by the class's parameters; nothing for a call with stars, or one that does not fit."""
+        """The arguments by the class's parameters, but for `**more`; nothing of `*several`, or where they do not fit."""
         call = self.call
-        if any(isinstance(a, ast.Starred) for a in call.args) or any(w.arg is None for w in call.keywords):
+        if any(isinstance(argument, ast.Starred) for argument in call.args):
             return {}
+        by_name = {word.arg: word.value for word in call.keywords if word.arg is not None}
+        signature = inspect.signature(cls)
+        fit = signature.bind if len(by_name) == len(call.keywords) else signature.bind_partial
         try:
-            bound = inspect.signature(cls).bind(*call.args, **{w.arg or "": w.value for w in call.keywords})
+            bound = fit(*call.args, **by_name)
         except (TypeError, ValueError):
             return {}
         return {name: node for name, node in bound.arguments.items() if isinstance(node, ast.expr)}
@@ -56,7 +59,7 @@ def _named(name: str, file: Path) -> tuple[Site, ...]:
     folder = project.folder_of(file)
     files = project.files_of(folder, (".py",)) if folder is not None else (file,)
     likely = [path for path in files if re.search(rf"\b{name}\(", project.text_of(path))][:_USERS]
-    return tuple(one for path in likely for one in _calls_in(source.tree_of(str(path)), name, str(path)))
+    return tuple(one for path in likely for one in calls_in(source.tree_of(str(path)), name, str(path)))
 
 
 @functools.lru_cache(maxsize=256)
@@ -74,17 +77,18 @@ def elsewhere(cls: type) -> tuple[Site, ...]:
         site
         for tree, path in trees
         if _imports(tree, cls)
-        for site in _calls_in(tree, cls.__name__, str(path))
+        for site in calls_in(tree, cls.__name__, str(path))
     )
 
 
 @functools.lru_cache(maxsize=256)
 def _own(cls: type) -> tuple[Site, ...]:
     file = source.file_of(cls)
-    return tuple(_calls_in(source.tree_of(file), cls.__name__, file))
+    return tuple(calls_in(source.tree_of(file), cls.__name__, file))
 
 
-def _calls_in(tree: ast.Module, name: str, file: str) -> Iterator[Site]:
+def calls_in(tree: ast.Module, name: str, file: str) -> Iterator[Site]:
+    """The calls of a function, method or class of that name, whatever it belongs to."""
     left: deque[tuple[ast.AST, tuple[source.Function, ...]]] = deque([(tree, ())])
     while left:
         node, around = left.popleft()

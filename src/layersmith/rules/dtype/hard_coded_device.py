@@ -10,7 +10,8 @@ the CPU, and that meets a moved one in an operation, is reported with the line t
 lengths that have to be on the CPU pass, and so does whatever needs values that `meta` has not. A class that works
 with a card only is called with the processor in place of the card that is not there, and what goes to it is told; of
 one that cannot be called at all, `.cuda()` in a method is told, unless it asks for a card first. Where the device is
-one that the constructor was told, or the function asks whether its input lies on a card, it is a note.
+one that the constructor was told or the file sets once for all, or the function asks whether its input lies on a card,
+it is a note.
 
 ## How to fix it
 `torch.zeros(n, device=x.device)`, `x.new_zeros(n)`, `torch.zeros_like(x)`; a buffer for what never changes.
@@ -121,7 +122,25 @@ def _is_as_told(module: nn.Module, file: str, line: int) -> bool:
     kinds: set[type] = {type(part) for part in nn.Module.modules(module)}
     owners = [kind for kind in kinds if source.file_of(kind) == file]
     asks = any("device" in name for owner in owners for name in inspect.signature(owner).parameters)
-    return (asks and KEPT.search(text) is not None) or _follows_a_card(file, line)
+    is_kept = asks and KEPT.search(text) is not None
+    return is_kept or _names_a_global(at[-1:], file) or _follows_a_card(file, line)
+
+
+def _names_a_global(statement: list[ast.stmt], file: str) -> bool:
+    """Whether it names a device that its file sets once for all: `device = "cuda" if is_available() else "cpu"`."""
+    outside = [
+        one for one in source.tree_of(file).body if not isinstance(one, source.Function | ast.ClassDef)
+    ]
+    imported = {a.asname or a.name for one in outside if isinstance(one, ast.ImportFrom) for a in one.names}
+    return bool((_devices(outside, ast.Store) | imported) & _devices(statement, ast.Load))
+
+
+def _devices(statements: list[ast.stmt], context: type[ast.expr_context]) -> set[str]:
+    """The names of devices that are set there, or read."""
+    named = (part for one in statements for part in ast.walk(one) if isinstance(part, ast.Name))
+    return {
+        one.id for one in named if isinstance(one.ctx, context) and re.fullmatch(r"(?i)_?dev(?:ice)?", one.id)
+    }
 
 
 def _follows_a_card(file: str, line: int) -> bool:

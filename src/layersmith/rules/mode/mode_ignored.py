@@ -99,7 +99,10 @@ def _kept_rates(module: nn.Module) -> Iterator[Finding]:
         return
     for path, part in module.named_modules():
         for name, value in vars(part).items():
-            if RATE.match(name) and isinstance(value, float) and 0 < value < 1:
+            is_rate = RATE.match(name) and isinstance(value, float) and 0 < value < 1
+            if is_rate and not source.methods_using(
+                type(part), name
+            ):  # else it may drop with other arguments
                 place = source.attribute_line(type(part), name)
                 where = f"{path}.{name}" if path else name
                 message = f"{where} = {value:g}, but nothing is dropped in train mode"
@@ -158,6 +161,23 @@ class UsesItsRate(nn.Module):
         x = x[:, None, None]
         p = self.drop.p if self.training else 0.0
         return nn.functional.scaled_dot_product_attention(x, x, x, dropout_p=p)[:, 0, 0]
+
+
+@mode_ignored.good
+class DropsBesideAShortcut(nn.Module):
+    """There is something to drop only where a shortcut is left: with equal widths."""
+
+    def __init__(self, width: int = 12, drop_rate: float = 0.2) -> None:
+        super().__init__()
+        self.drop_rate = drop_rate
+        self.linear = nn.Linear(6, width)
+        self.is_residual = width == self.linear.in_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.linear(x)
+        if self.is_residual:
+            y = x + nn.functional.dropout(y, self.drop_rate, self.training)
+        return y
 
 
 @mode_ignored.good

@@ -9,7 +9,14 @@ from layersmith.load.call.repair import conditions, divisors, dtypes, kinds, ran
 from layersmith.load.call.repair.complaint import Complaint
 
 _WIDEST = 8  # how many ways on from one error are followed
-_DECISIVE = (dtypes.integers, dtypes.floats, kinds.not_given, kinds.not_a_tensor, kinds.a_tensor)
+_DECISIVE = (
+    kinds.one_element,
+    dtypes.integers,
+    dtypes.floats,
+    kinds.not_given,
+    kinds.not_a_tensor,
+    kinds.a_tensor,
+)
 _ADVICE = (
     relations.pyramid,
     relations.counted_past,

@@ -60,9 +60,14 @@ def _of_length(complaint: Complaint, asked: ast.expr, wanted: Any) -> Iterator[S
 
 
 def _of_rank(complaint: Complaint, asked: ast.expr, wanted: Any) -> Iterator[State]:
-    """The tensor of which `x.dim()`, `x.ndim` or `len(x.shape)` is asked for, of the rank that the other side says."""
+    """The tensor of which `x.dim()`, `x.ndim` or `len(x.shape)` is asked for, of the rank that the other side says.
+
+    In a function that forward calls it may have another name: then it is the only one.
+    """
     found = _RANK.fullmatch(ast.unparse(asked))
     name = next(filter(None, found.groups()), "") if found else ""
+    if found and name not in complaint.state and len(complaint.tensors) == 1:
+        name = complaint.tensors[0]
     if isinstance(complaint.state.get(name), TensorSpec) and type(wanted) is int and 0 < wanted <= _HIGHEST:
         yield complaint.with_rank(wanted, [name])
 

@@ -96,6 +96,14 @@ def _length(complaint: Complaint, main: TensorSpec | None) -> int:
     return sequence.shape[0] if sequence.shape[1] == BATCH else sequence.shape[1]
 
 
+def one_element(complaint: Complaint) -> Iterator[State]:
+    """One index a row where a row of them was meant for one: `self.norms[style[i]]`."""
+    for name in complaint.blamed if complaint.says("tensors of a single element can be converted") else ():
+        tensor = complaint.state[name]
+        if isinstance(tensor, TensorSpec) and tensor.rank > 1 and not tensor.dtype.is_floating_point:
+            yield complaint.with_rank(tensor.rank - 1, [name])
+
+
 def not_a_tensor(complaint: Complaint) -> Iterator[State]:
     """A number, a flag, a list or a function in the place of a tensor."""
     if not _TENSOR_UNWANTED.search(complaint.text):
