@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from layersmith.probe.first_batch import begins_with_a_batch, has_flags
+from layersmith.probe.first_batch import first_mode, has_flags
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.probe.raw import drawn
@@ -75,9 +75,9 @@ class Subject:
             module = self.build(seed)
             inputs = self.inputs(seed)
             _materialise(module, inputs)
-            if self._begins_with_a_batch(module):
+            if (first := self._first_mode(module)) is not None:
                 with torch.no_grad():
-                    inputs.call(in_mode(module, training=False))
+                    inputs.call(in_mode(module, training=first))
         for part in (module, *(inputs.modules() if self.inferred_from else ())):
             in_mode(part, training=training)
         if dtype is not None:
@@ -91,12 +91,13 @@ class Subject:
             _materialise(module, self.inputs(seed))
         return in_mode(module, training=False)
 
-    def _begins_with_a_batch(self, module: nn.Module) -> bool:
-        """Whether a first call initialises its modules, before which nothing can be asked of them."""
-        if begins_with_a_batch not in self.known:
-            twin = self.build(0) if has_flags(module) else None
-            self.known[begins_with_a_batch] = twin is not None and begins_with_a_batch(twin, self.inputs(0))
-        return bool(self.known[begins_with_a_batch])
+    def _first_mode(self, module: nn.Module) -> bool | None:
+        """The mode of a first call that initialises its modules, before which nothing can be asked; None without one."""
+        if first_mode not in self.known:
+            is_asked = has_flags(module)
+            self.known[first_mode] = first_mode(lambda: self.build(0), self.inputs(0)) if is_asked else None
+        said: bool | None = self.known[first_mode]
+        return said
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from layersmith.finding import Outcome
-from layersmith.load.build import subject_of_object
-from layersmith.probe.first_batch import begins_with_a_batch
+from layersmith.load.build import subject_of_class, subject_of_object
+from layersmith.probe.first_batch import first_mode
 from layersmith.probe.inputs import Inputs
 from layersmith.registry import with_prerequisites
 from layersmith.runner import run
@@ -33,6 +33,15 @@ class ActNorm(nn.Module):
         return (x + self.shift) * self.scale
 
 
+class RefusesToBegin(ActNorm):
+    """Wants its first batch in train mode, as Glow's do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.is_set and not self.training:
+            raise ValueError("in eval mode, but not initialised")
+        return super().forward(x)
+
+
 class AlwaysSets(ActNorm):
     """Forgets to look at its flag."""
 
@@ -53,11 +62,20 @@ class Counts(nn.Module):
         return x / self.steps
 
 
-@pytest.mark.parametrize(("cls", "begins"), [(ActNorm, True), (AlwaysSets, False), (Counts, False)])
+@pytest.mark.parametrize(
+    ("cls", "mode"), [(ActNorm, False), (RefusesToBegin, True), (AlwaysSets, None), (Counts, None)]
+)
 def test_a_flag_that_stays_set_tells_a_beginning_from_what_changes_for_ever(
-    cls: type[nn.Module], begins: bool
+    cls: type[nn.Module], mode: bool | None
 ) -> None:
-    assert begins_with_a_batch(cls(), Inputs((torch.randn(4, 6),))) is begins
+    assert first_mode(cls, Inputs((torch.randn(4, 6),))) is mode
+
+
+def test_what_begins_in_train_mode_is_called_and_judged() -> None:
+    subject = subject_of_class(RefusesToBegin, seconds=20)
+    assert subject.inferred_from
+    results = run(subject, with_prerequisites(("forward-raises", "batch-leak", "call-history")))
+    assert {result.outcome for result in results} <= {Outcome.PASS, Outcome.SKIP}
 
 
 def test_no_row_leaks_and_no_call_is_remembered_where_only_the_first_batch_initialises() -> None:

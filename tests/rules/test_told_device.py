@@ -1,4 +1,4 @@
-"""A device that the constructor is told, or the script chooses, is its builder's to see to; one that is written down is not."""
+"""A device that the constructor is told, or the script chooses, is theirs to see to; one that is written down is not."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from layersmith.load.lighten import Way, lighter
 from layersmith.load.strategy import Failure, Found, Request
 from layersmith.load.unbuildable import Unbuildable, Unbuilt
 from layersmith.load.values import Call, Made
+from layersmith.probe.first_batch import first_mode, has_flags
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
 from layersmith.probe.refusal import is_refusal
@@ -180,6 +181,8 @@ def _with_found(
         call = _in_both_modes(construction, way.call, request.deadline.part(share))
         found = _found(construction, call, construction.how, doubt(construction, call, callee))
         return replace(found, is_open=is_open(call, callee)), True
+    if (begun := _begun_in_train_mode(construction, deadline)) is not None:
+        return begun, True
     error = search.attempts.error
     if method := unwritten(error, type(construction.module)):
         raise _abstract(request.cls, "forward", method)
@@ -191,6 +194,18 @@ def _with_found(
         return None, False
     call = search.attempts.closest or call_of(search.callee, starts(search.callee)[0])
     return _found(construction, call, construction.how, FAILS), False
+
+
+def _begun_in_train_mode(construction: Construction, deadline: Deadline) -> Found | None:
+    """A call of what takes its first values from a batch, and refuses all in eval mode until it has: ActNorm."""
+    if not has_flags(construction.module):
+        return None
+    search = CallSearch(in_mode(construction.module, training=True), construction.arguments, deadline)
+    call = search.find()
+    in_mode(construction.module, training=False)
+    if call is None or not first_mode(construction.build, call.make(0)):
+        return None
+    return _found(construction, call, construction.how, doubt(construction, call, search.callee))
 
 
 def _in_both_modes(construction: Construction, call: Call, deadline: Deadline) -> Call:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layersmith.probe import tree
+from layersmith.probe import source, tree
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.operations import Operations
 from layersmith.probe.steps import caller
@@ -44,6 +46,23 @@ def left_behind(module: nn.Module, inputs: Inputs, tensors: Iterable[Tensor]) ->
     except Exception:  # noqa: BLE001 - data-dependent code cannot run on meta, whatever it raises
         return Meeting(frozenset(watch.met), is_complete=False)
     return Meeting(frozenset(watch.met), is_complete=True)
+
+
+def is_of_the_script(statement: list[ast.stmt], file: str) -> bool:
+    """Whether it names a device that its file sets once for all: `device = "cuda" if is_available() else "cpu"`."""
+    outside = [
+        one for one in source.tree_of(file).body if not isinstance(one, source.Function | ast.ClassDef)
+    ]
+    imported = {a.asname or a.name for one in outside if isinstance(one, ast.ImportFrom) for a in one.names}
+    return bool((_names(outside, ast.Store) | imported) & _names(statement, ast.Load))
+
+
+def _names(statements: list[ast.stmt], context: type[ast.expr_context]) -> set[str]:
+    """The names of devices that are set there, or read."""
+    named = (part for one in statements for part in ast.walk(one) if isinstance(part, ast.Name))
+    return {
+        one.id for one in named if isinstance(one.ctx, context) and re.fullmatch(r"(?i)_?dev(?:ice)?", one.id)
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -17,20 +17,33 @@ from layersmith.probe.surroundings import preserved
 _NAMED = re.compile(r"initiali[sz]ed|^is_?init|^inited$|_inited?$|^init_done$")
 
 
-def begins_with_a_batch(module: nn.Module, inputs: Inputs) -> bool:
-    """Whether the first call sets a flag among the buffers, and the next one leaves everything as it is.
+def first_mode(build: Callable[[], nn.Module], inputs: Inputs) -> bool | None:
+    """Whether the batch that initialises a module has to come in train mode; None where no batch initialises it.
+
+    Args:
+        build: makes the module.
+        inputs: such a batch.
+    """
+    begins = _begins(build(), inputs, training=False)
+    if begins is None:  # it refuses to begin in eval mode
+        return True if _begins(build(), inputs, training=True) else None
+    return False if begins else None
+
+
+def _begins(module: nn.Module, inputs: Inputs, *, training: bool) -> bool | None:
+    """Whether the first call sets a flag among the buffers, and the next one leaves all as it is; None if one fails.
 
     The module is called twice, and changed for good.
     """
     waiting = {*_flags(module)}
     with preserved(seed=0), torch.no_grad(), contextlib.suppress(Exception):
-        inputs.call(in_mode(module, training=False))
+        inputs.call(in_mode(module, training=training))
         if waiting <= {*_flags(module)}:
             return False
         first = {name: value.clone() for name, value in _state(module)}
-        inputs.call(module)
+        inputs.call(in_mode(module, training=False))
         return all(torch.equal(first[name], value) for name, value in _state(module))
-    return False
+    return None
 
 
 def has_flags(module: nn.Module) -> bool:

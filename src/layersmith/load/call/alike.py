@@ -61,10 +61,10 @@ def fails_alike(
 
 
 def _told_by(inputs: Iterable[TensorSpec]) -> Iterator[int]:
-    """The sizes of inputs, but for the batch, and of the parts into which forward may take what nothing has fixed."""
+    """The sizes of inputs, but for the batch, and of the parts into which forward may take them."""
     for spec in inputs:
         yield from spec.shape[1:]
-        for size, parts in itertools.product((spec.shape[i] for i in spec.free if i), _PARTS):
+        for size, parts in itertools.product(spec.shape[1:], _PARTS):
             yield from (size * parts, size // parts, -(-size // parts))
         open_sizes = [spec.shape[index] for index in spec.free if index]
         yield from (

@@ -20,6 +20,7 @@ from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.repair.messages import directed_pairs
 from layersmith.load.call.run import call_of, is_blank, is_useful, output_of, rows_are_apart, trains
 from layersmith.load.call.sides import Sides
+from layersmith.load.call.sized import as_written
 from layersmith.load.call.start import starts
 from layersmith.load.call.verdict import (
     clashes,
@@ -67,7 +68,10 @@ class CallSearch:
         built = self.callee.dry_run
         if built is not None and self._works(built) and trains(self.callee, built, self.deadline):
             return call_of(self.callee, self._canonical(built))
-        for start in starts(self.callee):
+        guesses = starts(self.callee)
+        if (written := as_written(self.callee, guesses[0])) and not self._works(guesses[0]):
+            guesses = [*written, *guesses]
+        for start in guesses:
             if is_one_of_many or given != {*start}:  # more inputs may help where no other size did
                 self.unchanged, given = 0, {*start}
             elif self._is_over():
@@ -136,8 +140,8 @@ class CallSearch:
             return error
         finally:
             self.kept.restore()
-        is_nothing = not is_useful(output)
-        return TypeError(f"forward returned {type(output).__name__}, no tensor") if is_nothing else None
+        said = f"forward returned {type(output).__name__}, no tensor"
+        return None if is_useful(output) else TypeError(said)
 
     def _remember(self, state: State, error: Exception) -> None:
         """The closest attempt is the one that came furthest into forward."""
@@ -150,8 +154,7 @@ class CallSearch:
     def _canonical(self, state: State) -> State:
         """The same call as people make it: enough features for statistics, finite outputs, rows apart."""
         wide = {name: map_specs(_widened, value) for name, value in state.items()}
-        if wide != state and self._works(wide):
-            state = wide
+        state = wide if wide != state and self._works(wide) else state
         try:
             state = self._finite(self._batched(self._as_high(self._of_several(self._filled(state)))))
             return self._with_rows_apart(self._with_steps(state))
@@ -197,9 +200,8 @@ class CallSearch:
     def _batched(self, state: State) -> State:
         """The usual batch where an attempt to please an error changed it."""
         main = next(specs(list(state.values())), None)
-        if main is None or main.rank < _MATRIX or main.shape[0] != main.shape[1]:
+        if main is None or main.rank < _MATRIX or (old := main.shape[0]) != main.shape[1]:
             return state
-        old = main.shape[0]
         rows = {name: map_specs(lambda spec: _with_batch(spec, old), value) for name, value in state.items()}
         first = next(name for name, value in state.items() if next(specs(value), None) is not None)
         others = (other for other in (rows, {**state, first: rows[first]}) if other != state)
@@ -269,10 +271,8 @@ class CallSearch:
             return False
         module = self.callee.module
         is_own = is_unmendable(error, module) or meets_its_own_doubles(error, module)
-        is_guess = any(
-            value is nn.Identity for value in self.callee.arguments.values()
-        )  # for a class of blocks
         tried, arguments = self.attempts.inputs, self.callee.arguments.values()
+        is_guess = any(value is nn.Identity for value in arguments)  # for a class of blocks
         return is_own or (not is_guess and fails_alike(self.attempts.errors, tried, error, arguments))
 
     def _is_hopeless(self) -> bool:

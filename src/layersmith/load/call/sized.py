@@ -44,19 +44,25 @@ def told_image(callee: Callee) -> tuple[int, ...]:
     )
 
 
-def as_written(callee: Callee, state: State) -> Iterator[State]:
+def as_written(callee: Callee, state: State) -> list[State]:
     """A first guess with its main input in the shapes that the files which build its class write down.
 
     Those are left out that are of another rank, or of other channels where layers say how many.
     """
+    name = next(iter(callee.required), "")
+    spec = state.get(name)
+    if not isinstance(spec, TensorSpec):
+        return []
+    told = {axis for axis in range(1, spec.rank) if axis not in spec.free}
     cls: type = type(callee.module)
-    name = callee.required[0]
-    spec = state[name]
-    for shape in _shapes(cls) if isinstance(spec, TensorSpec) else ():
-        told = {axis for axis in range(1, spec.rank) if axis not in spec.free}
-        if len(shape) == spec.rank and all(shape[axis] == spec.shape[axis] for axis in told):
-            rows = BATCH if math.prod(shape[1:]) * BATCH < _LARGE else _FEW
-            yield {**state, name: replace(spec, shape=(rows, *shape[1:]))}
+    shapes = [shape for shape in _shapes(cls) if len(shape) == spec.rank]
+    fitting = [shape for shape in shapes if all(shape[axis] == spec.shape[axis] for axis in told)]
+    return [{**state, name: replace(spec, shape=(_rows(shape), *shape[1:]))} for shape in fitting]
+
+
+def _rows(shape: tuple[int, ...]) -> int:
+    """A batch of no more than a machine calls quickly."""
+    return BATCH if math.prod(shape[1:]) * BATCH < _LARGE else _FEW
 
 
 @functools.lru_cache(maxsize=256)

@@ -20,7 +20,7 @@ from layersmith.load.call.given_state import given_state
 from layersmith.load.call.lookup import looked_up
 from layersmith.load.call.loss import has_labels, is_loss, loss_states
 from layersmith.load.call.named import BOUNDARIES, NOTHING, SIZES, Asked, by_name, count
-from layersmith.load.call.sized import as_written, told_image, told_sides
+from layersmith.load.call.sized import told_image, told_sides
 from layersmith.load.call.stated import integers_said
 from layersmith.load.call.structure import structure
 from layersmith.load.call.syntax import compared_texts, rest_of
@@ -46,7 +46,7 @@ _CHANNEL_ARGUMENTS = re.compile(
     r"^(channels|in_ch\w*|input_channels|im(age|g)_ch\w*|n_channels|num_channels|in_planes|inplanes|in_c)$"
 )
 _LENGTH_ARGUMENTS = re.compile(
-    r"^(seq_?len\w*|sequence_length|num_patches|n_patches|seq_size|window_size|window|num_tokens|num_nodes|n_nodes|"
+    r"^(seq_?len\w*|sequence_length|context_(window|len\w*)|input_len\w*|lookback|num_patches|n_patches|seq_size|window_size|window|num_tokens|num_nodes|n_nodes|"
     r"(num_|n_)fields|field_(num|count|size))$"
 )
 _FRAMES_ARGUMENTS = re.compile(r"^((num_|n_|all_)?frames|clip_len(gth)?|num_segments)$")
@@ -59,7 +59,6 @@ _SPATIAL = (None, 32, 64, 16, 8, 28, 224)
 _LARGEST_IMAGE = 512
 _FEW_STEPS, _WINDOWS = 2, 4  # a sequence of less holds no past, present and future; a window of it, then
 _LATER_RANK, _LATER_SIZE = 1.0, 0.7  # how much less likely the next rank and the next size are
-_WRITTEN = 0.9  # the same of a size that a script writes down: it fits, but is as large as in earnest
 
 
 def starts(callee: Callee) -> list[State]:
@@ -75,7 +74,6 @@ def starts(callee: Callee) -> list[State]:
     if is_loss(callee):
         are_told = all(callee.clues[name].names for name in callee.required[:2]) and not has_labels(callee)
         weighed += [(_LATER_RANK if are_told else -1.0, state) for state in loss_states(callee)]
-    weighed += [(_WRITTEN, state) for state in as_written(callee, weighed[0][1])]
     found = [state for _, state in sorted(weighed, key=lambda pair: pair[0])]
     left_out = graphs.left_out(callee.parameters)
     return [found[0], {**found[0], **left_out}, *found[1:]] if left_out else found
@@ -246,6 +244,8 @@ def _main(callee: Callee, name: str, rank: int, spatial: int | None) -> TensorSp
     length = callee.told(_LENGTH_ARGUMENTS)
     if spec.rank == _SEQUENCE and 1 in spec.free and length and (clue.last or features):
         return spec.resized(1, length if length > _FEW_STEPS else _WINDOWS * length, fix=False)
+    if spec.rank == _SEQUENCE and 1 not in spec.free and 2 in spec.free and length > _FEW_STEPS:  # noqa: PLR2004
+        return spec.resized(2, length, fix=False)  # the steps of so many channels
     return spec
 
 

@@ -190,6 +190,7 @@ def _unpacked(wanted: Wanted) -> tuple[Any, ...]:
 
 
 def _by_config(wanted: Wanted) -> Iterator[Any]:
+    yield from standins.layers(wanted.usage.attributes)
     own = evidence.VALUE_METHODS - configs.OF_LAYERS  # `cnn.features.children()`
     is_nested = any(part.attributes - own for part in wanted.usage.fields.values())
     is_config = is_nested or bool(names.CONFIG.search(names.plain(wanted.name)))
@@ -269,10 +270,10 @@ def _by_alias(wanted: Wanted) -> Iterator[Any]:
 
 
 def _integers(wanted: Wanted) -> Iterator[Any]:
-    known = names.known_integers(wanted.name)
-    if not known:
+    if not names.known_integers(wanted.name):
         for parameter in wanted.usage.passed_as:
             yield from names.known_integers(parameter.name)
+        yield from (2, 3, 4) if "count" in wanted.usage.kinds else ()
     yield from names.integers(wanted.name)
 
 

@@ -45,6 +45,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
     (INDEX.pattern, [0, 1, 4]),
     (r"(^|_)n?bits?$", [4, 8]),
     (r"(num_|n_?)?class(es)?$|nclass|n_labels|num_labels|out_classes|num_outputs?_?class", [10, 2]),
+    (r"^patch_?len(gth)?$", [4, 8]),
     (
         r"(^|_)seq(uence)?_?len(gth)?$|^(pred|context|label)_len$|num_(patches|points|frames)|n_(patches|frames)|^frames$|npoint",
         [24, 64, 16],
@@ -112,6 +113,7 @@ _INTEGERS: list[tuple[str, list[Any]]] = [
         [2, 4, 1, 16],
     ),
     (r"timesteps|num_steps|steps|^t_?max$", [10]),
+    (r"^(lora_?)?rank$", [4, 1, 0]),
     (r"layer_?(idx|id|num|index|number)|^i$|rank|index|^level$|stage", [0, 1, 4]),
     (r"seed", [0]),
     (r"world_size|num_gpus|^tp$", [1]),

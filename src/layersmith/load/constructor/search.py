@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,12 +23,14 @@ from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.constructor.told import told_kind
 from layersmith.load.constructor.usage import REST, constructor, hands_up, takes_the_rest, usages
 from layersmith.load.values import Made, realise, written
+from layersmith.probe import source
 from layersmith.subject import Construction as Recipe
 
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 UNINITIALISED = "before Module.__init__() call"  # in what torch says of a missing super().__init__()
 _OF_FILE, _OF_PROJECT = "from a call in the file", "from a call in the project"
 SMALL = ", made small"  # ends what is said of arguments that were cut down
+_AXES = re.compile(r"^(dims|axes)$")
 _PATIENCE = 6  # errors, before what the project says is asked
 _DEEPEST = 2  # how far module-valued arguments may nest
 
@@ -199,6 +202,9 @@ class ConstructorSearch:
             base = ConstructorSearch(above, depth=self.depth + 1)
             given = tuple(base.values(name)[0] for name in base.required[before:])
             return () if self._handed_on() else given or base._several()
+        if _AXES.match(self.variadic):
+            own: type = self.cls
+            return (0, 2, 1) if "permute" in source.text_of(own) else (1, 2)
         is_told = self.variadic and self.variadic not in ("args", "_")
         return (candidates(Wanted(self.variadic.rstrip("s")))[0],) * 2 if is_told else ()
 

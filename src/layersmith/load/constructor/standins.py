@@ -81,6 +81,18 @@ EMBEDDING = _stand_in(f"nn.Embedding(100, {WIDTH})", lambda: nn.Embedding(100, W
 _RECURRENT = [  # of words as one-hot vectors, or embedded
     _stand_in(f"nn.GRU({width}, {WIDTH})", functools.partial(nn.GRU, width, WIDTH)) for width in (100, WIDTH)
 ]
+_LAYERS_BY_WIDTHS: list[tuple[set[str], set[str], Made]] = [  # what says so, what else it has, the layer
+    (
+        {"in_features", "out_features"},
+        {*dir(nn.Linear), *nn.Linear.__constants__, "weight", "bias"},
+        Made(f"nn.Linear({WIDTH}, {WIDTH})", lambda: nn.Linear(WIDTH, WIDTH)),
+    ),
+    (
+        {"in_channels", "out_channels"},
+        {*dir(nn.Conv2d), *nn.Conv2d.__constants__, "weight", "bias"},
+        Made(f"nn.Conv2d({WIDTH}, {WIDTH}, 3, padding=1)", lambda: nn.Conv2d(WIDTH, WIDTH, 3, padding=1)),
+    ),
+]
 ACTIVATION_MODULE = Made("nn.GELU()", nn.GELU)
 MODULES = _stand_in(  # registered by the caller, where the class takes them as they are
     f"nn.ModuleList([{ANY_MODULE}, {ANY_MODULE}])", lambda: nn.ModuleList([AnyModule(), AnyModule()])
@@ -115,6 +127,12 @@ def _returning(outputs: tuple[int, ...]) -> Made:
     return _stand_in(f"Several({', '.join(map(str, outputs))})", lambda: Several(*outputs))
 
 
+def layers(attributes: Collection[str]) -> list[Any]:
+    """The layer of torch of which an argument's widths are read: `LoRA(linear.in_features, linear.out_features)`."""
+    asked = {*attributes}
+    return [layer for said, has, layer in _LAYERS_BY_WIDTHS if asked & said and asked <= has]
+
+
 def modules(name: str, *, outputs: tuple[int, ...] = (), attributes: Collection[str] = ()) -> list[Any]:
     """Modules for a parameter of this name, the likeliest first.
 
@@ -127,6 +145,8 @@ def modules(name: str, *, outputs: tuple[int, ...] = (), attributes: Collection[
         return [*_RECURRENT]
     if outputs:
         return [_returning(outputs)]
+    if read := layers(attributes):
+        return [*read, ANY_MODULE]
     known = (
         (ACTIVATION, [ACTIVATION_MODULE]),
         (NORM, [Made(f"nn.LayerNorm({WIDTH})", lambda: nn.LayerNorm(WIDTH)), nn.LayerNorm]),

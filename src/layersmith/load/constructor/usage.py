@@ -203,6 +203,7 @@ class _Reader(Bound):
             self.mark(node.args[0], "literal")
         if called == "range" and node.args:
             self.mark(node.args[-1], "number")
+            self.mark(node.args[-1], "count")
         if last_name(node.func) in _READERS and node.args:
             self.mark(node.args[0], "path")
         if called == "getattr" and len(node.args) > 1 and (named := self.trace(node.args[1])) is not None:
@@ -275,7 +276,7 @@ class _Reader(Bound):
         elif is_part and callee not in _being_read and not source.is_torchs(callee.__module__):
             theirs = _usages(callee)[name]  # of `Stages(layer_sizes)`, which takes four of them
             trace.strings += theirs.strings
-            trace.take(Usage(theirs.kinds & {"sequence"}, theirs.length, item=theirs.item))
+            trace.take(Usage(theirs.kinds & {"sequence", "count"}, theirs.length, item=theirs.item))
 
     def several(self, node: ast.Call) -> None:  # `nn.ModuleList(experts)`, `nn.Sequential(*layers)`
         for given in node.args:

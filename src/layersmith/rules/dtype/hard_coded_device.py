@@ -123,24 +123,7 @@ def _is_as_told(module: nn.Module, file: str, line: int) -> bool:
     owners = [kind for kind in kinds if source.file_of(kind) == file]
     asks = any("device" in name for owner in owners for name in inspect.signature(owner).parameters)
     is_kept = asks and KEPT.search(text) is not None
-    return is_kept or _names_a_global(at[-1:], file) or _follows_a_card(file, line)
-
-
-def _names_a_global(statement: list[ast.stmt], file: str) -> bool:
-    """Whether it names a device that its file sets once for all: `device = "cuda" if is_available() else "cpu"`."""
-    outside = [
-        one for one in source.tree_of(file).body if not isinstance(one, source.Function | ast.ClassDef)
-    ]
-    imported = {a.asname or a.name for one in outside if isinstance(one, ast.ImportFrom) for a in one.names}
-    return bool((_devices(outside, ast.Store) | imported) & _devices(statement, ast.Load))
-
-
-def _devices(statements: list[ast.stmt], context: type[ast.expr_context]) -> set[str]:
-    """The names of devices that are set there, or read."""
-    named = (part for one in statements for part in ast.walk(one) if isinstance(part, ast.Name))
-    return {
-        one.id for one in named if isinstance(one.ctx, context) and re.fullmatch(r"(?i)_?dev(?:ice)?", one.id)
-    }
+    return is_kept or devices.is_of_the_script(at[-1:], file) or _follows_a_card(file, line)
 
 
 def _follows_a_card(file: str, line: int) -> bool:

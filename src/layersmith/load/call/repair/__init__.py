@@ -20,6 +20,7 @@ _DECISIVE = (
 _ADVICE = (
     relations.pyramid,
     relations.counted_past,
+    relations.rotations,
     dtypes.booleans,
     dtypes.ranges,
     dtypes.lengths,

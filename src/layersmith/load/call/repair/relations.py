@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from layersmith.load.call.clue import BATCH, PRIMES
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.repair.conditions import condition_pairs
 from layersmith.load.call.repair.flattened import open_sides
-from layersmith.load.call.repair.messages import Pair, undirected_pairs
+from layersmith.load.call.repair.messages import Pair, directed_pairs, undirected_pairs
 from layersmith.load.call.structure import side
 from layersmith.load.values import TensorSpec, specs
 
@@ -23,6 +24,7 @@ _LARGEST = 4096
 _LEVELS = 3  # of a pyramid, at least
 _UNITS = (4, 8, 16, 32, 128)  # what so many halvings leave whole
 _MOST_STEPS = 64  # of a loop
+_MOST_PARTS = 4  # into which channels are taken apart
 _MOST_LOST = 16  # rows that rounding down loses on the way down and up again
 
 
@@ -47,6 +49,17 @@ def unified(complaint: Complaint) -> Iterator[State]:
     yield complaint.with_specs(
         lambda spec: spec.resized(1, first.shape[1]) if spec.rank > 1 < first.rank else spec
     )
+
+
+def rotations(complaint: Complaint) -> Iterator[State]:
+    """Cosines and sines of steps and features of one head, in a table or for each row: `cos[:length].unsqueeze(0)`."""
+    names = [name for name in complaint.tensors if re.search(r"(?:^|_)(?:cos|sin)$", name)]
+    others = (complaint.state[name] for name in complaint.tensors if name not in names)
+    main = next((one for one in others if isinstance(one, TensorSpec) and one.rank == _SEQUENCE), None)
+    pairs = undirected_pairs(complaint.text) if main is not None and len(names) == 2 else ()  # noqa: PLR2004 - both
+    for width in (min(pair) for pair in pairs):
+        for shape in ((main.shape[1], width), (*main.shape[:2], width)) if main is not None else ():
+            yield complaint.with_specs(lambda spec, shape=shape: replace(spec, shape=shape), names)  # type: ignore[misc]
 
 
 def counted_past(complaint: Complaint) -> Iterator[State]:
@@ -121,7 +134,12 @@ def doubled(complaint: Complaint) -> Iterator[State]:
     low, high = sorted(next(undirected_pairs(complaint.text), (0, 0)))
     images = [n for n, v in complaint.state.items() if isinstance(v, TensorSpec) and v.rank > _SEQUENCE]
     if not low and high:  # `x[:, : c // 2], x[:, c // 2 :]`, and the first half was all of it
-        yield complaint.with_specs(lambda spec: _twice(spec, high))
+        yield complaint.with_specs(lambda spec: _times(spec, high, 2))
+    for given, wanted in directed_pairs(
+        complaint.text
+    ):  # `a, b = x.chunk(2, dim=1)`, and a layer takes a as wide as x
+        if given and 1 < wanted // given <= _MOST_PARTS and wanted % given == 0:
+            yield complaint.with_specs(functools.partial(_times, size=wanted, times=wanted // given))
     if len(images) > 1 and low and high in (2 * low - 1, 2 * low, 3 * low, 4 * low):  # 11 that became 6
         for name in reversed(images):
             yield complaint.with_specs(lambda spec: _enlarged(spec, -(-high // low)), [name])
@@ -142,10 +160,10 @@ def members(complaint: Complaint) -> Iterator[State]:
                             )
 
 
-def _twice(spec: TensorSpec, size: int) -> TensorSpec:
-    """The same with twice as many channels or features where it has so many."""
+def _times(spec: TensorSpec, size: int, times: int) -> TensorSpec:
+    """The same with a few times as many channels or features where it has so many."""
     axes = [axis for axis in range(1, spec.rank) if spec.shape[axis] == size]
-    return spec.resized(axes[0], 2 * size) if axes else spec
+    return spec.resized(axes[0], times * size) if axes else spec
 
 
 def pyramid(complaint: Complaint) -> Iterator[State]:
