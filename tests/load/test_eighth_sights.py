@@ -189,6 +189,54 @@ class Stacks(nn.Module):
         return x
 
 
+class Modulates(nn.Module):
+    """One vector a row, of which a layer makes six."""
+
+    def __init__(self, dim: int, cond_width: int = 64) -> None:
+        super().__init__()
+        self.norm, self.ada = nn.LayerNorm(dim), nn.Linear(cond_width, 6 * dim)
+
+    def forward(self, x: Tensor, global_cond: Tensor) -> Tensor:
+        shift, scale, gate, *_ = self.ada(global_cond).chunk(6, dim=1)
+        return x + gate.unsqueeze(1) * (self.norm(x) * scale.unsqueeze(1) + shift.unsqueeze(1))
+
+
+class Denoises(nn.Module):
+    """Images of which each has one class."""
+
+    def __init__(self, in_channels: int = 3, classes: int = 10) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(in_channels, 8, 3, padding=1)
+        self.label, self.last = nn.Embedding(classes, 8), nn.Conv2d(8, in_channels, 1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        found = self.label(y)
+        return self.last(self.first(x) + found.unsqueeze(-1).unsqueeze(-1))
+
+
+class Renders(nn.Module):
+    """Points along rays, and the direction of each ray."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points, self.both = nn.Linear(3, 8), nn.Linear(11, 3)
+
+    def forward(self, pts: Tensor, dirs: Tensor | None = None) -> Tensor:
+        along = nn.functional.normalize(dirs, dim=-1)[..., None, :].expand(*pts.shape[:-1], -1)  # type: ignore[arg-type]
+        return self.both(torch.cat([self.points(pts), along], -1))
+
+
+class Weighs(nn.Module):
+    """Makes the weights of a layer for coordinates of two numbers."""
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.trunk = nn.Linear(latent_dim, 2 * 4)
+
+    def forward(self, z: Tensor, coords: Tensor) -> Tensor:
+        return torch.bmm(coords, self.trunk(z).view(-1, 2, 4))
+
+
 @pytest.mark.parametrize(
     ("cls", "says"),
     [
@@ -204,6 +252,10 @@ class Stacks(nn.Module):
         (Standardises, "f32[5,7,11,13]"),
         (TakesAConfigAsItLikes, "SimpleNamespace("),
         (Stacks, "Stacks("),
+        (Modulates, "f32[5,64]"),
+        (Denoises, "i64[5]<"),
+        (Renders, "f32[5,7,3], dirs=f32[5,3]"),
+        (Weighs, "f32[5,7,2]"),
     ],
 )
 def test_is_called(cls: type[nn.Module], says: str) -> None:

@@ -49,6 +49,30 @@ class IsNotTold(nn.Module):
         return self.linear(x.to(torch.float32)).to(x.dtype)
 
 
+class EmbedsSteps(nn.Module):
+    """The steps of a diffusion, whatever their dtype: float32 is what they need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 5)
+
+    def forward(self, t: Tensor) -> Tensor:
+        rates = torch.arange(4, device=t.device).neg().exp()
+        angles = t[..., None].float() * rates
+        return self.linear(torch.cat([angles.cos(), angles.sin()], -1))
+
+
+class ReadsBytes(nn.Module):
+    """Images as they are stored."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(5, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.float() / 255.0)
+
+
 class WaitsForItsRange(nn.Module):
     """Before it has seen a batch, its scale is the least that there is."""
 
@@ -94,6 +118,8 @@ class AddsToItsInputsKind(_Scatters):
         ("hard-coded-dtype", StaysInFloat32, Severity.ERROR),
         ("hard-coded-dtype", IsTold, Severity.NOTE),
         ("hard-coded-dtype", IsNotTold, Severity.ERROR),
+        ("hard-coded-dtype", EmbedsSteps, Severity.NOTE),
+        ("hard-coded-dtype", ReadsBytes, Severity.NOTE),
         ("half-overflow", WaitsForItsRange, Severity.NOTE),
         ("half-overflow", ScalesByTooMuch, Severity.WARNING),
         ("autocast-fails", AddsWhatItsInputWeighs, Severity.NOTE),

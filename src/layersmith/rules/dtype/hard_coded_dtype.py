@@ -8,7 +8,8 @@ precision and gradient checks, far from the line that made it.
 Module and inputs are moved to float64 and called; what worked in float32 must work there, also with images of two
 rows and three columns, or two steps, for which forward may have another way. If that fails only because a kernel does
 not exist in float64, nothing is said. A line that casts to float32 and back, as a norm whose weights stay float32 in a
-model of any dtype, and a module that is told a dtype to which it casts, are notes.
+model of any dtype, a module that is told a dtype to which it casts, images that come as bytes, and the sines and
+cosines of a step are notes.
 
 ## How to fix it
 Make tensors like the ones at hand: `torch.zeros(n, device=x.device, dtype=x.dtype)`, `x.new_zeros(n)`,
@@ -22,6 +23,7 @@ Make tensors like the ones at hand: `torch.zeros(n, device=x.device, dtype=x.dty
 
 from __future__ import annotations
 
+import ast
 import linecache
 import re
 from collections.abc import Iterator
@@ -40,6 +42,7 @@ NORM = re.compile(
     r"(?:norm|super\(.*\)\.forward)\(\s*\w+\.(?:float\(\)|(?:to|type)\((?:dtype=)?torch\.float32\))",
     re.IGNORECASE,
 )
+BYTES = re.compile(r"\.float\(\)\s*/\s*255|/\s*255\.?0?\)?\.float\(\)")  # images as they are stored
 NEAR = 3  # lines, within which the result is cast back
 BACK = re.compile(r"\.(?:to|type|type_as)\(")
 FIRST = (
@@ -84,9 +87,11 @@ def _is_meant(module: nn.Module, file: str, line: int) -> bool:
     """Whether the line casts to float32 and back, as a norm whose weights stay float32, or the module is told a dtype."""
     text = linecache.getline(file, line)
     below = "".join(linecache.getline(file, line + more) for more in range(1, 1 + NEAR))
-    if NORM.search(text) and BACK.search(below):
+    if BYTES.search(text) or (NORM.search(text) and BACK.search(below)):
         return True
     if ".float()" in text and BACK.search(text.partition(".float()")[2]):
+        return True
+    if any(node.lineno <= line <= (node.end_lineno or 0) and _is_of_angles(node) for node in _classes(file)):
         return True
     kinds: dict[type, list[str]] = {
         type(part): [name for name, value in vars(part).items() if value is torch.float32]
@@ -99,6 +104,16 @@ def _is_meant(module: nn.Module, file: str, line: int) -> bool:
         for name in names
     )
     return any(re.search(rf"\.(?:to|type)\(self\.{name}\b", text) for text, name in told)
+
+
+def _classes(file: str) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(source.tree_of(file)) if isinstance(node, ast.ClassDef)]
+
+
+def _is_of_angles(node: ast.ClassDef) -> bool:
+    """Whether it embeds numbers, such as the steps of a diffusion, by sines and cosines that float32 is needed for."""
+    text = ast.unparse(node)
+    return all(re.search(rf"\.{word}\(", text) for word in ("sin", "cos", "(?:arange|linspace)"))
 
 
 @hard_coded_dtype.bad("fails after .double()")

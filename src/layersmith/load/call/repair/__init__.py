@@ -21,6 +21,8 @@ _ADVICE = (
     relations.pyramid,
     relations.counted_past,
     relations.rotations,
+    relations.modulations,
+    relations.expanded,
     dtypes.booleans,
     dtypes.ranges,
     dtypes.lengths,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from layersmith.load.call.callee import State
+from layersmith.load.call.clue import BATCH
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.values import TensorSpec, map_specs, specs
 
@@ -33,6 +34,9 @@ _WANTS_FLOATS = re.compile(
 _OUT_OF_RANGE = re.compile(
     r"index out of range|out of bounds|out of range for|Class values must be smaller|Target \d+ is out"
 )
+_OF_A_ROW = re.compile(
+    r"^(y|labels?|class(es)?|(class|cls)_(labels?|ids?)|style|domain)$"
+)  # beside it, one each
 _FEW = 4
 _SHORT = 4
 
@@ -52,6 +56,8 @@ def integers(complaint: Complaint) -> Iterator[State]:
             read = [key for key in value if repr(key) in complaint.line]
             for key, part in [(key, value[key]) for key in read or value]:
                 yield complaint.with_value(name, type(value)({**value, key: map_specs(_as_integers, part)}))
+        if _OF_A_ROW.match(name) and name != complaint.tensors[0]:
+            yield complaint.with_value(name, TensorSpec((BATCH,), torch.int64, _FEW))
         yield complaint.with_specs(_as_integers, [name])
 
 

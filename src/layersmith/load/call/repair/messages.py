@@ -54,7 +54,7 @@ def directed_pairs(text: str) -> Iterator[Pair]:
     match = re.search(_BATCHED, text)
     if match:
         a, b, c, d = map(int, match.groups())
-        yield from ((c, a), (d, b), (b, d), (a, c))
+        yield from (pair for pair in ((b, d), (c, a), (d, b), (a, c)) if pair[0] != pair[1])
 
 
 def undirected_pairs(text: str) -> Iterator[Pair]:

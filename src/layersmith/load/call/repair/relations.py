@@ -17,6 +17,7 @@ from layersmith.load.call.repair.flattened import open_sides
 from layersmith.load.call.repair.messages import Pair, directed_pairs, undirected_pairs
 from layersmith.load.call.structure import side
 from layersmith.load.values import TensorSpec, specs
+from layersmith.probe import source
 
 _ROUND = (16, 32, 64)
 _SEQUENCE, _IMAGE = 3, 4  # ranks
@@ -24,6 +25,7 @@ _LARGEST = 4096
 _LEVELS = 3  # of a pyramid, at least
 _UNITS = (4, 8, 16, 32, 128)  # what so many halvings leave whole
 _MOST_STEPS = 64  # of a loop
+_CHUNKS = re.compile(r"\)\s*\.chunk\((\d+), *(?:dim=)?1\)")
 _MOST_PARTS = 4  # into which channels are taken apart
 _MOST_LOST = 16  # rows that rounding down loses on the way down and up again
 
@@ -60,6 +62,28 @@ def rotations(complaint: Complaint) -> Iterator[State]:
     for width in (min(pair) for pair in pairs):
         for shape in ((main.shape[1], width), (*main.shape[:2], width)) if main is not None else ():
             yield complaint.with_specs(lambda spec, shape=shape: replace(spec, shape=shape), names)  # type: ignore[misc]
+
+
+def expanded(complaint: Complaint) -> Iterator[State]:
+    """An axis more for the first input, or one less for another: `rays[..., None, :].expand(*points.shape[:-1], -1)`."""
+    if not complaint.says(r"expand\(.*the number of sizes provided \(\d+\) must be greater or equal"):
+        return
+    ranks = {
+        name: spec.rank for name in complaint.tensors if isinstance(spec := complaint.state[name], TensorSpec)
+    }
+    for place, (name, rank) in enumerate(ranks.items()):
+        yield complaint.with_rank(rank - 1 if place else rank + 1, [name])
+
+
+def modulations(complaint: Complaint) -> Iterator[State]:
+    """One vector a row where a layer's features are taken apart along axis 1: `self.ada(c).chunk(6, dim=1)`."""
+    cls: type = type(complaint.callee.module)
+    parts = {int(count) for count in _CHUNKS.findall(source.text_of(cls))}
+    times = {max(pair) // max(1, min(pair)) for pair in undirected_pairs(complaint.text)}
+    for name in complaint.tensors if parts & times else ():
+        spec = complaint.state[name]
+        if isinstance(spec, TensorSpec) and spec.rank == _SEQUENCE and complaint.callee.clues[name].last:
+            yield complaint.with_rank(_SEQUENCE - 1, [name])
 
 
 def counted_past(complaint: Complaint) -> Iterator[State]:
