@@ -277,8 +277,18 @@ class CallsAShape(nn.Module):
         return self.linear(x) + torch.zeros(x.shape(0), 1)  # type: ignore[operator]
 
 
-def test_a_shape_that_is_called_fails_whatever_is_given() -> None:
+class StartsByAWrongName(nn.Module):
+    def __init__(self, width: int) -> None:
+        super()._init_()  # type: ignore[misc]
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
+
+
+def test_what_fails_whatever_is_given_is_said_so() -> None:
     assert FAILS in _said(CallsAShape)
+    assert FAILS in _said(StartsByAWrongName)
 
 
 NET = """

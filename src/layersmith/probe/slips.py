@@ -17,7 +17,7 @@ DOTTED = re.compile(r"name can\\?'t contain \"\.\", got: ([\w.]+)")
 ALWAYS = re.compile(
     r"being modified inplace. This view is the output|Legacy autograd function with non-static forward|"
     r"super\(type, obj\): obj must be an instance|invalid subscript given at index \d+ in the equation|"
-    r"'torch\.Size' object is not callable"
+    r"'torch\.Size' object is not callable|'super' object has no attribute '(?:_init_|__int__|_int_|__init_|_init__)'"
 )
 OF_A_MODULE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 
@@ -25,15 +25,15 @@ OF_A_MODULE = re.compile(r"module '([\w.]+)' has no attribute '(\w+)'")
 def is_slip(error: BaseException) -> bool:
     """Whether the code that raised names what is nowhere: a global name, or a member that an imported module lacks.
 
-    Or whether it does what Python or torch never lets it: it starts a class that is no base of its, writes into one
-    of several views that a function returned, calls a shape, or a Function whose forward is not static, or gives a
-    part of itself a name with a dot.
+    Or whether it does what Python or torch never lets it: it starts a class that is no base of its, or its base by
+    `_init_`, writes into one of several views that a function returned, calls a shape, or a Function whose forward is
+    not static, or gives a part of itself a name with a dot.
     """
     if isinstance(error, KeyError) and (dotted := DOTTED.search(str(error))):
         return any(
             part in dotted[1] for text in _failing_texts(error) for part in GAP.split(text) if "." in part
         )
-    if isinstance(error, RuntimeError | TypeError) and ALWAYS.search(str(error)):
+    if isinstance(error, RuntimeError | TypeError | AttributeError) and ALWAYS.search(str(error)):
         return True
     if isinstance(error, UnboundLocalError):
         return _is_set_later(error)

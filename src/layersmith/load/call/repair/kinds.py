@@ -18,6 +18,9 @@ from layersmith.load.constructor.standins import ANY_MODULE
 from layersmith.load.values import TensorSpec, specs
 
 _SEQUENCE = 3  # a rank
+_NUMBER = re.compile(
+    r"^([ilk]|idx|index|level|layer|stage|step|(layer|level|stage|scale)_(id|idx|index|num))$"
+)
 _TENSOR_UNWANTED = re.compile(
     r"'Tensor' object (is not callable|has no attribute)|object of type 'Tensor'|"
     r"argument .* must be (tuple|list|int)|"
@@ -97,9 +100,11 @@ def _length(complaint: Complaint, main: TensorSpec | None) -> int:
 
 
 def one_element(complaint: Complaint) -> Iterator[State]:
-    """One index a row where a row of them was meant for one: `self.norms[style[i]]`."""
+    """One index a row where a row of them was meant for one, `self.norms[style[i]]`; a number: `self.masks[level]`."""
     for name in complaint.blamed if complaint.says("tensors of a single element can be converted") else ():
         tensor = complaint.state[name]
+        if _NUMBER.match(name):
+            yield complaint.with_value(name, 0)
         if isinstance(tensor, TensorSpec) and tensor.rank > 1 and not tensor.dtype.is_floating_point:
             yield complaint.with_rank(tensor.rank - 1, [name])
 
