@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from layersmith.probe.first_batch import first_mode, has_flags
 from layersmith.probe.inputs import Inputs
@@ -81,7 +81,7 @@ class Subject:
         for part in (module, *(inputs.modules() if self.inferred_from else ())):
             in_mode(part, training=training)
         if dtype is not None:
-            module, inputs = module.to(dtype), inputs.to(dtype)
+            module, inputs = _moved(module, dtype), inputs.to(dtype)
         return Case(self, module, inputs, seed)
 
     def unbegun(self, *, seed: int) -> nn.Module:
@@ -142,6 +142,21 @@ class Case:
             known[ask, self.seed] = ask(self.fresh())
         said: Said = known[ask, self.seed]
         return said
+
+
+def _moved(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The module in a dtype; its complex numbers, of which `.to` would lose a part, in the one that goes with it."""
+    if not any(tensor.is_complex() for tensor in (*module.parameters(), *module.buffers())):
+        return module.to(dtype)
+    pair = {torch.float64: torch.complex128, torch.float32: torch.complex64}.get(dtype)
+
+    def moved(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(pair or tensor.dtype)
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    module._apply(moved)  # noqa: SLF001 - what `.to` and `.double` do
+    return module
 
 
 def _materialise(module: nn.Module, inputs: Inputs) -> None:

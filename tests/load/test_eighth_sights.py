@@ -201,6 +201,37 @@ class Modulates(nn.Module):
         return x + gate.unsqueeze(1) * (self.norm(x) * scale.unsqueeze(1) + shift.unsqueeze(1))
 
 
+class AddsItsPlaces(nn.Module):
+    """Channels come last, beside which it lays the places; of a spectrum it keeps the first modes."""
+
+    def __init__(self, in_channels: int = 1, modes: int = 12) -> None:
+        super().__init__()
+        self.first, self.last, self.modes = nn.Linear(in_channels + 2, 8), nn.Linear(8, 1), modes
+        self.weight = nn.Parameter(torch.rand(8, 8, modes, modes, dtype=torch.cfloat) / 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, high, wide, _ = x.shape
+        rows = torch.linspace(0, 1, high).to(x)[None, :, None, None].expand(len(x), -1, wide, -1)
+        columns = torch.linspace(0, 1, wide).to(x)[None, None, :, None].expand(len(x), high, -1, -1)
+        y = self.first(torch.cat((x, rows, columns), -1)).permute(0, 3, 1, 2)
+        seen = torch.fft.rfft2(y)
+        kept = torch.zeros_like(seen)
+        first = (slice(None), slice(None), slice(self.modes), slice(self.modes))
+        kept[first] = torch.einsum("bixy,ioxy->boxy", seen[first], self.weight)
+        return self.last((y + torch.fft.irfft2(kept, s=(high, wide))).permute(0, 2, 3, 1))
+
+
+class Styles(nn.Module):
+    """Scales the channels of an image by a vector that it is given beside it."""
+
+    def __init__(self, in_ch: int, style_dim: int) -> None:
+        super().__init__()
+        self.scale, self.conv = nn.Linear(style_dim, in_ch), nn.Conv2d(in_ch, in_ch, 3, padding=1)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        return self.conv(x * self.scale(w).view(len(x), -1, 1, 1))
+
+
 class Denoises(nn.Module):
     """Images of which each has one class."""
 
@@ -254,6 +285,8 @@ class Weighs(nn.Module):
         (Stacks, "Stacks("),
         (Modulates, "f32[5,64]"),
         (Denoises, "i64[5]<"),
+        (Styles, "f32[5,96,11,13], f32[5,32]"),
+        (AddsItsPlaces, "f32[5,32,32,1]"),
         (Renders, "f32[5,7,3], dirs=f32[5,3]"),
         (Weighs, "f32[5,7,2]"),
     ],

@@ -73,6 +73,22 @@ def test_an_option_is_not_blamed_for_what_it_cannot_help(
     assert found.outcome is Outcome.PASS, found.findings
 
 
+class SkipsAround(nn.Module):
+    """Its middle is another such block, or it is the innermost one, as in pix2pix."""
+
+    def __init__(self, width: int = 6, submodule: nn.Module | None = None, *, innermost: bool = True) -> None:
+        super().__init__()
+        inner = [] if innermost else [submodule]
+        self.model = nn.Sequential(nn.Linear(width, width), *inner, nn.ReLU())  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.model(x)], -1)
+
+
+def test_a_module_that_is_left_out_is_not_the_options_fault() -> None:
+    assert result(SkipsAround, torch.randn(5, 6)).outcome is Outcome.PASS
+
+
 class UndoesANorm(nn.Module):
     """Wants a norm that kept its scale; inference gave it a class of torch's."""
 

@@ -111,6 +111,23 @@ class AddsToItsInputsKind(_Scatters):
         return torch.zeros_like(x).scatter_add(1, torch.zeros_like(x, dtype=torch.long), self.linear(x))
 
 
+class WeighsASpectrum(nn.Module):
+    """Its weights are complex, of which `.to(torch.float64)` would keep the real part only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(5, 5, 3, dtype=torch.cfloat))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.irfft(torch.einsum("bix,iox->box", torch.fft.rfft(x)[..., :3], self.weight))
+
+
+def test_complex_weights_go_with_their_module() -> None:
+    subject = subject_of_class(WeighsASpectrum, inputs="f32[5,5,8]")
+    assert not runner.ask(subject, load("hard-coded-dtype")).findings
+    assert subject.case(dtype=torch.float64).module.weight.dtype is torch.complex128
+
+
 @pytest.mark.parametrize(
     ("rule", "cls", "severity"),
     [

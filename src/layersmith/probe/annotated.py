@@ -14,7 +14,9 @@ from layersmith.probe.inputs import Inputs
 QUOTED = re.compile(r"""\[[^,\[\]]+,\s*["']([^"']+)["']\s*\]""")
 SHAPE = re.compile(r"[(\[]((?:\w+\s*,\s*)+\w+)[)\]]")
 AT_LEAST = re.compile(r"(?:>=?|≥|at least)\s*(\d+)")
-STARRED = re.compile(r"[(\[]\s*(?:\*|\.\.\.)\s*,\s*[\w ,]+[)\]]")
+STARRED = re.compile(  # a shape, not what an index picks: "the target is x[..., 0]"
+    r"(?<![\w)\]])[(\[]\s*(?:\*|\.\.\.)\s*,\s*[\w ,]+[)\]]"
+)
 ANY_SIZE = re.compile(
     r"\b(?:images?|inputs?|maps?)\b[^.\n]{0,30}\b(?:any|arbitrary|all) "
     r"(?:sizes?|resolutions?|height and width|shapes?)\b|"

@@ -34,6 +34,7 @@ WIDTHS = re.compile(
     r"^(?:in|out)_?(?:c|chs?|channels|planes|dim|features)?$|dim_?(?:in|out)|(?:in|out)put_dim"
 )
 LISTS = re.compile(r"isinstance\((\w+), .*\b(?:tuple|list)\b")
+PART = re.compile(r"module|layer|block|net$|backbone|encoder|decoder|model")  # what may be called
 PRECISION = re.compile(r"(?:fp|float|bf)_?16|half|precision|dtype")
 DTYPES = re.compile(r"[dD]type|[tT]ype \(.*should be the same|[sS]calar type")
 AUTOGRAD = f"{source.TORCH}/autograd/"
@@ -146,6 +147,8 @@ def asks_a_class(error: BaseException) -> bool:
 def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, error: BaseException) -> bool:
     """Whether the failing statement names another argument that is None, or lacks one that is 0: `name` needs it set.
 
+    Or whether a module is called that another argument would have been.
+
     Args:
         cls: the class that was built with `name` changed.
         given: its arguments that are not at their defaults.
@@ -158,6 +161,8 @@ def wants_another(cls: type[nn.Module], given: Mapping[str, Any], name: str, err
     missing = {n for n, value in others.items() if value is None}
     kept = {f"self.{attribute}" for attribute, n in standing.kept_as(cls).items() if n in missing}
     text = failing_text(error)
+    if "'NoneType' object is not callable" in str(error) and any(map(PART.search, missing)):
+        return True  # one of a Sequential: `[down, submodule, up]`
     return (
         bool(missing) and "None" in str(error) and (not text or any(word in text for word in missing | kept))
     )

@@ -184,3 +184,15 @@ class PromisesTwoAxes(nn.Module):
     def forward(self, x: Float[Tensor, "batch dim"]) -> Tensor:
         rows, features = x.shape
         return torch.relu(x).reshape(rows, features)
+
+
+@leading_dimensions.good(inputs=lambda: torch.randn(5, 3, 6))
+class ForecastsTheFirst(nn.Module):
+    """x: (B, T, width), of which the target is x[..., 0]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(6, 4, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.gru(x)[0]

@@ -26,6 +26,7 @@ _LEVELS = 3  # of a pyramid, at least
 _UNITS = (4, 8, 16, 32, 128)  # what so many halvings leave whole
 _MOST_STEPS = 64  # of a loop
 _CHUNKS = re.compile(r"\)\s*\.chunk\((\d+), *(?:dim=)?1\)")
+_BESIDE = 4  # as many coordinates at most
 _MOST_PARTS = 4  # into which channels are taken apart
 _MOST_LOST = 16  # rows that rounding down loses on the way down and up again
 
@@ -62,6 +63,28 @@ def rotations(complaint: Complaint) -> Iterator[State]:
     for width in (min(pair) for pair in pairs):
         for shape in ((main.shape[1], width), (*main.shape[:2], width)) if main is not None else ():
             yield complaint.with_specs(lambda spec, shape=shape: replace(spec, shape=shape), names)  # type: ignore[misc]
+
+
+def vectors(complaint: Complaint) -> Iterator[State]:
+    """One vector a row beside an image, where a linear map takes it: `self.modulation(style)`."""
+    for given, wanted in directed_pairs(complaint.text) if complaint.says("cannot be multiplied") else ():
+        for name in complaint.tensors[1:]:
+            spec = complaint.state[name]
+            if isinstance(spec, TensorSpec) and spec.rank >= _IMAGE and spec.shape[-1] == given:
+                yield complaint.with_value(name, TensorSpec((spec.shape[0], wanted), free=frozenset({0})))
+
+
+def channels_last(complaint: Complaint) -> Iterator[State]:
+    """Channels behind the places of an image, where a linear map takes them, with coordinates beside them maybe."""
+    name = next(iter(complaint.tensors), "")
+    spec = complaint.state.get(name)
+    for given, wanted in directed_pairs(complaint.text) if complaint.says("cannot be multiplied") else ():
+        if isinstance(spec, TensorSpec) and spec.rank >= _IMAGE and 0 <= given - spec.shape[-1] < _BESIDE:
+            shape = (spec.shape[0], *(_ROUND[1],) * (spec.rank - 2), spec.shape[-1] - given + wanted)
+            if shape[-1] > 0:
+                yield complaint.with_value(
+                    name, TensorSpec(shape, spec.dtype, free=frozenset(range(spec.rank - 1)))
+                )
 
 
 def expanded(complaint: Complaint) -> Iterator[State]:
