@@ -47,7 +47,7 @@ def farther(cls: type) -> list[dict[str, Any]]:
     scope = vars(sys.modules.get(cls.__module__, object))
     found: list[dict[str, Any]] = []
     for site in dict.fromkeys([*sites.near(cls), *sites.elsewhere(cls)]):
-        told = {name: _told(node, scope, site) for name, node in site.arguments(cls).items()}
+        told = {name: _told(node, scope, site) for name, node in site.arguments(cls, is_part=True).items()}
         known = {name: value for name, value in told.items() if value is not UNKNOWN and _is_small(value)}
         if known and known not in found:
             found.append(known)

@@ -26,14 +26,20 @@ class Site:
     tree: ast.Module
     file: str
 
-    def arguments(self, cls: type) -> dict[str, ast.expr]:
-        """The arguments by the class's parameters, but for `**more`; nothing of `*several`, or where they do not fit."""
+    def arguments(self, cls: type, *, is_part: bool = False) -> dict[str, ast.expr]:
+        """The arguments by the class's parameters; nothing for a call with stars, or one that does not fit.
+
+        Args:
+            cls: the class.
+            is_part: whether those of a call with `**more` are told, which are not all.
+        """
         call = self.call
-        if any(isinstance(argument, ast.Starred) for argument in call.args):
-            return {}
         by_name = {word.arg: word.value for word in call.keywords if word.arg is not None}
+        has_more = len(by_name) < len(call.keywords)
+        if any(isinstance(argument, ast.Starred) for argument in call.args) or (has_more and not is_part):
+            return {}
         signature = inspect.signature(cls)
-        fit = signature.bind if len(by_name) == len(call.keywords) else signature.bind_partial
+        fit = signature.bind_partial if has_more else signature.bind
         try:
             bound = fit(*call.args, **by_name)
         except (TypeError, ValueError):
