@@ -10,6 +10,7 @@ import pytest
 import torch  # noqa: F401 - here, so that it is not taken back and imported twice
 
 from layersmith.errors import TargetError
+from layersmith.load import importing
 from layersmith.load.importing import import_target
 from layersmith.load.parents import left_out
 from layersmith.load.target import Target
@@ -37,6 +38,20 @@ def test_a_file_is_imported_so_that_pickle_and_getsource_work(tmp_path: Path) ->
     net = module.Net()
     assert isinstance(pickle.loads(pickle.dumps(net)), module.Net)
     assert "class Net" in inspect.getsource(module.Net)
+
+
+def test_what_a_constructor_imports_is_found_beside_its_file_in_a_process_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "own_cells.py", MODULE)
+    late = "from torch import nn\nclass Late(nn.Module):\n    def __init__(self):\n        from own_cells import Net\n"
+    path = write(tmp_path / "own_models.py", late + "        super().__init__()\n        self.net = Net()\n")
+    with pytest.raises(ModuleNotFoundError):
+        import_target(Target(path=str(path))).Late()
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(importing, "_this", importing._Process())
+    importing.watch()
+    assert import_target(Target(path=str(path))).Late().net is not None
 
 
 def test_a_script_is_not_run_as_main(tmp_path: Path) -> None:

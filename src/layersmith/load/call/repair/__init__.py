@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from layersmith.load.call.callee import State
-from layersmith.load.call.repair import conditions, divisors, dtypes, kinds, ranks, relations, room, sizes
+from layersmith.load.call.repair import (
+    beside,
+    conditions,
+    divisors,
+    dtypes,
+    kinds,
+    ranks,
+    relations,
+    room,
+    sizes,
+)
 from layersmith.load.call.repair.complaint import Complaint
 
 _WIDEST = 8  # how many ways on from one error are followed
@@ -20,10 +30,10 @@ _DECISIVE = (
 _ADVICE = (
     relations.pyramid,
     relations.counted_past,
-    relations.rotations,
-    relations.vectors,
-    relations.modulations,
-    relations.expanded,
+    beside.rotations,
+    beside.vectors,
+    beside.modulations,
+    beside.expanded,
     dtypes.booleans,
     dtypes.ranges,
     dtypes.lengths,
@@ -50,7 +60,7 @@ _ADVICE = (
     relations.members,
     relations.without_rows,
     relations.whole_groups,
-    relations.channels_last,
+    beside.channels_last,
     sizes.classes,
     sizes.paired,
     sizes.reshaped,
