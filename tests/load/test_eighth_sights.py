@@ -221,6 +221,44 @@ class AddsItsPlaces(nn.Module):
         return self.last((y + torch.fft.irfft2(kept, s=(high, wide))).permute(0, 2, 3, 1))
 
 
+class CopiesItsConfig(nn.Module):
+    """Reads a copy of the settings that it is given, of which some have defaults."""
+
+    def __init__(self, ddconfig: Any) -> None:
+        super().__init__()
+        settings = dict(ddconfig)
+        self.head = nn.Linear(settings["z_channels"], settings.pop("width", 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x)
+
+
+class Tags(nn.Module):
+    """A list of tags for each sentence, or a loss where those are given that are right."""
+
+    def __init__(self, vocab_size: int, tags_count: int = 3) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(vocab_size, 8), nn.Linear(8, tags_count)
+
+    def forward(self, sentences: Tensor, tags: Tensor | None = None) -> Any:
+        scores = self.head(self.words(sentences))
+        if tags is not None:
+            return scores.gather(2, tags[..., None]).mean().neg()
+        return scores.argmax(-1).tolist()
+
+
+class Couples(nn.Module):
+    """Halves of two features, scaled by turns; a logarithm a row."""
+
+    def __init__(self, dim: int = 2) -> None:
+        super().__init__()
+        self.net = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        scale = self.net(x).tanh()
+        return x * scale.exp(), x.new_zeros(x.shape[0]) + scale.sum(-1)
+
+
 class Styles(nn.Module):
     """Scales the channels of an image by a vector that it is given beside it."""
 
@@ -285,6 +323,9 @@ class Weighs(nn.Module):
         (Stacks, "Stacks("),
         (Modulates, "f32[5,64]"),
         (Denoises, "i64[5]<"),
+        (CopiesItsConfig, "{'z_channels': "),
+        (Tags, "(i64[5,7]<100, tags=i64[5,7]<3)"),
+        (Couples, "(f32[5,2])"),
         (Styles, "f32[5,96,11,13], f32[5,32]"),
         (AddsItsPlaces, "f32[5,32,32,1]"),
         (Renders, "f32[5,7,3], dirs=f32[5,3]"),

@@ -198,14 +198,16 @@ class CallSearch:
         return next((tensor.ndim for tensor in tree.tensors(output)), 0)
 
     def _batched(self, state: State) -> State:
-        """The usual batch where an attempt to please an error changed it."""
+        """The usual batch where an attempt to please an error changed it; or rows without what lies beside them."""
         main = next(specs(list(state.values())), None)
         if main is None or main.rank < _MATRIX or (old := main.shape[0]) != main.shape[1]:
             return state
         rows = {name: map_specs(lambda spec: _with_batch(spec, old), value) for name, value in state.items()}
         first = next(name for name, value in state.items() if next(specs(value), None) is not None)
-        others = (other for other in (rows, {**state, first: rows[first]}) if other != state)
-        return next((other for other in others if self._works(other)), state)
+        is_high = main.rank > _MATRIX and len(state) == 1 and isinstance(state[first], TensorSpec)
+        lower = {first: TensorSpec((BATCH, *main.shape[2:]), main.dtype, main.high)} if is_high else state
+        others = (rows, {**state, first: rows[first]}, lower)  # rows alone, where no others go beside them
+        return next((other for other in others if other != state and self._works(other)), state)
 
     def _filled(self, state: State) -> State:
         """Longer inputs where nothing is left of them: a `Chomp1d(32)` of 32 steps."""
@@ -251,11 +253,8 @@ class CallSearch:
         if len(self.callee.required) > 1 or not is_blank(output_of(self.callee, state, self.deadline)):
             return state
         longer = {name: TensorSpec((*main.shape, PRIMES[0]), main.dtype, main.high, free=main.free)}
-        return (
-            longer
-            if self._works(longer) and not is_blank(output_of(self.callee, longer, self.deadline))
-            else state
-        )
+        is_better = self._works(longer) and not is_blank(output_of(self.callee, longer, self.deadline))
+        return longer if is_better else state
 
     def _works(self, state: State) -> bool:
         return self._error(state) is None

@@ -54,7 +54,7 @@ def repaired(
         yield {**arguments, name: value}
     yield from _of_a_class(cls, arguments, error)
     yield from _as_table(cls, arguments, error)
-    yield from _one_key_more(arguments, error)
+    yield from _one_key_more(arguments, error, values)
     values_used = {name: p.default for name, p in parameters.items()} | arguments
     classes = {name: value for name, value in values_used.items() if inspect.isclass(value)}
     suspects = [name for name, value in classes.items() if kinds.is_said_of(value, text)]
@@ -122,13 +122,13 @@ def _as_table(cls: Any, arguments: Arguments, error: Exception) -> Iterator[Argu
             yield {**arguments, name: {key: at for at, key in enumerate([*_OTHER_TEXTS, *texts])}}
 
 
-def _one_key_more(arguments: Arguments, error: Exception) -> Iterator[Arguments]:
-    """Tables of numbers with the text that they lack: `tag_to_ix["B_" + kind]`."""
+def _one_key_more(arguments: Arguments, error: Exception, values: Values) -> Iterator[Arguments]:
+    """Tables with the text that they lack: numbers, `tag_to_ix["B_" + kind]`, or settings: `dict(config)["width"]`."""
     key = error.args[0] if isinstance(error, KeyError) and error.args else None
-    for name, value in arguments.items() if isinstance(key, str) else ():
-        is_table = type(value) is dict and value and [*value.values()] == [*range(len(value))]
-        if is_table and key not in value:
-            yield {**arguments, name: {**value, key: len(value)}}
+    for name, value in arguments.items():
+        if isinstance(key, str) and isinstance(value, dict) and key not in value:
+            is_table = bool(value) and [*value.values()] == [*range(len(value))]
+            yield {**arguments, name: {**value, key: len(value) if is_table else values(key)[0]}}
 
 
 def _on_the_line(cls: type[nn.Module], error: Exception, known: set[str]) -> list[str]:

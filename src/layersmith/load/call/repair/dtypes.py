@@ -105,7 +105,11 @@ def ranges(complaint: Complaint) -> Iterator[State]:
         known = re.search(r"out of bounds .*with size (\d+)", complaint.text)
         for high in dict.fromkeys([int(known.group(1)) if known else _FEW, 2, 1]):
             if any(spec.high > high for spec in _integer_specs(complaint)):
-                for names in (complaint.suspects, None):
+                for names in (
+                    complaint.suspects[:1],
+                    complaint.suspects,
+                    None,
+                ):  # the nearest alone, at first
                     yield complaint.with_specs(lambda spec, high=high: _below(spec, high), names)  # type: ignore[misc]
         yield complaint.with_specs(_short)  # positions are embedded too
     if complaint.says(

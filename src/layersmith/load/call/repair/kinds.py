@@ -36,7 +36,8 @@ _TENSOR_WANTED = re.compile(
 )
 _NONE_UNWANTED = re.compile(
     r"NoneType|must (be|not be|provide|specify)|is required|required|cannot be None|either|"
-    r"have to specify|None|got \(bool, "  # `mask == 0` where the mask is None
+    r"have to specify|None|got \(bool, |"  # `mask == 0` where the mask is None
+    r"forward returned \w+, no tensor"  # but lists of tags, where a loss is returned for those that are right
 )
 
 
