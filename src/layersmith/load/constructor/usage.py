@@ -37,6 +37,7 @@ from layersmith.probe import source
 _DEEPEST = 4  # parts of parts that are handed the same settings, methods that are called by methods
 REST = "**"  # the entry of the variadic keywords in the traces
 _being_read: list[type] = []  # classes whose constructors are gone through at the moment
+_TAKEN_BY = {"range": ("number", "count"), "dict": ("dict",)}
 _READERS = {"open", "loadtxt", "read_csv", "read_json"}  # of a file whose path they get
 _TENSOR_TAKERS = {"Parameter", "register_buffer", "from_pretrained", "from_numpy"}
 
@@ -198,12 +199,11 @@ class _Reader(Bound):
         self.mark(node, "tensor")
 
     def to_python(self, called: str, node: ast.Call) -> None:
-        """`range(depth)`, `getattr(nn, activation)`, `ast.literal_eval(sizes)`, `open(cfg_file)`."""
+        """`range(depth)`, `dict(config)`, `getattr(nn, activation)`, `ast.literal_eval(sizes)`, `open(cfg_file)`."""
         if last_name(node.func) in {"literal_eval", "eval"} and node.args:
             self.mark(node.args[0], "literal")
-        if called == "range" and node.args:
-            self.mark(node.args[-1], "number")
-            self.mark(node.args[-1], "count")
+        for kind in _TAKEN_BY.get(called, ()) if node.args else ():
+            self.mark(node.args[-1], kind)
         if last_name(node.func) in _READERS and node.args:
             self.mark(node.args[0], "path")
         if called == "getattr" and len(node.args) > 1 and (named := self.trace(node.args[1])) is not None:
