@@ -233,6 +233,19 @@ class CopiesItsConfig(nn.Module):
         return self.head(x)
 
 
+class Queues(nn.Module):
+    """A queue of keys, which whole batches fill."""
+
+    def __init__(self, dim: int = 32, length: int = 64) -> None:
+        super().__init__()
+        self.length, self.head = length, nn.Linear(dim, dim)
+
+    def forward(self, keys: Tensor) -> Tensor:
+        batch_size = keys.shape[0]
+        assert self.length % batch_size == 0
+        return self.head(keys)
+
+
 class Tags(nn.Module):
     """A list of tags for each sentence, or a loss where those are given that are right."""
 
@@ -324,6 +337,7 @@ class Weighs(nn.Module):
         (Modulates, "f32[5,64]"),
         (Denoises, "i64[5]<"),
         (CopiesItsConfig, "{'z_channels': "),
+        (Queues, "(f32[4,"),
         (Tags, "(i64[5,7]<100, tags=i64[5,7]<3)"),
         (Couples, "(f32[5,2])"),
         (Styles, "f32[5,96,11,13], f32[5,32]"),

@@ -89,7 +89,7 @@ def _made_small(request: Request, search: ConstructorSearch, first: Construction
     except Exception:  # noqa: BLE001 - whatever the user's constructor raises
         return None
     small = Construction(search.cls, arguments, first.how + SMALL, module)
-    found, is_good = _with_found(anew, search, small, 1)
+    found, is_good = _with_found(anew, search, small, 0)
     return found if is_good else None
 
 

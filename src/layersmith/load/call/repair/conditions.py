@@ -10,12 +10,14 @@ from typing import Any
 
 from layersmith.load import failure
 from layersmith.load.call.callee import State
+from layersmith.load.call.clue import BATCH
 from layersmith.load.call.repair.complaint import Complaint
 from layersmith.load.call.repair.messages import Pair
 from layersmith.load.call.syntax import shape_owner
 from layersmith.load.values import TensorSpec
 
 _MOST = 16  # members of a list
+_EVEN = (4, 8)  # rows
 _HIGHEST = 6  # rank
 _RANK = re.compile(
     r"(\w+)(?:\.data)?\.(?:dim\(\)|ndim|ndimension\(\))|len\((\w+)(?:\.data)?\.(?:shape|size\(\))\)"
@@ -95,6 +97,8 @@ def _divisor_pairs(complaint: Complaint, test: failure.Comparison) -> Iterator[P
             size, divisor = failure.value_of(test.left.left, frame), failure.value_of(test.left.right, frame)
         except Exception:  # noqa: BLE001, S112 - not this frame
             continue
+        if type(size) is int and divisor == BATCH:  # a queue that whole batches fill: `self.K % len(keys) == 0`
+            yield from ((divisor, rows) for rows in _EVEN if size % rows == 0)
         if type(size) is int and type(divisor) is int and divisor:
             yield size, divisor * max(1, round(size / divisor)) if divisor > 3 else divisor * 8  # noqa: PLR2004
         return
