@@ -16,6 +16,7 @@ from layersmith.load.values import TensorSpec
 from layersmith.probe import source
 
 _PARTS = (2, 3, 4)
+_APART = re.compile(r"chunk|split|unbind|\[:, *[^\]]*:|// ?[234]\b")
 _TIMES = (1, 2, 3, 4)
 _ENOUGH = 3  # different inputs that met the same error
 _OF_CODE = re.compile(
@@ -49,7 +50,7 @@ def fails_alike(
         return True
     clashes, left = [], []
     for error, tried in zip(errors, inputs, strict=True):
-        told = {*_told_by(tried)}
+        told = {*_told_by(tried, takes_apart=_takes_apart(error))}
         found = [pair for pair in set(directed_pairs(str(error))) if pair[0] not in told]
         clashes += found
         left += [{spec.shape[index] for spec in tried for index in spec.free if index}] * bool(found)
@@ -60,16 +61,22 @@ def fails_alike(
     return len({size in known for size in clashes[0]}) == 1
 
 
-def _told_by(inputs: Iterable[TensorSpec]) -> Iterator[int]:
-    """The sizes of inputs, but for the batch, and of the parts into which forward may take them."""
+def _told_by(inputs: Iterable[TensorSpec], *, takes_apart: bool) -> Iterator[int]:
+    """The sizes of inputs, but for the batch, and of parts: of what nothing has fixed, or of all where some are taken."""
     for spec in inputs:
         yield from spec.shape[1:]
-        for size, parts in itertools.product(spec.shape[1:], _PARTS):
-            yield from (size * parts, size // parts, -(-size // parts))
         open_sizes = [spec.shape[index] for index in spec.free if index]
+        for size, parts in itertools.product(spec.shape[1:] if takes_apart else open_sizes, _PARTS):
+            yield from (size * parts, size // parts, -(-size // parts))
         yield from (
             a * b for a, b in itertools.combinations_with_replacement(open_sizes, 2)
         )  # an outer product
+
+
+def _takes_apart(error: Exception) -> bool:
+    """Whether the functions that an error went through take parts of anything: `kept, gone = split(x)`."""
+    nodes = (source.code_node(frame.f_code) for frame, _ in failure.frames(error))
+    return any(_APART.search(ast.unparse(node)) for node in nodes if node is not None)
 
 
 def _made_of(arguments: Iterable[Any]) -> Iterator[int]:

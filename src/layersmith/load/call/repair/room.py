@@ -13,7 +13,6 @@ TOO_SMALL = re.compile(
     r"Kernel size can't be greater|[Oo]utput size is too small|too small|Padding size should be less|"
     r"Expected more than 1 (value|spatial)|non-zero|smaller than kernel|maximum size for tensor at dimension|"
     r"must be (greater|larger)|at least|exceeds dimension size|invalid start|"
-    r"does not broadcast with previously seen|"  # modes of a spectrum: `einsum("bixy,ioxy->boxy", ...)`
     r"negative dimension|zero elements|step must be|stack expects a non-empty|Invalid computed output size"
 )
 _TOO_SHORT = "[Kk]ernel size|Invalid computed output size"
