@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from layersmith.probe import tree
 from layersmith.probe.first_batch import first_mode, has_flags
 from layersmith.probe.inputs import Inputs
 from layersmith.probe.modes import in_mode
@@ -148,14 +149,7 @@ def _moved(module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The module in a dtype; its complex numbers, of which `.to` would lose a part, in the one that goes with it."""
     if not any(tensor.is_complex() for tensor in (*module.parameters(), *module.buffers())):
         return module.to(dtype)
-    pair = {torch.float64: torch.complex128, torch.float32: torch.complex64}.get(dtype)
-
-    def moved(tensor: Tensor) -> Tensor:
-        if tensor.is_complex():
-            return tensor.to(pair or tensor.dtype)
-        return tensor.to(dtype) if tensor.is_floating_point() else tensor
-
-    module._apply(moved)  # noqa: SLF001 - what `.to` and `.double` do
+    module._apply(partial(tree.as_precise, dtype=dtype))  # noqa: SLF001 - what `.to` and `.double` do
     return module
 
 

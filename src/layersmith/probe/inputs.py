@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -61,11 +62,7 @@ class Inputs:
 
     def to(self, dtype: torch.dtype) -> Inputs:
         """The same call with every floating or complex tensor, and a copy of every module, as precise as `dtype`."""
-
-        def cast(tensor: Tensor) -> Tensor:
-            if tensor.is_complex() and dtype in (torch.float32, torch.float64):
-                return tensor.to(dtype.to_complex())
-            return tensor.to(dtype) if tensor.is_floating_point() else tensor
+        cast = functools.partial(tree.as_precise, dtype=dtype)
 
         def recast(value: Any) -> Any:
             return copy.deepcopy(value).to(dtype) if isinstance(value, nn.Module) else value

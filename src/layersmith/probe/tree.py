@@ -72,6 +72,13 @@ def place(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else -id(tensor)
 
 
+def as_precise(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A floating tensor in a dtype, a complex one in that of its parts; others, and what has no such, as they are."""
+    if tensor.is_complex():
+        return tensor.to(dtype.to_complex()) if dtype in (torch.float32, torch.float64) else tensor
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
 def is_differentiable(tensor: Tensor) -> bool:
     """Whether a gradient with respect to this tensor means anything: floating or complex."""
     return tensor.is_floating_point() or tensor.is_complex()

@@ -25,6 +25,7 @@ _IMAGE_ARGUMENTS = re.compile(
 _IMAGE_SHAPES = re.compile(r"^(in|input|img|image)_?(dims?|shape|size)$")
 _MAKERS = ("randn", "rand", "zeros", "ones", "empty", "randint", "Tensor", "FloatTensor")
 _SUMMARIES = ("summary", "get_model_complexity_info")  # of torchsummary, torchinfo and ptflops
+_WRITERS = (*_SUMMARIES, *_MAKERS)
 _LEAST, _MOST = 3, 4  # a rank below which the layers say enough; shapes
 _LARGE, _FEW = 1_000_000, 2  # numbers in a batch, and its rows where there are more
 
@@ -82,18 +83,18 @@ def _in_file(tree: ast.Module, file: str) -> Iterator[tuple[int, ...]]:
         if isinstance(node, ast.ClassDef) and any(getattr(one, "name", "") == "forward" for one in node.body)
         for part in ast.walk(node)
     }
-    has_rows = "torchinfo" in ast.unparse(ast.Module([n for n in tree.body if _is_import(n)], []))
-    for name in (*_SUMMARIES, *_MAKERS):
-        for site in sites.calls_in(tree, name, file):
-            is_summary = name in _SUMMARIES
-            sizes = () if id(site.call) in layers else _sizes(site, skipped=int(is_summary))
-            shape = (1, *sizes) if is_summary and not has_rows else sizes
-            if len(shape) >= _LEAST:
-                yield shape
-
-
-def _is_import(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Import | ast.ImportFrom)
+    has_rows = any(
+        "torchinfo" in ast.unparse(node)
+        for node in tree.body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    )
+    found = sites.calls_in(tree, _WRITERS, file)
+    for site in sorted(found, key=lambda site: _WRITERS.index(sites.name_of(site.call))):  # summaries first
+        is_summary = sites.name_of(site.call) in _SUMMARIES
+        sizes = () if id(site.call) in layers else _sizes(site, skipped=int(is_summary))
+        shape = (1, *sizes) if is_summary and not has_rows else sizes
+        if len(shape) >= _LEAST:
+            yield shape
 
 
 def _sizes(site: sites.Site, skipped: int) -> tuple[int, ...]:

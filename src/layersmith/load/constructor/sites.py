@@ -7,7 +7,7 @@ import functools
 import inspect
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def _named(name: str, file: Path) -> tuple[Site, ...]:
     folder = project.folder_of(file)
     files = project.files_of(folder, (".py",)) if folder is not None else (file,)
     likely = [path for path in files if re.search(rf"\b{name}\(", project.text_of(path))][:_USERS]
-    return tuple(one for path in likely for one in calls_in(source.tree_of(str(path)), name, str(path)))
+    return tuple(one for path in likely for one in calls_in(source.tree_of(str(path)), (name,), str(path)))
 
 
 @functools.lru_cache(maxsize=256)
@@ -83,26 +83,31 @@ def elsewhere(cls: type) -> tuple[Site, ...]:
         site
         for tree, path in trees
         if _imports(tree, cls)
-        for site in calls_in(tree, cls.__name__, str(path))
+        for site in calls_in(tree, (cls.__name__,), str(path))
     )
 
 
 @functools.lru_cache(maxsize=256)
 def _own(cls: type) -> tuple[Site, ...]:
     file = source.file_of(cls)
-    return tuple(calls_in(source.tree_of(file), cls.__name__, file))
+    return tuple(calls_in(source.tree_of(file), (cls.__name__,), file))
 
 
-def calls_in(tree: ast.Module, name: str, file: str) -> Iterator[Site]:
-    """The calls of a function, method or class of that name, whatever it belongs to."""
+def calls_in(tree: ast.Module, names: Collection[str], file: str) -> Iterator[Site]:
+    """The calls of functions, methods or classes of these names, whatever they belong to."""
     left: deque[tuple[ast.AST, tuple[source.Function, ...]]] = deque([(tree, ())])
     while left:
         node, around = left.popleft()
-        called = node.func if isinstance(node, ast.Call) else None
-        if isinstance(node, ast.Call) and name == getattr(called, "id", getattr(called, "attr", "")):
+        if isinstance(node, ast.Call) and name_of(node) in names:
             yield Site(node, around, tree, file)
         inside = (node, *around) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else around
         left += [(child, inside) for child in ast.iter_child_nodes(node)]
+
+
+def name_of(call: ast.Call) -> str:
+    """The last name of what is called; "" of what has none."""
+    name: str = getattr(call.func, "id", getattr(call.func, "attr", ""))
+    return name
 
 
 def _imports(tree: ast.Module, cls: type) -> bool:

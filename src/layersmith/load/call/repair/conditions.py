@@ -97,9 +97,8 @@ def _divisor_pairs(complaint: Complaint, test: failure.Comparison) -> Iterator[P
             size, divisor = failure.value_of(test.left.left, frame), failure.value_of(test.left.right, frame)
         except Exception:  # noqa: BLE001, S112 - not this frame
             continue
-        if (
-            type(size) is int and divisor == BATCH
-        ):  # a queue that whole batches fill: `self.K % len(keys) == 0`
+        # A queue that whole batches fill: `self.K % len(keys) == 0`.
+        if type(size) is int and divisor == BATCH:
             yield from ((divisor, rows) for rows in _EVEN if size % rows == 0)
         if type(size) is int and type(divisor) is int and divisor:
             yield size, divisor * max(1, round(size / divisor)) if divisor > 3 else divisor * 8  # noqa: PLR2004

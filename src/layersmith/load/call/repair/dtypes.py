@@ -34,9 +34,8 @@ _WANTS_FLOATS = re.compile(
 _OUT_OF_RANGE = re.compile(
     r"index out of range|out of bounds|out of range for|Class values must be smaller|Target \d+ is out"
 )
-_OF_A_ROW = re.compile(
-    r"^(y|labels?|class(es)?|(class|cls)_(labels?|ids?)|style|domain)$"
-)  # beside it, one each
+# Beside an image, one each.
+_OF_A_ROW = re.compile(r"^(y|labels?|class(es)?|(class|cls)_(labels?|ids?)|style|domain)$")
 _FEW = 4
 _SHORT = 4
 
@@ -105,11 +104,8 @@ def ranges(complaint: Complaint) -> Iterator[State]:
         known = re.search(r"out of bounds .*with size (\d+)", complaint.text)
         for high in dict.fromkeys([int(known.group(1)) if known else _FEW, 2, 1]):
             if any(spec.high > high for spec in _integer_specs(complaint)):
-                for names in (
-                    complaint.suspects[:1],
-                    complaint.suspects,
-                    None,
-                ):  # the nearest alone, at first
+                # The nearest alone, at first.
+                for names in (complaint.suspects[:1], complaint.suspects, None):
                     yield complaint.with_specs(lambda spec, high=high: _below(spec, high), names)  # type: ignore[misc]
         yield complaint.with_specs(_short)  # positions are embedded too
     if complaint.says(

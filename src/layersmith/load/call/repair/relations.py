@@ -123,9 +123,8 @@ def doubled(complaint: Complaint) -> Iterator[State]:
     images = [n for n, v in complaint.state.items() if isinstance(v, TensorSpec) and v.rank > _SEQUENCE]
     if not low and high:  # `x[:, : c // 2], x[:, c // 2 :]`, and the first half was all of it
         yield complaint.with_specs(lambda spec: _times(spec, high, 2))
-    for given, wanted in directed_pairs(
-        complaint.text
-    ):  # `a, b = x.chunk(2, dim=1)`, and a layer takes a as wide as x
+    # `a, b = x.chunk(2, dim=1)`, and a layer takes a as wide as x.
+    for given, wanted in directed_pairs(complaint.text):
         if given and 1 < wanted // given <= _MOST_PARTS and wanted % given == 0:
             yield complaint.with_specs(functools.partial(_times, size=wanted, times=wanted // given))
     if len(images) > 1 and low and high in (2 * low - 1, 2 * low, 3 * low, 4 * low):  # 11 that became 6
